@@ -66,16 +66,16 @@ def pytest_terminal_summary(
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A test marked `alone` measures time or memory: while it runs, no other process of this test run does anything.
 
-    Everybody passes the door one after the other; who wants to be alone stays in it until the room is empty. Two
-    folders that exist anyway are what is locked.
+    Two locks, on folders that exist anyway. Every test takes the first for a moment and shares the second while it
+    runs. A test that wants to be alone keeps the first and waits until the second is free.
     """
     if not hasattr(item.config, "workerinput"):  # one process
         return (yield)
     alone = item.get_closest_marker("alone") is not None
-    with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as leave_endpoint:
+    with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as release:
         with _locked(Path(__file__).parent, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
             if not alone:
-                leave_endpoint()
+                release()
             return (yield)
 
 

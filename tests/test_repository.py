@@ -487,7 +487,7 @@ def test_a_missing_compiler_is_said_plainly(
     )
 
 
-# -- the contracts hold no back endpoint
+# -- the contracts hold no back door
 
 
 PUSH_1, PUSH_32, CALLCODE, DELEGATECALL, SELFDESTRUCT = 0x60, 0x7F, 0xF2, 0xF4, 0xFF

@@ -374,7 +374,7 @@ def request_run(
 @run.command("rehearse")
 def rehearse_run(
     params: Annotated[Path, typer.Option("--params", help="A JSON file, as for `run request`.")],
-    people: Annotated[int, typer.Option(min=10, max=2500, help="How many invented people.")] = 200,
+    people: Annotated[int, typer.Option(min=10, max=2500, help="How many synthetic people.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """Try a run on synthetic people on this machine: no permit, no ledger, no real data.

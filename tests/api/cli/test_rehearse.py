@@ -45,7 +45,7 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
 
 
 def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
-    """The same people's data lie in the bucket next endpoint: no object is fetched, no key asked
+    """The same people's data lie in the bucket beside it: no object is fetched, no key asked
     for, nothing recorded.
     """
 
@@ -60,7 +60,7 @@ def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
     before = seen()
     assert before[2]  # the bucket does write down who asks it
     told = volens(*write(QUICK))
-    assert (told.code, told.out.startswith("60 invented people")) == (0, True)
+    assert (told.code, told.out.startswith("60 synthetic people")) == (0, True)
     assert seen() == before
     assert "What would be sealed" in told.out
     assert "its metrics mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
