@@ -150,6 +150,9 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/reference/parameters.md": lambda: _finish(
         reference.write_parameters(), "analytics/params-schema.json"
     ),
+    "docs/decisions/README.md": lambda: _finish(
+        reference.write_decisions(), "the titles of the records"
+    ),
     "docs/reference/limits.md": lambda: _finish(reference.write_limits(), "docs/reference.py"),
     "governance/rules/tables.py": verifier.tables,
     "governance/verify.py": verifier.joined,

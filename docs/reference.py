@@ -99,6 +99,20 @@ def _values(entry: Mapping[str, Any]) -> str:
     return "see below" if "properties" in entry else str(entry.get("type", ""))
 
 
+def write_decisions() -> list[str]:
+    """The decision records by number, with their titles."""
+    lines = [
+        "# Decisions",
+        "",
+        "Why things are as they are, in the order in which it was decided.",
+        "",
+    ]
+    for path in sorted((ROOT / "docs" / "decisions").glob("0*.md")):
+        title = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
+        lines.append(f"- [{title}]({path.name})")
+    return lines
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """What is bounded, by which constant, in which unit, and what happens beyond it."""

@@ -247,6 +247,7 @@ def test_a_stale_document_is_named(
         "docs/reference/settings.md": ("`VOLENS_HOME`", "`VOLENS_HOUSE`"),
         "docs/reference/api.md": ("| `/identity` |", "| `/name` |"),
         "docs/reference/parameters.md": ("`genes.keep`", "`genes.hold`"),
+        "docs/decisions/README.md": ("# Decisions", "# Thoughts"),
         "docs/reference/limits.md": ("| 3,600 s |", "| 7,200 s |"),
         generate.PICTURE: (">REFUSED<", ">GRANTED<"),
     }
