@@ -180,7 +180,7 @@ def test_tests_are_no_package() -> None:
 
 
 def test_decision_records_are_short() -> None:
-    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert [path.name[:4] for path in records] == [
         f"{number:04}" for number in range(1, len(records) + 1)
     ]
