@@ -21,7 +21,6 @@ from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
-from analytics.renamed import RESULT
 from analytics.threads import one_thread
 from analytics.vocabulary import OutputClass
 
@@ -89,7 +88,7 @@ def run(
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
     head: dict[str, object] = {
-        "type": RESULT,
+        "type": "volens/result/3",
         "analysis": parsed.analysis,
         "params": digest,
     }

@@ -106,9 +106,9 @@ def earlier(road: Road, run: bytes) -> int:
 
 def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: list[Input]) -> None:
     ages = sorted(
-        value_at(person.chart, "age_years", None)
+        value_at(person.clinical, "age_years", None)
         for person in read_people(made, "none")
-        if person.chart
+        if person.clinical
     )
     fewer = {**EVERYBODY, "cohort": {"age": [int(ages[0]) + 1, 130]}}
     assert ages.count(ages[0]) < 10

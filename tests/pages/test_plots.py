@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from analytics.params import complete
-from analytics.renamed import RENAMED, with_current_keys
 from analytics.run import parse_params, run
 from analytics.simulate.rehearsal import invent
 from api.pages import labels as words
+from api.pages.renamed_keys import RENAMED, with_current_keys
 from api.pages.result_view import describe
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}

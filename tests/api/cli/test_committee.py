@@ -24,7 +24,7 @@ def test_two_members_give_a_role_and_two_end_it(deployment, volens) -> None:
     assert not live(deployment, account, ANALYST)
     file = f"give-analyst-{account[2:10]}.json"
     assert "becomes" not in begun.out
-    assert "You sign the gift of a role" in begun.out
+    assert "You sign the grant of a role" in begun.out
     again = volens("committee", "sign", file, "--as", "pia", "--yes")
     assert "1 more signature is needed" in again.out  # the same member twice is one
     done = volens("committee", "sign", file, "--as", "quinn", "--yes")
