@@ -146,7 +146,7 @@ def test_a_bootstrapped_deployment_is_served_and_healthy(
     }, found
     assert "1 operator" in found["custody"]["means"]
     assert found["committee"]["means"].startswith(
-        "0 of 3 committee members' keys lie on this machine; 2 decide"
+        "0 of 3 committee members' keys are on this machine; 2 decide"
     )
     assert "anvil/" in found["versions"]["means"]
     assert not [line for line in served.said if "demo accounts" in line]
