@@ -62,9 +62,10 @@ def serve(descriptor: int, confined_by: str) -> int:
     """
     confinement = Confinement.decode(confined_by)
     code = code_hash()  # before loading: what a child states is the code that it runs
-    from analytics import models, run, threads  # noqa: F401 (run is loaded here for every child)
+    from analytics import run, threads  # noqa: F401 (run is loaded here for every child)
+    from analytics.models import pipeline
 
-    models.warm_up()
+    pipeline.warm_up()
     threads.one_thread()
     if code != code_hash():
         return 1
