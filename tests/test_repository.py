@@ -235,7 +235,9 @@ def test_a_stale_document_is_named(
         "governance/verify.py": ("PARTLY = 0, 7", "PARTLY = 0, 8"),
         "chain/vocabulary.py": ("AUDITOR = 8", "AUDITOR = 7"),
         "analytics/vocabulary.py": ("GENOMIC = 3", "GENOMIC = 4"),
+        "analytics/params-schema.json": ('"forest"', '"tree"'),
         "README.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
+        "docs/guide/analyst.md": ("fits `boosting`, ", "fits "),
         "CHANGELOG.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
         generate.PICTURE: (">REFUSED<", ">GRANTED<"),
     }
