@@ -33,8 +33,8 @@ def write_settings() -> list[str]:
     lines = [
         "# Settings",
         "",
-        "Every setting is an environment variable. An address that is not set is read from `run.json` in the home folder, "
-        "which `volens serve` writes.",
+        "Every setting is an environment variable. An address that is not set is read from `run.json` "
+        "in the home folder, which `volens serve` writes.",
         "",
         "| name | default | meaning |",
         "|---|---|---|",
@@ -61,9 +61,7 @@ def write_api() -> list[str]:
         for method, operation in operations.items():
             problems = sorted(set(operation["responses"]) - _SHARED_PROBLEMS)
             text = " ".join((operation.get("description") or operation["summary"]).split())
-            lines.append(
-                f"| {method.upper()} | `{path}` | {_cell(text)} | {', '.join(problems)} |"
-            )
+            lines.append(f"| {method.upper()} | `{path}` | {_cell(text)} | {', '.join(problems)} |")
     return lines
 
 
@@ -101,9 +99,27 @@ def _values(entry: Mapping[str, Any]) -> str:
 
 # (what, module, constant, unit, what happens beyond it)
 LIMITS = (
-    ("lease that a worker asks for", "api.worker.attempt", "LEASE", "seconds", "keys are refused after it"),
-    ("claim of a run without a sign of life", "api.worker.supervisor", "HOLD", "seconds", "another worker takes the run"),
-    ("silence of a computing child", "api.worker.sandbox", "SILENCE", "seconds", "the attempt ends, a new one follows"),
+    (
+        "lease that a worker asks for",
+        "api.worker.attempt",
+        "LEASE",
+        "seconds",
+        "keys are refused after it",
+    ),
+    (
+        "claim of a run without a sign of life",
+        "api.worker.supervisor",
+        "HOLD",
+        "seconds",
+        "another worker takes the run",
+    ),
+    (
+        "silence of a computing child",
+        "api.worker.sandbox",
+        "SILENCE",
+        "seconds",
+        "the attempt ends, a new one follows",
+    ),
     ("frame that a child says", "api.worker.sandbox", "FRAME", "seconds", "the attempt ends"),
     ("header of a frame", "api.worker.sandbox", "MAX_SAID", "bytes", "the attempt ends"),
     ("sign-in challenge", "governance.sessions", "CHALLENGE_SECONDS", "seconds", "ask for another"),
@@ -111,10 +127,34 @@ LIMITS = (
     ("sessions of one account", "governance.sessions", "MOST_SESSIONS", "", "the oldest ends"),
     ("open challenges", "governance.sessions", "MOST_CHALLENGES", "", "the oldest is forgotten"),
     ("body of a request to the broker", "governance.broker.endpoint", "MAX_BODY", "bytes", "413"),
-    ("count that may be printed", "analytics.disclosure.counts", "SMALLEST_COUNT", "people", "smaller ones are suppressed"),
-    ("grid of printed counts", "analytics.disclosure.counts", "COUNT_GRID", "people", "counts are rounded to it"),
-    ("matrices that would print alike", "analytics.disclosure.counts", "CANDIDATES_NEEDED", "", "fewer: metrics are withheld"),
-    ("distinct feature profiles", "analytics.disclosure.counts", "PROFILES_NEEDED", "", "fewer: AUC and curves are withheld"),
+    (
+        "count that may be printed",
+        "analytics.disclosure.counts",
+        "SMALLEST_COUNT",
+        "people",
+        "smaller ones are suppressed",
+    ),
+    (
+        "grid of printed counts",
+        "analytics.disclosure.counts",
+        "COUNT_GRID",
+        "people",
+        "counts are rounded to it",
+    ),
+    (
+        "matrices that would print alike",
+        "analytics.disclosure.counts",
+        "CANDIDATES_NEEDED",
+        "",
+        "fewer: metrics are withheld",
+    ),
+    (
+        "distinct feature profiles",
+        "analytics.disclosure.counts",
+        "PROFILES_NEEDED",
+        "",
+        "fewer: AUC and curves are withheld",
+    ),
 )
 
 
