@@ -12,7 +12,7 @@ from analytics.code import PACKAGE, code_hash
 
 ROOT = PACKAGE.parent
 # All that a new model needs.
-BAYES = """from analytics.models.registry import Blueprint, Model, register
+PLANTED = """from analytics.models.registry import Blueprint, Model, register
 
 LOADED = []
 
@@ -29,9 +29,9 @@ def load() -> None:
 
 register(
     Model(
-        name="bayes",
-        shown="Bayes",
-        in_full="naive Bayes",
+        name="planted",
+        shown="Planted",
+        in_full="planted model",
         cost=2,
         calibrated=False,
         build=build,
@@ -53,14 +53,14 @@ from analytics.catalogue import CALIBRATED, COST, IN_FULL, MODELS
 schema = Path("analytics/params-schema.json")
 schema.write_text(model_lists.in_schema(schema.read_text(), MODELS))
 from analytics import prediction
-from analytics.models import bayes, pipeline
+from analytics.models import planted, pipeline
 from analytics.params import complete, parse_params
 from api.demo import report
 from api.pages import labels
 from api.worker.known_sentences import reachable
 pipeline.warm_up()
 outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
-asked = {"outcome": outcome, "models": dict.fromkeys(("bayes", "forest"), ["clinical"])}
+asked = {"outcome": outcome, "models": dict.fromkeys(("planted", "forest"), ["clinical"])}
 params = parse_params(complete(asked | {"permutations": 19, "folds": 2}))
 y = np.arange(40) % 2
 x = np.random.default_rng(1).normal(size=(40, 2)) + y[:, None]
@@ -69,15 +69,15 @@ feature_sets = prediction.FeatureSets(np.empty((40, 0)), x, ())
 rows = prediction.evaluate_rows(y, feature_sets, params, "cpu", lambda *step: steps.append(step))
 print(json.dumps({
     "models": MODELS,
-    "cost": COST["bayes"],
-    "calibrated": CALIBRATED["bayes"],
-    "shown": labels.step("evaluate:bayes/clinical"),
-    "in_full": report.IN_FULL["bayes"],
+    "cost": COST["planted"],
+    "calibrated": CALIBRATED["planted"],
+    "shown": labels.step("evaluate:planted/clinical"),
+    "in_full": report.IN_FULL["planted"],
     "listed": list(json.loads(schema.read_text())["$defs"]["evaluate"]["properties"]["models"]["properties"]),
     "rows": [row.name for row in rows],
-    "last": max(part for step, part in steps if step.endswith("bayes/clinical")),
-    "loaded": bayes.LOADED,
-    "sentences": Path(bayes.__file__) in reachable(Path(prediction.__file__)),
+    "first": max(part for step, part in steps if step.endswith("forest/clinical")),
+    "loaded": planted.LOADED,
+    "sentences": Path(planted.__file__) in reachable(Path(prediction.__file__)),
 }))
 """
 
@@ -104,21 +104,21 @@ def start(copy: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 def test_one_file_adds_a_model(copy: Path) -> None:
     """It is in the names, the schema as it is written, the progress, the pages and the report."""
-    (copy / "models" / "bayes.py").write_text(BAYES)
+    (copy / "models" / "planted.py").write_text(PLANTED)
     assert code_hash(copy) != code_hash()
     done = start(copy, FOLLOWED)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    names = sorted((*MODELS, "bayes"))
+    names = sorted((*MODELS, "planted"))
     assert found == {
         "models": names,
         "cost": 2,
         "calibrated": False,
-        "shown": "testing the model: Bayes on clinical data",
-        "in_full": "naive Bayes",
+        "shown": "testing the model: Planted on clinical data",
+        "in_full": "planted model",
         "listed": names,
-        "rows": ["bayes/clinical", "forest/clinical"],
-        "last": 2 / (2 + COST["forest"]),
+        "rows": ["forest/clinical", "planted/clinical"],
+        "first": COST["forest"] / (COST["forest"] + 2),
         "loaded": ["late"],
         "sentences": True,
     }
@@ -127,19 +127,16 @@ def test_one_file_adds_a_model(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x = 1\n", "the module analytics.models.bayes registers no model of its name"),
-        (IMPORTED + 2 * REGISTERED.format("bayes"), "the model bayes is registered twice"),
+        ("x = 1\n", "the module analytics.models.planted registers no model of its name"),
+        (IMPORTED + 2 * REGISTERED.format("planted"), "the model planted is registered twice"),
+        (IMPORTED + REGISTERED.format("forest"), "the model forest is registered twice"),
         (
-            IMPORTED + REGISTERED.format("forest"),
-            "the module analytics.models.bayes registers no model of its name",
-        ),
-        (
-            IMPORTED + REGISTERED.format("bayes") + REGISTERED.format("other"),
+            IMPORTED + REGISTERED.format("planted") + REGISTERED.format("other"),
             "the model other is not registered by a module of its name",
         ),
         (
             IMPORTED + REGISTERED.format("other"),
-            "the module analytics.models.bayes registers no model of its name",
+            "the module analytics.models.planted registers no model of its name",
         ),
     ],
     ids=["nothing", "twice", "a name that is taken", "two models", "another name"],
@@ -147,21 +144,21 @@ def test_one_file_adds_a_model(copy: Path) -> None:
 def test_a_module_that_does_not_register_one_model_is_refused(
     copy: Path, text: str, said: str
 ) -> None:
-    (copy / "models" / "bayes.py").write_text(text)
+    (copy / "models" / "planted.py").write_text(text)
     done = start(copy, "import analytics.catalogue")
     assert done.stderr.splitlines()[-1] == f"analytics.errors.CatalogueError: {said}"
 
 
 def test_byte_code_without_source_is_refused(copy: Path) -> None:
     """It would compute, and is not in the code hash."""
-    source = copy / "models" / "bayes.py"
-    source.write_text(BAYES)
+    source = copy / "models" / "planted.py"
+    source.write_text(PLANTED)
     compiled = f"import py_compile; py_compile.compile({str(source)!r}, {str(source) + 'c'!r})"
     assert start(copy, compiled).returncode == 0
     source.unlink()
     assert code_hash(copy) == code_hash()
     done = start(copy, "import analytics.catalogue")
-    assert "CatalogueError: the module analytics.models.bayes has no source" in done.stderr
+    assert "CatalogueError: the module analytics.models.planted has no source" in done.stderr
 
 
 def test_names_are_read_without_any_library() -> None:
