@@ -1,10 +1,25 @@
-"""Names of models, feature sets, selectors, imputers, scalers and devices. Imports nothing."""
+"""Names of models, feature sets, selectors, imputers, scalers and devices, and facts about models.
+
+Loads no numerical library.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from analytics.models import REGISTERED
+
 FEATURE_SETS = ("genes", "clinical", "combined")
-MODELS = ("boosting", "cnn", "forest", "knn", "logistic", "svm")
+MODELS = tuple(REGISTERED)
 SELECTORS = ("chi2", "f", "mutual-information", "score")
 IMPUTERS = ("knn", "mean", "median")
 SCALERS = ("min-max", "z-score")
 DEVICES = ("auto", "cpu", "cuda")
+# Of each model what it says of itself (analytics/models/registry.py).
+SHOWN: Mapping[str, str] = {name: model.shown for name, model in REGISTERED.items()}
+IN_FULL: Mapping[str, str] = {name: model.in_full for name, model in REGISTERED.items()}
+COST: Mapping[str, int] = {name: model.cost for name, model in REGISTERED.items()}
+CALIBRATED: Mapping[str, bool] = {name: model.calibrated for name, model in REGISTERED.items()}
+RELEASABLE: Mapping[str, str | None] = {
+    name: model.releasable for name, model in REGISTERED.items()
+}

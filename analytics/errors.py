@@ -69,3 +69,9 @@ class CodeError(AnalyticsError):
         "Reinstall volens; the package must hold plain files only, "
         "and its libraries must be installed."
     )
+
+
+class CatalogueError(AnalyticsError):
+    """A module of analytics/models does not register exactly one model."""
+
+    hint = "Let each module of analytics/models call register once, with a model of its own name."

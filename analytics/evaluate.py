@@ -18,7 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from analytics.errors import PredictionError
-from analytics.models import predict
+from analytics.models.pipeline import predict
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]

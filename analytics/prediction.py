@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.catalogue import CALIBRATED, COST
 from analytics.cohort import Cohort, clinical_matrix, expression_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
@@ -28,13 +29,12 @@ from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.disclosure.record import describe_metrics
 from analytics.errors import PredictionError
 from analytics.evaluate import Scores, calibration, compare_auc, evaluate_model, permutation_p
-from analytics.models import CALIBRATED, Blueprint, build_model
+from analytics.models.pipeline import build_model
+from analytics.models.registry import Blueprint
 from analytics.params import Params
 from analytics.variants import stack
 
 Progress = Callable[[str, float], None]
-# Rough relative cost of one fit; used only for the displayed progress.
-COST = {"boosting": 10, "cnn": 8, "forest": 12, "knn": 2, "logistic": 2, "svm": 2}
 
 
 @dataclass(frozen=True, slots=True)

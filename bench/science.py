@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from analytics import models, science, threads
+from analytics import science, threads
 from analytics.catalogue import MODELS
+from analytics.models import pipeline
 from api.confinement import Confinement
 from api.confinement.inside import confine
 from api.confinement.launching import launch
@@ -95,7 +96,7 @@ def measure_within(permutations: int, seeds: int, device: str) -> dict[str, Any]
 
 def answer(permutations: int, seeds: int, device: str, confined_by: str) -> None:
     """Runs in the confined process: prints the report as JSON on standard output."""
-    models.warm_up()
+    pipeline.warm_up()
     threads.one_thread()
     confine(Confinement.decode(confined_by))
     print(json.dumps(measure(permutations, seeds, device, lambda _: None)))

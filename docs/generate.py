@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import links
+import model_lists
 import reference
 import third_party
 import threats
@@ -22,6 +23,7 @@ import vectors
 import verifier
 import vocabulary
 
+from analytics.catalogue import MODELS
 from api.demo.recording import shape
 from governance.readmodel.run_states import ENDS, TRANSITIONS
 from governance.rules.withdrawals import WORKER_REASONS
@@ -115,18 +117,26 @@ PROGRAM = ROOT / "governance" / "verify.py"
 _DIGEST = re.compile(r"(sha256 of `verify\.py`: `)[0-9a-f]{64}`")
 
 
-def with_digest(name: str) -> Callable[[], str]:
+def write_params_schema() -> str:
+    """analytics/params-schema.json: written by hand but for the models, which are the registry's."""
+    name = "analytics/params-schema.json"
+    return model_lists.in_schema((ROOT / name).read_text(encoding="utf-8"), MODELS)
+
+
+def write_analyst_guide() -> str:
+    """docs/guide/analyst.md: written by hand but for the models."""
+    text = (ROOT / "docs" / "guide" / "analyst.md").read_text(encoding="utf-8")
+    return model_lists.in_sentence(text, MODELS)
+
+
+def write_digest(name: str) -> str:
     """A document that is written by hand, with the current digest of the auditor's program."""
-
-    def write() -> str:
-        text = (ROOT / name).read_text(encoding="utf-8")
-        digest = hashlib.sha256(PROGRAM.read_bytes()).hexdigest()
-        written, count = _DIGEST.subn(rf"\g<1>{digest}`", text)
-        if not count:
-            raise LookupError(f"{name} does not name the digest of verify.py")
-        return written
-
-    return write
+    text = (ROOT / name).read_text(encoding="utf-8")
+    digest = hashlib.sha256(PROGRAM.read_bytes()).hexdigest()
+    written, count = _DIGEST.subn(rf"\g<1>{digest}`", text)
+    if not count:
+        raise LookupError(f"{name} does not name the digest of verify.py")
+    return written
 
 
 def _finish(lines: Iterable[str], source: str) -> str:
@@ -158,9 +168,11 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "governance/verify.py": verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,
     "analytics/vocabulary.py": vocabulary.analytics_module,
-    "README.md": with_digest("README.md"),
-    "docs/guide/auditor.md": with_digest("docs/guide/auditor.md"),
-    "CHANGELOG.md": with_digest("CHANGELOG.md"),
+    "analytics/params-schema.json": write_params_schema,
+    "README.md": lambda: write_digest("README.md"),
+    "docs/guide/auditor.md": lambda: write_digest("docs/guide/auditor.md"),
+    "docs/guide/analyst.md": write_analyst_guide,
+    "CHANGELOG.md": lambda: write_digest("CHANGELOG.md"),
 }
 
 

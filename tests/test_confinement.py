@@ -49,10 +49,10 @@ PR_SET_PTRACER, ANYBODY = 0x59616D61, -1
 # How the models' libraries are loaded does not matter here, and takes seconds for each server.
 LIGHT = """
 import types
-for name in ("models", "run", "threads"):
+for name in ("models.pipeline", "run", "threads"):
     sys.modules["analytics." + name] = types.SimpleNamespace(warm_up=lambda: None, one_thread=lambda: None)
-import analytics
-analytics.models = analytics.run = analytics.threads = sys.modules["analytics.models"]
+import analytics.models
+analytics.models.pipeline = analytics.run = analytics.threads = sys.modules["analytics.run"]
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analytics.catalogue import CALIBRATED, RELEASABLE
 from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     COUNT_GRID,
@@ -16,7 +17,6 @@ from analytics.disclosure.counts import (
     Shown,
 )
 from analytics.disclosure.curves import CURVE_STEPS
-from analytics.models import CALIBRATED, RELEASABLE
 
 _PEOPLE = {
     "what": "people",

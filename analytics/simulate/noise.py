@@ -16,7 +16,8 @@ from sklearn.feature_selection import SelectKBest
 from analytics.catalogue import MODELS
 from analytics.evaluate import evaluate_model, metrics_of
 from analytics.features import SCORES
-from analytics.models import Blueprint, build_model
+from analytics.models.pipeline import build_model
+from analytics.models.registry import Blueprint
 from analytics.threads import one_thread
 
 PEOPLE = 120

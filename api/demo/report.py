@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analytics.catalogue import IN_FULL
 from api.demo import attacks, science
 from api.demo.others import SCENES
 from api.demo.wording import rule, without_hex
@@ -32,14 +33,6 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parent / "templates"
 STAFF = ("noor", "pia", "quinn", "rui", "sol", "tess", "rita", "omar", "vera", "worker")
 FEATURE_SETS = {"genes": "genes", "clinical": "findings", "combined": "genes and findings"}
-MODELS = {
-    "logistic": "logistic regression",
-    "svm": "support vector machine",
-    "forest": "random forest",
-    "cnn": "1-D CNN",
-    "boosting": "gradient boosting",
-    "knn": "nearest neighbours",
-}
 WORDS = {
     "consistent": "the events do not follow from the calls",
     "signed": "a signature does not hold",
@@ -122,7 +115,7 @@ def render(material: Mapping[str, Any]) -> str:
         clock=words.clock,
         moment=words.moment,
         feature_set=lambda name: FEATURE_SETS.get(name, name),
-        model=lambda name: MODELS.get(name, name),
+        model=lambda name: IN_FULL.get(name, name),
         word=lambda name: WORDS.get(name, name),
         kind=lambda name: name.replace("-", " ").replace("_", " "),
         state=words.state,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from analytics.catalogue import SHOWN
 from chain.vocabulary import Role
 from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.rules.encoding import Malformed, strict_json
@@ -80,7 +81,6 @@ _STEPS = {
     "sealed": "the output is sealed",
     "stopped": "stopped",
 }
-_MODELS = {"svm": "SVM", "knn": "kNN", "cnn": "CNN"}
 _FEATURE_SETS = {"clinical": "clinical data", "combined": "genes + clinical"}
 
 
@@ -116,7 +116,7 @@ def step(name: str) -> str:
 
 
 def model(name: str) -> str:
-    return _MODELS.get(name, name)
+    return SHOWN.get(name, name)
 
 
 def feature_set(name: str) -> str:

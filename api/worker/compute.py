@@ -66,9 +66,10 @@ def serve(descriptor: int, confined_by: str) -> int:
     """
     confinement = Confinement.decode(confined_by)
     code = code_hash()  # before loading, so that it is the hash of the code that runs
-    from analytics import models, run, threads  # noqa: F401 (run is loaded here for every child)
+    from analytics import run, threads  # noqa: F401 (run is loaded here for every child)
+    from analytics.models import pipeline
 
-    models.warm_up()
+    pipeline.warm_up()
     threads.one_thread()
     if code != code_hash():
         return 1

@@ -23,7 +23,8 @@ from analytics.evaluate import (
     placement_values,
     predict_once,
 )
-from analytics.models import Blueprint, build_model, predict
+from analytics.models.pipeline import build_model, predict
+from analytics.models.registry import Blueprint
 
 
 def silent(_fraction: float) -> None:

@@ -7,9 +7,10 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
+from analytics.catalogue import CALIBRATED, IMPUTERS, MODELS, RELEASABLE, SCALERS, SELECTORS
 from analytics.errors import InputsError, ParamsError
-from analytics.models import CALIBRATED, RELEASABLE, Blueprint, build_model, predict
+from analytics.models.pipeline import build_model, predict
+from analytics.models.registry import Blueprint
 
 PLAIN = Blueprint("logistic", 30, 4, "f", 10, 0, "median", "z-score", 1)
 

@@ -114,7 +114,7 @@ def test_a_fit_works_on_one_thread_and_a_fork_after_it_can_fit_too() -> None:
 
 def test_torch_is_imported_only_when_a_network_is_built() -> None:
     lines = (
-        "import sys, analytics.models as m",
+        "import sys, analytics.models.pipeline as m",
         "parts = dict(genes=3, clinical=1, select='f', keep=3, components=0, impute='mean', scale='z-score', seed=1)",
         "others = [m.build_model(m.Blueprint(model=n, **parts)) for n in m.MODELS if n != 'cnn']",
         "assert 'torch' not in sys.modules",

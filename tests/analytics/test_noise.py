@@ -8,7 +8,8 @@ from threadpoolctl import threadpool_limits
 from analytics.catalogue import MODELS, SELECTORS
 from analytics.evaluate import predict_once
 from analytics.features import SCORES
-from analytics.models import Blueprint, build_model
+from analytics.models.pipeline import build_model
+from analytics.models.registry import Blueprint
 from analytics.simulate.noise import leak_demonstration, noise_control
 
 PEOPLE, COLUMNS, KEPT, SEEDS = 80, 300, 10, 6

@@ -17,7 +17,8 @@ from analytics.disclosure import curves as disclosure_curves
 from analytics.disclosure.counts import METRICS
 from analytics.errors import PredictionError
 from analytics.evaluate import compare_auc, metrics_of
-from analytics.models import Blueprint, build_model
+from analytics.models.pipeline import build_model
+from analytics.models.registry import Blueprint
 from analytics.params import Params, parse_params
 from analytics.prediction import (
     FeatureSets,

@@ -27,6 +27,7 @@ LIBRARIES = {"analytics", "fhir", "jsonschema", "numpy", "scipy", "sklearn", "th
 # Only these look at installed packages and their files, or at descriptors that they are handed.
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
+    "models/registry.py": {"importlib.util", "pkgutil"},
     "networks.py": {"torch"},
     "readers/gse7390.py": {"importlib.metadata"},
     "readers/vcf/split.py": {"base64", "io", "cyvcf2"},

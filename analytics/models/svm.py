@@ -1,0 +1,24 @@
+"""Support vector machine with a radial kernel; it orders people and estimates no probability."""
+
+from __future__ import annotations
+
+from analytics.models.registry import Blueprint, Model, register
+
+
+def build(blueprint: Blueprint) -> object:
+    from sklearn.svm import SVC
+
+    return SVC(kernel="rbf", C=1.0, gamma="scale")
+
+
+register(
+    Model(
+        name="svm",
+        shown="SVM",
+        in_full="support vector machine",
+        cost=1,
+        calibrated=False,
+        build=build,
+        releasable="it holds patients' rows (support vectors)",
+    )
+)

@@ -1,0 +1,40 @@
+"""Writes the names of the models (analytics/models) into texts that people wrote around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+_FEATURE_SETS = r'\{"\$ref": "#/\$defs/feature_sets"\}'
+_IN_SCHEMA = re.compile(
+    r'("models": \{\n(?:[^{}\n]*\n)+? *"properties": \{\n)'
+    rf'( *)"[^"\n]+": ({_FEATURE_SETS})(?:,\n *"[^"\n]+": {_FEATURE_SETS})*\n'
+)
+_IN_SENTENCE = re.compile(r"(\*\*evaluate\*\*(?:: | fits ))`\w+`(?:, `\w+`)*(, | or )`\w+`")
+
+
+def in_schema(text: str, models: Sequence[str]) -> str:
+    """params-schema.json with these models. Raises LookupError when it has no place for them."""
+
+    def listed(found: re.Match[str]) -> str:
+        lines = (f'{found[2]}"{model}": {found[3]}' for model in models)
+        return found[1] + ",\n".join(lines) + "\n"
+
+    return _replaced(_IN_SCHEMA, listed, text)
+
+
+def in_sentence(text: str, models: Sequence[str]) -> str:
+    """A document with these models in its one sentence about evaluate. Raises LookupError."""
+
+    def listed(found: re.Match[str]) -> str:
+        *names, last = (f"`{model}`" for model in models)
+        return found[1] + ", ".join(names) + found[2] + last
+
+    return _replaced(_IN_SENTENCE, listed, text)
+
+
+def _replaced(pattern: re.Pattern[str], listed: Callable[[re.Match[str]], str], text: str) -> str:
+    written, count = pattern.subn(listed, text)
+    if count != 1:
+        raise LookupError("a document does not have one list of the models")
+    return written
