@@ -16,9 +16,9 @@ _IN_SENTENCE = re.compile(r"(\*\*evaluate\*\*(?:: | fits ))`\w+`(?:, `\w+`)*(, |
 def in_schema(text: str, models: Sequence[str]) -> str:
     """params-schema.json with these models. Raises LookupError when it has no place for them."""
 
-    def listed(found: re.Match[str]) -> str:
-        lines = (f'{found[2]}"{model}": {found[3]}' for model in models)
-        return found[1] + ",\n".join(lines) + "\n"
+    def listed(match: re.Match[str]) -> str:
+        lines = (f'{match[2]}"{model}": {match[3]}' for model in models)
+        return match[1] + ",\n".join(lines) + "\n"
 
     return _replaced(_IN_SCHEMA, listed, text)
 
@@ -26,9 +26,9 @@ def in_schema(text: str, models: Sequence[str]) -> str:
 def in_sentence(text: str, models: Sequence[str]) -> str:
     """A document with these models in its one sentence about evaluate. Raises LookupError."""
 
-    def listed(found: re.Match[str]) -> str:
+    def listed(match: re.Match[str]) -> str:
         *names, last = (f"`{model}`" for model in models)
-        return found[1] + ", ".join(names) + found[2] + last
+        return match[1] + ", ".join(names) + match[2] + last
 
     return _replaced(_IN_SENTENCE, listed, text)
 
