@@ -78,8 +78,8 @@ def load_models(package: str, folders: Iterable[str]) -> dict[str, Model]:
     names = sorted(module.name for module in pkgutil.iter_modules(folders))
     names = [name for name in names if name not in AROUND]
     for name in names:
-        names = importlib.util.find_spec(f"{package}.{name}")
-        if names is None or not str(names.origin).endswith(".py"):
+        spec = importlib.util.find_spec(f"{package}.{name}")
+        if spec is None or not str(spec.origin).endswith(".py"):
             raise CatalogueError(f"the module {package}.{name} has no source")
         importlib.import_module(f"{package}.{name}")
         if name not in _registered:
