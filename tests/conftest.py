@@ -16,6 +16,7 @@ import extent
 import httpx
 import needs
 import pytest
+import tiers
 from road import Road
 from speed import Watch
 
@@ -40,6 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
     extent.choose(config.getoption("--whole"))
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.stash[_WATCH] = Watch(every=20.0).__enter__(), time.monotonic()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tiers.mark(items)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

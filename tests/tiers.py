@@ -1,0 +1,51 @@
+"""Three tiers of tests: pure ones, those on a development chain, and those on whole deployments (system).
+
+`make test` runs all of them, `make test-fast` the first two. A test's tier follows from the fixtures that it asks for
+and from its file; nobody marks one by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+# Fixtures that start several services, a browser or a bucket, or compute on all of the research data.
+SYSTEM = {"bucket_process", "browser", "deployment", "founders", "gse_result", "road", "served"}
+CHAIN = {"chain", "clocked", "compiled", "devchain", "gateway", "guarded", "kept", "shared"}
+# Files that start services, confined processes or long computations by themselves.
+SYSTEM_FILES = {
+    "tests/analytics/test_known_truth.py",
+    "tests/analytics/test_noise.py",
+    "tests/api/cli/test_init.py",
+    "tests/api/test_hostile_inputs.py",
+    "tests/api/test_parser_sandbox.py",
+    "tests/api/test_starting.py",
+    "tests/test_bench.py",
+    "tests/test_canaries.py",
+    "tests/test_confinement.py",
+    "tests/test_kills.py",
+    "tests/test_long_history.py",
+    "tests/test_operating.py",
+    "tests/test_report.py",
+    "tests/test_scenes.py",
+    "tests/test_story.py",
+    "tests/test_wheel.py",
+}
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Give each test the marker of its tier."""
+    for item in items:
+        item.add_marker(tier_of(item))
+
+
+def tier_of(item: pytest.Item) -> str:
+    """pure, chain or system."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    file = item.nodeid.partition("::")[0]
+    if fixtures & SYSTEM or file in SYSTEM_FILES or file.startswith("tests/pages/"):
+        return "system"
+    if any(item.get_closest_marker(name) for name in ("alone", "campaign")):
+        return "system"
+    return "chain" if fixtures & CHAIN or file.startswith("tests/chain/") else "pure"
