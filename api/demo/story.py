@@ -36,7 +36,7 @@ def main(home: Path | None = None) -> int:
     teller.say("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
     teller.say(
         "The people are personas. 198 records are published research data (GSE7390), "
-        "the rest are simulated; consents are invented."
+        "the rest simulated; consents are invented."
     )
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
