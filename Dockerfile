@@ -7,11 +7,10 @@ RUN npm ci --no-audit --no-fund
 FROM python:3.11-slim
 WORKDIR /volens
 COPY --from=tools /volens/node_modules node_modules
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml wheel.py README.md LICENSE ./
 COPY contracts contracts
 COPY chain chain
 COPY governance governance
 COPY analytics analytics
 COPY api api
-COPY docs docs
 RUN pip install --no-cache-dir --editable .

@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 SYSTEM_NODE := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null
 
 help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/.done node_modules/.done ## install what is missing into .venv and node_modules
 
@@ -73,7 +73,7 @@ clean: ## remove what was installed and built; keys and ledger in .volens stay
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "volens needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@test -e $@ || echo "Installing Python packages (.venv) and the chain's tools (node_modules): about 1.4 GB, once only."
-	@test -e $@ || echo "Where the package index has torch with CUDA only, that is 5 GB: have its CPU build first (README, Install)."
+	@test -e $@ || echo "Where the package index has torch with CUDA only, that is 5 GB: have its CPU build first (README, Two commands)."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install $(QUIET) --editable '.[demo]' </dev/null
 	@touch $@

@@ -10,7 +10,7 @@ _IN_SCHEMA = re.compile(
     r'("models": \{\n(?:[^{}\n]*\n)+? *"properties": \{\n)'
     rf'( *)"[^"\n]+": ({_FEATURE_SETS})(?:,\n *"[^"\n]+": {_FEATURE_SETS})*\n'
 )
-_IN_SENTENCE = re.compile(r"(\*\*evaluate\*\*(?:: | fits ))`\w+`(?:, `\w+`)*(, | or )`\w+`")
+_IN_SENTENCE = re.compile(r"(\*\*evaluate\*\* fits )`\w+`(?:, `\w+`)*( or )`\w+`")
 
 
 def in_schema(text: str, models: Sequence[str]) -> str:

@@ -50,7 +50,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):
-        sentences = needs.lacking(session.config.args)
+        system = "not system" not in session.config.getoption("markexpr")
+        sentences = needs.lacking(session.config.args, system)
         if sentences:
             pytest.exit("\n".join(["The tests cannot begin.", *sentences]), returncode=2)
 

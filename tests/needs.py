@@ -19,8 +19,11 @@ ROOT = HERE.parent
 PAGES = HERE / "pages"
 
 
-def lacking(arguments: Sequence[str]) -> list[str]:
-    """A sentence for each thing that is missing, with what to do; pytest's arguments say which tests are to run."""
+def lacking(arguments: Sequence[str], system: bool = True) -> list[str]:
+    """A sentence for each thing that is missing, with what to do.
+
+    arguments: pytest's, which say whose tests are to run; system: whether tests of that tier run.
+    """
     sentences = []
     try:
         find_anvil()
@@ -38,7 +41,7 @@ def lacking(arguments: Sequence[str]) -> list[str]:
             f"This machine cannot confine a process that reads plaintext ({relaxed!r} is missing): user namespaces, "
             "seccomp and Landlock are needed; volens doctor says more."
         )
-    if _with_pages(arguments) and browser.find_browser(Settings().chromium) is None:
+    if system and _with_pages(arguments) and browser.find_browser(Settings().chromium) is None:
         sentences.append(browser.MISSING)
     return sentences
 

@@ -282,6 +282,26 @@ def test_a_link_or_a_document_that_is_missing_is_named(
     ]
 
 
+def test_the_functions_that_explanations_name_exist() -> None:
+    """Tables of docs/explain: `function` in `file`, and `module.function` of disclosure control."""
+    explained = ROOT / "docs" / "explain"
+    rows = re.findall(
+        r"(?m)^\| `([\w.]+)`[^|]*\| `([\w/]+\.py)` \|", (explained / "how-it-works.md").read_text()
+    )
+    rows += [
+        (name, f"analytics/disclosure/{module}.py")
+        for module, name in re.findall(
+            r"`(counts|curves|differencing|sites)\.(\w+)`",
+            (explained / "disclosure.md").read_text(),
+        )
+        if name != "py"
+    ]
+    assert len(rows) >= 14
+    for name, file in rows:
+        defined = rf"def {name.rpartition('.')[2]}\("
+        assert re.search(defined, (ROOT / file).read_text()), f"{name} is not in {file}"
+
+
 def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path) -> None:
     assert generate.threats.missing() == []
     text = (ROOT / "docs" / "threats.toml").read_text()
