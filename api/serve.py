@@ -21,7 +21,7 @@ import uvicorn
 from api.app import create_app
 from api.http import metrics
 from api.http.services import open_services
-from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, timed_protocol
+from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, timed_connections
 from api.operate import logs
 from api.operate.settings import Settings
 from api.operate.startup import START_FAULTS, not_started
@@ -52,9 +52,8 @@ def caller_options(settings: Settings) -> dict[str, Any]:
     None are trusted unless the settings name a proxy; then all connections come from its address.
     """
     proxied = bool(settings.proxies)
-    protocol = timed_protocol(0 if proxied else CONNECTIONS)
     return {
-        "http": protocol,
+        "http": timed_connections(0 if proxied else CONNECTIONS),
         "ws": "none",
         "proxy_headers": proxied,
         "forwarded_allow_ips": settings.proxies,

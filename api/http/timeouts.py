@@ -1,7 +1,7 @@
 """Timeouts for slow clients (slowloris): limits for request head, body and connections per address.
 
-1. An idle connection has HEAD_SECONDS, from its opening or from the next byte after an answer, to
-   send a complete request head; then it is closed.
+1. A connection has HEAD_SECONDS, from its opening or from the end of an answer, to send a complete
+   request head; then it is closed.
 2. A request's body has BODY_SECONDS in all; then it counts as ended, and the answer is that it
    cannot be read.
 3. A client that reads nothing of an answer for ANSWER_SECONDS is disconnected, because the unread
@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -31,81 +33,97 @@ ANSWER_SECONDS = 30.0
 CONNECTIONS = 256
 
 
-class TimedProtocol(H11Protocol):
-    """Closes stalled connections; `open_from` counts the open ones by address, of which `most` are
-    allowed.
+class TimedConnection(asyncio.Protocol):
+    """One connection: passes everything on to the server's protocol, and closes it when it stalls.
+
+    It reads no HTTP. `Timeouts` tells it when a request's head is complete and when its answer is:
+    the server starts the application from `data_received`, so the application inherits the context
+    variable `connection`.
     """
 
-    most: ClassVar[int] = 0  # any number
-    open_from: ClassVar[Counter[str]]
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self._cut: asyncio.TimerHandle | None = None
-        self._not_taken: asyncio.TimerHandle | None = None
-        self._from = ""
+    def __init__(self, server: asyncio.Protocol, open_from: Counter[str], most: int) -> None:
+        """open_from: the open connections by address; most: of one address, 0 for any number."""
+        self._server, self._open_from, self._most = server, open_from, most
+        self._loop = asyncio.get_running_loop()
+        self._transport = asyncio.Transport()  # until the connection is made
+        self._head: asyncio.TimerHandle | None = None
+        self._answer: asyncio.TimerHandle | None = None
+        self._requests = 0  # that are being answered: more than one if they are pipelined
+        self._address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._from = client_of({"client": self.client})
-        self.open_from[self._from] += 1
-        if 0 < self.most < self.open_from[self._from]:
+        self._transport = transport
+        self._address = client_of({"client": transport.get_extra_info("peername")})
+        self._open_from[self._address] += 1
+        self._server.connection_made(transport)
+        if 0 < self._most < self._open_from[self._address]:
             transport.abort()
-            return
-        self._watch()
+        else:
+            self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
+        token = connection.set(self)
+        try:
+            self._server.data_received(data)
+        finally:
+            connection.reset(token)
+
+    def eof_received(self) -> bool | None:
+        return self._server.eof_received()
 
     def pause_writing(self) -> None:
-        super().pause_writing()
-        if self._not_taken is None:
-            self._not_taken = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+        self._server.pause_writing()
+        self._answer = self._loop.call_later(ANSWER_SECONDS, self._transport.abort)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
-        self._taken()
+        self._server.resume_writing()
+        _cancel(self._answer)
 
-    def _taken(self) -> None:
-        if self._not_taken is not None:
-            self._not_taken.cancel()
-            self._not_taken = None
+    def connection_lost(self, error: Exception | None) -> None:
+        _cancel(self._head)
+        _cancel(self._answer)
+        self._open_from[self._address] -= 1
+        if not self._open_from[self._address]:
+            del self._open_from[self._address]
+        self._server.connection_lost(error)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_watching()
-        self._taken()
-        self.open_from[self._from] -= 1
-        if not self.open_from[self._from]:
-            del self.open_from[self._from]
-        super().connection_lost(exc)
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Around the answer to one request: its head is complete, and the next one may follow."""
+        self._requests += 1
+        _cancel(self._head)
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            if not self._requests and not self._transport.is_closing():
+                self._await_head()
 
-    def _watch(self) -> None:
-        """After new data: a request is being answered, or a timer starts for the rest of its head.
+    def _await_head(self) -> None:
+        """The same timer limits the rest of a body whose answer was sent before it was read."""
+        self._head = self._loop.call_later(HEAD_SECONDS, self._stalled)
 
-        The same timer limits the rest of a body whose answer was already sent.
-        """
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_watching()
-        elif self._cut is None:
-            self._cut = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
-
-    def _stop_watching(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
+    def _stalled(self) -> None:
+        if self._transport.get_write_buffer_size():  # the client still reads the last answer
+            self._await_head()
+        else:
+            self._transport.abort()
 
 
-def timed_protocol(connections: int) -> type[TimedProtocol]:
-    """For uvicorn.Config(http=…) of one server: at most so many connections per address, 0 for any
-    number.
+connection: ContextVar[TimedConnection] = ContextVar("connection")
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def timed_connections(most: int) -> Callable[..., TimedConnection]:
+    """For uvicorn.Config(http=...) of one server: at most so many connections per address, 0 for
+    any number.
     """
-
-    class Counted(TimedProtocol):
-        most: ClassVar[int] = connections
-        open_from: ClassVar[Counter[str]] = Counter()
-
-    return Counted
+    open_from: Counter[str] = Counter()
+    return lambda **of_server: TimedConnection(H11Protocol(**of_server), open_from, most)
 
 
 class Timeouts:
@@ -120,11 +138,8 @@ class Timeouts:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        deadline, body_complete, response_started = (
-            asyncio.get_running_loop().time() + BODY_SECONDS,
-            False,
-            False,
-        )
+        deadline = asyncio.get_running_loop().time() + BODY_SECONDS
+        body_complete = response_started = False
 
         async def receive_in_time() -> Message:
             nonlocal body_complete
@@ -143,17 +158,19 @@ class Timeouts:
             response_started = True
             await send(message)
 
-        try:
-            await self._app(scope, receive_in_time, send_and_note)
-        except asyncio.CancelledError:
-            if response_started:
-                raise
-            answer = problem(
-                503,
-                "The service stopped while this was being answered.",
-                "It may have taken effect: look before you send it again.",
-            )
-            await answer(scope, receive, send)
+        timed = connection.get(None)  # none where the application is called in this process
+        with timed.answering() if timed else nullcontext():
+            try:
+                await self._app(scope, receive_in_time, send_and_note)
+            except asyncio.CancelledError:
+                if response_started:
+                    raise
+                answer = problem(
+                    503,
+                    "The service stopped while this was being answered.",
+                    "It may have taken effect: look before you send it again.",
+                )
+                await answer(scope, receive, send)
 
 
 def open_as_many_files_as_allowed() -> None:

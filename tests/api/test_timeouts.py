@@ -75,7 +75,14 @@ def answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
 
 
 @pytest.mark.parametrize(
-    "begun", ["nothing", "a head", "a head after an answer", "a body after its answer"]
+    "begun",
+    [
+        "nothing",
+        "a head",
+        "a head behind a request",
+        "a head after an answer",
+        "a body after its answer",
+    ],
 )
 def test_a_stalled_connection_is_closed(deployment, connect: Open, monkeypatch, begun: str) -> None:
     monkeypatch.setattr(timeout, "HEAD_SECONDS", SHORT)
@@ -86,6 +93,9 @@ def test_a_stalled_connection_is_closed(deployment, connect: Open, monkeypatch, 
         return
     if begun == "a head":
         connection.sendall(head(deployment.url))
+    if begun == "a head behind a request":
+        connection.sendall(b"GET /identity HTTP/1.1\r\nHost: x\r\n\r\nGET /identity HTTP/1.1\r\n")
+        assert answer(connection)[0].status == 200
     if begun == "a head after an answer":
         connection.sendall(b"GET /identity HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer(connection)[0].status == 200
