@@ -116,7 +116,7 @@ class Reason(IntEnum):
     OTHER_RUN = 67  # The receipt belongs to another run.
     OLDER_ATTEMPT = 68  # A newer attempt of the run exists.
     OTHER_WORKER = 69  # The receipt names another worker key.
-    LEASE_OVER = 70  # The authorisation's lease is over.
+    LEASE_OVER = 70  # The authorisation's lease is over, or the run has its output or its end.
     LEDGER_BEHIND = 71  # The ledger has lost a block that the broker has answered for.
     NOT_REGISTERED = 72  # The record is not registered on the ledger.
     OLDER_VERSION = 73  # A newer version of the record is registered.

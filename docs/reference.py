@@ -125,8 +125,20 @@ class Limit:
 
 
 LIMITS = (
-    Limit("lease a worker asks for", "api.worker.attempt", "LEASE", "s", "no key comes"),
-    Limit("longest lease", "chain.ledger", "MAX_LEASE", "s", "the contract refuses"),
+    Limit(
+        "lease a worker asks for",
+        "api.worker.attempt",
+        "REQUESTED_LEASE",
+        "s",
+        "the broker releases no key; the attempt ends",
+    ),
+    Limit(
+        "longest lease, of a new deployment",
+        "chain.ledger",
+        "MAX_LEASE",
+        "s",
+        "the contract shortens what is asked for",
+    ),
     Limit(
         "claim without a sign of life",
         "api.worker.supervisor",
@@ -155,7 +167,14 @@ LIMITS = (
     Limit(
         "a person's consents in a burst", "api.http.rate_limit", "DECISIONS", "", "429, later again"
     ),
-    Limit("silence of a child", "api.worker.sandbox", "SILENCE", "s", "the attempt ends"),
+    Limit("CPU time of an attempt", "api.worker.compute", "CPU_SECONDS", "s", "the child is ended"),
+    Limit(
+        "silence of a child that the worker does not watch",
+        "api.worker.sandbox",
+        "SILENCE",
+        "s",
+        "the attempt ends",
+    ),
     Limit("frame of a child", "api.worker.sandbox", "FRAME", "s", "the attempt ends"),
     Limit("sign-in challenge", "governance.sessions", "CHALLENGE_SECONDS", "s", "401"),
     Limit("session", "governance.sessions", "SESSION_SECONDS", "s", "401"),
@@ -187,7 +206,14 @@ LIMITS = (
         "analytics.disclosure.counts",
         "PROFILES_NEEDED",
         "",
-        "fewer: AUC and curves are withheld",
+        "fewer: curves are withheld, and the AUC is printed in steps of 5 % at most",
+    ),
+    Limit(
+        "cohorts that the runs of one permit may ask about",
+        "api.worker.prior_results",
+        "COHORTS",
+        "",
+        "the worker fails the run: ask for another permit",
     ),
     Limit(
         "trail that verify.py reads",

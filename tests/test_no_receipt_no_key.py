@@ -17,7 +17,7 @@ import pytest
 from road import Road
 
 from api.demo import counts
-from api.demo.stage import CATEGORIES, World, random32
+from api.demo.stage import CATEGORIES, DAY, World, random32
 from api.operate.bootstrap import FOREVER
 from chain.devnode.process import DevChain
 from chain.wallets import Wallet
@@ -500,8 +500,8 @@ def test_nobody_wraps_for_a_stranger(road: Road) -> None:
     assert refusal.value.reason.slug == "not-enrolled"
 
 
-def looked(road: Road) -> list[Any]:
-    """A sealed output that Sol has looked at; the arguments of his question."""
+def viewed(road: Road) -> list[Any]:
+    """A sealed output that Sol has viewed; the arguments of his request."""
     question = authorised(road)
     world, run, key = road.world, question.run, random32()
     world.seal(run, keyCommitment=key_commitment(key))
@@ -535,7 +535,7 @@ def test_a_view_of_an_output_that_cannot_be_released_any_more(
     """She left after it was sealed, or the committee stopped it: the look is recorded, but its key
     stays.
     """
-    ask = looked(road)
+    ask = viewed(road)
     road.client.output_pieces(*ask)
     stranger = [*ask[:5], Wallet.new(), ask[6]]
     with pytest.raises(BrokerRefused) as refusal:
@@ -548,7 +548,7 @@ def test_a_view_of_an_output_that_cannot_be_released_any_more(
 
 
 def test_a_view_of_an_attempt_that_another_has_followed(road: Road) -> None:
-    ask = looked(road)
+    ask = viewed(road)
     road.client.output_pieces(*ask)
     road.authorise(ask[0], new_pair()[1], attempt=2)
     with pytest.raises(BrokerRefused) as refusal:
@@ -559,7 +559,7 @@ def test_a_view_of_an_attempt_that_another_has_followed(road: Road) -> None:
 def test_a_view_under_a_permit_that_has_expired(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = looked(road)
+    ask = viewed(road)
     road.client.output_pieces(*ask)
     permit = road.broker._node.replayed.runs[ask[0]].request["permit"]
     expiry = road.broker._node.replayed.permits[permit].request["expiry"]
@@ -569,6 +569,38 @@ def test_a_view_under_a_permit_that_has_expired(
     with pytest.raises(BrokerRefused) as refusal:
         road.client.output_pieces(*ask)
     assert refusal.value.reason.slug == "permit-expired"
+
+
+def test_a_view_after_the_last_day_of_a_consent(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consent that ends by its date keeps its epoch."""
+    last_day = road.world.ledger.now() // DAY + 2
+    road.world.grant(road.subjects[:1], untilDay=last_day)
+    ask = viewed(road)
+    road.client.output_pieces(*ask)
+    monkeypatch.setattr(road.broker, "_clock", lambda: (last_day + 1) * DAY)
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(*ask)
+    assert refusal.value.reason.slug == "consent-changed"
+
+
+def test_a_dismissed_checker_gets_no_key(road: Road) -> None:
+    ask, world = viewed(road), road.world
+    road.client.output_pieces(*ask)
+    world.set_role(world.people["sol"].address, "checker", end=world.ledger.now())
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(*ask)
+    assert refusal.value.reason.slug == "no-look"
+
+
+def test_a_request_without_records_or_with_one_twice_is_refused(road: Road) -> None:
+    question = authorised(road)
+    for headers in ([], [question.headers[0]] * 2):
+        question.headers = headers
+        with pytest.raises(BrokerUnavailable, match="records are missing or named twice"):
+            question.ask()
+    assert road.journal() == []
 
 
 def test_a_role_that_ends_while_no_block_is_mined(

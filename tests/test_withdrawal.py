@@ -509,7 +509,7 @@ def test_an_attempt_that_another_one_overtook_stops_computing(road: Road) -> Non
 
 def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     CHILDREN.warm()
-    monkeypatch.setattr("api.worker.attempt.LEASE", 2)
+    monkeypatch.setattr("api.worker.attempt.REQUESTED_LEASE", 2)
     with playing(road) as scene:
         process = scene.wait_until_it_computes()
         time.sleep(3.5)  # blocks count whole seconds
@@ -526,7 +526,7 @@ def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(
 ) -> None:
     CHILDREN.warm()
     monkeypatch.setattr(sys.modules[__name__], "TIMEOUT", 2 * SECONDS)
-    monkeypatch.setattr(Attempt, "_check_still_willing", lambda *_: None)
+    monkeypatch.setattr(Attempt, "_check_may_continue", lambda *_: None)
     with playing(road) as scene:
         scene.change(road.subjects[0], 0.5)
         assert any("its child lived" in fault for fault in scene.faults())

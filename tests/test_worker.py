@@ -98,6 +98,16 @@ def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
     assert road.journal() == []
 
 
+def test_a_key_broker_without_its_role_is_asked_for_nothing(road: Road) -> None:
+    """The broker itself cannot tell that the committee trusts another one."""
+    run, worker = road.request(), road.worker()
+    road.world.set_role(road.broker.address, "broker", end=road.world.ledger.now())
+    assert worker.step() is True
+    assert worker.projection.replayed.newest_attempt(run) == 1
+    assert register.find_run(worker.engine, run.hex()).state == "authorised"
+    assert road.journal() == []
+
+
 def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(road: Road) -> None:
     """Who asked first is first: also when its newest state, an attempt that was stopped, is
     younger.

@@ -94,7 +94,7 @@ def sign(
     typer.echo(
         "The contracts were compared with your own node's: "
         "this release's code created them with these "
-        "founders, this quorum and this smallest cohort."
+        "founders, this quorum, this smallest cohort and these times."
         if settings.chain_url
         else "The contracts were not compared: set VOLENS_CHAIN_URL to a node of your own to do so."
     )

@@ -196,7 +196,7 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
     released.
 
     You see the effects and are asked before you sign. The command waits until running uses have
-    stopped, shows the effect on each, and keeps a receipt.
+    stopped, for ten seconds at most, shows the effect on each, and keeps a receipt.
 
     Example: `volens consent revoke --as ada DATASET`
     """

@@ -119,6 +119,7 @@ def ingest_records(
         bucket := Bucket(settings.bucket_name, settings.address("bucket")),
         into,
     )
+    sources.check_broker(trail, parts[1].address, int(time.time()))
     known = sources.registered_versions(trail, into, bucket)
     if dictionary is not None and not fhir:
         raise UsageError(

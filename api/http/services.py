@@ -19,7 +19,7 @@ from chain.events import Head, Receipt
 from chain.ledger import Ledger
 from chain.paging import Progress
 from chain.wallets import load
-from governance import withdrawal_effects as aftermath
+from governance import withdrawal_effects
 from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
@@ -110,7 +110,9 @@ class Services:
         names: only these runs.
         """
         newest = register.newest_step(self.engine)
-        return aftermath.withdrawals_of(self.engine, subject, newest["count"], names), newest
+        return withdrawal_effects.withdrawals_of(
+            self.engine, subject, newest["count"], names
+        ), newest
 
     def witness(self) -> dict[str, Any] | None:
         """The trail's head under the broker's signature, or None while the broker cannot give one."""

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from api.errors import UsageError
-from chain.events import Enrolled, Event, RecordsSealed, RecordsVoided, parse
+from chain.events import (
+    Enrolled,
+    Event,
+    RecordsSealed,
+    RecordsVoided,
+    RoleCancelled,
+    RoleSet,
+    parse,
+)
+from chain.vocabulary import Role
 from governance.consent import CATEGORIES, bits, names_of
 from governance.objects.ingest import Source, encrypt, leaves_root, load_leaves
 from governance.objects.vault import Bucket
@@ -155,6 +164,25 @@ def check_enrolled(bundle: Mapping[str, Any], subjects: Iterable[bytes]) -> None
             f"nobody is enrolled under {unknown[0]}{more}",
             "people enrol first: volens enrol invite, then volens enrol submit; "
             "nothing was encrypted",
+        )
+
+
+def check_broker(bundle: Mapping[str, Any], broker: bytes, now: int) -> None:
+    """Check that this key broker holds its role on the exported trail, before it gets key shares.
+
+    Raises UsageError.
+    """
+    start = end = 0
+    for event in _events(bundle):
+        if isinstance(event, RoleSet) and bytes.fromhex(event.account[2:]) == broker:
+            is_broker = event.role == Role.BROKER
+            start, end = (event.start, event.end) if is_broker else (0, 0)
+        elif isinstance(event, RoleCancelled) and bytes.fromhex(event.account[2:]) == broker:
+            start = end = 0
+    if not start <= now < end:
+        raise UsageError(
+            "the key broker does not hold its role on this ledger",
+            "check VOLENS_BROKER_URL with volens doctor; nothing was encrypted",
         )
 
 

@@ -185,6 +185,7 @@ class Request:
             f"  of whom any {self.quorum} decide together",
             f"  smallest cohort {self.identity['cohortFloor']}: no run over fewer people, "
             "whatever a permit says",
+            f"  an access to keys lasts {_hours(self.identity['maxLease'])} at most",
             "  a worker or broker that comes later acts after "
             f"{_hours(self.identity['roleDelay'])}; until then any founder can stop it",
         ]

@@ -59,7 +59,7 @@ from governance.rules.withdrawals import WORKER_REASONS
 from governance.runs import keep_record, mark, still_held, tell
 
 T = TypeVar("T")
-LEASE = 3600  # seconds asked for
+REQUESTED_LEASE = 3600  # seconds asked for
 FOLLOW = 0.5  # seconds between two checks of the ledger while a child computes
 MAX_SUBJECTS = 1000
 AT_ONCE = 3  # attempts that follow each other without a pause, whatever ended them
@@ -161,7 +161,7 @@ class Attempt:
                 raise AttemptEnded("another worker took the run")
             with self._phase("upload"):
                 worker.bucket.put(blob)
-                self._check_still_willing(receipt)
+                self._check_may_continue(receipt)
                 self._seal(done)
             self._keep_record(done["record"])
             self._tell("sealed", 1.0)
@@ -209,7 +209,7 @@ class Attempt:
             "subjectsHash": sha256(b"".join(subjects)).digest(),
             "workerKey": bytes.fromhex(ready["workerKey"]),
             "codeHash": bytes.fromhex(ready["codeHash"]),
-            "leaseSeconds": LEASE,
+            "leaseSeconds": REQUESTED_LEASE,
             "relaxed": relaxed,
             "deadline": ledger.now() + 300,
         }
@@ -317,13 +317,13 @@ class Attempt:
 
     def _while_willing(self, receipt: Receipt, work: Callable[[], T]) -> T:
         """The result of `work`; the ledger is checked before, during and after it."""
-        self._check_still_willing(receipt)
+        self._check_may_continue(receipt)
         pool = ThreadPoolExecutor(1)
         try:
             future = pool.submit(work)
             while not wait([future], FOLLOW).done:
-                self._check_still_willing(receipt)
-            self._check_still_willing(receipt)
+                self._check_may_continue(receipt)
+            self._check_may_continue(receipt)
             return future.result()
         finally:
             pool.shutdown(wait=False)  # after an error, do not wait for the result
@@ -366,12 +366,12 @@ class Attempt:
         def follow() -> None:
             nonlocal last_check
             if time.monotonic() - last_check >= FOLLOW:
-                self._check_still_willing(receipt)
+                self._check_may_continue(receipt)
                 last_check = time.monotonic()
 
         return follow
 
-    def _check_still_willing(self, receipt: Receipt) -> None:
+    def _check_may_continue(self, receipt: Receipt) -> None:
         projection = self.worker.projection
         projection.sync()
         replayed, dataset = projection.replayed, self.permit["dataset"]

@@ -1,4 +1,4 @@
-"""The worker's child: one attempt, one process, the only place where plaintext exists.
+"""The worker's child: one attempt, one process, the only one of a run that sees its plaintext.
 
 Before it reads anything it confines itself (`api.confinement`): no network, no other process, only
 the interpreter's own files, only the system calls of computing. It has an empty environment, limits

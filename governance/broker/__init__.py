@@ -2,7 +2,7 @@
 
 It is independent, so that another institution can read it in an afternoon: of this project it
 imports the rules that auditors use (`governance.rules`), the formats
-(`governance.objects.envelope`), keys at rest (`governance.objects.keys`), `chain.signatures` and
-the names of `chain.vocabulary`. It does not know people, models, policy beyond the ledger's, or the
-database.
+(`governance.objects.envelope`), keys at rest (`governance.objects.keys`), signatures, names, paging
+and the bounded HTTP server of `chain`, and both rooms' errors. It does not know people, models,
+policy beyond the ledger's, or the database.
 """

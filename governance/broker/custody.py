@@ -1,21 +1,27 @@
 """Key custody: wraps key shares, and releases pieces of keys only against a mined, still valid
 receipt.
 
-The checks for `/pieces`, in this order, all against the broker's own replayed state at its newest
-head:
-1. the ledger is the pinned one and follows the rules (65), it responds (64), it still has the
-   blocks that earlier responses were based on (71), and the broker has executed all of it (79);
-2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69),
-   its lease is running and its output is not yet sealed (70), permit (33-35), analyst (36) and
-   worker (37) are still live, the run is not cancelled (43);
-3. every record is registered in the permit's dataset (72), in its latest version (73), its person
-   granted in this attempt (74), her consent live at the same epoch (75), its category in the
-   permit (76).
-Then:
-4. the shares are unwrapped, and everything is checked once more at the head that is the newest by
-   then;
-5. one journal line is written to disk;
-6. one signed HPKE message to the worker key of the receipt is sent.
+The checks for `/pieces` (`Broker.pieces`), in this order, all against the broker's own replayed
+state at its newest head:
+1. `_follow`: the ledger responds and its clock agrees (64), it is the pinned one (65), it still has
+   the blocks that earlier responses were based on (71), it follows the rules (65), and the broker
+   has executed all of it (79);
+2. `_attempt_of`: the receipt is mined (66) and of this run (67);
+3. `_check_attempt`: the run is not cancelled (43), this is its newest attempt (68), for this worker
+   key (69), its lease is running and its output is not yet sealed (70), the permit is not suspended
+   (34), not rejected (39), not expired (35), analyst (36) and worker (37) still have their roles;
+4. `_check_asker`: the receipt's worker signed the request (69);
+5. `_check_records`: every record is registered in the permit's dataset (72), in its latest version
+   (73), its person granted in this attempt (74), her consent live at the same epoch (75), its
+   category in the permit (76).
+For `/output` (`Broker.output_pieces`): 1 and 2, then `_viewer_key` for a checker or `_result_key`
+for the analyst, and 4 for her who asks (77, 78).
+Then, for both (`_release_pieces`):
+6. a request that was answered before gets the same response again, without a journal line;
+7. the shares are unwrapped, and must make the key that the ledger commits to (72); all checks are
+   repeated at the head that is the newest by then;
+8. that head is saved (`Node.save_head`), and the journal entry is written to disk;
+9. one signed HPKE message to the receipt's key is sent.
 """
 
 from __future__ import annotations
@@ -133,7 +139,7 @@ class Broker:
         self.behind = threading.Event()
         self.behind.set()
 
-    # -- endpoints that release no keys
+    # -- endpoints that release no plaintext of a key
 
     def identity(self) -> dict[str, Any]:
         """Who this broker is and the key to send shares to, signed."""
@@ -217,10 +223,10 @@ class Broker:
         }
 
     def wrap(self, request: object) -> dict[str, Any]:
-        """Wrap key shares under the owner's seed, and return them in the same order; no key is
-        released.
+        """Wrap key shares under the owner's seed, and return them in the same order.
 
-        The owner is an enrolled subject, or a run with an authorised attempt (its output).
+        Anybody may ask: it gives back what was sent, encrypted. The owner is an enrolled subject, or
+        a run with an authorised attempt (its output).
         """
         message = raw(part(request, "sealed"))
         items = decode_wrap_request(
@@ -503,7 +509,8 @@ class Broker:
     ) -> dict[str, Any]:
         """Unwrap, check again, write the journal and return the response.
 
-        check: repeats all checks at the newest head, because unwrapping takes time.
+        check: repeats all checks at the newest head, because unwrapping takes time. A request that
+        was answered before passed them just now, and returns its response without that.
         """
         records = sorted((item.record, item.version) for item, _ in owners)
         request = self._node.replayed.runs[run].request

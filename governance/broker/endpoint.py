@@ -1,5 +1,5 @@
-"""The broker's HTTP endpoints: the standard library's server, JSON in and out, no key or traceback
-in a response.
+"""The broker's HTTP endpoints: the standard library's server, JSON in and out. Keys leave only
+sealed or wrapped, and no response has a traceback.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""The broker's journal: a hash chain with a line for every response that releases a key, written
-before it is sent.
+"""The broker's journal: a hash chain with a line for every new response that releases a key,
+written before it is sent.
+
+A response that is repeated for the same request has its line already.
 
 A line is canonical JSON {seq, prev, kind, run, attempt, tx, block, head, subjects, records, key,
 signature}; `prev` is the sha256 of the line before (32 zero bytes first), `signature` the broker's

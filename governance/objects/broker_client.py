@@ -1,8 +1,9 @@
 """Client of a key broker: HTTP requests with signed responses.
 
 HPKE seals messages to the recipient but does not authenticate the sender, so the broker's signature
-over each response is checked here, against the address in its first response, which the ledger's
-roles confirm.
+over each response is checked here, against the address in its first response. Whether that address
+holds the broker role is checked by who sends it shares: the worker (`Attempt._hand_over`) and the
+custodian (`api.ingest.sources.check_broker`).
 """
 
 from __future__ import annotations

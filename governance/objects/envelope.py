@@ -2,8 +2,8 @@
 input or output.
 
 Formats: docs/ledger.md. Chunks follow STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015); key
-messages are HPKE (RFC 9180), base mode. Everything secret is drawn by the caller, except nonces of
-wrapped shares.
+messages are HPKE (RFC 9180), base mode. Keys are drawn by the caller; `split_key` draws shares, and
+wrapping draws nonces.
 """
 
 from __future__ import annotations

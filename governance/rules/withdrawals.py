@@ -43,8 +43,8 @@ class Use(NamedTuple):
     was: the run's state at that step (queued, computing, sealed, released). attempt: the one with
     her data, 0 for none yet. sealed: the computation finished all the same, and its output is held
     back. next_attempt, next_block: the first later attempt, if it leaves her out, else 0. state:
-    the run's state now. over: a later attempt shows that this one has ended. taken_in: a later
-    attempt includes her, under a later consent.
+    the run's state now. over: there is a later attempt, with or without her, so this one has ended.
+    taken_in: a later attempt includes her, under a later consent.
     """
 
     run: bytes

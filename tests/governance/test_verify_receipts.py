@@ -21,8 +21,7 @@ from api.http.routes.serializers import show_effect, show_withdrawal
 from chain.devnode.process import DevChain
 from chain.ledger import message_tuple
 from chain.wallets import Wallet
-from governance import audit, verify
-from governance import withdrawal_effects as aftermath
+from governance import audit, verify, withdrawal_effects
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.vault import Bucket
 from governance.readmodel import queries as register
@@ -168,7 +167,7 @@ def withdrawal_receipts(
                 narrative.witness(newest["count"]),
             )
         )
-        for one in aftermath.withdrawals_of(engine, subject.hex(), newest["count"])
+        for one in withdrawal_effects.withdrawals_of(engine, subject.hex(), newest["count"])
     ]
 
 
@@ -506,7 +505,9 @@ def told_at_once(
     whole = replay(narrative.bundle)
     step = whole.steps[count - 1]
     effects = [
-        aftermath.Effect(use, stopped if verify.may_stop(use) else None, state or use.state)
+        withdrawal_effects.Effect(
+            use, stopped if verify.may_stop(use) else None, state or use.state
+        )
         for use in whole._met(subject, world.dataset, step, count).values()
     ]
     shown = [show_effect(one) for one in effects]

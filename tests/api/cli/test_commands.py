@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from analytics.readers.observations import Findings, write_observations
 from api.demo.stage import random32
+from governance.broker.custody import Broker
+from governance.broker.endpoint import Server
 
 PARAMS = {
     "folds": 5,
@@ -384,3 +388,22 @@ def _enrolled(volens) -> str:
     volens("enrol", "invite", "--as", "rita", "--for", name)
     assert volens("enrol", "submit", "--as", name).code == 0
     return name
+
+
+def test_records_are_not_sealed_to_a_key_broker_without_its_role(
+    deployment, volens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers at the broker's address would get every share of every key."""
+    identity = dict(deployment.world.ledger.identity)
+    node = str(deployment.world.ledger.node.url)
+    stranger = Broker(tmp_path / "stranger", node, identity, lambda: int(time.time()))
+    ingest = ("dataset", "ingest", "--as", "omar", deployment.world.dataset.hex(), "--from", "none")
+    with Server(0, stranger) as endpoint:
+        threading.Thread(target=endpoint.serve_forever, daemon=True).start()
+        monkeypatch.setenv("VOLENS_BROKER_URL", f"http://127.0.0.1:{endpoint.server_address[1]}")
+        refused = volens(*ingest)
+        endpoint.shutdown()
+    assert refused.code != 0
+    assert "key broker does not hold its role" in refused.err
+    monkeypatch.delenv("VOLENS_BROKER_URL")
+    assert "folder holds no records" in volens(*ingest).err
