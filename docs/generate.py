@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import join_verifier
 import links
 import model_lists
 import reference
 import third_party
 import threats
 import vectors
-import verifier
 import vocabulary
 
 from analytics.catalogue import MODELS
@@ -164,8 +164,8 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
         reference.write_decisions(), "the titles of the records"
     ),
     "docs/reference/limits.md": lambda: _finish(reference.write_limits(), "docs/reference.py"),
-    "governance/rules/tables.py": verifier.tables,
-    "governance/verify.py": verifier.joined,
+    "governance/rules/tables.py": join_verifier.tables,
+    "governance/verify.py": join_verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,
     "analytics/vocabulary.py": vocabulary.analytics_module,
     "analytics/params-schema.json": write_params_schema,
