@@ -88,7 +88,9 @@ def write_run_states() -> str:
         "",
         f"`RunRefused` with the worker's own reasons ({worker_reasons}) leaves the run as it was: "
         "another worker may take it. The contracts' rules decide which event may follow which "
-        "(docs/ledger.md, Runs). While a worker computes, the run is authorised on the ledger; "
+        "(docs/ledger.md, Runs). An end is one for our workers, which take such a run no more; on "
+        "the ledger a refused attempt (`RunRefused`) ends no run, and a later one may be granted. "
+        "While a worker computes, the run is authorised on the ledger; "
         "the worker's progress is not a state.",
     ]
     return _finish(lines, "governance/readmodel/run_states.py")
