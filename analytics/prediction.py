@@ -16,11 +16,11 @@ from analytics.disclosure.counts import (
     STEPS,
     Counts,
     Shown,
+    auc_leaves_enough_tables,
     build_table,
     filter_counts,
     filter_flow,
     filter_variants,
-    hides_auc,
     list_candidates,
     percent,
     possible_sizes,
@@ -211,7 +211,7 @@ def describe_prediction(
     }
     if feature_sets.flow:
         result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
-    shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline}
+    shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline_percent}
     result |= {name: value for name, value in shown.items() if value is not None}
     few = [row.name for row in rows if row.few]
     return result, describe_metrics(
@@ -229,7 +229,7 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
     if not row.few:
         entry["auc"] = percent(row.scores.auc, step)
         entry["auc_interval"] = [percent(end, step) for end in row.scores.auc_interval]
-    elif hides_auc(
+    elif auc_leaves_enough_tables(
         auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())
     ):
         entry["auc"] = auc

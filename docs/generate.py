@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import join_verifier
 import links
 import model_lists
 import reference
 import third_party
 import threats
 import vectors
-import verifier
 import vocabulary
 
 from analytics.catalogue import MODELS
@@ -88,7 +88,9 @@ def write_run_states() -> str:
         "",
         f"`RunRefused` with the worker's own reasons ({worker_reasons}) leaves the run as it was: "
         "another worker may take it. The contracts' rules decide which event may follow which "
-        "(docs/ledger.md, Runs). While a worker computes, the run is authorised on the ledger; "
+        "(docs/ledger.md, Runs). An end is one for our workers, which take such a run no more; on "
+        "the ledger a refused attempt (`RunRefused`) ends no run, and a later one may be granted. "
+        "While a worker computes, the run is authorised on the ledger; "
         "the worker's progress is not a state.",
     ]
     return _finish(lines, "governance/readmodel/run_states.py")
@@ -164,8 +166,8 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
         reference.write_decisions(), "the titles of the records"
     ),
     "docs/reference/limits.md": lambda: _finish(reference.write_limits(), "docs/reference.py"),
-    "governance/rules/tables.py": verifier.tables,
-    "governance/verify.py": verifier.joined,
+    "governance/rules/tables.py": join_verifier.tables,
+    "governance/verify.py": join_verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,
     "analytics/vocabulary.py": vocabulary.analytics_module,
     "analytics/params-schema.json": write_params_schema,

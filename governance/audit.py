@@ -10,7 +10,7 @@ from typing import Any
 
 from chain.ledger import Ledger
 
-# The program beside each export: the rules joined into one file (docs/verifier.py). It is never
+# The program beside each export: the rules joined into one file (docs/join_verifier.py). It is never
 # imported here.
 PROGRAM = Path(__file__).with_name("verify.py")
 

@@ -93,7 +93,7 @@ def revocation_acts(
 def refuse_repeated(replayed: ReplayedState, message: Mapping[str, Any]) -> None:
     """Raise Refused for an old revocation that the trail has already."""
     name = sha256(words(message["subject"], message["dataset"], message["epoch"]))
-    if name in replayed.recorded:
+    if name in replayed.used_up:
         raise Refused("AlreadyRecorded", {}, _HINT)
 
 

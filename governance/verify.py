@@ -62,8 +62,10 @@ class Finding(VerifyError):
     """The ledger differs from the rules: step, block, transaction, and the fact."""
 
 
-class Skipped(VerifyError):
-    """The contract skips this item of a batch and records that: the error's name and selector."""
+class ItemRefused(VerifyError):
+    """The contract refuses this item of a batch and records that in an event of the same name.
+    Holds the name and selector of the contract's error.
+    """
 
 
 def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:
@@ -743,7 +745,7 @@ class Steps:
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
-        self.recorded = set[bytes]()  # recorded messages that changed nothing
+        self.used_up = set[bytes]()  # hashes of refused messages, old revocations and views
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
         # The number of steps, and the head after the last.
         self.count, self.head = 0, origin_of(self.identity)
@@ -835,7 +837,7 @@ class Steps:
         second effect.
         """
         name = sha256(message)
-        need(name not in self.recorded, "the same message is recorded already")
+        need(name not in self.used_up, "the same message is recorded already")
         return name
 
 
@@ -991,7 +993,7 @@ class PermitRules(Steps):
 _Item = tuple[bytes, bytes, Event, Callable[[], None]]
 
 
-def _refused(name: bytes, refusal: Skipped) -> _Item:
+def _refused(name: bytes, refusal: ItemRefused) -> _Item:
     """A refused item of a batch; `_batch` puts in its index."""
     selector = bytes.fromhex(str(refusal)[-8:])
     return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
@@ -1003,8 +1005,8 @@ class ConsentRules(Steps):
     def _batch(
         self, kind: int, rule: Callable[[Args], _Item | None], items: list[Callable[[], Args]]
     ) -> Effect:
-        """Each item by itself: accepted, refused with an event of its own, or skipped without an
-        event.
+        """Each item by itself: accepted, refused with an event of its own (`ItemRefused`), or left
+        out without an event.
 
         A refused item is recorded once, and only if an enrolled key or a live registrar signed it,
         no later message has replaced it, and it does not depend on an earlier message: strangers
@@ -1015,7 +1017,7 @@ class ConsentRules(Steps):
         accepted, refused, events = b"", b"", list[Event]()
         for index, read in enumerate(items):
             outcome = rule(read())
-            if outcome is None or outcome[0] in self.recorded:
+            if outcome is None or outcome[0] in self.used_up:
                 continue
             name, added, required, accept = outcome
             event = required if self._crypto else self._believed(len(events), index, required)
@@ -1023,7 +1025,7 @@ class ConsentRules(Steps):
                 continue
             if event[0] == "ItemRefused":
                 event = (event[0], (index,), event[2])
-                self.recorded.add(name)
+                self.used_up.add(name)
                 refused += words(name, *event[2])
             else:
                 accept()
@@ -1065,10 +1067,10 @@ class ConsentRules(Steps):
             return None
         name = sha256(words(subject, sha256(key), e["assurance"], e["deadline"]))
         try:
-            need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", Skipped)
-            need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", Skipped)
-            need(len(key) == 20 and any(subject), "SignerInvalid e0061160", Skipped)
-        except Skipped as refusal:
+            need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", ItemRefused)
+            need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", ItemRefused)
+            need(len(key) == 20 and any(subject), "SignerInvalid e0061160", ItemRefused)
+        except ItemRefused as refusal:
             return _refused(name, refusal)
         if self._signer("Enrolment", e, item["signerSignature"], key) != key:
             return None  # a copy with another signature must not use up the signed message
@@ -1095,13 +1097,13 @@ class ConsentRules(Steps):
         if dataset not in self.datasets or g["replaces"] != old.version or g["epoch"] > old.epoch:
             return None
         try:
-            need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", Skipped)
-            need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", Skipped)
-            need(start <= end >= today, "WindowInvalid b795c652", Skipped)
-            need(purposes and categories, "NothingGranted f1cc6308", Skipped)
+            need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", ItemRefused)
+            need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", ItemRefused)
+            need(start <= end >= today, "WindowInvalid b795c652", ItemRefused)
+            need(purposes and categories, "NothingGranted f1cc6308", ItemRefused)
             unknown = purposes & ~PURPOSES or categories & ~CATEGORIES
-            need(not unknown, "MaskUnknown 9cf1b05c", Skipped)
-        except Skipped as refusal:
+            need(not unknown, "MaskUnknown 9cf1b05c", ItemRefused)
+        except ItemRefused as refusal:
             return _refused(name, refusal)
         lost = old.purposes & ~purposes or old.categories & ~categories or end < old.until_day
         narrower = old.status == LIVE and (lost or max(start, today) > max(old.from_day, today))
@@ -1119,7 +1121,7 @@ class ConsentRules(Steps):
         fact = "the revocation is not her own, or of an epoch to come"
         need(own and m["epoch"] <= old.epoch, fact)
         if m["epoch"] < old.epoch:
-            self.recorded.add(self._unused(words(*m.values())))
+            self.used_up.add(self._unused(words(*m.values())))
             return effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
         self.consents[m["dataset"], m["subject"]] = old._replace(
             status=REVOKED, epoch=old.epoch + 1
@@ -1182,7 +1184,7 @@ class AccessRules(Steps):
         need(run not in self.runs, "the run exists already")
         message = self._unused(words(run, *m.values()))
         if reason:
-            self.recorded.add(message)
+            self.used_up.add(message)
             return effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "", 0)
         return effect(
@@ -1236,7 +1238,7 @@ class AccessRules(Steps):
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
         if any(reasons):
-            self.recorded.add(message)
+            self.used_up.add(message)
             return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in decisions if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
@@ -1315,7 +1317,7 @@ class AccessRules(Steps):
             "the analyst asked for the view, or nothing is sealed",
         )
         body = words(m["run"], m["attempt"], who, m["viewerKey"])
-        self.recorded.add(self._unused(body))
+        self.used_up.add(self._unused(body))
         attempt.views[who] = m["viewerKey"]
         return effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
 
@@ -1366,7 +1368,7 @@ class AccessRules(Steps):
         # Analyst and permit, then the first person whose consent denies it or has another epoch.
         for subject, reason in refusals:
             if reason:
-                self.recorded.add(message)
+                self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")
@@ -1473,7 +1475,7 @@ RUN_STATES = {
     "Released": "released",
     "ReleaseRefused": "queued",
     "Rejected": "refused",
-    "RunCancelled": "withdrawn",
+    "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
@@ -1647,7 +1649,7 @@ Verdicts = dict[str, tuple[str, str]]  # word: ok, no, partly or not-checked, an
 
 
 class Replay:
-    """A replayed bundle: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
+    """A replayed trail: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")
@@ -2076,7 +2078,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Exit code: 0 valid, 7 not valid, 8 something was not checked, "
         "9 anchored up to an earlier step only.",
     )
-    parser.add_argument("bundle", type=Path, help="the trail, as volens trail export wrote it")
+    parser.add_argument("trail", type=Path, help="the trail, as volens trail export wrote it")
     parser.add_argument(
         "--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold"
     )
@@ -2099,7 +2101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         heads: list[Args] = [{"count": int(head[1]), "head": head[2]} for head in typed if head]
         heads += [head for path in options.heads for head in held_heads(path.read_bytes())]
         receipts = [path.read_bytes() for path in options.receipt]
-        verdicts = examine(options.bundle.read_bytes(), heads, receipts)
+        verdicts = examine(options.trail.read_bytes(), heads, receipts)
     except OSError as error:
         verdicts = {"consistent": ("not-checked", f"{error.filename} cannot be read")}
     except Malformed as error:

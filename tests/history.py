@@ -128,7 +128,7 @@ def start_all(home: Path, busy: int = 0) -> Start:
         assert set(states.values()) == {"ok"}, states
         runs = len(Client(url, read_identity(home) or {}).runs())
         steps = httpx.get(f"{url}/trail/head").json()
-        assert steps["witness"]["count"] == steps["count"]  # the broker's own fold, as far
+        assert steps["witness"]["count"] == steps["count"]  # the broker's own replay, as far
         page_cpu = _cpu_of_page(url, parts.processes["api"].pid)
         return Start(dict(parts.seconds), said, page_cpu, runs, steps["count"])
     finally:

@@ -275,7 +275,7 @@ def test_parameters_outside_the_schema_open_nobodys_data(road: Road) -> None:
 
 
 def test_a_row_that_another_process_wrote_first(road: Road) -> None:
-    """The table may be ahead of this worker's fold: it catches up instead of failing."""
+    """The table may be ahead of this worker's replay: it catches up instead of failing."""
     worker, other = road.worker(), road.projection()
     worker.projection.sync()
     run, sync = road.request(), worker.projection.sync

@@ -166,7 +166,7 @@ def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
     devchain: DevChain, tmp_path: Path
 ) -> None:
     """Status and reason of a slot that was revoked while it was empty: 3 in the contract, 3 in the
-    fold.
+    replayed rules.
     """
     world = World.create(devchain.url, floor=1)
     first, second = world.enrol(2)
@@ -293,7 +293,7 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
 
 
 def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
-    """Counted over one life in which contracts and fold agree: a rule that is missing on one side
+    """Counted over one life in which contracts and replayed rules agree: a rule missing on one side
     shows.
     """
     chain = Gateway(tmp_path / "chain")

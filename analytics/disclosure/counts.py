@@ -1,17 +1,18 @@
 """Disclosure control for counts and metrics: pure functions that round, suppress and withhold.
 
-Rules (ACRO defaults): counts below 10 are suppressed, together with any count that
-would reveal them; counts are rounded to 5; metrics are means over at least 10 repeats in whole
-percent; a curve has at least 10 people per step; no per-person value, no coefficient, no model
-file.
+Rules (ACRO defaults): counts below 10 are suppressed, together with any count that would reveal
+them; counts are rounded to 5; threshold metrics come from the confusion matrix summed over at least
+10 repeats, in steps of 1, 2 or 5 percent; a curve has at least 10 people per step; no per-person
+value, no coefficient, no model file. docs/explain/disclosure.md has a row for each number.
 
 Metrics reveal cells: with 35 events among 189 people, four metrics at three digits leave one
 confusion matrix. So a row is printed at a level (LEVELS) only if at least 5 matrices of one pass
 would have been printed exactly like this, for an attacker who knows this file and the numbers of
 people and events: a matrix that would have been printed at a finer level does not count among the
-5. Each row is judged alone against the exact size, so no row affects another. A row without such a
-level is withheld. The same holds for curves (curves.py), for sites (sites.py) and for the z of a
-variant (scan.py).
+5. The row is that of the summed matrix; matrices of one pass are counted because the attacker may
+know that all passes gave the same one. Each row is judged alone against the exact size, so no row
+affects another. A row without such a level is withheld. The same holds for curves (curves.py), for
+sites (sites.py) and for the z of a variant (scan.py).
 """
 
 from __future__ import annotations
@@ -46,12 +47,16 @@ LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The printable counts of a cohort; None is suppressed. granted is exact, as on the ledger."""
+    """The printable counts of a cohort; None is suppressed.
+
+    granted is exact, as on the ledger. baseline_percent: the exact share of the more frequent
+    outcome, in whole percent.
+    """
 
     granted: int
     people: int | None
     events: int | None
-    baseline: int | None
+    baseline_percent: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def percent(fraction: float, step: int = 1) -> int:
 
 
 def share(part: int, total: int, step: int = 1) -> int:
-    """Percent of `part` in `whole` in integer arithmetic: 115 of 200 is exactly 57.5."""
+    """Percent of `part` in `total` in integer arithmetic: 115 of 200 is exactly 57.5."""
     return step * ((200 * part + step * total) // (2 * step * total))
 
 
@@ -86,14 +91,14 @@ def filter_counts(*, granted: int, people: int, events: int) -> Counts:
 
     If fewer than 10 were left out, `people` is suppressed: with the public `granted` it would
     reveal that small count. If either outcome has fewer than 10, `events` and the majority
-    `baseline` are both suppressed, since each reveals the other. If fewer than 5 sizes would be
+    `baseline_percent` are both suppressed, since each reveals the other. If fewer than 5 sizes would be
     printed the same, rounding hides nothing: the baseline is suppressed, then the events.
     """
     counts = _round_counts(granted, people, events)
-    for fewer in (counts, replace(counts, baseline=None)):
+    for fewer in (counts, replace(counts, baseline_percent=None)):
         if len(plausible_sizes(fewer)) >= CANDIDATES_NEEDED:
             return fewer
-    return replace(counts, events=None, baseline=None)
+    return replace(counts, events=None, baseline_percent=None)
 
 
 def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
@@ -113,15 +118,17 @@ def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
 def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dict[str, Shown]:
     """The threshold metrics that may be printed, by row; a row that is not returned is withheld.
 
-    summed: confusion matrices over all repeats, of `people` with `events`. Nothing is printed if an
-    outcome has fewer than 10 people.
+    summed: by row, the confusion matrix summed over all repeats, of `people` with `events`; its
+    metrics are compared with those of every matrix of one pass. Nothing is printed if an outcome
+    has fewer than 10 people.
     """
     table: dict[str, Shown] = {}
     printable: list[Integers] | None = None
     for name, cells in summed.items() if min(events, people - events) >= SMALLEST_COUNT else ():
         at = 0
         if count_candidates(_print(cells, 0), STEPS[0], people, events) < CANDIDATES_NEEDED:
-            # Only small cohorts reach this line: it counts all their matrices, once for all rows.
+            # Reached by small cohorts, and by large ones with a rare outcome or with metrics near 0
+            # or 100 %. All matrices of one pass are counted, once for all rows.
             printable = _printable(people, events) if printable is None else printable
             keys = (_keys(_percents(_column(cells), step), names) for step, names in LEVELS)
             at = next(
@@ -153,7 +160,7 @@ def list_candidates(shown: Shown, people: int, events: int) -> Integers:
     return matrices
 
 
-def hides_auc(auc: int, shown: Shown | None, people: int, events: int) -> bool:
+def auc_leaves_enough_tables(auc: int, shown: Shown | None, people: int, events: int) -> bool:
     """Whether the AUC of one variable, in steps of 5 %, leaves 5 of the matrices of its row.
 
     For a single variable the AUC is the balanced accuracy of deciding by it. False if the row is
@@ -242,12 +249,12 @@ def _round_counts(granted: int, people: int, events: int) -> Counts:
     shown_people = round_count(people) if granted - people >= SMALLEST_COUNT else None
     if min(events, people - events) < SMALLEST_COUNT:
         return Counts(granted, shown_people, None, None)
-    baseline = share(max(events, people - events), people)
-    return Counts(granted, shown_people, round_count(events), baseline)
+    baseline_percent = share(max(events, people - events), people)
+    return Counts(granted, shown_people, round_count(events), baseline_percent)
 
 
 def _prints_as(rounded: Counts, counts: Counts) -> bool:
-    return counts in (rounded, replace(rounded, baseline=None))
+    return counts in (rounded, replace(rounded, baseline_percent=None))
 
 
 def _print(cells: Cells, level: int) -> dict[str, int]:

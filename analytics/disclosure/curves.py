@@ -3,9 +3,11 @@
 As for rows (counts.py), the attacker knows this file and the exact numbers of people and of events,
 and a table that would have been printed at a finer level does not count among the 5 that must fit.
 
-ROC: a table is one pass's true positives at every false positive rate of the grid; at least 5 of
-them fit the entire curve, and at least 2 counts fit each point. The rule is joint since a point is
-a mean over at least 10 passes, which need not equal any single count.
+ROC: a table is one pass's true positives at every false positive rate of the grid. A curve is
+printed at a step at which three rules hold. At each point, at least 5 pairs (events, true
+positives) print as its rate, at the sizes that an outsider considers possible, and at least 2
+counts do at the exact size. At the exact size, at least 5 tables fit the entire curve: a joint rule,
+since a point is a mean over at least 10 passes, which need not equal any single count.
 
 A row's matrix lies on its own curve. An attacker who knows that all passes gave the same scores can
 combine both: if fewer than 5 of the row's matrices lie on a curve that would be printed like this,
@@ -57,8 +59,7 @@ def roc_grid(
     probabilities: (repeats, n). sizes: possible_sizes. matrices: of the same row (list_candidates).
     Vertical averages over the repeats (Fawcett 2006, Pattern Recognit Lett 27:861). A step of the
     grid contains at least 10 people without the event at every possible size; true positive rates
-    are rounded until at least 5 counts of the possible sizes fit each, and 5 tables of the exact
-    size fit all.
+    are rounded until the three rules above hold.
     """
     negatives = min((people - events for people, events in sizes), default=0)
     wide = next(

@@ -1,4 +1,8 @@
-"""Disclosure record (SATRE 3.3.09) as JSON: rules, coarsened and withheld values, reasons."""
+"""Disclosure record (SATRE 3.3.09) as JSON: rules, coarsened and withheld values, reasons.
+
+Not listed: merged steps of the flow chart, numbers of variants below 10, QQ quantiles that are left
+out, and suppressed events of an association scan.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,7 @@ def describe_metrics(
     for name in few:
         why = f"its feature set has fewer than {PROFILES_NEEDED} distinct feature profiles"
         withheld.append({"what": f"AUC interval, gain: {name}", "why": why})
+        # One entry for both cases: whether the AUC is printed or withheld shows in the result.
         coarsened.append(
             {"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"}
         )
@@ -63,7 +68,7 @@ def describe_metrics(
         _describe_curves(rows, curves, coarsened, withheld)
     if counts.people is None:
         withheld.append(_PEOPLE)
-    if counts.events is not None and counts.baseline is None:
+    if counts.events is not None and counts.baseline_percent is None:
         withheld.append({"what": "baseline", "why": "fewer than 5 sizes of the cohort would fit"})
     if counts.events is None:
         withheld.append({"what": "events, baseline, threshold metrics, curves", "why": small})

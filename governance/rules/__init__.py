@@ -3,5 +3,5 @@ too.
 
 Standard library only; `signatures.load_crypto` alone loads packages. Does not know databases,
 network, clock or any other package of the project. `make fix` joins these modules into the one file
-`governance/verify.py` that lies beside each export (docs/verifier.py).
+`governance/verify.py` that lies beside each export (docs/join_verifier.py).
 """

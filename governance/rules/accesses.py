@@ -71,7 +71,7 @@ class AccessRules(Steps):
         need(run not in self.runs, "the run exists already")
         message = self._unused(words(run, *m.values()))
         if reason:
-            self.recorded.add(message)
+            self.used_up.add(message)
             return effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "", 0)
         return effect(
@@ -125,7 +125,7 @@ class AccessRules(Steps):
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
         if any(reasons):
-            self.recorded.add(message)
+            self.used_up.add(message)
             return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in decisions if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
@@ -204,7 +204,7 @@ class AccessRules(Steps):
             "the analyst asked for the view, or nothing is sealed",
         )
         body = words(m["run"], m["attempt"], who, m["viewerKey"])
-        self.recorded.add(self._unused(body))
+        self.used_up.add(self._unused(body))
         attempt.views[who] = m["viewerKey"]
         return effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
 
@@ -255,7 +255,7 @@ class AccessRules(Steps):
         # Analyst and permit, then the first person whose consent denies it or has another epoch.
         for subject, reason in refusals:
             if reason:
-                self.recorded.add(message)
+                self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")

@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Exit code: 0 valid, 7 not valid, 8 something was not checked, "
         "9 anchored up to an earlier step only.",
     )
-    parser.add_argument("bundle", type=Path, help="the trail, as volens trail export wrote it")
+    parser.add_argument("trail", type=Path, help="the trail, as volens trail export wrote it")
     parser.add_argument(
         "--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold"
     )
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         heads: list[Args] = [{"count": int(head[1]), "head": head[2]} for head in typed if head]
         heads += [head for path in options.heads for head in held_heads(path.read_bytes())]
         receipts = [path.read_bytes() for path in options.receipt]
-        verdicts = examine(options.bundle.read_bytes(), heads, receipts)
+        verdicts = examine(options.trail.read_bytes(), heads, receipts)
     except OSError as error:
         verdicts = {"consistent": ("not-checked", f"{error.filename} cannot be read")}
     except Malformed as error:

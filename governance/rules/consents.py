@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from governance.rules.abi import TOPICS
-from governance.rules.encoding import Skipped, need, sha256, words
+from governance.rules.encoding import ItemRefused, need, sha256, words
 from governance.rules.signatures import Args
 from governance.rules.state import Consent, Effect, Event, slot_of
 from governance.rules.steps import Steps, effect
@@ -23,7 +23,7 @@ from governance.rules.vocabulary import (
 _Item = tuple[bytes, bytes, Event, Callable[[], None]]
 
 
-def _refused(name: bytes, refusal: Skipped) -> _Item:
+def _refused(name: bytes, refusal: ItemRefused) -> _Item:
     """A refused item of a batch; `_batch` puts in its index."""
     selector = bytes.fromhex(str(refusal)[-8:])
     return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
@@ -35,8 +35,8 @@ class ConsentRules(Steps):
     def _batch(
         self, kind: int, rule: Callable[[Args], _Item | None], items: list[Callable[[], Args]]
     ) -> Effect:
-        """Each item by itself: accepted, refused with an event of its own, or skipped without an
-        event.
+        """Each item by itself: accepted, refused with an event of its own (`ItemRefused`), or left
+        out without an event.
 
         A refused item is recorded once, and only if an enrolled key or a live registrar signed it,
         no later message has replaced it, and it does not depend on an earlier message: strangers
@@ -47,7 +47,7 @@ class ConsentRules(Steps):
         accepted, refused, events = b"", b"", list[Event]()
         for index, read in enumerate(items):
             outcome = rule(read())
-            if outcome is None or outcome[0] in self.recorded:
+            if outcome is None or outcome[0] in self.used_up:
                 continue
             name, added, required, accept = outcome
             event = required if self._crypto else self._believed(len(events), index, required)
@@ -55,7 +55,7 @@ class ConsentRules(Steps):
                 continue
             if event[0] == "ItemRefused":
                 event = (event[0], (index,), event[2])
-                self.recorded.add(name)
+                self.used_up.add(name)
                 refused += words(name, *event[2])
             else:
                 accept()
@@ -97,10 +97,10 @@ class ConsentRules(Steps):
             return None
         name = sha256(words(subject, sha256(key), e["assurance"], e["deadline"]))
         try:
-            need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", Skipped)
-            need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", Skipped)
-            need(len(key) == 20 and any(subject), "SignerInvalid e0061160", Skipped)
-        except Skipped as refusal:
+            need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", ItemRefused)
+            need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", ItemRefused)
+            need(len(key) == 20 and any(subject), "SignerInvalid e0061160", ItemRefused)
+        except ItemRefused as refusal:
             return _refused(name, refusal)
         if self._signer("Enrolment", e, item["signerSignature"], key) != key:
             return None  # a copy with another signature must not use up the signed message
@@ -127,13 +127,13 @@ class ConsentRules(Steps):
         if dataset not in self.datasets or g["replaces"] != old.version or g["epoch"] > old.epoch:
             return None
         try:
-            need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", Skipped)
-            need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", Skipped)
-            need(start <= end >= today, "WindowInvalid b795c652", Skipped)
-            need(purposes and categories, "NothingGranted f1cc6308", Skipped)
+            need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", ItemRefused)
+            need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", ItemRefused)
+            need(start <= end >= today, "WindowInvalid b795c652", ItemRefused)
+            need(purposes and categories, "NothingGranted f1cc6308", ItemRefused)
             unknown = purposes & ~PURPOSES or categories & ~CATEGORIES
-            need(not unknown, "MaskUnknown 9cf1b05c", Skipped)
-        except Skipped as refusal:
+            need(not unknown, "MaskUnknown 9cf1b05c", ItemRefused)
+        except ItemRefused as refusal:
             return _refused(name, refusal)
         lost = old.purposes & ~purposes or old.categories & ~categories or end < old.until_day
         narrower = old.status == LIVE and (lost or max(start, today) > max(old.from_day, today))
@@ -151,7 +151,7 @@ class ConsentRules(Steps):
         fact = "the revocation is not her own, or of an epoch to come"
         need(own and m["epoch"] <= old.epoch, fact)
         if m["epoch"] < old.epoch:
-            self.recorded.add(self._unused(words(*m.values())))
+            self.used_up.add(self._unused(words(*m.values())))
             return effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
         self.consents[m["dataset"], m["subject"]] = old._replace(
             status=REVOKED, epoch=old.epoch + 1

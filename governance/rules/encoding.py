@@ -35,8 +35,10 @@ class Finding(VerifyError):
     """The ledger differs from the rules: step, block, transaction, and the fact."""
 
 
-class Skipped(VerifyError):
-    """The contract skips this item of a batch and records that: the error's name and selector."""
+class ItemRefused(VerifyError):
+    """The contract refuses this item of a batch and records that in an event of the same name.
+    Holds the name and selector of the contract's error.
+    """
 
 
 def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:

@@ -1,11 +1,6 @@
-"""Checks an exported trail: executes the ledger's rules again, step by step, and reports the first
-difference.
+"""Starts the auditor's program again in Python's isolated mode, before it imports anything else.
 
-`python verify.py TRAIL --head COUNT:HEX` prints consistent, signed, anchored. The events that a
-call must leave are compared byte for byte, and every head covers the block's number and time. Only
-`load_crypto` needs packages. No head covers block and transaction hashes: they are labels, and are
-printed as such. Only a head that somebody else holds reveals a trail that was cut short. The caller
-MUST pass every log of a transaction to `ReplayedState.apply`, in order.
+In the joined file it stands first, below that file's own docstring (docs/join_verifier.py).
 """
 
 import os

@@ -49,7 +49,7 @@ class Steps:
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
-        self.recorded = set[bytes]()  # recorded messages that changed nothing
+        self.used_up = set[bytes]()  # hashes of refused messages, old revocations and views
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
         # The number of steps, and the head after the last.
         self.count, self.head = 0, origin_of(self.identity)
@@ -141,5 +141,5 @@ class Steps:
         second effect.
         """
         name = sha256(message)
-        need(name not in self.recorded, "the same message is recorded already")
+        need(name not in self.used_up, "the same message is recorded already")
         return name

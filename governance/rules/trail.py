@@ -71,7 +71,7 @@ Verdicts = dict[str, tuple[str, str]]  # word: ok, no, partly or not-checked, an
 
 
 class Replay:
-    """A replayed bundle: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
+    """A replayed trail: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")

@@ -12,7 +12,7 @@ RUN_STATES = {
     "Released": "released",
     "ReleaseRefused": "queued",
     "Rejected": "refused",
-    "RunCancelled": "withdrawn",
+    "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state

@@ -195,10 +195,10 @@ def test_printed_counts_leave_five_sizes_including_the_true_one(
         "granted": granted,
         "people": counts.people,
         "events": counts.events,
-        "baseline": counts.baseline,
+        "baseline": counts.baseline_percent,
     }
     if counts.events is None:
-        assert counts.baseline is None
+        assert counts.baseline_percent is None
         assert plausible_sizes(counts) == []
         return
     plausible = outsiders_sizes(printed)

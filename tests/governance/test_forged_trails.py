@@ -194,7 +194,7 @@ FORGED: dict[str, tuple[str, Callable[[Bundle], Bundle]]] = {
 def forged_by(narrative: Narrative, name: str) -> Bundle:
     try:
         return FORGED[name][1](narrative.copy())
-    except forgeries.Finding as error:  # even its own forger's fold refuses it
+    except forgeries.Finding as error:  # even its own forger's replay refuses it
         raise AssertionError(f"{name} cannot be forged: {error}") from None
 
 

@@ -1,5 +1,5 @@
 """Roles over time: what a change replaces, when a new worker begins, and who stops it; contracts
-and fold agree.
+and replayed rules agree.
 """
 
 from __future__ import annotations

@@ -831,7 +831,7 @@ class Switches(ast.NodeTransformer):
         return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
-        if ast.unparse(node).startswith("self.recorded.add("):
+        if ast.unparse(node).startswith("self.used_up.add("):
             test = self._switch("the message is used up")
             return ast.If(ast.Compare(test, [ast.Eq()], [ast.Constant(False)]), [node], [])
         return self.generic_visit(node)  # type: ignore[return-value]

@@ -103,7 +103,7 @@ def test_a_step_through_another_contract_or_out_of_order_is_refused(narrative: N
 
 
 def test_an_odd_encoding_that_the_contracts_accept_is_accepted(narrative: Narrative) -> None:
-    """Somebody relays a valid vote with its signature moved and slack behind it: no fold may stop
+    """Somebody relays a valid vote with its signature moved and slack behind it: no replay may stop
     there.
     """
     bundle = narrative.copy()
