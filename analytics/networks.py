@@ -83,18 +83,17 @@ def find_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def describe_device(name: str) -> dict[str, object]:
-    """The run record's entry about the device: device, name, and torch's peak memory on it in bytes
-    (None on a CPU, where torch does not count it). A GPU without allocated memory computed nothing:
-    only networks use one."""
+def describe_gpu(name: str) -> dict[str, object] | None:
+    """The run record's entry about a GPU: device, name, and torch's peak memory on it in bytes.
+
+    None for a CPU, and for a GPU without allocated memory, which computed nothing.
+    """
+    if name == "cpu" or not torch.cuda.is_available():
+        return None
     device = find_device(name)
-    peak = 0 if device.type == "cpu" else torch.cuda.max_memory_allocated(device)
+    peak = torch.cuda.max_memory_allocated(device)
     if not peak:
-        return {
-            "device": "cpu",
-            "name": torch.backends.cpu.get_cpu_capability(),
-            "peak_bytes": None,
-        }
+        return None
     return {
         "device": device.type,
         "name": torch.cuda.get_device_name(device),

@@ -19,6 +19,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from analytics.canonical import dump_canonical, load_strict
 from analytics.catalogue import FEATURE_SETS
 from analytics.errors import JsonRefused, ParamsError
+from analytics.models import REGISTERED
 from analytics.readers.codes import VARIABLES
 from analytics.vocabulary import Category, OutputClass
 
@@ -164,6 +165,18 @@ class Params:
         if self.outcome is not None and self.outcome.kind == "distant-metastasis":
             needed.append(VARIABLES["metastasis"].category)
         return tuple(sorted(needed))
+
+
+def find_late_models(params: str) -> list[str]:
+    """The models of these parameters whose libraries are loaded late.
+
+    None of what is not parameters: whoever parses them says what is wrong.
+    """
+    try:
+        named = json.loads(params)["models"]
+        return [name for name, model in REGISTERED.items() if model.loaded_late and name in named]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return []
 
 
 def complete(document: Mapping[str, Any]) -> bytes:

@@ -14,6 +14,12 @@ from threadpoolctl import ThreadpoolController
 _controllers: list[ThreadpoolController] = []  # empty, or the newest
 
 
+def find_processor() -> str:
+    """The name of the processor for which the linear algebra library was chosen; "" if unknown."""
+    libraries = _controllers[0].info() if _controllers else []
+    return next((lib["architecture"] for lib in libraries if lib.get("architecture")), "")
+
+
 def one_thread() -> Any:
     """A context with one thread for numerical libraries. Raises OSError if none were listed."""
     try:

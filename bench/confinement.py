@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
-from analytics.params import complete
+from analytics.params import complete, find_late_models
 from api.confinement import Confinement, Layer
 from api.worker.sandbox import Child, ForkServer
 from bench.races import summarise
@@ -62,9 +62,10 @@ class Trainings:
 
 def _train(server: ForkServer) -> tuple[float, str]:
     """(CPU seconds, result) of one rehearsal."""
-    child = server.child()
+    params = complete(TRAINING).decode()
+    child = server.child(find_late_models(params))
     try:
-        request = {"params": complete(TRAINING).decode(), "rehearse": PEOPLE, "device": "cpu"}
+        request = {"params": params, "rehearse": PEOPLE, "device": "cpu"}
         child.say(request)
         message, blobs = child.hear()
         while message["say"] == "progress":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analytics.networks import describe_device, find_device
+from analytics.networks import describe_gpu, find_device
 from analytics.params import complete, parse_params
 from analytics.run import run
 from analytics.simulate.rehearsal import invent
@@ -30,4 +30,4 @@ def measure_device() -> dict[str, Any] | str:
         lambda: run(params, inputs, 1, device="cpu"),
         PAIRS,
     )
-    return comparison | describe_device("cuda")
+    return comparison | (describe_gpu("cuda") or {})

@@ -316,7 +316,7 @@ HONEST = {
     "disclosureCommitment": "c" * 64,
     "outputClass": 1,
     "statistics": 0,
-    "record": {"device": "cpu", "name": "AVX2"},
+    "record": {"device": "cpu", "name": "Haswell"},
 }
 
 

@@ -50,7 +50,7 @@ PR_SET_PTRACER, ANYBODY = 0x59616D61, -1
 LIGHT = """
 import types
 for name in ("models.pipeline", "run", "threads"):
-    sys.modules["analytics." + name] = types.SimpleNamespace(warm_up=lambda: None, one_thread=lambda: None)
+    sys.modules["analytics." + name] = types.SimpleNamespace(warm_up=lambda *_: None, one_thread=lambda: None)
 import analytics.models
 analytics.models.pipeline = analytics.run = analytics.threads = sys.modules["analytics.run"]
 """

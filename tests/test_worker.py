@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -15,14 +16,17 @@ from road import CHILDREN, PARAMS, Road
 from speed import allowed
 from sqlalchemy import delete, update
 
+import analytics
 from analytics.code import code_hash
 from analytics.params import complete
-from api.worker.sandbox import Child, ForkServer
+from api.worker.child_messages import find_peak
+from api.worker.sandbox import AttemptEnded, Child, ForkServer
 from chain.errors import LedgerDown
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Record
 from governance.runs import waiting
 
+TORCH = 50 << 20  # bytes of memory, at least
 SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
 
 
@@ -241,6 +245,36 @@ def test_children_are_processes_of_their_own_that_die_with_the_server() -> None:
         third.end()
     finally:
         second.end()
+        server.end()
+
+
+def test_libraries_that_take_seconds_are_loaded_for_the_first_child_that_needs_them(
+    tmp_path: Path,
+) -> None:
+    """And not from code that was changed after the server's was hashed."""
+    folder = Path(analytics.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(folder, tmp_path / "analytics", ignore=ignored)
+    server = ForkServer(tmp_path)
+
+    def memory(*models: str) -> int:
+        child = server.child(models)
+        try:
+            return find_peak(child.pid) or 0
+        finally:
+            child.end()
+
+    try:
+        without = memory()
+        module = tmp_path / "analytics" / "networks.py"
+        source = module.read_text()
+        module.write_text(source + "\n")
+        with pytest.raises(AttemptEnded):
+            memory("cnn")
+        module.write_text(source)
+        assert memory("cnn") > without + TORCH
+        assert memory() > without + TORCH  # it stays loaded
+    finally:
         server.end()
 
 

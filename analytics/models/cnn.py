@@ -14,4 +14,14 @@ def build(blueprint: Blueprint) -> object:
     )
 
 
-register(Model(name="cnn", shown="CNN", in_full="1-D CNN", cost=4, calibrated=True, build=build))
+register(
+    Model(
+        name="cnn",
+        shown="CNN",
+        in_full="1-D CNN",
+        cost=4,
+        calibrated=True,
+        build=build,
+        loaded_late=True,
+    )
+)

@@ -6,6 +6,8 @@ of a fold (selection before cross-validation "finds" 90 % accuracy on noise).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
@@ -62,15 +64,15 @@ def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
     return probability
 
 
-def warm_up() -> None:
-    """Fit each model once on very little data, and load what it says it needs besides.
+def warm_up(names: Iterable[str] = MODELS) -> None:
+    """Fit each of these models once on very little data, and load what it says it needs besides.
 
     Libraries load modules and search for one another at the first fit, which a confined process
     cannot do.
     """
     values = np.arange(2 * WARM_PEOPLE * WARM_COLUMNS, dtype=np.float64) % 7
     x, y = values.reshape(-1, WARM_COLUMNS), np.arange(2 * WARM_PEOPLE) % 2
-    for number, name in enumerate(MODELS):
+    for number, name in enumerate(names):
         impute, scale = IMPUTERS[number % len(IMPUTERS)], SCALERS[number % len(SCALERS)]
         genes = WARM_COLUMNS - 1
         built = build_model(Blueprint(name, genes, 1, "f", WARM_KEPT, 1, impute, scale, 0))

@@ -47,6 +47,8 @@ class Model:
     of one half. releasable: None, or the reason why the file of a fitted model may not be released.
     build: the unfitted scikit-learn classifier; imports its libraries when it is called. load:
     loads what the first fit on little data does not (`pipeline.warm_up`), before confinement.
+    loaded_late: its libraries take seconds to load, so they are loaded for the first run that names
+    it, not when a worker starts.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Model:
     build: Callable[[Blueprint], object]
     releasable: str | None = "model release is off"
     load: Callable[[], None] | None = None
+    loaded_late: bool = False
 
 
 _registered: dict[str, Model] = {}

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from analytics.params import find_late_models
 from api.worker.child_messages import (
     BEGINS,
     UNKNOWN,
@@ -123,7 +124,7 @@ class Attempt:
         """
         worker, params = self.worker, self.worker.projection.params[self.run]
         self._check_parts()
-        child = worker.children.child()
+        child = worker.children.child(find_late_models(params))
         try:
             child.say({"params": params})
             ready, _ = child.hear()

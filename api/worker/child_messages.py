@@ -24,9 +24,23 @@ from api.worker.known_sentences import Sentences, reachable
 UNKNOWN = "the computation sent a message that is not allowed; tell the maintainers of the models"
 MAX_BYTES = 1 << 50  # of memory
 MAX_CLASS = 1 << 32  # the ledger's width of a class, and of a number of statistics
-# Torch's names for a processor's capabilities (ATen, get_cpu_capability); any other name is
-# reported as OTHER.
-PROCESSORS = frozenset({"DEFAULT", "NO AVX", "AVX2", "AVX512", "SVE256", "VSX", "Z VECTOR"})
+# OpenBLAS's names for the processors of servers and desktops (driver/others/dynamic.c,
+# dynamic_arm64.c); any other name is reported as OTHER.
+PROCESSORS = frozenset(
+    {
+        "Nehalem",
+        "Sandybridge",
+        "Haswell",
+        "SkylakeX",
+        "Cooperlake",
+        "SapphireRapids",
+        "Zen",
+        "armv8",
+        "neoversen1",
+        "neoversev1",
+        "neoversen2",
+    }
+)
 OTHER = "other"
 # The phase that begins with a step of the computation or the request to wrap the output's key.
 BEGINS = {"read": "parse", "compute": "compute", "filter": "disclosure", "wrap": "seal"}

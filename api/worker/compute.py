@@ -21,6 +21,7 @@ import resource
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +53,7 @@ from governance.rules.encoding import canonical_json
 MEMORY = 12 << 30  # bytes of address space
 CPU_SECONDS = 4 * 3600
 DESCRIPTORS = 256  # the most that a child may have open
+MAX_REQUEST = 1024  # bytes of a request for a child
 ANY_DESCRIPTOR = 1 << 16  # above every descriptor of the server
 PDEATHSIG, DUMPABLE = 1, 4  # prctl(2)
 
@@ -60,26 +62,34 @@ def serve(descriptor: int, confined_by: str) -> int:
     """Load the models' libraries, then fork a child per request until the socket's other end
     closes.
 
-    A request is one byte with the child's two pipe ends; the answer is one byte with its process
-    descriptor. A child is confined by `confined_by` (Confinement.encode); its first frame is
-    "confined".
+    A request is one line with the names of models that are loaded late, and the child's two pipe
+    ends; the answer is one byte with its process descriptor. A child is confined by `confined_by`
+    (Confinement.encode); its first frame is "confined".
     """
     confinement = Confinement.decode(confined_by)
     code = code_hash()  # before loading, so that it is the hash of the code that runs
     from analytics import run, threads  # noqa: F401 (run is loaded here for every child)
-    from analytics.models import pipeline
+    from analytics.models import REGISTERED, pipeline
 
-    pipeline.warm_up()
-    threads.one_thread()
-    if code != code_hash():
-        return 1
+    loaded: set[str] = set()
+
+    def load(names: list[str]) -> None:
+        if names:
+            pipeline.warm_up(names)
+            threads.one_thread()
+            if code != code_hash():
+                raise SystemExit(1)
+            loaded.update(names)
+
+    load([name for name, model in REGISTERED.items() if not model.loaded_late])
     server, forks = os.getpid(), Forks()
     with socket.socket(fileno=descriptor) as requests:
         while True:
-            request, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
+            request, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST, 2)
             _reap()
             if not request:
                 return 0
+            load([name for name in request.decode().split() if name not in loaded])
             pid = forks.fork()
             if pid == 0:
                 status = 1
@@ -301,10 +311,15 @@ def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) ->
 
 
 def _device(name: str) -> dict[str, Any]:
-    """The device of the computation, for the run record. Not part of the result."""
-    from analytics.networks import describe_device
+    """The device of the computation, for the run record. Not part of the result.
 
-    return {key: value for key, value in describe_device(name).items() if value is not None}
+    Only networks use a GPU, and their module is loaded only for a run that has some.
+    """
+    from analytics.threads import find_processor
+
+    networks = sys.modules.get("analytics.networks")
+    gpu = networks.describe_gpu(name) if networks is not None else None
+    return gpu or {"device": "cpu", "name": find_processor()}
 
 
 def _teller(sink: BinaryIO) -> Callable[[str, float], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from analytics.params import find_late_models
 from api.errors import NotServing, UsageError
 from api.worker.child_messages import BEGINS, Phases
 from api.worker.sandbox import AttemptEnded, ForkServer
@@ -24,7 +25,7 @@ def rehearse(
     Raises UsageError, NotServing.
     """
     try:
-        child = children.child()
+        child = children.child(find_late_models(params.decode()))
         try:
             clock = Phases()
             child.say({"params": params.decode(), "rehearse": people, "device": device})

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,12 @@ class ForkServer:
         ours.settimeout(SILENCE)
         self._socket = ours
 
-    def child(self) -> Child:
-        """A new, confined child. Raises AttemptEnded when none can be started."""
+    def child(self, models: Iterable[str] = ()) -> Child:
+        """A new, confined child. Raises AttemptEnded when none can be started.
+
+        models: of those that are loaded late, the ones that it will need
+        (`analytics.params.find_late_models`); the first child that needs one waits for its libraries.
+        """
         self.warm()
         connection = self._socket
         to_child, ours_out = os.pipe()
@@ -90,7 +94,8 @@ class ForkServer:
         try:
             if connection is None:
                 raise OSError("no server")
-            socket.send_fds(connection, [b"f"], [to_child, from_child])
+            request = " ".join(models) + "\n"
+            socket.send_fds(connection, [request.encode()], [to_child, from_child])
             _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
             if len(descriptors) != 1:
                 raise OSError("the server is gone")

@@ -12,7 +12,14 @@ from analytics.canonical import dump_canonical
 from analytics.catalogue import FEATURE_SETS, IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.code import PACKAGE
 from analytics.errors import ParamsError
-from analytics.params import ANALYSES, Outcome, VariantRules, complete, parse_params
+from analytics.params import (
+    ANALYSES,
+    Outcome,
+    VariantRules,
+    complete,
+    find_late_models,
+    parse_params,
+)
 
 SCHEMA = json.loads((PACKAGE / "params-schema.json").read_bytes())
 DIAGNOSIS: dict[str, object] = {
@@ -133,6 +140,22 @@ def test_parts_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(ParamsError):
         parse_params(make_params(**contradiction))
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        (complete({"models": {"cnn": ["genes"], "svm": ["genes"]}, "outcome": DIAGNOSIS}), ["cnn"]),
+        (complete({"models": {"svm": ["genes"]}, "outcome": DIAGNOSIS}), []),
+        (b'{"analysis":"frequencies"}', []),
+        (b'{"models":7}', []),
+        (b'{"models":["cnn"]}', ["cnn"]),
+        (b"[" * 2000, []),
+        (b"no JSON", []),
+    ],
+)
+def test_models_that_are_loaded_late_are_found_in_any_text(params: bytes, found: list[str]) -> None:
+    assert find_late_models(params.decode()) == found
 
 
 def test_parser_and_schema_accept_the_same(make_params: Callable[..., bytes]) -> None:
