@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,8 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
 ) -> None:
     started: list[Child] = []
 
-    def remember() -> Child:
-        started.append(ForkServer.child(CHILDREN))
+    def remember(models: Iterable[str]) -> Child:
+        started.append(ForkServer.child(CHILDREN, models))
         return started[-1]
 
     monkeypatch.setattr(CHILDREN, "child", remember)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,8 +69,8 @@ class Watched(ForkServer):
     def warm(self) -> None:
         CHILDREN.warm()
 
-    def child(self) -> Child:
-        child = CHILDREN.child()
+    def child(self, models: Iterable[str] = ()) -> Child:
+        child = CHILDREN.child(models)
         self.processes.append((child.pid, os.pidfd_open(child.pid)))
         return child
 
