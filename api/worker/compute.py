@@ -16,6 +16,7 @@ sees a key or plaintext.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import secrets
@@ -65,6 +66,7 @@ def serve(descriptor: int, confined_by: str) -> int:
     "confined".
     """
     confinement = Confinement.decode(confined_by)
+    gc.disable()  # loading makes objects that stay; a child that collected them would copy their pages
     code = code_hash()  # before loading, so that it is the hash of the code that runs
     from analytics import run, threads  # noqa: F401 (run is loaded here for every child)
     from analytics.models import pipeline
@@ -73,6 +75,8 @@ def serve(descriptor: int, confined_by: str) -> int:
     threads.one_thread()
     if code != code_hash():
         return 1
+    gc.freeze()
+    gc.enable()
     server, forks = os.getpid(), Forks()
     with socket.socket(fileno=descriptor) as requests:
         while True:
