@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
+from torch.optim.adamw import adamw
 
 from analytics.catalogue import DEVICES
 from analytics.errors import ParamsError
@@ -48,11 +49,10 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.network_ = network.to(device)
         columns = torch.from_numpy(x.astype(np.float32)).to(device)
         event = torch.from_numpy(y.astype(np.float32)).to(device)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+        optimizer = _AdamW(list(network.parameters()))
         order = torch.Generator().manual_seed(self.seed)
         for _ in range(EPOCHS):
             for batch in torch.split(torch.randperm(len(event), generator=order).to(device), BATCH):
-                optimizer.zero_grad()
                 loss = nn.functional.binary_cross_entropy_with_logits(
                     network(columns[batch]), event[batch]
                 )
@@ -129,10 +129,47 @@ class _Network(nn.Module):
         return margin
 
 
+class _AdamW:
+    """torch.optim.AdamW by its functional form, with the same bits: the class imports torch's
+    compiler at its first use, which takes as long as torch itself in each start of a process."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        zeros = torch.zeros_like
+        self._rows = [
+            (one, zeros(one), zeros(one), torch.zeros((), dtype=torch.float32, device=one.device))
+            for one in parameters
+        ]
+
+    def step(self) -> None:
+        """One step along the gradients, which are removed afterwards."""
+        rows = [row for row in self._rows if row[0].grad is not None]
+        parameters, means, squares, steps = ([row[part] for row in rows] for part in range(4))
+        with torch.no_grad():
+            adamw(
+                parameters,
+                [one.grad for one in parameters if one.grad is not None],
+                means,
+                squares,
+                [],
+                steps,
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=RATE,
+                weight_decay=DECAY,
+                eps=1e-8,
+                maximize=False,
+            )
+        for one in parameters:
+            one.grad = None
+
+
 def _set_deterministic(device: torch.device) -> None:
     # One thread: faster on networks this small, reproducible sums, and no thread pool that a fork
     # would break.
     torch.set_num_threads(1)
     # cuBLAS is deterministic only with a workspace set outside this process, so a GPU gets the best
     # effort.
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # The same as torch.use_deterministic_algorithms, which imports the compiler (seconds) as well.
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")

@@ -55,6 +55,8 @@ import json, os, time
 from analytics.errors import AnalyticsError
 from api.worker import compute as child
 import analytics.run
+from analytics.models import pipeline
+pipeline.warm_up = lambda: None  # no model is fitted here
 def run(params, inputs, minimum, tell, device, earlier):
     plain = b"".join(one.payload for one in inputs)[:10_000].decode("latin-1")
     match json.loads(params)["seed"]:
@@ -118,7 +120,8 @@ def test_half_a_frame_delays_no_withdrawal(road: Road, hostile: Hostile) -> None
         assert not working.is_alive()
         assert told_of(worker, asked)[-1] == "stopped"
     finally:
-        hostile.end()  # and with it the child, if it still goes on
+        if working.is_alive():
+            hostile.end()  # and with it the child that still goes on
         working.join()
 
 
@@ -181,6 +184,8 @@ TWO_MODELS = complete(
     {
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
         "models": {"svm": ["genes", "clinical"], "knn": ["genes"]},
+        "folds": 2,
+        "permutations": 19,
     }
 ).decode()
 SCAN = {

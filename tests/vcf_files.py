@@ -71,13 +71,13 @@ def gzip(data: bytes, level: int = 6) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def bgzip(data: bytes) -> bytes:
+def bgzip(data: bytes, level: int = 6) -> bytes:
     """SAM specification §4.1: members of at most 64 KiB with their size in an extra field, and an
     end mark."""
     members = []
     for start in range(0, len(data), 60_000):
         part = data[start : start + 60_000]
-        compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+        compressor = zlib.compressobj(level, zlib.DEFLATED, -15)
         body = compressor.compress(part) + compressor.flush()
         head = bytes.fromhex("1f8b08040000000000ff060042430200") + (len(body) + 25).to_bytes(
             2, "little"

@@ -16,6 +16,7 @@ sees a key or plaintext.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import secrets
@@ -67,6 +68,7 @@ def serve(descriptor: int, confined_by: str) -> int:
     (Confinement.encode); its first frame is "confined".
     """
     confinement = Confinement.decode(confined_by)
+    gc.disable()  # loading makes objects that stay; a child that collected them would copy their pages
     code = code_hash()  # before loading, so that it is the hash of the code that runs
     from analytics import run, threads  # noqa: F401 (run is loaded here for every child)
     from analytics.models import REGISTERED, pipeline
@@ -75,10 +77,13 @@ def serve(descriptor: int, confined_by: str) -> int:
 
     def load(names: list[str]) -> None:
         if names:
+            gc.disable()
             pipeline.warm_up(names)
             threads.one_thread()
             if code != code_hash():
                 raise SystemExit(1)
+            gc.freeze()
+            gc.enable()
             loaded.update(names)
 
     load([name for name, model in REGISTERED.items() if not model.loaded_late])

@@ -28,7 +28,7 @@ LIBRARIES = {"analytics", "fhir", "jsonschema", "numpy", "scipy", "sklearn", "th
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
     "models/registry.py": {"importlib.util", "pkgutil"},
-    "networks.py": {"torch"},
+    "networks.py": {"torch", "torch.optim.adamw"},
     "readers/gse7390.py": {"importlib.metadata"},
     "readers/vcf/split.py": {"base64", "io", "cyvcf2"},
     "readers/vcf/calls.py": {"cyvcf2"},

@@ -43,7 +43,7 @@ MUTANTS = extent(20, 2000)
 SYNTHEA = Path(__file__).parents[1] / "data" / "synthea"
 CANARY = "zq"  # stands in what the hostile inputs hold, and in no message
 SERVER = """
-import os, signal, socket, sys
+import gc, os, signal, socket, sys
 import analytics.readers.fhir, analytics.readers.vcf.split
 from analytics.readers.resources import PROFILES
 from api.ingest import parser as lanechild
@@ -51,6 +51,7 @@ from api.confinement.inside import Forks
 from fhir.resources.R4B import get_fhir_model_class
 for kind in ("Patient", *PROFILES):
     get_fhir_model_class(kind)
+gc.freeze()  # what is loaded stays, and no child looks through it
 requests, forks = socket.socket(fileno=int(sys.argv[1])), Forks()
 while True:
     said, received, _, _ = socket.recv_fds(requests, 16, 3)

@@ -43,6 +43,12 @@ KINDS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def people_on_the_pages() -> int:
+    """Enough where nothing is computed."""
+    return 2
+
+
 def _in_browser(visit, kind: str, message: dict) -> dict:
     spec = {
         "name": kind,

@@ -396,7 +396,7 @@ def large(deployment, people: int, variants: int) -> Cohort:
     lines = [
         "\t".join(("1", str(1000 + 100 * n), f"rs{n}", rows[n % 500][3])) for n in range(variants)
     ]
-    Path("large.vcf.gz").write_bytes(vcf.bgzip(vcf.text([*top, *lines])))
+    Path("large.vcf.gz").write_bytes(vcf.bgzip(vcf.text([*top, *lines]), level=1))
     write_samples(dict(zip(names, subjects, strict=True)))
     return Cohort(dataset, subjects, ["--vcf", "large.vcf.gz", "--samples", "samples.json"])
 

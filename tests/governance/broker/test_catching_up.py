@@ -17,6 +17,7 @@ import pytest
 from road import Road
 
 from api.demo.stage import World, random32
+from chain.devnode.process import DevChain
 from chain.errors import LedgerSlow
 from chain.ledger import Ledger
 from chain.paging import FIRST, LARGEST, RETRY_AFTER, TARGET, TOO_LARGE, Pages
@@ -103,8 +104,10 @@ def endless(_handler: BaseHTTPRequestHandler, asked: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": ["0" * 4_000_000]}).encode()
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(scope="module")
+def world(devchain: DevChain) -> World:
+    """One for all tests: they read it."""
+    world = World.create(devchain.url)
     for _ in range(DATASETS):
         world.register_dataset(random32())
     return world
