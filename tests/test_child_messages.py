@@ -56,7 +56,7 @@ from analytics.errors import AnalyticsError
 from api.worker import compute as child
 import analytics.run
 from analytics.models import pipeline
-pipeline.warm_up = lambda: None  # no model is fitted here
+pipeline.warm_up = lambda _: None  # no model is fitted here
 def run(params, inputs, minimum, tell, device, earlier):
     plain = b"".join(one.payload for one in inputs)[:10_000].decode("latin-1")
     match json.loads(params)["seed"]:
