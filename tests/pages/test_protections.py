@@ -427,16 +427,21 @@ def test_the_notice_is_a_page_and_word_for_word_what_is_signed(deployment) -> No
     assert page.text.count("<dt>") == NOTICE.read_text().count("\n- **")
 
 
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("report"), MATERIAL)
+
+
 @pytest.mark.parametrize(
     ("width", "scheme"), [(360, "light"), (700, "light"), (1280, "light"), (360, "dark")]
 )
 def test_the_demos_report_is_for_every_screen_and_reader(
-    browser, tmp_path: Path, width: int, scheme: str
+    browser, report: Path, width: int, scheme: str
 ) -> None:
     """A table either fits, or stands as rows under each other, or can be scrolled by keyboard."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
-    page.goto(write(tmp_path, MATERIAL).as_uri())
+    page.goto(report.as_uri())
     assert axe(page, scheme) == []
     cut = page.evaluate("""[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)
         .map((one) => one.getAttribute('aria-label'))""")
