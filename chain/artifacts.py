@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,15 +67,16 @@ def error_names() -> dict[bytes, str]:
 def compile_all(
     library: Path,
     folder: Path = FOLDER,
-    only: str = "",
+    names: Sequence[str] = CONTRACTS,
     optimizer: Mapping[str, Any] | None = None,
+    compiler: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Compile every contract of `folder` offline, or `only` one of them; `library` holds
+    """Compile the contracts of these names in `folder`, offline; `library` holds
     `@openzeppelin/contracts`.
 
     optimizer: other settings than those of the committed artifacts, for contracts that are not
-    deployed. Returns artifact JSON by contract name. Raises ChainError with the compiler's own
-    words.
+    deployed. compiler: from standard JSON to its answer, in place of a new process. Returns
+    artifact JSON by contract name. Raises ChainError with the compiler's own words.
     """
     import solcx
 
@@ -85,17 +86,18 @@ def compile_all(
     }
     source_hash = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     sources |= _imported(sources, library)
-    outputs = SETTINGS["outputSelection"]
-    if only:
-        outputs = {f"{only}.sol": {only: cast("dict[str, Any]", outputs)["*"]["*"]}}
+    wanted = cast("dict[str, Any]", SETTINGS["outputSelection"])["*"]["*"]
     settings = SETTINGS | ({"optimizer": dict(optimizer)} if optimizer else {})
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
-        "settings": settings | {"outputSelection": outputs},
+        "settings": settings
+        | {"outputSelection": {f"{name}.sol": {name: wanted} for name in names}},
     }
     try:
-        output = solcx.compile_standard(request, solc_binary=SOLC)
+        output = (
+            compiler(request) if compiler else solcx.compile_standard(request, solc_binary=SOLC)
+        )
     except solcx.exceptions.SolcError as error:
         raise ChainError(
             f"the contracts do not compile: {error.message}", "mend the source"
@@ -106,7 +108,7 @@ def compile_all(
             "run `make clean install`, which brings both",
         ) from error
     artifacts = {}
-    for name in (only,) if only else CONTRACTS:
+    for name in names:
         compiled = output["contracts"][f"{name}.sol"][name]
         artifacts[name] = {
             "name": name,

@@ -8,13 +8,16 @@ import fcntl
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from chain.artifacts import CONTRACTS, FOLDER, Artifact, compile_all, load
+from chain.artifacts import CONTRACTS, FOLDER, SOLC, Artifact, compile_all, load
+from chain.devnode.tether import tether
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Removal:
     file: str
     edits: tuple[tuple[str, str], ...]
     attacks: tuple[str, ...]
+    contracts: tuple[str, ...] = ()  # that the attacks are about, where several use the file
 
 
 REMOVALS = [
@@ -96,6 +100,7 @@ REMOVALS = [
             "per-variant statistics beyond what the people bear",
             "a budget of variants spent twice by outputs sealed side by side",
         ),
+        ("AccessLedger",),
     ),
     Removal(
         "no model file",
@@ -121,6 +126,7 @@ REMOVALS = [
             ),
         ),
         ("the high-s twin of a signature",),
+        ("ConsentRegistry",),
     ),
 ]
 
@@ -202,6 +208,7 @@ REMOVALS += [
             ),
         ),
         ("research under consents to her own care",),
+        ("PermitRegistry",),
     ),
     Removal(
         "no result of one person",
@@ -218,6 +225,7 @@ REMOVALS += [
             "a refused request, attempt or release sent again to make the trail grow",
             "an earlier look sent again, so that the key goes to its holder",
         ),
+        ("ConsentRegistry", "AccessLedger"),
     ),
     Removal(
         "who takes a registration back",
@@ -476,7 +484,33 @@ QUICK = {
 }
 
 
-def compile_without(removal: Removal, copy: Path, kept: Path) -> dict[str, Artifact]:
+class Solc:
+    """One compiler process for many requests; it starts with the first."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, request: Mapping[str, Any]) -> Any:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                tether([str(SOLC), "--each-line"]),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+def compile_without(removal: Removal, copy: Path, kept: Path, solc: Solc) -> dict[str, Artifact]:
     """The contracts as they are without the control.
 
     copy: an absent folder for the changed sources; kept: where compiled contracts stay for the next
@@ -491,12 +525,12 @@ def compile_without(removal: Removal, copy: Path, kept: Path) -> dict[str, Artif
     (copy / removal.file).write_text(source)
     # The other contracts stay as they are, unless the control stands in what several of them use.
     own = Path(removal.file).stem
-    only = own if own in CONTRACTS else ""
+    names = removal.contracts or ((own,) if own in CONTRACTS else CONTRACTS)
     path = kept / f"{_sources_hash(copy)}.json"
     with (kept / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            compiled = compile_all(FOLDER.parent / "node_modules", copy, only, QUICK)
+            compiled = compile_all(FOLDER.parent / "node_modules", copy, names, QUICK, solc)
             unfinished = path.with_suffix(".part")
             unfinished.write_text(json.dumps(compiled))
             unfinished.replace(path)

@@ -10,18 +10,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from removals import REMOVALS, compile_without
+from removals import REMOVALS, Solc, compile_without
 
 from chain.artifacts import Artifact
 
-POOL = ThreadPoolExecutor(1)
+POOL, SOLC = ThreadPoolExecutor(1), Solc()
 COMPILED: dict[str, Future[dict[str, Artifact]]] = {}
 
 
 def _compile(control: str, kept: Path) -> dict[str, Artifact]:
     removal = next(one for one in REMOVALS if one.control == control)
     with tempfile.TemporaryDirectory() as folder:
-        return compile_without(removal, Path(folder) / "contracts", kept)
+        return compile_without(removal, Path(folder) / "contracts", kept, SOLC)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -36,6 +36,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_sessionfinish() -> None:
     POOL.shutdown(cancel_futures=True)
+    SOLC.end()
 
 
 @pytest.fixture
