@@ -21,7 +21,9 @@ from api.errors import ApiError
 from chain.devnode.process import DevChain
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.alone
+# Other tests run beside the demo. That it takes a minute where nothing does is checked after
+# `make demo` (.ci/run, tests/demo_minute.py).
+BESIDE_OTHERS = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Told:
     watch: Watch
 
     def allowed(self, seconds: float) -> float:
-        """On this machine, and a quarter more: others share the host."""
-        return 1.25 * self.watch.allowed(seconds)
+        """On this machine, and beside others."""
+        return BESIDE_OTHERS * self.watch.allowed(seconds)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_the_demo_fits_a_screen_and_a_minute(told: Told) -> None:
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 120
     assert float(told.report["seconds"]) <= told.allowed(60)
-    assert float(line(told, 1)["seconds"]) <= told.allowed(8)  # 5 where nothing else runs
+    assert float(line(told, 1)["seconds"]) <= told.allowed(5)
     assert [one["n"] for one in told.report["story"]] == list(range(1, 18))
     assert not (told.home / "old").exists()
     assert all(one["holds"] for one in told.report["story"])
