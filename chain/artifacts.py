@@ -164,7 +164,7 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     options = parser.parse_args(arguments)
     stale = []
     try:
-        compiled = compile_all(options.library, folder)
+        compiled = compile_all(options.library, folder, CONTRACTS)
     except ChainError as error:
         print(f"{error}; {error.hint}", file=sys.stderr)
         return 1
