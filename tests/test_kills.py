@@ -171,7 +171,14 @@ def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "operation", "target", "where", "turns", "said"),
     [
-        (sign_again, Grant, "actor", "Node.call done", range(2, 7), "I4: a call was mined twice"),
+        (
+            sign_again,
+            Grant,
+            "actor",
+            "Node.make_request done",
+            range(2, 7),
+            "I4: a call was mined twice",
+        ),
         (
             journal_after_the_answer,
             Run,
