@@ -14,7 +14,7 @@ from typing import Any
 
 from scipy.stats import binom
 
-LIBRARIES = ("volens", "cryptography", "cyvcf2", "numpy", "scikit-learn", "torch", "urllib3")
+LIBRARIES = ("volens", "cryptography", "cyvcf2", "numpy", "scikit-learn", "torch", "web3")
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -56,12 +56,16 @@ def load(name: str) -> Artifact:
 
 
 @cache
+def error_entries() -> dict[bytes, dict[str, Any]]:
+    """The contracts' errors, as the ABI describes them, by their 4-byte selector."""
+    entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "error"]
+    return {function_abi_to_4byte_selector(cast("Any", entry)): entry for entry in entries}
+
+
+@cache
 def error_names() -> dict[bytes, str]:
     """Names of the contracts' errors by their 4-byte selector."""
-    entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "error"]
-    return {
-        function_abi_to_4byte_selector(cast("Any", entry)): str(entry["name"]) for entry in entries
-    }
+    return {selector: str(entry["name"]) for selector, entry in error_entries().items()}
 
 
 def compile_all(

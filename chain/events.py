@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from eth_abi.abi import decode
-from eth_utils.abi import event_abi_to_log_topic
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
 
 from chain.artifacts import CONTRACTS, load
@@ -293,8 +293,8 @@ def _shape(kind: type[Event], abi: Mapping[str, Any]) -> _Shape:
     return _Shape(
         kind,
         [entry["name"] for entry in (*indexed, *plain)],
-        [_type(entry) for entry in indexed],
-        [_type(entry) for entry in plain],
+        [collapse_if_tuple(entry) for entry in indexed],
+        [collapse_if_tuple(entry) for entry in plain],
         [entry["name"] for entry in abi["inputs"] if entry["type"] == "address"],
     )
 
@@ -334,10 +334,3 @@ def parse_all(logs: Sequence[Mapping[str, Any]]) -> list[Event]:
 
 def _bytes(value: str) -> bytes:
     return bytes.fromhex(value.removeprefix("0x"))
-
-
-def _type(entry: Mapping[str, Any]) -> str:
-    if entry["type"].startswith("tuple"):
-        components = ",".join(_type(inner) for inner in entry["components"])
-        return f"({components}){entry['type'].removeprefix('tuple')}"
-    return str(entry["type"])

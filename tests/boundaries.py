@@ -23,7 +23,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
 
 import chain.devnode.anvil
-import chain.ledger
+import chain.node
 import governance.broker.endpoint
 import governance.broker.node
 import governance.objects.broker_client
@@ -76,7 +76,7 @@ def _failures() -> list[tuple[Any, str, Callable[[], Exception]]]:
         return OSError(28, "No space left on device")
 
     return [
-        (chain.ledger.Node, "call", lambda: LedgerDown("the ledger does not answer (test)")),
+        (chain.node.Node, "make_request", lambda: LedgerDown("the ledger does not answer (test)")),
         (chain.devnode.anvil.Wire, "exchange", lambda: NodeGone("the chain node has stopped")),
         (DefaultDialect, "do_commit", lambda: OperationalError("commit", {}, disk())),
         (
@@ -115,7 +115,7 @@ def arm(counter: Counter) -> None:
 
 def be_impatient(seconds: float = 1.0) -> None:
     """What waits for a part that hangs gives up soon: how long it waits does not matter here."""
-    chain.ledger.Node.__init__.__defaults__ = (seconds,)
+    chain.node.Node.__init__.__defaults__ = (seconds,)
     *others, _ = governance.broker.node.Node.__init__.__defaults__ or ()
     governance.broker.node.Node.__init__.__defaults__ = (*others, seconds)
     ask = governance.objects.broker_client.BrokerClient._ask

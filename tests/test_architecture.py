@@ -353,6 +353,7 @@ BREAKS = {
     "analytics": ("analytics/cohort.py", "import socket"),
     "only-chain": ("governance/policy_of_a_day.py", "import urllib3"),
     "accounts": ("chain/transactor.py", "from eth_account import Account"),
+    "web3": ("governance/objects/keys.py", "from chain.ledger import Ledger"),
     "only-governance": ("api/http/auth.py", "from sqlalchemy import select"),
     "only-analytics": ("governance/runs.py", "import sklearn"),
     "only-api": ("governance/consent.py", "from fastapi import Request"),

@@ -71,7 +71,8 @@ def sign(
     Example: `volens init sign roles-to-sign.json --as pia`
     """
     from api.operate.ceremony_files import ROLES_STEP, Request, read_file
-    from chain.ledger import Node, check_creation, check_identity
+    from chain.ledger import check_creation, check_identity
+    from chain.node import Node
     from governance.broker.custody import create
 
     if bool(as_) == (broker is not None):

@@ -23,7 +23,6 @@ from api.demo.wording import rule, without_hex
 from api.pages import event_text as sentences
 from api.pages import labels as words
 from api.pages import plots
-from chain.ledger import Node
 from governance.readmodel.database import open_database
 from governance.readmodel.trail_queries import Step, Wanted, list_steps
 
@@ -91,7 +90,7 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
             for one in attacks.made()
         ],
         "tampers": cast.facts["tampers"],
-        "gas": _gas(steps, Node(cast.parts.urls["chain"])),
+        "gas": _gas(steps, cast.parts.urls["chain"]),
     }
 
 
@@ -217,8 +216,11 @@ def _road(cast: Cast, steps: Sequence[Step], run: Mapping[str, Any]) -> dict[str
     }
 
 
-def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
+def _gas(steps: Iterable[Step], url: str) -> list[dict[str, Any]]:
     """Gas per person for each kind of call, over all calls of the demo."""
+    from chain.node import Node
+
+    node = Node(url)
     people: dict[str, int] = {}
     gas: dict[str, int] = {}
     for step in steps:

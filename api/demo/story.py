@@ -113,7 +113,7 @@ def _versions() -> dict[str, str]:
     wanted = (
         "volens",
         "cryptography",
-        "urllib3",
+        "web3",
         "scikit-learn",
         "google-cloud-storage",
         "fastapi",

@@ -386,11 +386,7 @@ def _holders(ledger: Ledger | None, role: int) -> set[bytes] | None:
         if role == Role.COMMITTEE:  # its first members have it from the contract's creation
             candidates |= set(ledger.identity["founders"])
         accounts = {raw(who, 20) for who in candidates}
-        return {
-            who
-            for who in accounts
-            if ledger.read("PermitRegistry", "isLive", "0x" + who.hex(), role)
-        }
+        return {who for who in accounts if ledger.read("PermitRegistry", "isLive", who, role)}
     except Exception:  # what answers is no node, and may say anything
         return None
 

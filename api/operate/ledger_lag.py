@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from chain.errors import ChainError
-from chain.ledger import Ledger, Node
+from chain.ledger import Ledger
 from governance.certificates import trusted
 from governance.readmodel import statistics
 from governance.readmodel.database import Database
@@ -20,6 +20,8 @@ def newest_block(url: str, renew: bool = False) -> tuple[int, int]:
     requests must not fill the ledger, so the gateway is asked for its own count first; not with
     `renew`.
     """
+    from chain.node import Node
+
     node = Node(url, timeout=ANSWER_SECONDS)
     number = None if renew else _head_of_gateway(url)
     block = node.call("eth_getBlockByNumber", ["latest" if number is None else hex(number), False])

@@ -14,6 +14,7 @@ PARTS = (
     "governance.broker.custody",
     "chain.devnode.gateway",
     "chain.ledger",
+    "chain.node",
     "api.app",
     "api.worker.supervisor",
 )

@@ -24,7 +24,7 @@ from speed import allowed
 from chain.devnode.anvil import find_anvil
 from chain.devnode.process import DevChain, DevChainNotStarted
 from chain.devnode.tether import tether
-from chain.ledger import Node
+from chain.node import Node
 
 ROOT = Path(__file__).parents[2]
 ANVIL = find_anvil()

@@ -544,7 +544,7 @@ def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevCha
     """Code that answers with the gas it has: named, unnamed or far too much, and no state override
     counts.
     """
-    from chain.ledger import Node
+    from chain.node import Node
 
     code, cap = "0x5a60005260206000f3", 16_777_216  # GAS, MSTORE, RETURN
     node = Node(devchain.url)

@@ -26,7 +26,8 @@ from chain.devnode.process import DevChain
 from chain.devnode.snapshots import GENERATIONS, Snapshots
 from chain.devnode.writer import Writer, open_chain
 from chain.errors import LedgerDown
-from chain.ledger import Ledger, Node
+from chain.ledger import Ledger
+from chain.node import Node
 from chain.wallets import Wallet
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from api.demo.attacks.frame import attack, authorised, looked_at, willing
 from api.demo.stage import CODE, MemoryOutbox, World, random32
 from chain.events import Receipt
-from chain.ledger import created_at
 from chain.transactor import Transactor
 
 
@@ -148,6 +147,8 @@ def through_contract(world: World, forged: bool) -> Receipt:
     if not forged:
         return world.ledger.relay("ConsentRegistry", "grant", [item])
     # As the relay, because the ledger accepts contracts from known senders only.
+    from chain.node import created_at
+
     call = world.ledger.node.call
     sender = Transactor(call, world.relayer, MemoryOutbox(), world.ledger.domain.chain_id)
     nonce = int(call("eth_getTransactionCount", [sender.address, "latest"]), 16)

@@ -13,6 +13,8 @@ HEAVY = (
     "torch",
     "sklearn",
     "urllib3",
+    "requests",
+    "web3",
     "eth_abi",
     "fastapi",
     "sqlalchemy",

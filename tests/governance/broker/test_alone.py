@@ -6,7 +6,10 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from api.demo.stage import World
 from governance.broker.custody import create
@@ -14,8 +17,9 @@ from governance.broker.custody import create
 WHOLE = resource.getrlimit(resource.RLIMIT_CORE)[1]
 
 
-def test_it_leaves_no_core_file_whatever_it_was_started_under(world: World, tmp_path: Path) -> None:
-    """A core file would hold its keys."""
+@pytest.fixture
+def broker(world: World, tmp_path: Path) -> Iterator[int]:
+    """The pid of a broker that serves."""
     create(tmp_path / "broker")
     (tmp_path / "identity.json").write_text(json.dumps(world.ledger.identity))
     process = subprocess.Popen(
@@ -36,12 +40,35 @@ def test_it_leaves_no_core_file_whatever_it_was_started_under(world: World, tmp_
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline()  # it serves
-        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
-        assert next(line for line in limits if line.startswith("Max core")).split()[4:6] == [
-            "0",
-            "0",
-        ]
+        assert process.stdout.readline()
+        yield process.pid
     finally:
         process.kill()
         process.wait()
+
+
+def test_it_leaves_no_core_file_whatever_it_was_started_under(broker: int) -> None:
+    """A core file would hold its keys."""
+    limits = Path(f"/proc/{broker}/limits").read_text().splitlines()
+    assert next(line for line in limits if line.startswith("Max core")).split()[4:6] == ["0", "0"]
+
+
+def test_it_reads_the_ledger_without_web3(broker: int) -> None:
+    """Seen from outside, by a compiled library that web3 brings."""
+    assert "coincurve" in compiled_parts(broker)
+    assert "aiohttp" not in compiled_parts(broker)
+    program = "import web3; print('loaded', flush=True); input()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as twin:
+        assert twin.stdout is not None
+        assert twin.stdout.readline()
+        assert "aiohttp" in compiled_parts(twin.pid)
+        twin.kill()
+
+
+def compiled_parts(pid: int) -> set[str]:
+    """The packages whose compiled libraries a process has loaded."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {
+        line.split("site-packages/")[1].split("/")[0] for line in lines if "site-packages/" in line
+    }

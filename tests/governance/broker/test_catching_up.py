@@ -144,7 +144,7 @@ def test_the_rows_are_derived_in_halves_too(
 ) -> None:
     narrow.fail = fail
     ledger = Ledger.connect(narrow.address, world.ledger.identity)
-    ledger.node._pool.connection_pool_kw["timeout"] = 0.4
+    ledger.node._request_kwargs["timeout"] = 0.4
     projection = Projection(open_database(f"sqlite:///{tmp_path}/v.db"), ledger, None)  # type: ignore[arg-type]
     projection.sync()
     assert projection.replayed.count == world.ledger.head()[0]
