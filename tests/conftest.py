@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     extent.choose(config.getoption("--whole"))
+    config.option.loadscopereorder = False  # files in our order, not by their number of tests
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.stash[_WATCH] = Watch(every=20.0).__enter__(), time.monotonic()
 
@@ -46,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tiers.mark(items)
+    # The longest files first, or one process would work on the last of them while another waits.
+    order = {file: number for number, file in enumerate(tiers.LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -21,6 +21,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
+from tiers import LONGEST
 
 from chain import artifacts
 from governance import verify
@@ -492,6 +493,10 @@ def test_an_edited_artifact_is_named(
     assert path.read_text() != fresh
     assert artifacts.main(["--check"], tmp_path) == 1
     assert "stale artifacts: Two;" in capsys.readouterr().out
+
+
+def test_the_longest_files_of_tests_exist() -> None:
+    assert [file for file in LONGEST if not (ROOT / file).is_file()] == []
 
 
 def test_a_missing_compiler_is_said_plainly(

@@ -33,6 +33,24 @@ SYSTEM_FILES = {
     "tests/test_wheel.py",
 }
 
+# By --durations=0; those at the end of a run are spread over all processes.
+LONGEST = (
+    "tests/test_story.py",
+    "tests/test_long_history.py",
+    "tests/pages/test_protections.py",
+    "tests/test_confinement.py",
+    "tests/test_no_receipt_no_key.py",
+    "tests/test_withdrawal.py",
+    "tests/test_kills.py",
+    "tests/pages/test_journeys.py",
+    "tests/test_recovery.py",
+    "tests/api/cli/test_ingest_files.py",
+    "tests/api/test_hostile_inputs.py",
+    "tests/test_worker.py",
+    "tests/test_child_messages.py",
+    "tests/test_bench.py",
+)
+
 
 def mark(items: Iterable[pytest.Item]) -> None:
     """Give each test the marker of its tier."""

@@ -21,6 +21,7 @@ from api.http.services import Services
 from api.pages import home, patient, runs, sign_in, trail
 from api.pages.rendering import answer_page
 
+ROUTERS = (home.router, sign_in.router, patient.router, runs.router, trail.router)
 STATIC = Path(__file__).resolve().parent / "static"
 CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
@@ -29,7 +30,7 @@ def create_pages(services: Services) -> FastAPI:
     """The pages over these services, with the demo accounts if the settings enable them."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages.state.services = services
-    for router in (home.router, sign_in.router, patient.router, runs.router, trail.router):
+    for router in ROUTERS:
         pages.include_router(router)
     if services.settings.demo:
         from api.pages import demo_accounts

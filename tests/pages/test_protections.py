@@ -14,6 +14,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from playwright.sync_api import Page
 from test_report import MATERIAL
 
@@ -21,11 +22,18 @@ from api.demo.report import write
 from api.operate.settings import Settings
 from api.pages.demo_accounts import Entrance, hash_of
 from api.pages.demo_accounts import router as played_router
-from api.pages.site import STATIC
+from api.pages.site import ROUTERS, STATIC
 from governance.consent import NOTICE
 from governance.errors import NotAllowed
 
 HTML = {"Accept": "text/html"}
+# What pages ask for themselves, or give as a file: no pages of their own.
+WITHIN_PAGES = {
+    "/pages/me/stopped",
+    "/pages/me/stopped/{tx}/receipt",
+    "/pages/runs/{run}/live",
+    "/pages/signing",
+}
 
 
 @pytest.fixture(scope="module")
@@ -381,6 +389,23 @@ def pages_of(deployment, name: str) -> list[str]:
         "Vera": ["/trail?kind=access", "/trail?kind=refusal"],
     }
     return mine[name]
+
+
+def test_every_page_is_looked_at(deployment) -> None:
+    """A new page is opened by the tests below once it is in `pages_of`."""
+    opened = {
+        path.partition("?")[0]
+        for name in ("", "Ada", "Noor", "Vera")
+        for path in pages_of(deployment, name)
+    }
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    pages = {route.path: route for route in routes if "GET" in route.methods}
+    assert pages.keys() >= WITHIN_PAGES
+    assert [
+        path
+        for path, route in pages.items()
+        if path not in WITHIN_PAGES and not any(map(route.path_regex.match, opened))
+    ] == []
 
 
 @pytest.mark.parametrize("name", ["", "Ada", "Noor", "Vera"])
