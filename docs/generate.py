@@ -159,6 +159,8 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
         reference.write_settings(), "api/operate/settings.py"
     ),
     "docs/reference/api.md": lambda: _finish(reference.write_api(), "api/http/routes"),
+    # Before what is written from it.
+    "analytics/params-schema.json": write_params_schema,
     "docs/reference/parameters.md": lambda: _finish(
         reference.write_parameters(), "analytics/params-schema.json"
     ),
@@ -170,7 +172,6 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "governance/verify.py": join_verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,
     "analytics/vocabulary.py": vocabulary.analytics_module,
-    "analytics/params-schema.json": write_params_schema,
     "README.md": lambda: write_digest("README.md"),
     "docs/guide/auditor.md": lambda: write_digest("docs/guide/auditor.md"),
     "docs/guide/analyst.md": write_analyst_guide,

@@ -108,7 +108,7 @@ def state(name: str) -> str:
 
 
 def step(name: str) -> str:
-    """A worker's step in words: "testing the model: SVM, genes"."""
+    """A worker's step in words: "testing the model: SVM on genes"."""
     what, _, which = name.partition(":")
     text = _STEPS.get(what, what)
     named, _, data = which.partition("/")
