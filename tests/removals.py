@@ -529,11 +529,15 @@ def compile_without(removal: Removal, copy: Path, kept: Path, solc: Solc) -> dic
     path = kept / f"{_sources_hash(copy)}.json"
     with (kept / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not path.exists():
-            compiled = compile_all(FOLDER.parent / "node_modules", copy, names, QUICK, solc)
-            unfinished = path.with_suffix(".part")
-            unfinished.write_text(json.dumps(compiled))
-            unfinished.replace(path)
+        try:
+            if not path.exists():
+                compiled = compile_all(FOLDER.parent / "node_modules", copy, names, QUICK, solc)
+                unfinished = path.with_suffix(".part")
+                unfinished.write_text(json.dumps(compiled))
+                unfinished.replace(path)
+        finally:
+            # Not left to the closing: a process that a test forked meanwhile may hold the file too.
+            fcntl.flock(lock, fcntl.LOCK_UN)
     changed = {
         name: Artifact(name, raw["abi"], bytes.fromhex(raw["bytecode"]), raw["sourceHash"])
         for name, raw in json.loads(path.read_text()).items()
