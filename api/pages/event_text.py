@@ -1,7 +1,7 @@
 """Describe steps of the trail in sentences, with the details of their events.
 
 Several events of one kind become one sentence with a count. No sentence names a patient: a person's
-id is only in the details, and only for auditors.
+id is only in the details, and only for auditors and data protection.
 """
 
 from __future__ import annotations
