@@ -33,7 +33,7 @@ SYSTEM_FILES = {
     "tests/test_wheel.py",
 }
 
-# By --durations=0; those at the end of a run are spread over all processes.
+# The files that take longest (--durations=0). They are started first.
 LONGEST = (
     "tests/test_story.py",
     "tests/test_long_history.py",

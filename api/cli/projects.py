@@ -115,11 +115,11 @@ def ingest_records(
     trail, report = me.trail(), {}
     parts = (
         me,
-        desk.broker(me),
+        broker := desk.broker(me),
         bucket := Bucket(settings.bucket_name, settings.address("bucket")),
         into,
     )
-    sources.check_broker(trail, parts[1].address, int(time.time()))
+    sources.check_broker(trail, broker.address, int(time.time()))
     known = sources.registered_versions(trail, into, bucket)
     if dictionary is not None and not fhir:
         raise UsageError(
