@@ -1,7 +1,7 @@
 """Cohort selection: joins records by subject, determines outcomes, drops unknown outcomes.
 
-Does not choose features by looking at outcomes: all fitting happens inside the fold (models/pipeline.py).
-Missing values stay missing (NaN) until then.
+Does not choose features by looking at outcomes: all fitting happens inside the fold
+(models/pipeline.py). Missing values stay missing (NaN) until then.
 """
 
 from __future__ import annotations

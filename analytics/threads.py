@@ -1,8 +1,8 @@
 """One thread for the numerical libraries: a sum split differently differs in the last bit.
 
 The list of loaded libraries is read from a system file. A confined process cannot read it, so it
-uses the last list from before it was confined (`analytics.models.pipeline.warm_up` has loaded all of
-them by then).
+uses the last list from before it was confined (`analytics.models.pipeline.warm_up` has loaded all
+of them by then).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Ledger client: reads the state of the contracts, relays signed messages, fetches raw logs,
 deploys.
 
-1. `connect` refuses a node that is not the pinned ledger (chain id, genesis, code of each contract).
+1. `connect` refuses a node that is not the pinned ledger (chain id, genesis, code of each
+contract).
 2. Every call is tried before it is sent; a refusal carries the contract's own error name.
 3. Relaying needs no role: the contracts check the signatures inside a call, never its sender.
 """

@@ -31,12 +31,19 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     bytes32 private constant SEAL = keccak256(
         "Seal(bytes32 run,uint32 attempt,bytes32 outputCommitment,bytes32 ciphertextHash,bytes32 keyCommitment,bytes32 disclosureCommitment,uint8 outputClass,uint32 statistics,uint40 deadline)"
     );
-    bytes32 private constant REVIEW = keccak256("Review(bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline)");
-    bytes32 private constant DECISION =
-        keccak256("Decision(bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline)");
+    bytes32 private constant REVIEW = keccak256(
+        "Review(bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline)"
+    );
+    bytes32 private constant DECISION = keccak256(
+        "Decision(bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline)"
+    );
     bytes32 private constant CANCEL = keccak256("Cancel(bytes32 run,uint40 deadline)");
-    bytes32 private constant VOID_RECORDS = keccak256("VoidRecords(bytes32 ingest,uint40 deadline)");
-    bytes32 private constant RESUME = keccak256("Resume(bytes32 run,uint32 attempts,uint40 deadline)");
+    bytes32 private constant VOID_RECORDS = keccak256(
+        "VoidRecords(bytes32 ingest,uint40 deadline)"
+    );
+    bytes32 private constant RESUME = keccak256(
+        "Resume(bytes32 run,uint32 attempts,uint40 deadline)"
+    );
 
     uint16 private constant KIND_RECORDS = 32;
     uint16 private constant KIND_REQUEST = 33;
@@ -55,16 +62,28 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     uint256 private constant MAX_PARAMS = 2048;
     uint32 private constant MAX_ATTEMPTS = 16; // until the analyst says that it shall go on
 
-    enum Ended { No, Cancelled, Rejected, Released }
+    enum Ended {
+        No,
+        Cancelled,
+        Rejected,
+        Released
+    }
 
     struct Run {
-        address analyst; uint40 deadline; uint32 attempts; Ended ended; uint16 resumed;
+        address analyst;
+        uint40 deadline;
+        uint32 attempts;
+        Ended ended;
+        uint16 resumed;
         bytes32 permit;
     }
 
     /// @dev `spends`: what its release takes of the dataset's budget, in millionths.
     struct Attempt {
-        address worker; uint40 leaseUntil; uint16 granted; uint24 spends;
+        address worker;
+        uint40 leaseUntil;
+        uint16 granted;
+        uint24 spends;
         bytes32 listHash;
         bytes32 sealHash;
     }
@@ -78,27 +97,41 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     mapping(bytes32 ingest => bool voided) private _voided;
     mapping(bytes32 run => Run stored) private _runs;
     mapping(bytes32 run => mapping(uint32 attempt => Attempt stored)) private _attempts;
-    mapping(bytes32 run => mapping(uint32 attempt => mapping(address viewer => bool looked))) private _looks;
+    mapping(bytes32 run => mapping(uint32 attempt => mapping(address viewer => bool looked)))
+        private _looks;
 
     constructor(
-        bytes32 salt, IPermitRegistry permits, IConsentRegistry consents, ITrail trail,
-        uint32 cohortFloor_, uint32 maxLease_
+        bytes32 salt,
+        IPermitRegistry permits,
+        IConsentRegistry consents,
+        ITrail trail,
+        uint32 cohortFloor_,
+        uint32 maxLease_
     ) Typed(salt, trail) {
         (_permits, _consents) = (permits, consents);
         (cohortFloor, maxLease) = (cohortFloor_, maxLease_);
     }
 
     /// @inheritdoc IAccessLedger
-    function registerRecords(RecordsRegistered calldata r, bytes calldata custodianSignature) external direct {
+    function registerRecords(
+        RecordsRegistered calldata r,
+        bytes calldata custodianSignature
+    ) external direct {
         _notAfter(r.deadline);
-        address custodian = _signerOf(keccak256(abi.encode(RECORDS_REGISTERED, r)), custodianSignature);
+        address custodian = _signerOf(
+            keccak256(abi.encode(RECORDS_REGISTERED, r)),
+            custodianSignature
+        );
         if (custodian != _permits.custodianOf(r.dataset)) revert NotTheCustodian(custodian);
         _requireLive(custodian, Role.Custodian);
         if (_ingests[r.ingest] != 0) revert IngestExists(r.ingest);
         if (r.count == 0) revert NothingRegistered();
         _ingests[r.ingest] = r.dataset;
         emit RecordsSealed(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed);
-        _append(KIND_RECORDS, sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed)));
+        _append(
+            KIND_RECORDS,
+            sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed))
+        );
     }
 
     /// @inheritdoc IAccessLedger
@@ -108,7 +141,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (dataset == 0 || _voided[v.ingest]) revert IngestUnknown(v.ingest);
         address[] memory signers = new address[](signatures.length);
         bytes32 structHash = keccak256(abi.encode(VOID_RECORDS, v));
-        for (uint256 i; i < signatures.length; ++i) signers[i] = _signerOf(structHash, signatures[i]);
+        for (uint256 i; i < signatures.length; ++i)
+            signers[i] = _signerOf(structHash, signatures[i]);
         bool own = signers.length == 1 && signers[0] == _permits.custodianOf(dataset);
         if (own) _requireLive(signers[0], Role.Custodian);
         else if (!_permits.isQuorum(signers)) {
@@ -120,18 +154,24 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     }
 
     /// @inheritdoc IAccessLedger
-    function requestRun(RunRequest calldata r, bytes calldata params, bytes calldata analystSignature) external direct {
+    function requestRun(
+        RunRequest calldata r,
+        bytes calldata params,
+        bytes calldata analystSignature
+    ) external direct {
         _notAfter(r.deadline);
         address analyst = _signerOf(keccak256(abi.encode(RUN_REQUEST, r)), analystSignature);
         bytes32 given = sha256(params);
-        if (given != r.paramsHash || params.length > MAX_PARAMS) revert ParamsMismatch(given, r.paramsHash);
+        if (given != r.paramsHash || params.length > MAX_PARAMS)
+            revert ParamsMismatch(given, r.paramsHash);
         _requireLive(analyst, Role.Analyst);
         bytes32 run = sha256(abi.encode(analyst, r.nonce));
         if (_runs[run].analyst != address(0)) revert RunExists(run);
         bytes32 message = sha256(abi.encode(run, r)); // of this analyst: nobody else uses it up
         _requireUnused(message);
         IPermitRegistry.Permit memory p = _permits.permitOf(r.permit);
-        // Not yet decided: a refusal would use the request up, and whoever sees it could send it before the last vote.
+        // Not yet decided: a refusal would use the request up, and whoever sees it could send it
+        // before the last vote.
         if (p.status == PermitStatus.None) revert IPermitRegistry.PermitUnknown(r.permit);
         if (p.status == PermitStatus.Requested) revert PermitUndecided(r.permit);
         if (p.applicant != analyst) revert NotTheApplicant(analyst);
@@ -143,16 +183,17 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit);
         emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
         _append(
-            KIND_REQUEST, sha256(abi.encode(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline))
+            KIND_REQUEST,
+            sha256(abi.encode(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline))
         );
     }
 
     /// @inheritdoc IAccessLedger
-    function authorise(WorkerBinding calldata b, bytes calldata workerSignature, bytes32[] calldata subjects)
-        external
-        direct
-        returns (bool effective)
-    {
+    function authorise(
+        WorkerBinding calldata b,
+        bytes calldata workerSignature,
+        bytes32[] calldata subjects
+    ) external direct returns (bool effective) {
         address worker = _checkBinding(b, workerSignature, subjects);
         bytes32 message = sha256(abi.encode(worker, b)); // of this worker: nobody else uses it up
         _requireUnused(message);
@@ -167,13 +208,22 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         }
         run.attempts = b.attempt;
         Attempt storage attempt = _attempts[b.run][b.attempt];
-        (attempt.worker, attempt.leaseUntil, attempt.granted) =
-            (worker, _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay), uint16(tally.granted));
+        (attempt.worker, attempt.leaseUntil, attempt.granted) = (
+            worker,
+            _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay),
+            uint16(tally.granted)
+        );
         bytes32 body;
         (attempt.listHash, body) = _record(b, p, subjects, slots, tally.granted);
         emit RunAuthorised(
-            b.run, b.attempt, uint32(tally.granted), uint32(subjects.length - tally.granted), attempt.leaseUntil,
-            b.workerKey, attempt.listHash, b.relaxed
+            b.run,
+            b.attempt,
+            uint32(tally.granted),
+            uint32(subjects.length - tally.granted),
+            attempt.leaseUntil,
+            b.workerKey,
+            attempt.listHash,
+            b.relaxed
         );
         _append(KIND_AUTHORISE, body);
         return true;
@@ -191,10 +241,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (attempt.sealHash != 0) revert AlreadySealed(s.run);
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         if (
-            s.outputClass == OutputClass.None || s.outputClass == OutputClass.Model
-                || s.outputClass == OutputClass.Individual
-                || p.outputClasses & (uint16(1) << uint16(s.outputClass)) == 0
-                || (s.outputClass == OutputClass.Genomic && s.statistics == 0)
+            s.outputClass == OutputClass.None ||
+            s.outputClass == OutputClass.Model ||
+            s.outputClass == OutputClass.Individual ||
+            p.outputClasses & (uint16(1) << uint16(s.outputClass)) == 0 ||
+            (s.outputClass == OutputClass.Genomic && s.statistics == 0)
         ) revert OutputClassRefused(s.outputClass);
         attempt.spends = _cost(p.dataset, s.statistics, attempt.granted);
         attempt.sealHash = sha256(abi.encode(s));
@@ -220,7 +271,10 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
 
     /// @inheritdoc IAccessLedger
     function release(
-        Decision calldata d, bytes32[] calldata subjects, uint32[] calldata epochs, bytes[2] calldata checkerSignatures
+        Decision calldata d,
+        bytes32[] calldata subjects,
+        uint32[] calldata epochs,
+        bytes[2] calldata checkerSignatures
     ) external direct returns (bool done) {
         if (d.reason != 0) revert ReasonInvalid(d.reason);
         bytes32 structHash = _decisionHash(d);
@@ -259,7 +313,10 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     /// @inheritdoc IAccessLedger
     function cancel(Cancel calldata c, bytes calldata analystSignature) external direct {
         _notAfter(c.deadline);
-        address analyst = _signerOf(keccak256(abi.encode(CANCEL, c.run, c.deadline)), analystSignature);
+        address analyst = _signerOf(
+            keccak256(abi.encode(CANCEL, c.run, c.deadline)),
+            analystSignature
+        );
         Run storage run = _knownRun(c.run);
         if (run.ended != Ended.No) revert RunEnded(c.run);
         if (analyst != run.analyst) revert NotTheAnalyst(analyst);
@@ -285,7 +342,9 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     }
 
     /// @inheritdoc IAccessLedger
-    function runOf(bytes32 run) external view returns (address analyst, bytes32 permit, uint32 attempts, bool ended) {
+    function runOf(
+        bytes32 run
+    ) external view returns (address analyst, bytes32 permit, uint32 attempts, bool ended) {
         Run storage stored = _runs[run];
         return (stored.analyst, stored.permit, stored.attempts, stored.ended != Ended.No);
     }
@@ -295,12 +354,13 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return _spent[dataset];
     }
 
-    /// @dev Everything about a binding that is malformed, a stranger's or a repetition: these revert.
-    function _checkBinding(WorkerBinding calldata b, bytes calldata signature, bytes32[] calldata subjects)
-        private
-        view
-        returns (address worker)
-    {
+    /// @dev Everything about a binding that is malformed, a stranger's or a repetition: these
+    /// revert.
+    function _checkBinding(
+        WorkerBinding calldata b,
+        bytes calldata signature,
+        bytes32[] calldata subjects
+    ) private view returns (address worker) {
         _notAfter(b.deadline);
         worker = _signerOf(keccak256(abi.encode(WORKER_BINDING, b)), signature);
         _requireLive(worker, Role.Worker);
@@ -320,11 +380,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         }
     }
 
-    function _authoriseReason(WorkerBinding calldata b, Run storage run, IPermitRegistry.Permit memory p)
-        private
-        view
-        returns (uint8)
-    {
+    function _authoriseReason(
+        WorkerBinding calldata b,
+        Run storage run,
+        IPermitRegistry.Permit memory p
+    ) private view returns (uint8) {
         if (run.ended == Ended.Cancelled) return Reasons.CANCELLED;
         if (block.timestamp > run.deadline) return Reasons.DEADLINE;
         if (b.codeHash != p.codeHash) return Reasons.CODE;
@@ -343,14 +403,19 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return MAX_ATTEMPTS * (uint32(run.resumed) + 1);
     }
 
-    function _leaseEnd(uint32 leaseSeconds, uint40 expiry, uint256 lastDay) private view returns (uint40) {
+    function _leaseEnd(
+        uint32 leaseSeconds,
+        uint40 expiry,
+        uint256 lastDay
+    ) private view returns (uint40) {
         uint256 end = block.timestamp + (leaseSeconds < maxLease ? leaseSeconds : maxLease);
         if (end > expiry) end = expiry;
         uint256 consentEnd = (lastDay + 1) * 1 days;
         return uint40(end > consentEnd ? consentEnd : end);
     }
 
-    /// @dev Emits one event a person; granted words grow from the front, denied ones stand behind them.
+    /// @dev Emits one event a person; granted words grow from the front, denied ones stand behind
+    /// them.
     function _record(
         WorkerBinding calldata b,
         IPermitRegistry.Permit memory p,
@@ -361,8 +426,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         Cohort.Test memory test = Cohort.test(p);
         bytes32[] memory list = new bytes32[](2 * granted);
         bytes32[] memory words = new bytes32[](2 + 2 * subjects.length);
-        (words[0], words[1]) = (b.run, bytes32(uint256(b.relaxed) << 32 | b.attempt));
-        (uint256 inList, uint256 inGranted, uint256 inDenied) = (list.at(0), words.at(2), words.at(2 + 2 * granted));
+        (words[0], words[1]) = (b.run, bytes32((uint256(b.relaxed) << 32) | b.attempt));
+        (uint256 inList, uint256 inGranted, uint256 inDenied) = (
+            list.at(0),
+            words.at(2),
+            words.at(2 + 2 * granted)
+        );
         bytes32 run = b.run;
         uint256 attempt = uint256(b.attempt) << 56;
         for (uint256 i; i < slots.length; ++i) {
@@ -381,19 +450,25 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return (list.hash(list.length), words.hash(words.length));
     }
 
-    function _denialReason(bytes32 subject, uint256 slot, uint32 need, uint256 today) private view returns (uint8) {
-        // Only the enrolled have ever written to a slot, so a second storage read is for empty ones.
+    function _denialReason(
+        bytes32 subject,
+        uint256 slot,
+        uint32 need,
+        uint256 today
+    ) private view returns (uint8) {
+        // Only the enrolled have ever written to a slot, so a second storage read is for empty
+        // ones.
         if (slot == 0 && _consents.signerHashOf(subject) == 0) return Reasons.NOT_ENROLLED;
         return slot.whyNot(need, today);
     }
 
-    /// @dev The analyst's role, the permit, and the predicate again with the epoch that the receipt named: one
-    /// unwilling person stops the release.
-    function _releaseReason(Run storage run, bytes32[] calldata subjects, uint32[] calldata epochs)
-        private
-        view
-        returns (bytes32, uint8)
-    {
+    /// @dev The analyst's role, the permit, and the predicate again with the epoch that the receipt
+    /// named: one unwilling person stops the release.
+    function _releaseReason(
+        Run storage run,
+        bytes32[] calldata subjects,
+        uint32[] calldata epochs
+    ) private view returns (bytes32, uint8) {
         if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         uint8 reason = _permitReason(p);
@@ -402,14 +477,21 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         Cohort.Test memory test = Cohort.test(p);
         for (uint256 i; i < subjects.length; ++i) {
             if (!slots[i].holds(test.mask, test.want, test.today)) {
-                return (subjects[i], _denialReason(subjects[i], slots[i], p.purposeNeed, test.today));
+                return (
+                    subjects[i],
+                    _denialReason(subjects[i], slots[i], p.purposeNeed, test.today)
+                );
             }
             if (slots[i].epochOf() != epochs[i]) return (subjects[i], Reasons.CONSENT_CHANGED);
         }
         return (0, 0);
     }
 
-    function _requireList(bytes32 stored, bytes32[] calldata subjects, uint32[] calldata epochs) private view {
+    function _requireList(
+        bytes32 stored,
+        bytes32[] calldata subjects,
+        uint32[] calldata epochs
+    ) private view {
         bytes32[] memory list = new bytes32[](2 * subjects.length);
         for (uint256 i; i < subjects.length && i < epochs.length; ++i) {
             (list[2 * i], list[2 * i + 1]) = (subjects[i], bytes32(uint256(epochs[i])));
@@ -419,11 +501,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     }
 
     /// @dev A live checker who looked at this very seal and did not ask for it.
-    function _checker(Decision calldata d, Run storage run, bytes32 structHash, bytes calldata signature)
-        private
-        view
-        returns (address checker)
-    {
+    function _checker(
+        Decision calldata d,
+        Run storage run,
+        bytes32 structHash,
+        bytes calldata signature
+    ) private view returns (address checker) {
         checker = _signerOf(structHash, signature);
         if (checker == run.analyst) revert CheckerConflict(checker);
         _requireLive(checker, Role.Checker);
@@ -454,7 +537,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     }
 
     /// @param message The refused one, which anybody may send again.
-    function _refuse(bytes32 run, uint32 attempt, uint8 reason, bytes32 message) private returns (bool) {
+    function _refuse(
+        bytes32 run,
+        uint32 attempt,
+        uint8 reason,
+        bytes32 message
+    ) private returns (bool) {
         _use(message);
         emit RunRefused(run, attempt, reason);
         _append(KIND_REFUSED, sha256(abi.encode(run, attempt, reason)));

@@ -26,19 +26,24 @@ library Cohort {
     }
 
     function test(IPermitRegistry.Permit memory p) internal view returns (Test memory) {
-        return Test(
-            Masks.mask(p.purposeNeed, p.categories), Masks.want(p.purposeNeed, p.categories), block.timestamp / 1 days
-        );
+        return
+            Test(
+                Masks.mask(p.purposeNeed, p.categories),
+                Masks.want(p.purposeNeed, p.categories),
+                block.timestamp / 1 days
+            );
     }
 
-    /// @dev `slotsOf` without the compiler's word-by-word decoding: the registry is ours and set at deployment.
-    function slots(IConsentRegistry consents, bytes32 dataset, bytes32[] calldata subjects)
-        internal
-        view
-        returns (uint256[] memory)
-    {
-        (bool ok, bytes memory answer) =
-            address(consents).staticcall(abi.encodeCall(IConsentRegistry.slotsOf, (dataset, subjects)));
+    /// @dev `slotsOf` without the compiler's word-by-word decoding: the registry is ours and set at
+    /// deployment.
+    function slots(
+        IConsentRegistry consents,
+        bytes32 dataset,
+        bytes32[] calldata subjects
+    ) internal view returns (uint256[] memory) {
+        (bool ok, bytes memory answer) = address(consents).staticcall(
+            abi.encodeCall(IConsentRegistry.slotsOf, (dataset, subjects))
+        );
         if (!ok || answer.length != 64 + 32 * subjects.length) revert SlotsUnavailable();
         return Words.list(answer);
     }

@@ -4,7 +4,8 @@ pragma solidity 0.8.37;
 import {Reasons} from "./Reasons.sol";
 
 /// @title Which purpose and category bits exist, and the consent slot they stand in
-/// @notice Layout in docs/ledger.md. Free functions of a library: the three registries share one reading of a slot.
+/// @notice Layout in docs/ledger.md. Free functions of a library: the three registries share one
+/// reading of a slot.
 library Masks {
     uint32 internal constant PURPOSES = 0xffff037f; // 0-6, 8, 9, 16-31
     uint32 internal constant CATEGORIES = 0x000f03ff; // 0-9, 16-19
@@ -26,13 +27,22 @@ library Masks {
         return purposesValid(need) && need & CARE == 0;
     }
 
-    function pack(uint32 epoch, uint24 version, uint24 fromDay, uint24 untilDay, uint32 purposes, uint32 categories)
-        internal
-        pure
-        returns (uint256)
-    {
-        return LIVE | (uint256(epoch) << 216) | (uint256(version) << 192) | (uint256(fromDay) << 168)
-            | (uint256(untilDay) << 144) | (uint256(purposes) << 112) | (uint256(categories) << 80);
+    function pack(
+        uint32 epoch,
+        uint24 version,
+        uint24 fromDay,
+        uint24 untilDay,
+        uint32 purposes,
+        uint32 categories
+    ) internal pure returns (uint256) {
+        return
+            LIVE |
+            (uint256(epoch) << 216) |
+            (uint256(version) << 192) |
+            (uint256(fromDay) << 168) |
+            (uint256(untilDay) << 144) |
+            (uint256(purposes) << 112) |
+            (uint256(categories) << 80);
     }
 
     function revoked(uint256 slot) internal pure returns (uint256) {
@@ -78,7 +88,12 @@ library Masks {
     }
 
     /// @dev The one predicate of `authorise` and `release`: a mask compare plus the window.
-    function holds(uint256 slot, uint256 mask_, uint256 want_, uint256 today) internal pure returns (bool) {
+    function holds(
+        uint256 slot,
+        uint256 mask_,
+        uint256 want_,
+        uint256 today
+    ) internal pure returns (bool) {
         return slot & mask_ == want_ && fromDayOf(slot) <= today && today <= untilDayOf(slot);
     }
 

@@ -11,13 +11,18 @@ contract PermitRegistry is IPermitRegistry, Typed {
     bytes32 private constant ROLE_CHANGE = keccak256(
         "RoleChange(address account,uint8 role,uint40 start,uint40 end,uint32 replaces,uint40 deadline)"
     );
-    bytes32 private constant CANCEL_ROLE = keccak256("CancelRole(address account,uint32 version,uint40 deadline)");
-    bytes32 private constant REGISTER_DATASET =
-        keccak256("RegisterDataset(bytes32 dataset,bytes32 documentHash,uint40 deadline)");
+    bytes32 private constant CANCEL_ROLE = keccak256(
+        "CancelRole(address account,uint32 version,uint40 deadline)"
+    );
+    bytes32 private constant REGISTER_DATASET = keccak256(
+        "RegisterDataset(bytes32 dataset,bytes32 documentHash,uint40 deadline)"
+    );
     bytes32 private constant PERMIT_REQUEST = keccak256(
         "PermitRequest(bytes32 permit,bytes32 dataset,uint32 purposeNeed,uint32 categories,bytes32 codeHash,bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint40 expiry,bytes32 documentHash,uint40 deadline)"
     );
-    bytes32 private constant VOTE = keccak256("Vote(bytes32 permit,bytes32 requestHash,bool yes,uint40 deadline)");
+    bytes32 private constant VOTE = keccak256(
+        "Vote(bytes32 permit,bytes32 requestHash,bool yes,uint40 deadline)"
+    );
     bytes32 private constant SUSPEND = keccak256("Suspend(bytes32 permit,uint40 deadline)");
 
     uint16 private constant KIND_ROLE = 1;
@@ -41,10 +46,19 @@ contract PermitRegistry is IPermitRegistry, Typed {
     mapping(bytes32 permit => mapping(bool yes => address[] members)) private _votes;
     mapping(bytes32 permit => mapping(address member => bool voted)) private _voted;
 
-    /// @param founders At least three distinct committee keys. They are in the ledger identity, not on the trail.
-    /// @param roleDelay_ Seconds before a new worker or broker acts, within which any member can cancel it.
-    constructor(address[] memory founders, uint8 quorum_, uint32 roleDelay_, bytes32 salt, ITrail trail) Typed(salt, trail) {
-        if (founders.length < 3 || quorum_ < 2 || quorum_ > founders.length) revert QuorumMissing(founders.length, quorum_);
+    /// @param founders At least three distinct committee keys. They are in the ledger identity, not
+    /// on the trail.
+    /// @param roleDelay_ Seconds before a new worker or broker acts, within which any member can
+    /// cancel it.
+    constructor(
+        address[] memory founders,
+        uint8 quorum_,
+        uint32 roleDelay_,
+        bytes32 salt,
+        ITrail trail
+    ) Typed(salt, trail) {
+        if (founders.length < 3 || quorum_ < 2 || quorum_ > founders.length)
+            revert QuorumMissing(founders.length, quorum_);
         for (uint256 i; i < founders.length; ++i) {
             address founder = founders[i];
             if (_members[founder].role != Role.None) revert RoleTaken(founder, Role.Committee);
@@ -61,14 +75,17 @@ contract PermitRegistry is IPermitRegistry, Typed {
         Member memory held = _members[c.account];
         if (c.replaces != held.version) revert RoleVersionStale(c.replaces, held.version);
         (uint40 start, uint40 end) = _window(c, held);
-        if (c.account == address(0) || c.role == Role.None || start > end) revert RoleWindowInvalid(start, end);
-        if (held.role != Role.None && held.role != c.role && block.timestamp < held.end) revert RoleTaken(c.account, held.role);
+        if (c.account == address(0) || c.role == Role.None || start > end)
+            revert RoleWindowInvalid(start, end);
+        if (held.role != Role.None && held.role != c.role && block.timestamp < held.end)
+            revert RoleTaken(c.account, held.role);
         if (c.role == Role.Committee && held.role != Role.Committee) _committee.push(c.account);
         _committeeUntil[c.account] = _memberUntil(c.account);
         _members[c.account] = Member(c.role, start, end, held.version + 1);
         _setAt[c.account] = uint40(block.timestamp);
         if (_countLive(_committee, block.timestamp, false) < quorum) revert LastQuorum();
-        if (_founded && (held.role == Role.Committee || c.role == Role.Committee)) _requireLastingQuorum();
+        if (_founded && (held.role == Role.Committee || c.role == Role.Committee))
+            _requireLastingQuorum();
         emit RoleSet(c.account, c.role, start, end, held.version + 1);
         _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, end, held.version + 1)));
     }
@@ -77,8 +94,10 @@ contract PermitRegistry is IPermitRegistry, Typed {
     function cancelRole(CancelRole calldata order, bytes calldata signature) external direct {
         _notAfter(order.deadline);
         address by = _signerOf(keccak256(abi.encode(CANCEL_ROLE, order)), signature);
-        // A member whose end came meanwhile as well: else a stolen quorum would only have to wait for it.
-        if (!isLive(by, Role.Committee) && _memberUntil(by) <= _setAt[order.account]) revert NotAMember(by);
+        // A member whose end came meanwhile as well: else a stolen quorum would only have to wait
+        // for it.
+        if (!isLive(by, Role.Committee) && _memberUntil(by) <= _setAt[order.account])
+            revert NotAMember(by);
         Member storage m = _members[order.account];
         if (order.version != m.version) revert RoleVersionStale(order.version, m.version);
         if (!_acts(m.role) || m.start <= block.timestamp) revert NotPending(order.account);
@@ -89,10 +108,15 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
-    function registerDataset(RegisterDataset calldata r, bytes calldata custodianSignature) external direct {
+    function registerDataset(
+        RegisterDataset calldata r,
+        bytes calldata custodianSignature
+    ) external direct {
         _notAfter(r.deadline);
-        address custodian =
-            _signerOf(keccak256(abi.encode(REGISTER_DATASET, r.dataset, r.documentHash, r.deadline)), custodianSignature);
+        address custodian = _signerOf(
+            keccak256(abi.encode(REGISTER_DATASET, r.dataset, r.documentHash, r.deadline)),
+            custodianSignature
+        );
         _requireLive(custodian, Role.Custodian);
         if (r.dataset == 0) revert DatasetUnknown(r.dataset); // elsewhere 0 stands for none
         if (custodianOf[r.dataset] != address(0)) revert DatasetExists(r.dataset);
@@ -110,8 +134,10 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (_permits[r.permit].status != PermitStatus.None) revert PermitExists(r.permit);
         if (custodianOf[r.dataset] == address(0)) revert DatasetUnknown(r.dataset);
         if (
-            !Masks.needValid(r.purposeNeed) || !Masks.categoriesValid(r.categories) || r.outputClasses == 0
-                || r.expiry <= block.timestamp
+            !Masks.needValid(r.purposeNeed) ||
+            !Masks.categoriesValid(r.categories) ||
+            r.outputClasses == 0 ||
+            r.expiry <= block.timestamp
         ) revert PermitInvalid();
         _permits[r.permit] = Permit({
             applicant: applicant,
@@ -133,14 +159,17 @@ contract PermitRegistry is IPermitRegistry, Typed {
     /// @inheritdoc IPermitRegistry
     function vote(Vote calldata v, bytes calldata signature) external direct {
         _notAfter(v.deadline);
-        address member =
-            _signerOf(keccak256(abi.encode(VOTE, v.permit, v.requestHash, v.yes, v.deadline)), signature);
+        address member = _signerOf(
+            keccak256(abi.encode(VOTE, v.permit, v.requestHash, v.yes, v.deadline)),
+            signature
+        );
         Permit storage stored = _permits[v.permit];
         if (stored.status == PermitStatus.None) revert PermitUnknown(v.permit);
         if (member == stored.applicant) revert ApplicantVoted(member);
         _requireLive(member, Role.Committee);
         if (stored.status != PermitStatus.Requested) revert PermitNotOpen(v.permit, stored.status);
-        if (v.requestHash != stored.requestHash) revert RequestMismatch(v.requestHash, stored.requestHash);
+        if (v.requestHash != stored.requestHash)
+            revert RequestMismatch(v.requestHash, stored.requestHash);
         if (_voted[v.permit][member]) revert AlreadyVoted(member);
         _voted[v.permit][member] = true;
         emit Voted(v.permit, member, v.yes);
@@ -156,10 +185,14 @@ contract PermitRegistry is IPermitRegistry, Typed {
     /// @inheritdoc IPermitRegistry
     function suspend(Suspend calldata order, bytes calldata signature) external direct {
         _notAfter(order.deadline);
-        address by = _signerOf(keccak256(abi.encode(SUSPEND, order.permit, order.deadline)), signature);
+        address by = _signerOf(
+            keccak256(abi.encode(SUSPEND, order.permit, order.deadline)),
+            signature
+        );
         if (!isLive(by, Role.DataProtection)) _requireLive(by, Role.Committee);
         Permit storage stored = _permits[order.permit];
-        if (stored.status != PermitStatus.Approved) revert PermitNotOpen(order.permit, stored.status);
+        if (stored.status != PermitStatus.Approved)
+            revert PermitNotOpen(order.permit, stored.status);
         stored.status = PermitStatus.Suspended;
         emit PermitSuspended(order.permit, by);
         _append(KIND_SUSPEND, sha256(abi.encode(order.permit, by)));
@@ -195,10 +228,14 @@ contract PermitRegistry is IPermitRegistry, Typed {
         return role == Role.Worker || role == Role.Broker;
     }
 
-    /// @dev From when and until when the change holds. A new worker or broker begins after the delay; what ends such a
-    /// role, or renews one that is live, waits for nothing. A live member of the committee stays one until the delay is
-    /// over: a quorum that was stolen cannot first end who could cancel what it does next.
-    function _window(RoleChange calldata c, Member memory held) private view returns (uint40 start, uint40 end) {
+    /// @dev From when and until when the change holds. A new worker or broker begins after the
+    /// delay; what ends such a role, or renews one that is live, waits for nothing. A live member
+    /// of the committee stays one until the delay is over: a quorum that was stolen cannot first
+    /// end who could cancel what it does next.
+    function _window(
+        RoleChange calldata c,
+        Member memory held
+    ) private view returns (uint40 start, uint40 end) {
         (start, end) = (c.start, c.end);
         if (!_founded) return (start, end);
         uint40 earliest = uint40(block.timestamp) + roleDelay;
@@ -206,11 +243,13 @@ contract PermitRegistry is IPermitRegistry, Typed {
             uint40 least = earliest < held.end ? earliest : held.end;
             return (held.start, end > least ? end : least);
         }
-        if (_acts(c.role) && end > block.timestamp && !isLive(c.account, c.role) && start < earliest) start = earliest;
+        if (
+            _acts(c.role) && end > block.timestamp && !isLive(c.account, c.role) && start < earliest
+        ) start = earliest;
     }
 
-    /// @dev Until when the account was in the committee, now at the latest; 0 if never. A term that has not begun adds
-    /// nothing, and a later one takes nothing away.
+    /// @dev Until when the account was in the committee, now at the latest; 0 if never. A term that
+    /// has not begun adds nothing, and a later one takes nothing away.
     function _memberUntil(address account) private view returns (uint40 until) {
         Member storage m = _members[account];
         until = _committeeUntil[account];
@@ -240,14 +279,19 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (signatures.length < quorum) revert QuorumMissing(signatures.length, quorum);
     }
 
-    /// @dev A quorum must last: those whose end is set are none some day, and then nobody could give a role any more.
+    /// @dev A quorum must last: those whose end is set are none some day, and then nobody could
+    /// give a role any more.
     function _requireLastingQuorum() private view {
         if (_countLive(_committee, block.timestamp + roleDelay, true) < quorum) revert LastQuorum();
     }
 
-    /// @dev `lasting`: only those without an end. A person is listed once more each time she rejoins the committee, so
-    /// repeats are skipped.
-    function _countLive(address[] storage accounts, uint256 time, bool lasting) private view returns (uint256 live) {
+    /// @dev `lasting`: only those without an end. A person is listed once more each time she
+    /// rejoins the committee, so repeats are skipped.
+    function _countLive(
+        address[] storage accounts,
+        uint256 time,
+        bool lasting
+    ) private view returns (uint256 live) {
         for (uint256 i; i < accounts.length; ++i) {
             bool repeated;
             for (uint256 j; j < i; ++j) if (accounts[j] == accounts[i]) repeated = true;

@@ -12,18 +12,27 @@ contract Trail is ITrail {
     uint64 private _count;
     bytes32 private _head;
 
-    /// @param registries The permit, consent and access registries, known before they exist from the deployer's nonce.
-    /// @param origin The value before the first step: a hash of what the founders agreed on (docs/ledger.md, Trail), so
-    /// that a head that somebody holds is a head under these very rules.
+    /// @param registries The permit, consent and access registries, known before they exist from
+    /// the deployer's nonce.
+    /// @param origin The value before the first step: a hash of what the founders agreed on
+    /// (docs/ledger.md, Trail), so that a head that somebody holds is a head under these very
+    /// rules.
     constructor(address[3] memory registries, bytes32 origin) {
         (_permits, _consents, _accesses) = (registries[0], registries[1], registries[2]);
         _head = origin;
     }
 
     /// @inheritdoc ITrail
-    function append(uint16 kind, bytes32 call, bytes32 body) external returns (uint64 count, bytes32 value) {
-        if (msg.sender != _permits && msg.sender != _consents && msg.sender != _accesses) revert NotARegistry(msg.sender);
-        value = sha256(abi.encode(_head, msg.sender, kind, block.number, block.timestamp, call, body));
+    function append(
+        uint16 kind,
+        bytes32 call,
+        bytes32 body
+    ) external returns (uint64 count, bytes32 value) {
+        if (msg.sender != _permits && msg.sender != _consents && msg.sender != _accesses)
+            revert NotARegistry(msg.sender);
+        value = sha256(
+            abi.encode(_head, msg.sender, kind, block.number, block.timestamp, call, body)
+        );
         count = _count + 1;
         (_count, _head) = (count, value);
         emit Head(count, value, kind, body);

@@ -7,13 +7,15 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 import {ITrail} from "./interfaces/ITrail.sol";
 
 /// @title Typed data of one deployment
-/// @notice EIP-712 with a random salt for each deployment: on a dev chain that is created anew, chain id and addresses
-/// repeat, and yesterday's signatures would be valid today without it. OpenZeppelin's EIP712 has no salt, so its two
-/// virtual functions are overridden. The separator is built at each call: a fork changes the chain id.
+/// @notice EIP-712 with a random salt for each deployment: on a dev chain that is created anew,
+/// chain id and addresses repeat, and yesterday's signatures would be valid today without it.
+/// OpenZeppelin's EIP712 has no salt, so its two virtual functions are overridden. The separator is
+/// built at each call: a fork changes the chain id.
 abstract contract Typed is EIP712 {
     bytes32 private immutable _salt;
     ITrail private immutable _trail;
-    /// @dev Messages that changed nothing and have their step: sent again, they neither make the trail grow nor act.
+    /// @dev Messages that changed nothing and have their step: sent again, they neither make the
+    /// trail grow nor act.
     mapping(bytes32 message => bool recorded) private _recorded;
 
     error SignatureInvalid();
@@ -25,8 +27,9 @@ abstract contract Typed is EIP712 {
         (_salt, _trail) = (salt, trail);
     }
 
-    /// @dev The evidence of every step is its transaction's own calldata, and a transaction makes one step: so no
-    /// contract stands in between, nor code delegated to the sender's account (EIP-7702).
+    /// @dev The evidence of every step is its transaction's own calldata, and a transaction makes
+    /// one step: so no contract stands in between, nor code delegated to the sender's account
+    /// (EIP-7702).
     modifier direct() {
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirect(msg.sender);
         _;
@@ -43,9 +46,15 @@ abstract contract Typed is EIP712 {
     }
 
     function _separator() internal view returns (bytes32) {
-        return MessageHashUtils.toDomainSeparator(
-            0x1f, keccak256("volens"), keccak256("1"), block.chainid, address(this), _salt
-        );
+        return
+            MessageHashUtils.toDomainSeparator(
+                0x1f,
+                keccak256("volens"),
+                keccak256("1"),
+                block.chainid,
+                address(this),
+                _salt
+            );
     }
 
     function _hashTypedDataV4(bytes32 structHash) internal view override returns (bytes32) {
@@ -53,12 +62,18 @@ abstract contract Typed is EIP712 {
     }
 
     /// @dev The wallet that signed, or zero: 65 bytes, low s, v 27 or 28 (ECDSA refuses the rest).
-    function _recover(bytes32 structHash, bytes calldata signature) internal view returns (address signer) {
-        (signer,,) = ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);
+    function _recover(
+        bytes32 structHash,
+        bytes calldata signature
+    ) internal view returns (address signer) {
+        (signer, , ) = ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);
     }
 
     /// @dev As `_recover`, but a signature by nobody reverts.
-    function _signerOf(bytes32 structHash, bytes calldata signature) internal view returns (address signer) {
+    function _signerOf(
+        bytes32 structHash,
+        bytes calldata signature
+    ) internal view returns (address signer) {
         signer = _recover(structHash, signature);
         if (signer == address(0)) revert SignatureInvalid();
     }

@@ -2,12 +2,16 @@
 pragma solidity 0.8.37;
 
 /// @title Lists of words in memory without copies or repeated bounds checks
-/// @notice All assembly of the project stands here. Each function says what its caller MUST have checked.
+/// @notice All assembly of the project stands here. Each function says what its caller MUST have
+/// checked.
 library Words {
-    /// @dev sha256 over the first `n` words of a list (FIPS 180-4, precompile 2); the caller MUST have n <= length.
+    /// @dev sha256 over the first `n` words of a list (FIPS 180-4, precompile 2); the caller MUST
+    /// have n <= length.
     function hash(bytes32[] memory list, uint256 n) internal view returns (bytes32 value) {
         assembly ("memory-safe") {
-            if iszero(staticcall(gas(), 2, add(list, 32), mul(n, 32), 0, 32)) { revert(0, 0) }
+            if iszero(staticcall(gas(), 2, add(list, 32), mul(n, 32), 0, 32)) {
+                revert(0, 0)
+            }
             value := mload(0)
         }
     }
@@ -20,7 +24,11 @@ library Words {
     }
 
     /// @dev Writes two words and returns the place behind them.
-    function put(uint256 place, bytes32 first, uint256 second) internal pure returns (uint256 next) {
+    function put(
+        uint256 place,
+        bytes32 first,
+        uint256 second
+    ) internal pure returns (uint256 next) {
         assembly ("memory-safe") {
             mstore(place, first)
             mstore(add(place, 32), second)
@@ -49,7 +57,8 @@ library Words {
         }
     }
 
-    /// @dev ABI-encoded `(uint256[])` seen as the list inside it; the caller MUST trust whoever encoded it.
+    /// @dev ABI-encoded `(uint256[])` seen as the list inside it; the caller MUST trust whoever
+    /// encoded it.
     function list(bytes memory encoded) internal pure returns (uint256[] memory inside) {
         assembly ("memory-safe") {
             inside := add(encoded, 64)

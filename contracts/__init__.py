@@ -1,4 +1,5 @@
-"""The law: who may do what, and what is recorded. Solidity sources, typed data, reasons, committed artifacts.
+"""The law: who may do what, and what is recorded. Solidity sources, typed data, reasons, committed
+artifacts.
 
 Does not know people or files.
 """

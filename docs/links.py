@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# [text](target) of Markdown, images included; addresses of the web and anchors of the same page are left alone.
+# [text](target) of Markdown, images included; addresses of the web and anchors of the same page are
+# left alone.
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)\s]*)?\)")
 # A Markdown document named in a comment, a docstring or a text.
 _DOCUMENT = re.compile(r"(?<![\w*{])((?:[\w-]+/)*[\w-]+\.md)\b")

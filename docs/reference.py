@@ -1,4 +1,6 @@
-"""The reference pages: command line, settings, HTTP API, parameters of a run, and the table of limits."""
+"""The reference pages: command line, settings, HTTP API, parameters of a run, and the table of
+limits.
+"""
 
 from __future__ import annotations
 

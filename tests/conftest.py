@@ -75,10 +75,12 @@ def pytest_terminal_summary(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test marked `alone` measures time or memory: while it runs, no other process of this test run does anything.
+    """A test marked `alone` measures time or memory: while it runs, no other process of this test
+    run does anything.
 
-    Two locks, on folders that exist anyway. Every test takes the first for a moment and shares the second while it
-    runs. A test that wants to be alone keeps the first and waits until the second is free.
+    Two locks, on folders that exist anyway. Every test takes the first for a moment and shares the
+    second while it runs. A test that wants to be alone keeps the first and waits until the second
+    is free.
     """
     if not hasattr(item.config, "workerinput"):  # one process
         return (yield)
@@ -118,9 +120,11 @@ def _locked(folder: Path, kind: int) -> Iterator[Callable[[], None]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _settled_objects() -> None:
-    """Python's collector leaves alone what is there before a file of tests: modules and collected tests stay anyway.
+    """Python's collector leaves alone what is there before a file of tests: modules and collected
+    tests stay anyway.
 
-    It looks through all of them again and again otherwise: half a million objects, ten times what a test makes itself.
+    It looks through all of them again and again otherwise: half a million objects, ten times what a
+    test makes itself.
     """
     gc.collect()
     gc.freeze()
@@ -128,7 +132,9 @@ def _settled_objects() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_once() -> Iterator[None]:
-    """Tests call as anybody may, without a client kept: httpx then reads every authority's certificate each time."""
+    """Tests call as anybody may, without a client kept: httpx then reads every authority's
+    certificate each time.
+    """
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
             "httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context)

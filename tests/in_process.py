@@ -13,7 +13,9 @@ from api.http.services import Services
 
 
 def ask(services: Services, method: str, path: str, **more: Any) -> httpx.Response:
-    """The answer; the loop runs in a thread of its own, since a browser's test may have left one in this thread."""
+    """The answer; the loop runs in a thread of its own, since a browser's test may have left one in
+    this thread.
+    """
 
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(app=create_app(services))

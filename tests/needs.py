@@ -1,4 +1,6 @@
-"""What the tests need from outside: looked for once, before the first test, and said in one sentence each."""
+"""What the tests need from outside: looked for once, before the first test, and said in one
+sentence each.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,18 @@
-"""Decides whether a deployment is consistent after a crash. Independent: imports nothing of the product.
+"""Decides whether a deployment is consistent after a crash. Independent: imports nothing of the
+product.
 
     python tests/oracle.py facts.json
 
-The facts say where to look: {"rpc": URL, "contracts": [addresses], "deployBlock": n, "chain": folder of the ledger,
-"journal": the broker's file, "handed": a file with one JSON line {run, attempt, subjects} for each answer of a broker
-that reached a worker, "database": SQLite file, "rebuilt": another one, derived anew from ledger and bucket,
-"bucket": URL of the bucket}. It prints one line for each violation and exits with 1 if there is one.
+The facts say where to look: {"rpc": URL, "contracts": [addresses], "deployBlock": n, "chain":
+folder of the ledger, "journal": the broker's file, "handed": a file with one JSON line {run,
+attempt, subjects} for each answer of a broker that reached a worker, "database": SQLite file,
+"rebuilt": another one, derived anew from ledger and bucket, "bucket": URL of the bucket}. It prints
+one line for each violation and exits with 1 if there is one.
 
-I1  no unlogged decryption: an answer that reached a worker is a line of the journal, a line is accesses on the ledger
-I2  no key after a withdrawal: no line at or after the block of a withdrawal that came later than its access
+I1  no unlogged decryption: an answer that reached a worker is a line of the journal, a line is
+accesses on the ledger
+I2  no key after a withdrawal: no line at or after the block of a withdrawal that came later than
+its access
 I3  no access on the ledger for a person who was not willing at that epoch
 I4  exactly once: no call twice, no event twice, nothing that still waits to be sent
 I6  rows derived anew are the rows; every object that the ledger names is in the bucket

@@ -1,8 +1,8 @@
 """Limits in seconds that mean the same on a slower machine.
 
-A limit is written for a machine that takes REFERENCE_SECONDS for the yardstick below: a server's core of 3 GHz with
-nothing else running. Where that loop takes longer, everything does, and the limit is as much longer. It never becomes
-shorter.
+A limit is written for a machine that takes REFERENCE_SECONDS for the yardstick below: a server's
+core of 3 GHz with nothing else running. Where that loop takes longer, everything does, and the
+limit is as much longer. It never becomes shorter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _found: dict[Callable[[], float], tuple[float, float]] = {}  # by clock: when, h
 def slowness(clock: Callable[[], float] = time.perf_counter) -> float:
     """How many times slower than the reference this machine is now; 1 where it is faster.
 
-    clock: what the limit is measured by; `time.process_time` where it is CPU time, so that others do not count.
+    clock: what the limit is measured by; `time.process_time` where it is CPU time, so that others
+    do not count.
     What was found is good for GOOD_SECONDS: it takes half a second to find.
     """
     when, found = _found.get(clock, (float("-inf"), 1.0))
@@ -43,7 +44,8 @@ def allowed(seconds: float, clock: Callable[[], float] = time.perf_counter) -> f
 class Watch:
     """How slow the machine is while something else runs: the yardstick now and then, in a thread.
 
-    It is taken in CPU time of that thread, so that waiting for a core does not count: what runs may use all of them.
+    It is taken in CPU time of that thread, so that waiting for a core does not count: what runs may
+    use all of them.
     """
 
     def __init__(self, every: float = WATCH_SECONDS) -> None:

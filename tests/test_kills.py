@@ -43,7 +43,9 @@ def make() -> Iterator[Callable[[], Stage]]:
 
 @pytest.fixture(scope="module")
 def same(make: Callable[[], Stage]) -> Callable[[], Stage]:
-    """One stage for all samples, as a campaign has one for many injuries; a new one once it is closed."""
+    """One stage for all samples, as a campaign has one for many injuries; a new one once it is
+    closed.
+    """
     kept: list[Stage] = []
 
     def get() -> Stage:

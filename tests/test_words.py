@@ -1,4 +1,6 @@
-"""The field's words: replaced ones occur in no identifier of the product, command, API key or heading."""
+"""The field's words: replaced ones occur in no identifier of the product, command, API key or
+heading.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Three tiers of tests: pure ones, those on a development chain, and those on whole deployments (system).
+"""Three tiers of tests: pure ones, those on a development chain, and those on whole deployments
+(system).
 
-`make test` runs all of them, `make test-fast` the first two. A test's tier follows from the fixtures that it asks for
-and from its file; nobody marks one by hand.
+`make test` runs all of them, `make test-fast` the first two. A test's tier follows from the
+fixtures that it asks for and from its file; nobody marks one by hand.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterable
 
 import pytest
 
-# Fixtures that start several services, a browser or a bucket, or compute on all of the research data.
+# Fixtures that start several services, a browser or a bucket, or compute on all of the research
+# data.
 SYSTEM = {"bucket_process", "browser", "deployment", "founders", "gse_result", "road", "served"}
 CHAIN = {"chain", "clocked", "compiled", "devchain", "gateway", "guarded", "kept", "shared"}
 # Files that start services, confined processes or long computations by themselves.

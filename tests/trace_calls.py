@@ -2,8 +2,9 @@
 
     .venv/bin/python tests/trace_calls.py        needs strace (apt-get install strace) and some minutes
 
-From such traces the list in api/confinement/seccomp.py was written. A call that is refused and that a library then does
-without is no fault; one that a new model cannot do without shows here with what it asked for.
+From such traces the list in api/confinement/seccomp.py was written. A call that is refused and that
+a library then does without is no fault; one that a new model cannot do without shows here with what
+it asked for.
 """
 
 from __future__ import annotations

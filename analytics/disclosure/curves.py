@@ -6,8 +6,8 @@ and a table that would have been printed at a finer level does not count among t
 ROC: a table is one pass's true positives at every false positive rate of the grid. A curve is
 printed at a step at which three rules hold. At each point, at least 5 pairs (events, true
 positives) print as its rate, at the sizes that an outsider considers possible, and at least 2
-counts do at the exact size. At the exact size, at least 5 tables fit the entire curve: a joint rule,
-since a point is a mean over at least 10 passes, which need not equal any single count.
+counts do at the exact size. At the exact size, at least 5 tables fit the entire curve: a joint
+rule, since a point is a mean over at least 10 passes, which need not equal any single count.
 
 A row's matrix lies on its own curve. An attacker who knows that all passes gave the same scores can
 combine both: if fewer than 5 of the row's matrices lie on a curve that would be printed like this,

@@ -1,4 +1,5 @@
-"""Keys of results that had another name before: results that were released then are shown by today's names.
+"""Keys of results that had another name before: results that were released then are shown by
+today's names.
 
 It does not import the computing room: the web process loads no models.
 """

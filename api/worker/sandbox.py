@@ -85,7 +85,8 @@ class ForkServer:
         """A new, confined child. Raises AttemptEnded when none can be started.
 
         models: of those that are loaded late, the ones that it will need
-        (`analytics.params.find_late_models`); the first child that needs one waits for its libraries.
+        (`analytics.params.find_late_models`); the first child that needs one waits for its
+        libraries.
         """
         self.warm()
         connection = self._socket

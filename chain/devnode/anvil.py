@@ -68,7 +68,8 @@ class NodeRefused(ChainError):
 
 
 def find_anvil(named: str | None = None) -> str:
-    """Path of the anvil binary: the one named, else one on PATH, in the wheel, or in the checkout's node_modules.
+    """Path of the anvil binary: the one named, else one on PATH, in the wheel, or in the checkout's
+    node_modules.
 
     Raises AnvilNotFound. Only a native binary counts: npm's `anvil` on PATH is a script whose child
     would outlive this process.

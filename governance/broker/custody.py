@@ -225,8 +225,8 @@ class Broker:
     def wrap(self, request: object) -> dict[str, Any]:
         """Wrap key shares under the owner's seed, and return them in the same order.
 
-        Anybody may ask: it gives back what was sent, encrypted. The owner is an enrolled subject, or
-        a run with an authorised attempt (its output).
+        Anybody may ask: it gives back what was sent, encrypted. The owner is an enrolled subject,
+        or a run with an authorised attempt (its output).
         """
         message = raw(part(request, "sealed"))
         items = decode_wrap_request(

@@ -1,5 +1,5 @@
-"""The connection to a node: every failure is one of ours, says nothing of an address, and nothing but that node is
-asked, once.
+"""The connection to a node: every failure is one of ours, says nothing of an address, and nothing
+but that node is asked, once.
 """
 
 from __future__ import annotations

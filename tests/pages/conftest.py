@@ -264,7 +264,9 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def people_on_the_pages() -> int:
-    """A file whose tests ask for no run needs fewer and no worker, and says so with a fixture of this name."""
+    """A file whose tests ask for no run needs fewer and no worker, and says so with a fixture of
+    this name.
+    """
     return PEOPLE
 
 

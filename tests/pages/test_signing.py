@@ -1,4 +1,6 @@
-"""Python and the browser's script agree: the same digest, signature, address, commitment and receipt bytes."""
+"""Python and the browser's script agree: the same digest, signature, address, commitment and
+receipt bytes.
+"""
 
 from __future__ import annotations
 
