@@ -590,7 +590,7 @@ def both() -> Iterator[tuple[ForkServer, ForkServer]]:
         server.end()
 
 
-# `make science` compares the results of all of them too.
+# `make soak` compares all of them.
 NAMES = sorted(jobs()) if extent(False, True) else ["boosting", "cnn", "logistic", "frequencies"]
 
 
