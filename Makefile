@@ -54,8 +54,8 @@ science: install ## what the models find on real data, in noise and where the tr
 	@$(BIN)/python -m bench.science
 
 soak: install ## kill, fail and hang every part at every boundary, try every door (an hour); report in .volens/fault
-	@$(BIN)/python tests/soak.py
-	@PYTHONPATH=tests:. $(BIN)/python tests/soak_history.py
+	@PYTHONPATH=tests:. $(BIN)/python -m faults.soak
+	@PYTHONPATH=tests:. $(BIN)/python -m faults.soak_history
 	@$(BIN)/python -m pytest -s tests/api/soak_schema.py
 	@$(BIN)/python -m pytest -s -m campaign --whole --timeout 3600
 

@@ -72,13 +72,13 @@ def compile_all(
     library: Path,
     folder: Path = FOLDER,
     names: Sequence[str] = CONTRACTS,
-    optimizer: Mapping[str, Any] | None = None,
+    change: Mapping[str, Any] | None = None,
     compiler: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Compile the contracts of these names in `folder`, offline; `library` holds
     `@openzeppelin/contracts`.
 
-    optimizer: other settings than those of the committed artifacts, for contracts that are not
+    change: other settings than those of the committed artifacts, for contracts that are not
     deployed. compiler: from standard JSON to its answer, in place of a new process. Returns
     artifact JSON by contract name. Raises ChainError with the compiler's own words.
     """
@@ -91,7 +91,7 @@ def compile_all(
     source_hash = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     sources |= _imported(sources, library)
     wanted = cast("dict[str, Any]", SETTINGS["outputSelection"])["*"]["*"]
-    settings = SETTINGS | ({"optimizer": dict(optimizer)} if optimizer else {})
+    settings = SETTINGS | dict(change or {})
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},

@@ -1,4 +1,4 @@
-"""Real parts for every test: one dev chain a session, a fresh deployment where a test asks for one."""
+"""Real parts for every test: a dev chain a file, a fresh deployment where a test asks for one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ import httpx
 import needs
 import pytest
 import tiers
-from road import Road
+from rig import Rig
 from speed import Watch
 
 from api.demo.stage import World
 from chain.devnode.process import DevChain
+from chain.errors import ChainError
 from governance.objects.bucket_emulator import BucketProcess
 
+MOST_BLOCKS = 300
 _WATCH = pytest.StashKey[tuple[Watch, float]]()
 # The fixture `gse_result`, a run on real patients, takes half a minute.
 RUN_ON_GSE7390 = {
@@ -142,11 +144,49 @@ def _certificates_once() -> Iterator[None]:
         yield
 
 
+class _Chains:
+    """The chain of one file of tests after the other: a new one when the last has many blocks.
+
+    The node hashes the whole state for each block, so that an old chain makes every test slower.
+    """
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self._chain: DevChain | None = None
+
+    def take(self) -> DevChain:
+        if self._chain is not None and self._blocks(self._chain) > MOST_BLOCKS:
+            self.stop()
+        if self._chain is None:
+            self._chain = DevChain.start(self._folder())
+        return self._chain
+
+    def stop(self) -> None:
+        if self._chain is not None:
+            self._chain.stop()
+            self._chain = None
+
+    @staticmethod
+    def _blocks(chain: DevChain) -> int:
+        from chain.node import Node
+
+        try:
+            return int(Node(chain.url).call("eth_blockNumber", []), 16)
+        except ChainError:  # a test ended it
+            return MOST_BLOCKS + 1
+
+
 @pytest.fixture(scope="session")
-def devchain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChain]:
-    chain = DevChain.start(tmp_path_factory.mktemp("chain"))
-    yield chain
-    chain.stop()
+def _chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Chains]:
+    chains = _Chains(lambda: tmp_path_factory.mktemp("chain"))
+    yield chains
+    chains.stop()
+
+
+@pytest.fixture(scope="module")
+def devchain(_chains: _Chains) -> DevChain:
+    """A development chain, which other files of tests may have used before."""
+    return _chains.take()
 
 
 @pytest.fixture
@@ -163,16 +203,16 @@ def bucket_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketP
 
 
 @pytest.fixture
-def people_on_the_road() -> int:
+def rig_people() -> int:
     """A file whose tests train nothing needs fewer, and says so with a fixture of this name."""
     return 24
 
 
 @pytest.fixture
-def road(
-    devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path, people_on_the_road: int
-) -> Iterator[Road]:
+def rig(
+    devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path, rig_people: int
+) -> Iterator[Rig]:
     """Everything in one process: willing people with two encrypted records each."""
-    road = Road.build(tmp_path, devchain, bucket_process, people_on_the_road)
-    yield road
-    road.close()
+    rig = Rig.build(tmp_path, devchain, bucket_process, rig_people)
+    yield rig
+    rig.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from road import CHILDREN, PARAMS, Road
+from rig import CHILDREN, PARAMS, Rig
 from speed import allowed
 from sqlalchemy import text
 from test_withdrawal import SECONDS
@@ -86,10 +86,10 @@ def hostile() -> Iterator[Hostile]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 6, 7])
 def test_a_hostile_child_says_nothing_of_anybody(
-    road: Road, hostile: Hostile, seed: int, capfd: pytest.CaptureFixture[str]
+    rig: Rig, hostile: Hostile, seed: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     params = dump_canonical(json.loads(PARAMS) | {"seed": seed})
-    worker, asked = road.worker(children=hostile), road.request(params=params)
+    worker, asked = rig.worker(children=hostile), rig.request(params=params)
     worker.step()
     found = register.find_run(worker.engine, asked.hex())
     assert found.state == "authorised"
@@ -102,12 +102,12 @@ def test_a_hostile_child_says_nothing_of_anybody(
     assert canary not in "".join(capfd.readouterr())
 
 
-def test_half_a_frame_delays_no_withdrawal(road: Road, hostile: Hostile) -> None:
+def test_half_a_frame_delays_no_withdrawal(rig: Rig, hostile: Hostile) -> None:
     """A child that says a frame byte by byte holds the plaintext for no longer than one that is
     silent.
     """
     params = dump_canonical(json.loads(PARAMS) | {"seed": 4})
-    worker, asked = road.worker(children=hostile), road.request(params=params)
+    worker, asked = rig.worker(children=hostile), rig.request(params=params)
     hostile.warm()  # in the thread that lives longest: children die with it
     working = threading.Thread(target=worker.step)
     working.start()
@@ -115,7 +115,7 @@ def test_half_a_frame_delays_no_withdrawal(road: Road, hostile: Hostile) -> None
         assert wait_until(lambda: "decrypted" in told_of(worker, asked), 30)
         time.sleep(0.5)  # it is in the middle of its frame
         assert "stopped" not in told_of(worker, asked)
-        road.world.revoke(road.subjects[0])
+        rig.world.revoke(rig.subjects[0])
         working.join(allowed(SECONDS))
         assert not working.is_alive()
         assert told_of(worker, asked)[-1] == "stopped"
@@ -171,10 +171,10 @@ def test_a_child_that_does_not_read_a_frame_is_watched_too() -> None:
         child.say({}, bytes(1 << 20), watch=watch)
 
 
-def test_a_hostile_child_fills_no_blank(road: Road, hostile: Hostile) -> None:
+def test_a_hostile_child_fills_no_blank(rig: Rig, hostile: Hostile) -> None:
     """A sentence of the code with a value in it: 72 bytes of a record had fitted into one."""
     params = dump_canonical(json.loads(PARAMS) | {"seed": 5})
-    worker, asked = road.worker(children=hostile), road.request(params=params)
+    worker, asked = rig.worker(children=hostile), rig.request(params=params)
     worker.step()
     kept = register.failure_of(worker.engine, asked.hex())
     assert kept == "part … of the object is not the one that was written"

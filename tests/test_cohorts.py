@@ -8,18 +8,18 @@ import json
 from typing import Any
 
 import pytest
-from road import PARAMS, Road
+from rig import PARAMS, Rig
 
 from analytics.canonical import dump_canonical
 from api.worker import prior_results as earlier
 from governance.readmodel import queries as register
 
 
-def asked(road: Road, permit: bytes, **changes: Any) -> tuple[str, str]:
+def asked(rig: Rig, permit: bytes, **changes: Any) -> tuple[str, str]:
     """(state, why it failed) of a run that the worker took."""
     run, worker = (
-        road.request(permit, params=dump_canonical(json.loads(PARAMS) | changes)),
-        road.worker(),
+        rig.request(permit, params=dump_canonical(json.loads(PARAMS) | changes)),
+        rig.worker(),
     )
     worker.projection.sync()
     assert worker.step()
@@ -29,29 +29,29 @@ def asked(road: Road, permit: bytes, **changes: Any) -> tuple[str, str]:
 
 
 def test_a_permit_has_so_many_cohorts_and_no_more(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(earlier, "COHORTS", 2)
-    permit, young = road.permit(), json.loads(PARAMS)["cohort"] | {"age": [0, 20]}
-    assert asked(road, permit)[0] == "sealed"
+    permit, young = rig.permit(), json.loads(PARAMS)["cohort"] | {"age": [0, 20]}
+    assert asked(rig, permit)[0] == "sealed"
     assert (
-        "fewer people than the minimum" in asked(road, permit, cohort=young)[1]
+        "fewer people than the minimum" in asked(rig, permit, cohort=young)[1]
     )  # it counts: it told something
-    keys = len(road.journal())
-    state, why = asked(road, permit, cohort=young | {"age": [0, 21]})
+    keys = len(rig.journal())
+    state, why = asked(rig, permit, cohort=young | {"age": [0, 21]})
     assert (state, "asked about 10 cohorts" in why) == ("queued", True)
-    assert len(road.journal()) == keys  # nothing was opened for it
-    assert asked(road, permit, seed=2)[0] == "sealed"  # the same people, asked otherwise
+    assert len(rig.journal()) == keys  # nothing was opened for it
+    assert asked(rig, permit, seed=2)[0] == "sealed"  # the same people, asked otherwise
     assert (
-        asked(road, road.permit(), cohort=young | {"age": [0, 21]})[1] != why
+        asked(rig, rig.permit(), cohort=young | {"age": [0, 21]})[1] != why
     )  # the committee gave another
 
 
 def test_without_the_rule_a_permit_is_good_for_any_number(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(earlier, "COHORTS", 1)
     monkeypatch.setattr("api.worker.attempt.spends_too_many_cohorts", lambda *_: False)
-    permit, outcome = road.permit(), json.loads(PARAMS)["outcome"]
-    found = [asked(road, permit, outcome=outcome | {"horizon_days": 1825 - n})[0] for n in range(3)]
+    permit, outcome = rig.permit(), json.loads(PARAMS)["outcome"]
+    found = [asked(rig, permit, outcome=outcome | {"horizon_days": 1825 - n})[0] for n in range(3)]
     assert found == ["sealed"] * 3

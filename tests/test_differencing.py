@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from road import CHILDREN, Road
+from rig import CHILDREN, Rig
 
 from analytics.params import complete, parse_params
 from analytics.people import Input, read_people
@@ -47,13 +47,13 @@ def genomes(
     bucket_process: BucketProcess,
     tmp_path: Path,
     made: list[Input],
-) -> Iterator[Road]:
+) -> Iterator[Rig]:
     """Invented people with a clinical record and genotypes each, all willing."""
     CHILDREN.warm()  # in the thread that lives longest: children die with it
-    road = Road.build(tmp_path, devchain, bucket_process, people=1)
-    road.subjects = road.world.enrol(request.param)
-    names = dict(zip(sorted({one.subject for one in made}), road.subjects, strict=False))
-    road.ingest(
+    rig = Rig.build(tmp_path, devchain, bucket_process, people=1)
+    rig.subjects = rig.world.enrol(request.param)
+    names = dict(zip(sorted({one.subject for one in made}), rig.subjects, strict=False))
+    rig.ingest(
         [
             Source(
                 names[one.subject],
@@ -64,15 +64,18 @@ def genomes(
             if one.subject in names
         ]
     )
-    road.world.grant(road.subjects, categories=READ)
-    yield road
-    road.close()
+    rig.world.grant(rig.subjects, categories=READ)
+    yield rig
+    rig.close()
 
 
-def carry_out(road: Road, params: dict[str, Any], **permit: Any) -> tuple[bytes, str]:
+def carry_out(rig: Rig, params: dict[str, Any], **permit: Any) -> tuple[bytes, str]:
     """A run that a worker took, and why it ended without an output ("": it has one)."""
     allowed = {"categories": READ, "outputClasses": 1 << 3, "minCohort": 10} | permit
-    run, worker = road.request(road.permit(**allowed), params=complete(params)), road.worker()
+    run, worker = (
+        rig.request(rig.permit(**allowed), params=complete(params)),
+        rig.worker(),
+    )
     worker.projection.sync()
     assert worker.step()
     sealed, failure = (
@@ -83,14 +86,14 @@ def carry_out(road: Road, params: dict[str, Any], **permit: Any) -> tuple[bytes,
     return run, failure
 
 
-def release(road: Road, run: bytes) -> None:
-    projection = road.projection()
+def release(rig: Rig, run: bytes) -> None:
+    projection = rig.projection()
     projection.sync()
     sealed = projection.replayed.attempts[run, 1]
     for name in ("sol", "tess"):
-        road.world.view_output(run, name)
+        rig.world.view_output(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
-    assert road.world.release(run, sealed.seal_hash, everybody, epochs).one(Released)
+    assert rig.world.release(run, sealed.seal_hash, everybody, epochs).one(Released)
 
 
 def frequencies(made: list[Input]) -> dict[str, Any]:
@@ -98,13 +101,13 @@ def frequencies(made: list[Input]) -> dict[str, Any]:
     return {"analysis": "frequencies", "sites": [read_genotypes(packed, {}).sites.names()[0]]}
 
 
-def earlier(road: Road, run: bytes) -> int:
-    projection = road.projection()
+def earlier(rig: Rig, run: bytes) -> int:
+    projection = rig.projection()
     projection.sync()
     return len(list_earlier(projection, run))
 
 
-def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: list[Input]) -> None:
+def test_a_scan_without_one_person_of_another_is_refused(genomes: Rig, made: list[Input]) -> None:
     ages = sorted(
         value_at(person.clinical, "age_years", None)
         for person in read_people(made, "none")
@@ -129,7 +132,7 @@ def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: li
 
 @pytest.mark.parametrize("genomes", [40], indirect=True)
 def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(
-    genomes: Road, made: list[Input]
+    genomes: Rig, made: list[Input]
 ) -> None:
     first, failure = carry_out(genomes, frequencies(made))
     assert failure == ""
@@ -148,7 +151,7 @@ def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(
 
 @pytest.mark.parametrize("genomes", [40], indirect=True)
 def test_a_result_that_came_while_another_was_computed_is_compared_too(
-    genomes: Road, made: list[Input], monkeypatch: pytest.MonkeyPatch
+    genomes: Rig, made: list[Input], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two workers compute side by side: whoever seals last computes again."""
     calls = (

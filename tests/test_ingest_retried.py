@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
-from road import Road
+from rig import Rig
 
 from governance.objects.envelope import Header, read_header, record_id
 from governance.objects.ingest import Source, encrypt
@@ -21,24 +21,24 @@ FIRST, SECOND = (
 
 
 @pytest.fixture
-def people_on_the_road() -> int:
+def rig_people() -> int:
     """Enough where nothing is trained."""
     return 6
 
 
-def objects(road: Road) -> dict[str, bytes]:
+def objects(rig: Rig) -> dict[str, bytes]:
     """The bucket's own files, by name."""
     found = {}
-    for path in (road.bucket_log.parent / "objects").rglob(f"{road.bucket._bucket.name}/o/*"):
+    for path in (rig.bucket_log.parent / "objects").rglob(f"{rig.bucket._bucket.name}/o/*"):
         found[path.name] = path.read_bytes()
     return found
 
 
-def killed_after_upload(road: Road, source: Source) -> bytes:
+def killed_after_upload(rig: Rig, source: Source) -> bytes:
     """A process that ingests is killed as its object lies in the bucket, before anything is signed;
     the object.
     """
-    before = objects(road).keys()
+    before = objects(rig).keys()
     pid = os.fork()
     if pid == 0:
         put = Bucket.put
@@ -49,11 +49,11 @@ def killed_after_upload(road: Road, source: Source) -> bytes:
             return ""
 
         Bucket.put = put_and_die  # type: ignore[method-assign]
-        road.ingest([source])
+        rig.ingest([source])
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    (left,) = objects(road).keys() - before
-    return objects(road)[left]
+    (left,) = objects(rig).keys() - before
+    return objects(rig)[left]
 
 
 def same_key(first: bytes, second: bytes) -> list[str]:
@@ -82,14 +82,14 @@ def same_key(first: bytes, second: bytes) -> list[str]:
     ]
 
 
-def source(road: Road, payload: bytes) -> Source:
-    return Source(road.subjects[0], 2, payload, ordinal=1)
+def source(rig: Rig, payload: bytes) -> Source:
+    return Source(rig.subjects[0], 2, payload, ordinal=1)
 
 
-def test_the_retry_has_another_key_and_both_commitments_differ(road: Road) -> None:
-    orphan = killed_after_upload(road, source(road, FIRST))
-    (leaf,) = road.ingest([source(road, SECOND)])
-    second = objects(road)[leaf.ciphertext.hex()]
+def test_the_retry_has_another_key_and_both_commitments_differ(rig: Rig) -> None:
+    orphan = killed_after_upload(rig, source(rig, FIRST))
+    (leaf,) = rig.ingest([source(rig, SECOND)])
+    second = objects(rig)[leaf.ciphertext.hex()]
     assert (
         read_header(orphan).label == read_header(second).label
     )  # the same record, in the same version
@@ -98,38 +98,42 @@ def test_the_retry_has_another_key_and_both_commitments_differ(road: Road) -> No
     assert leaf.ciphertext != sha256(orphan).digest()
 
 
-def test_only_the_retry_is_on_the_ledger(road: Road) -> None:
-    orphan = killed_after_upload(road, source(road, FIRST))
-    (leaf,) = road.ingest([source(road, SECOND)])
-    projection = road.projection()
+def test_only_the_retry_is_on_the_ledger(rig: Rig) -> None:
+    orphan = killed_after_upload(rig, source(rig, FIRST))
+    (leaf,) = rig.ingest([source(rig, SECOND)])
+    projection = rig.projection()
     projection.sync()
-    record = record_id(road.world.dataset, road.subjects[0], 2, 1)
+    record = record_id(rig.world.dataset, rig.subjects[0], 2, 1)
     named = [
-        one.ciphertext for one in projection.records_of(road.world.dataset) if one.record == record
+        one.ciphertext for one in projection.records_of(rig.world.dataset) if one.record == record
     ]
     assert named == [leaf.ciphertext]
     assert sha256(orphan).digest() not in named
 
 
-def test_the_same_bytes_again_have_another_key_too(road: Road) -> None:
-    orphan = killed_after_upload(road, source(road, FIRST))
-    (leaf,) = road.ingest([source(road, FIRST)])
+def test_the_same_bytes_again_have_another_key_too(rig: Rig) -> None:
+    orphan = killed_after_upload(rig, source(rig, FIRST))
+    (leaf,) = rig.ingest([source(rig, FIRST)])
     assert read_header(orphan).key_commitment != leaf.key_commitment
     assert sha256(orphan).digest() != leaf.ciphertext
 
 
 def test_a_key_made_of_the_records_name_would_be_seen(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The judge is awake: with keys drawn from what stays the same, both plaintexts lie under one
     key and nonce.
     """
     drawn: Callable[[int], bytes] = lambda size: sha256(b"the record's name").digest()[:size]  # noqa: E731
     monkeypatch.setattr("governance.objects.vault.secrets.token_bytes", drawn)
-    orphan = killed_after_upload(road, source(road, FIRST))
+    orphan = killed_after_upload(rig, source(rig, FIRST))
     (leaf,) = encrypt(
-        [source(road, SECOND)], road.world.dataset, road.client_identity, road.client, road.bucket
+        [source(rig, SECOND)],
+        rig.world.dataset,
+        rig.client_identity,
+        rig.client,
+        rig.bucket,
     )
     assert {"key commitment", "key stream"} <= set(
-        same_key(orphan, objects(road)[leaf.ciphertext.hex()])
+        same_key(orphan, objects(rig)[leaf.ciphertext.hex()])
     )

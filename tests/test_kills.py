@@ -16,15 +16,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import boundaries
-import oracle
 import pytest
 import rlp
-from campaign import Stage, Violated, stages, sweep
 from eth_account import Account
 from eth_utils.address import to_checksum_address
-from operations import Grant, Ingest, Operation, Release, Revoke, Run
-from outside import Town, kill_from_outside
+from faults import boundaries, oracle
+from faults.campaign import Stage, Violated, stages, sweep
+from faults.operations import Grant, Ingest, Operation, Release, Revoke, Run
+from faults.random_kills import ServedHome, kill_from_outside
 from speed import allowed
 
 from chain.devnode.snapshots import Snapshots
@@ -107,15 +106,15 @@ def test_it_is_back_when_all_parts_are() -> None:
     with HTTPServer(("127.0.0.1", 0), Health) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         nothing = lambda *_: None  # noqa: E731
-        town = object.__new__(Town)
-        town.parts = SimpleNamespace(
+        served = object.__new__(ServedHome)
+        served.parts = SimpleNamespace(
             urls={"api": f"http://127.0.0.1:{server.server_port}"},
             stop_part=nothing,
             launch_broker=nothing,
             await_part=nothing,
             broken=nothing,
         )  # type: ignore[assignment]
-        town.start_again("broker")
+        served.start_again("broker")
         server.shutdown()
     assert next(said, None) is None
 
@@ -273,4 +272,4 @@ def test_an_installed_product_has_no_hook() -> None:
     for package in ("api", "chain", "governance", "analytics", "contracts"):
         for path in (ROOT / package).rglob("*.py"):
             assert not [word for word in words if word in path.read_text()], path
-    assert Path(boundaries.__file__).parent == ROOT / "tests"
+    assert Path(boundaries.__file__).parent == ROOT / "tests" / "faults"

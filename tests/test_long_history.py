@@ -1,6 +1,6 @@
 """1,000 people, 20 runs, 14 records each: everything restarts, and keys are still released.
 
-`make soak` does the same with 200 runs, also beside two busy programs (tests/soak_history.py).
+`make soak` does the same with 200 runs, also beside two busy programs (tests/faults/soak_history.py).
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import outside
 import pytest
+from faults import random_kills
 from founders import FOUNDERS, STAFF, Founders
 from speed import allowed
 
@@ -158,10 +158,12 @@ def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
 ) -> None:
     for name in (*FOUNDERS, *STAFF):  # from here on one test plays everybody
         shutil.copy(founders.base / name / "keys" / f"{name}.json", founders.op / "keys")
-    monkeypatch.setattr(outside, "Told", SimpleNamespace(start=lambda _settings: served))
-    town = outside.Town(founders.op)
-    run = request(town.cast, town.permit, PARAMS)
-    town.cast.await_run(run, lambda one: any(step["step"] == "compute" for step in one["progress"]))
+    monkeypatch.setattr(
+        random_kills, "ReportingParts", SimpleNamespace(start=lambda _settings: served)
+    )
+    home = random_kills.ServedHome(founders.op)
+    run = request(home.cast, home.permit, PARAMS)
+    home.cast.await_run(run, lambda one: any(step["step"] == "compute" for step in one["progress"]))
     before = served.processes()
     assert len(before) >= 7
     ours = [pid for pid in before if os.getpgid(pid) == os.getpgid(served.process.pid)]
@@ -184,7 +186,7 @@ def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
     assert seconds <= STOP_SECONDS
 
     served.start()
-    found = town.cast.await_run(run, lambda one: one["attempts"][-1]["attempt"] == 2, 60.0)
+    found = home.cast.await_run(run, lambda one: one["attempts"][-1]["attempt"] == 2, 60.0)
     assert found["state"] in ("authorised", "sealed")
     assert any("demo accounts" in line for line in served.said)
     code, seconds, _ = served.end(signal.SIGINT, signal.SIGINT)

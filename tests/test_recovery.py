@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from road import CHILDREN, PARAMS, Road
+from rig import CHILDREN, PARAMS, Rig
 from speed import allowed
 from sqlalchemy import delete, update
 from sqlalchemy.exc import OperationalError
@@ -40,25 +40,25 @@ def work(worker: Worker, run: bytes, wanted: str, seconds: float = 60) -> Run:
     return found
 
 
-def test_the_whole_road_and_every_row_again(road: Road) -> None:
-    run, queued = road.request(), b""
-    worker = road.worker()
+def test_a_whole_run_and_every_row_again(rig: Rig) -> None:
+    run, queued = rig.request(), b""
+    worker = rig.worker()
     worker.projection.sync()
     assert work(worker, run, "sealed").attempt == 1
-    road.world.view_output(run, "sol")
-    road.world.view_output(run, "tess")
+    rig.world.view_output(run, "sol")
+    rig.world.view_output(run, "tess")
     seal = worker.projection.replayed.attempts[run, 1].seal_hash
     worker.projection.sync()
     epochs = [epoch for _, epoch, _ in worker.projection.replayed.granted(run, 1)]
-    road.world.release(run, seal, road.subjects, epochs)
-    queued = road.request()
+    rig.world.release(run, seal, rig.subjects, epochs)
+    queued = rig.request()
     worker.projection.sync()
     before = worker.projection.fingerprints()
 
     worker.engine.dispose()
-    for path in road.folder.glob("volens.db*"):
+    for path in rig.folder.glob("volens.db*"):
         path.unlink()
-    again = road.worker()
+    again = rig.worker()
     again.projection.sync()
     assert again.projection.fingerprints() == before
     counts = again.projection.rebuild()
@@ -70,11 +70,11 @@ def test_the_whole_road_and_every_row_again(road: Road) -> None:
     work(again, queued, "sealed")
 
 
-def test_rebuild_compares_every_row(road: Road) -> None:
-    projection = road.projection()
-    road.request()
+def test_rebuild_compares_every_row(rig: Rig) -> None:
+    projection = rig.projection()
+    rig.request()
     projection.sync()
-    victim = road.subjects[0].hex()
+    victim = rig.subjects[0].hex()
     with projection._engine.begin() as connection:
         connection.execute(update(Consent).where(Consent.subject == victim).values(purposes=0xFFFF))
         connection.execute(delete(Run))
@@ -86,15 +86,15 @@ def test_rebuild_compares_every_row(road: Road) -> None:
     assert projection.compare() == []
 
 
-def test_an_edited_block_is_named_and_derived_again(road: Road) -> None:
+def test_an_edited_block_is_named_and_derived_again(rig: Rig) -> None:
     """To the projection it looks like a ledger that lost its blocks: nothing is served until it is
     looked into.
     """
-    projection = road.projection()
+    projection = rig.projection()
     projection.sync()
     with projection._engine.begin() as connection:
         connection.execute(update(Block).values(hash="00" * 32))
-    again = road.projection()
+    again = rig.projection()
     with pytest.raises(LedgerBehind, match="lost blocks"):
         again.sync()
     assert any(
@@ -105,7 +105,7 @@ def test_an_edited_block_is_named_and_derived_again(road: Road) -> None:
 
 
 def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Child] = []
 
@@ -114,18 +114,18 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
         return started[-1]
 
     monkeypatch.setattr(CHILDREN, "child", remember)
-    run = road.request(params=LONG)
-    worker = road.worker()
+    run = rig.request(params=LONG)
+    worker = rig.worker()
     worker.projection.sync()
     stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
-    await_step(road, run, "evaluate")
+    await_step(rig, run, "evaluate")
     os.kill(started[0].pid, signal.SIGKILL)
     stepping.join(20)
     assert register.find_run(worker.engine, run.hex()).state == "authorised"
     stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
-    await_step(road, run, "evaluate", attempt=2)
+    await_step(rig, run, "evaluate", attempt=2)
     os.kill(started[1].pid, signal.SIGKILL)
     stepping.join(20)
     attempts = register.attempts_of(worker.engine, run.hex())
@@ -136,14 +136,14 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
         for one in attempts
     }
     assert len(keys) == 2  # what was sealed to the first attempt's key opens for nobody now
-    assert [line.count('"kind":"pieces"') for line in road.journal()] == [1, 1]
+    assert [line.count('"kind":"pieces"') for line in rig.journal()] == [1, 1]
 
 
 @pytest.mark.parametrize(
     "fault", [OSError(28, "full"), OperationalError("commit", {}, OSError(28, "full"))], ids=repr
 )
 def test_a_full_disk_ends_no_run(
-    road: Road, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     """What passes by itself is no fault of the run: its next attempt is made when there is room
     again.
@@ -152,7 +152,7 @@ def test_a_full_disk_ends_no_run(
     def full(*_: object) -> None:
         raise fault
 
-    run, worker = road.request(), road.worker()
+    run, worker = rig.request(), rig.worker()
     worker.projection.sync()
     with monkeypatch.context() as patched:
         patched.setattr(Attempt, "_seal", full)
@@ -165,26 +165,28 @@ def test_a_full_disk_ends_no_run(
 
 
 @pytest.mark.alone
-def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(road: Road) -> None:
-    run = road.request(params=LONG)
-    worker = road.worker()
+def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(
+    rig: Rig,
+) -> None:
+    run = rig.request(params=LONG)
+    worker = rig.worker()
     worker.projection.sync()
     stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
-    await_step(road, run, "evaluate")
-    road.world.revoke(road.subjects[4])
+    await_step(rig, run, "evaluate")
+    rig.world.revoke(rig.subjects[4])
     began = time.monotonic()
     stepping.join(20)
     assert time.monotonic() - began < allowed(2)
-    lines = len(road.journal())
+    lines = len(rig.journal())
     stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
-    await_step(road, run, "evaluate", attempt=2)
-    road.world.revoke(road.subjects[5])
+    await_step(rig, run, "evaluate", attempt=2)
+    rig.world.revoke(rig.subjects[5])
     stepping.join(20)
     second = worker.projection.replayed.attempts[run, 2]
-    assert road.subjects[4] not in [subject for subject, _, _ in second.granted]
-    assert road.subjects[4].hex() not in road.journal()[lines]
+    assert rig.subjects[4] not in [subject for subject, _, _ in second.granted]
+    assert rig.subjects[4].hex() not in rig.journal()[lines]
     assert not worker.projection.replayed.attempts[run, 1].seal
 
 
@@ -196,8 +198,8 @@ def take(worker: Worker) -> None:
         time.sleep(0.05)
 
 
-def await_step(road: Road, run: bytes, step: str, attempt: int = 1) -> None:
-    engine = road.projection()._engine
+def await_step(rig: Rig, run: bytes, step: str, attempt: int = 1) -> None:
+    engine = rig.projection()._engine
     deadline = time.monotonic() + 30
     while not any(
         s.attempt == attempt and s.step.startswith(step)
@@ -208,7 +210,7 @@ def await_step(road: Road, run: bytes, step: str, attempt: int = 1) -> None:
 
 
 @pytest.mark.parametrize("changed", [True, False], ids=["changed", "unchanged"])
-def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, changed: bool) -> None:
+def test_a_copied_package_counts_by_its_bytes(rig: Rig, tmp_path: Path, changed: bool) -> None:
     """One byte of code changed: refused by the ledger. The same copy unchanged: computed."""
     copy = tmp_path / "copy"
     shutil.copytree(
@@ -220,31 +222,31 @@ def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, change
         module = copy / "analytics" / "models" / "forest.py"
         module.write_text(module.read_text() + "\n")
     assert (code_hash(copy / "analytics") == code_hash()) is not changed
-    run = road.request()
-    worker = road.worker(children=ForkServer(copy))
+    run = rig.request()
+    worker = rig.worker(children=ForkServer(copy))
     worker.projection.sync()
     worker.step()
     found = register.find_run(worker.engine, run.hex())
     if changed:
-        assert (found.state, found.reason, road.journal()) == ("queued", 38, [])
+        assert (found.state, found.reason, rig.journal()) == ("queued", 38, [])
         assert register.failure_of(worker.engine, run.hex())
     else:
         assert found.state == "sealed"
 
 
-def test_too_few_records_fail_plainly(road: Road) -> None:
+def test_too_few_records_fail_plainly(rig: Rig) -> None:
     """A cohort that shrinks below the minimum after decryption is refused inside the child, and
     said so.
     """
-    run = road.request(permit=road.permit(minCohort=24), params=PARAMS)
-    road.ingest(
+    run = rig.request(permit=rig.permit(minCohort=24), params=PARAMS)
+    rig.ingest(
         [
             type(source)(source.subject, source.category, payload)
-            for source, payload in _without_outcome(road)
+            for source, payload in _without_outcome(rig)
         ],
-        {leaf.record: 1 for leaf in road.leaves},
+        {leaf.record: 1 for leaf in rig.leaves},
     )
-    worker = road.worker()
+    worker = rig.worker()
     worker.projection.sync()
     worker.step()
     assert register.find_run(worker.engine, run.hex()).state == "authorised"
@@ -254,32 +256,32 @@ def test_too_few_records_fail_plainly(road: Road) -> None:
     assert worker.step() is False
 
 
-def _without_outcome(road: Road):  # type: ignore[no-untyped-def]
+def _without_outcome(rig: Rig):  # type: ignore[no-untyped-def]
     from governance.objects.ingest import Source
 
     bundle = canonical_json({"resourceType": "Bundle", "type": "collection", "entry": []})
     return [
         (Source(leaf.subject, leaf.category, b""), bundle)
-        for leaf in road.leaves[:2]
+        for leaf in rig.leaves[:2]
         if leaf.category == 2
     ]
 
 
-def test_parameters_outside_the_schema_open_nobodys_data(road: Road) -> None:
+def test_parameters_outside_the_schema_open_nobodys_data(rig: Rig) -> None:
     """The child reads them before the ledger is asked: no attempt, no key, and a plain sentence."""
-    run = road.request(params=b'{"model":"svm"}')
-    worker = road.worker()
+    run = rig.request(params=b'{"model":"svm"}')
+    worker = rig.worker()
     assert worker.step() is True
     assert register.find_run(worker.engine, run.hex()).attempt == 0
-    assert road.journal() == []
+    assert rig.journal() == []
     assert "parameters" in register.failure_of(worker.engine, run.hex())
 
 
-def test_a_row_that_another_process_wrote_first(road: Road) -> None:
+def test_a_row_that_another_process_wrote_first(rig: Rig) -> None:
     """The table may be ahead of this worker's replay: it catches up instead of failing."""
-    worker, other = road.worker(), road.projection()
+    worker, other = rig.worker(), rig.projection()
     worker.projection.sync()
-    run, sync = road.request(), worker.projection.sync
+    run, sync = rig.request(), worker.projection.sync
     other.sync()
     calls: list[int] = []
 
@@ -292,31 +294,31 @@ def test_a_row_that_another_process_wrote_first(road: Road) -> None:
     assert register.find_run(worker.engine, run.hex()).state == "sealed"
 
 
-def test_a_claim_ends_with_the_attempt(road: Road) -> None:
+def test_a_claim_ends_with_the_attempt(rig: Rig) -> None:
     """After a refused release the run is taken up at once, not when the claim runs out."""
-    run = road.request()
-    worker = road.worker()
+    run = rig.request()
+    worker = rig.worker()
     worker.projection.sync()
     work(worker, run, "sealed")
     for name in ("sol", "tess"):
-        road.world.view_output(run, name)
+        rig.world.view_output(run, name)
     worker.projection.sync()
-    road.world.revoke(road.subjects[0])
+    rig.world.revoke(rig.subjects[0])
     seal = worker.projection.replayed.attempts[run, 1].seal_hash
-    road.world.release(run, seal, road.subjects, [0] * len(road.subjects))
+    rig.world.release(run, seal, rig.subjects, [0] * len(rig.subjects))
     assert worker.step() is True
     assert register.find_run(worker.engine, run.hex()).attempt == 2
 
 
 def test_a_node_that_is_a_moment_behind_itself_is_asked_again(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It showed a call's log before it said in which block the call is: no reason to call the
     ledger inconsistent.
     """
-    projection = road.projection()
+    projection = rig.projection()
     projection.sync()
-    road.world.revoke(road.subjects[0])
+    rig.world.revoke(rig.subjects[0])
     asked, ask = [], projection._ledger.transaction
 
     def behind(tx: str) -> dict[str, object]:
@@ -326,8 +328,8 @@ def test_a_node_that_is_a_moment_behind_itself_is_asked_again(
     monkeypatch.setattr(projection._ledger, "transaction", behind)
     late = 1
     projection.sync()
-    assert not projection.replayed.consent_live(road.world.dataset, road.subjects[0], 0, 0, 20_000)
-    road.world.grant([road.subjects[0]])
+    assert not projection.replayed.consent_live(rig.world.dataset, rig.subjects[0], 0, 0, 20_000)
+    rig.world.grant([rig.subjects[0]])
     late = 100
     with pytest.raises(LedgerInconsistent):
         projection.sync()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from removals import GATE, REMOVALS, VERIFIER, Removal, verifier_without
-from road import Road
+from rig import Rig
 
 from api.demo.stage import World
 from api.demo.tampers import TABLE, Reader, Tamper, detected, tamper
@@ -160,13 +160,13 @@ def test_the_vault_names_every_tampered_object(
     assert type(refusal.value).__name__ == expected
 
 
-def test_an_object_exchanged_in_the_bucket_is_named(road: Road) -> None:
+def test_an_object_exchanged_in_the_bucket_is_named(rig: Rig) -> None:
     """The bucket's own files are exchanged on disk: the run reads neither."""
-    first, second = road.leaves[:2]
+    first, second = rig.leaves[:2]
     files = {
-        leaf: next(road.bucket_log.parent.rglob(f"*{leaf.ciphertext.hex()}"))
+        leaf: next(rig.bucket_log.parent.rglob(f"*{leaf.ciphertext.hex()}"))
         for leaf in (first, second)
     }
     files[first].write_bytes(files[second].read_bytes())
     with pytest.raises(GovernanceError, match="other bytes"):
-        road.bucket.get(f"o/{first.ciphertext.hex()}")
+        rig.bucket.get(f"o/{first.ciphertext.hex()}")

@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 from extent import extent
-from road import CHILDREN, Road
+from rig import CHILDREN, Rig
 from speed import allowed
 
 from analytics.params import complete
@@ -96,9 +96,9 @@ class Moment:
 
 @dataclass
 class Scene:
-    """A run on the road, a worker in a thread, and somebody who looks at the ledger on her own."""
+    """A run on the rig, a worker in a thread, and somebody who looks at the ledger on her own."""
 
-    road: Road
+    rig: Rig
     run: bytes
     worker: Worker
     children: Watched
@@ -133,7 +133,7 @@ class Scene:
         """Withdraw (or allow less) so many seconds after the next attempt's authorisation; wait for
         its child's end.
         """
-        world = self.road.world
+        world = self.rig.world
         attempt = self.moments[-1].attempt + 1 if self.moments else 1
         began = self.wait_for(attempt)
         time.sleep(max(0.0, began + after - time.monotonic()))
@@ -159,7 +159,7 @@ class Scene:
         """What no change of mind may leave behind."""
         self.ledger.sync()
         found, replayed = [], self.ledger.replayed
-        lines = [json.loads(line) for line in self.road.journal()]
+        lines = [json.loads(line) for line in self.rig.journal()]
         limit = allowed(SECONDS)
         for one in self.moments:
             name = f"attempt {one.attempt}"
@@ -206,50 +206,50 @@ def gone(pid: int) -> bool:
 
 
 @contextmanager
-def playing(road: Road, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
+def playing(rig: Rig, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
     """The worker takes the run until the scene ends; then the run is cancelled, and the worker
     stops.
     """
     run, children, stop = (
-        road.request(road.permit(**permit), params=params),
+        rig.request(rig.permit(**permit), params=params),
         Watched(),
         threading.Event(),
     )
     moments: list[Moment] = []
-    worker = road.worker(
+    worker = rig.worker(
         f"{run.hex()[:8]}.db", children=children, clock=lambda: int(time.time()) + 10 * len(moments)
     )  # pauses after a refusal pass at once
     thread = threading.Thread(target=worker.work, args=(stop, 0.02))
     thread.start()
     try:
         yield Scene(
-            road, run, worker, children, road.projection(f"{run.hex()[:8]}-watch.db"), moments
+            rig, run, worker, children, rig.projection(f"{run.hex()[:8]}-watch.db"), moments
         )
     finally:
         stop.set()
-        cancel(road, run)
+        cancel(rig, run)
         thread.join(20)
         assert not thread.is_alive()
         for _, process in children.processes:
             os.close(process)
 
 
-def cancel(road: Road, run: bytes) -> None:
+def cancel(rig: Rig, run: bytes) -> None:
     message = {"run": run, "deadline": 2**40 - 1}
     try:
-        road.world.relay(
-            "AccessLedger", "cancel", "Cancel", message, road.world.by("noor", "Cancel", message)
+        rig.world.relay(
+            "AccessLedger", "cancel", "Cancel", message, rig.world.by("noor", "Cancel", message)
         )
     except Refused:
         return  # it has ended
 
 
-def refused_release(road: Road, run: bytes, sealed: Any) -> ReleaseRefused:
+def refused_release(rig: Rig, run: bytes, sealed: Any) -> ReleaseRefused:
     """What the rules says when both checkers let attempt 1 out."""
     for name in ("sol", "tess"):
-        road.world.view_output(run, name)
+        rig.world.view_output(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
-    return road.world.release(run, sealed.seal_hash, everybody, epochs).one(ReleaseRefused)
+    return rig.world.release(run, sealed.seal_hash, everybody, epochs).one(ReleaseRefused)
 
 
 @pytest.fixture(autouse=True)
@@ -261,15 +261,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> Iterator[Road]:
+def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> Iterator[Rig]:
     CHILDREN.warm()  # in the thread that lives longest: children die with it
-    road = Road.build(tmp_path, devchain, bucket_process, people=60)
-    yield road
-    road.close()
+    rig = Rig.build(tmp_path, devchain, bucket_process, people=60)
+    yield rig
+    rig.close()
 
 
 @pytest.mark.campaign
-def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
+def test_a_withdrawal_at_any_moment(crowd: Rig, record_property: Any) -> None:
     rng, leaving = random.Random(8), list(crowd.subjects)
     rng.shuffle(leaving)
     before = set(Path(tempfile.gettempdir()).iterdir())
@@ -289,7 +289,7 @@ def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
                 with pytest.raises(
                     Refused
                 ):  # the rules has no seal for an attempt that another one followed
-                    scene.road.world.seal(scene.run, attempt)
+                    scene.rig.world.seal(scene.run, attempt)
             assert register.find_run(scene.worker.engine, scene.run.hex()).state == "authorised"
             said.append(str(scene))
     print("\n".join(said))
@@ -297,10 +297,10 @@ def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
     assert plaintext(crowd, before) == []
 
 
-def plaintext(road: Road, before: set[Path]) -> list[str]:
+def plaintext(rig: Rig, before: set[Path]) -> list[str]:
     """Files anywhere that a child could have written in which the beginning of a record stands."""
     folders = [
-        road.folder,
+        rig.folder,
         Path("/dev/shm"),
         *(set(Path(tempfile.gettempdir()).iterdir()) - before),
     ]
@@ -312,7 +312,7 @@ def plaintext(road: Road, before: set[Path]) -> list[str]:
     ]
 
 
-def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> None:
+def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Rig) -> None:
     rng = random.Random(9)
     general, categories = 0b10, 1 << 2 | 1 << 6
     ana, bea, cis, dea = crowd.subjects[:4]
@@ -345,10 +345,10 @@ def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> No
         assert told(scene.worker.engine, dea) == []
 
 
-def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
+def test_a_cohort_that_becomes_too_small_ends_the_run(rig: Rig) -> None:
     CHILDREN.warm()
-    with playing(road, minCohort=len(road.subjects)) as scene:
-        scene.change(road.subjects[0], 0.4)
+    with playing(rig, minCohort=len(rig.subjects)) as scene:
+        scene.change(rig.subjects[0], 0.4)
         deadline = time.monotonic() + 10
         while (
             found := register.find_run(scene.worker.engine, scene.run.hex())
@@ -361,7 +361,7 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
             1,
         )  # cohort below minimum
         assert scene.faults() == []
-        (change,) = told(scene.worker.engine, road.subjects[0])
+        (change,) = told(scene.worker.engine, rig.subjects[0])
         (effect,) = change.effects
         assert (change.settled, effect.use.was, effect.state, effect.use.next_attempt) == (
             True,
@@ -370,25 +370,25 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
             0,
         )
         # A worker that sealed it all the same would have something that the rules never lets out.
-        road.world.seal(scene.run, 1)
+        rig.world.seal(scene.run, 1)
         scene.ledger.sync()
-        refused = refused_release(road, scene.run, scene.ledger.replayed.attempts[scene.run, 1])
-        assert (refused.subject, refused.reason) == (road.subjects[0], 3)
+        refused = refused_release(rig, scene.run, scene.ledger.replayed.attempts[scene.run, 1])
+        assert (refused.subject, refused.reason) == (rig.subjects[0], 3)
 
 
-def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road) -> None:
-    first, second = road.subjects[:2]
-    run, worker = road.request(), road.worker()
-    road.world.revoke(first)
+def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(rig: Rig) -> None:
+    first, second = rig.subjects[:2]
+    run, worker = rig.request(), rig.worker()
+    rig.world.revoke(first)
     assert worker.step()
-    granted = road.worker("other.db").projection
+    granted = rig.worker("other.db").projection
     granted.sync()
     sealed = granted.replayed.attempts[run, 1]
     assert (first, 3) in sealed.denied
     assert any(sealed.seal_hash)
 
-    road.world.revoke(second)
-    refused = refused_release(road, run, sealed)
+    rig.world.revoke(second)
+    refused = refused_release(rig, run, sealed)
     assert (refused.subject, refused.reason) == (second, 3)
     assert worker.step()  # queued again, and computed without her
     granted.sync()
@@ -405,20 +405,20 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
     "moment", ["wrap", "done", "put", "put, and the ledger away when it is signed"]
 )
 def test_a_withdrawal_while_the_output_is_sealed(
-    road: Road, monkeypatch: pytest.MonkeyPatch, moment: str
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """No seal with her in it, and no key for the output asked for after she left; the next attempt
     is without her.
     """
     CHILDREN.warm()
-    who, run, children = road.subjects[0], road.request(), Watched()
-    worker, left, asked = road.worker(children=children), list[int](), list[str]()
+    who, run, children = rig.subjects[0], rig.request(), Watched()
+    worker, left, asked = rig.worker(children=children), list[int](), list[str]()
     hear, put, wrap = Child.hear, Bucket.put, BrokerClient.wrap_sealed
 
     def leave(now: str) -> None:
         asked.append(now)
         if now == moment and not left:
-            left.append(road.world.revoke(who).block)
+            left.append(rig.world.revoke(who).block)
 
     def hearing(child: Child, *watch: Any) -> Any:
         said, blobs = hear(child, *watch)
@@ -440,7 +440,7 @@ def test_a_withdrawal_while_the_output_is_sealed(
     monkeypatch.setattr(Bucket, "put", putting)
     monkeypatch.setattr(BrokerClient, "wrap_sealed", wrapping)
     if "away" in moment:
-        go_away_once(road, worker, lambda: left.append(road.world.revoke(who).block), monkeypatch)
+        go_away_once(rig, worker, lambda: left.append(rig.world.revoke(who).block), monkeypatch)
         with pytest.raises(LedgerDown):
             worker.step()
     else:
@@ -460,7 +460,10 @@ def test_a_withdrawal_while_the_output_is_sealed(
 
 
 def go_away_once(
-    road: Road, worker: Worker, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
+    worker: Worker,
+    meanwhile: Callable[[], object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The ledger takes the worker's seal no further than its outbox; when it is back, the world is
     another.
@@ -486,11 +489,11 @@ def go_away_once(
 # -- what else ends an attempt that computes
 
 
-def test_a_cancelled_run_stops_computing(road: Road) -> None:
+def test_a_cancelled_run_stops_computing(rig: Rig) -> None:
     CHILDREN.warm()
-    with playing(road) as scene:
+    with playing(rig) as scene:
         process = scene.wait_until_it_computes()
-        cancel(road, scene.run)
+        cancel(rig, scene.run)
         assert select.select([process], [], [], TIMEOUT)[0], "its child goes on computing"
         scene.ledger.sync()
         assert not any(scene.ledger.replayed.attempts[scene.run, 1].seal_hash)
@@ -499,22 +502,22 @@ def test_a_cancelled_run_stops_computing(road: Road) -> None:
         assert len(scene.children.processes) == 1
 
 
-def test_an_attempt_that_another_one_overtook_stops_computing(road: Road) -> None:
+def test_an_attempt_that_another_one_overtook_stops_computing(rig: Rig) -> None:
     CHILDREN.warm()
-    with playing(road) as scene:
+    with playing(rig) as scene:
         process = scene.wait_until_it_computes()
-        road.authorise(scene.run, new_pair()[1], attempt=2)
+        rig.authorise(scene.run, new_pair()[1], attempt=2)
         assert select.select([process], [], [], TIMEOUT)[0], "its child goes on computing"
 
 
-def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_ends_while_it_computes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     CHILDREN.warm()
     monkeypatch.setattr("api.worker.attempt.REQUESTED_LEASE", 2)
-    with playing(road) as scene:
+    with playing(rig) as scene:
         process = scene.wait_until_it_computes()
         time.sleep(3.5)  # blocks count whole seconds
         assert not select.select([process], [], [], 0)[0]
-        road.world.enrol(1)  # the contracts' time is that of the newest block
+        rig.world.enrol(1)  # the contracts' time is that of the newest block
         assert select.select([process], [], [], TIMEOUT)[0], "its child goes on computing"
 
 
@@ -522,36 +525,36 @@ def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.Mon
 
 
 def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CHILDREN.warm()
     monkeypatch.setattr(sys.modules[__name__], "TIMEOUT", 2 * SECONDS)
     monkeypatch.setattr(Attempt, "_check_may_continue", lambda *_: None)
-    with playing(road) as scene:
-        scene.change(road.subjects[0], 0.5)
+    with playing(rig) as scene:
+        scene.change(rig.subjects[0], 0.5)
         assert any("its child lived" in fault for fault in scene.faults())
         scene.children.end_all()
 
 
 def test_an_attempt_that_is_sealed_after_its_end_is_seen(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CHILDREN.warm()
     note_end = Attempt._note_end
 
     def seal_it(self: Attempt, error: BaseException) -> None:
         note_end(self, error)
-        road.world.seal(self.run, 1)
+        rig.world.seal(self.run, 1)
 
     monkeypatch.setattr(Attempt, "_note_end", seal_it)
-    with playing(road) as scene:
-        scene.change(road.subjects[0], 0.4)
+    with playing(rig) as scene:
+        scene.change(rig.subjects[0], 0.4)
         time.sleep(0.5)
         assert "attempt 1: it was sealed" in scene.faults()
 
 
 def test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_other(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One person who agreed and withdrew in turn used up the sixteen attempts of any run within
     seconds.
@@ -567,7 +570,7 @@ def test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_othe
     monkeypatch.setattr("api.worker.attempt.AT_ONCE", 1)
     monkeypatch.setattr("api.worker.attempt.FIRST_REST", 600)  # the scene's clock runs ahead
     CHILDREN.warm()
-    with playing(road) as scene:
-        scene.change(road.subjects[0], 0.5)
+    with playing(rig) as scene:
+        scene.change(rig.subjects[0], 0.5)
         time.sleep(2 * SECONDS)
-        assert road.world.ledger.read("AccessLedger", "runOf", scene.run)[2] == 1
+        assert rig.world.ledger.read("AccessLedger", "runOf", scene.run)[2] == 1

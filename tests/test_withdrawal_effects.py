@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from road import CHILDREN, Road
+from rig import CHILDREN, Rig
 from speed import allowed
 from test_withdrawal import SECONDS, Watched, playing
 
@@ -28,18 +28,18 @@ SLOW = SECONDS + 0.5  # that the other part takes
     ("part", "name"), [(Bucket, "get"), (BrokerClient, "pieces"), (BrokerClient, "wrap_sealed")]
 )
 def test_a_slow_part_delays_no_withdrawal(
-    road: Road, monkeypatch: pytest.MonkeyPatch, part: Any, name: str
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, part: Any, name: str
 ) -> None:
     """The child is dead before the part answers, and gets no key of hers if it had none."""
     CHILDREN.warm()
-    who, run, children = road.subjects[0], road.request(), Watched()
-    worker, answer, died = road.worker(children=children), getattr(part, name), list[bool]()
+    who, run, children = rig.subjects[0], rig.request(), Watched()
+    worker, answer, died = rig.worker(children=children), getattr(part, name), list[bool]()
     wait = lambda: bool(select.select([children.processes[0][1]], [], [], SLOW)[0])  # noqa: E731
 
     def slow(*arguments: Any) -> Any:
         if not died:
             died.append(False)
-            road.world.revoke(who)
+            rig.world.revoke(who)
             died[0] = wait()
         return answer(*arguments)
 
@@ -59,13 +59,13 @@ def told(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
 
 
 def test_a_run_that_failed_is_over_for_everybody_in_it(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal
     finds it ended.
     """
     CHILDREN.warm()
-    run, worker, who = road.request(), road.worker(), road.subjects[0]
+    run, worker, who = rig.request(), rig.worker(), rig.subjects[0]
 
     def fails(*_: Any) -> Any:
         raise RunFailed("a named site is not among the variants")
@@ -74,7 +74,7 @@ def test_a_run_that_failed_is_over_for_everybody_in_it(
     assert worker.step()
     assert register.find_run(worker.engine, run.hex()).state == "authorised"
     assert [access.state for access in register.accesses_of(worker.engine, who.hex())] == ["ended"]
-    receipt = road.world.revoke(who)
+    receipt = rig.world.revoke(who)
     mark(worker.engine, f"mined:{receipt.tx.hex()}")
     worker.projection.sync()
     change, (effect,) = told(worker.engine, who)
@@ -84,14 +84,14 @@ def test_a_run_that_failed_is_over_for_everybody_in_it(
 
 @pytest.mark.parametrize("error", [LookupError("a fault"), KeyboardInterrupt()])
 def test_however_an_attempt_ends_its_end_is_known(
-    road: Road, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     CHILDREN.warm()
-    road.request()
-    worker, who = road.worker(), road.subjects[0]
+    rig.request()
+    worker, who = rig.worker(), rig.subjects[0]
 
     def stops(*_: Any) -> Any:
-        receipt = road.world.revoke(who)
+        receipt = rig.world.revoke(who)
         mark(worker.engine, f"mined:{receipt.tx.hex()}")
         raise error
 
@@ -106,18 +106,18 @@ def test_however_an_attempt_ends_its_end_is_known(
 
 
 def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ours ended when another one overtook it; hers, in which she is, goes on for all that we know."""
     CHILDREN.warm()
-    who = road.subjects[0]
-    with playing(road) as scene:
+    who = rig.subjects[0]
+    with playing(rig) as scene:
         process = scene.wait_until_it_computes()
         monkeypatch.setattr("api.worker.supervisor.waiting", lambda *_: [])
-        road.authorise(scene.run, new_pair()[1], attempt=2)
+        rig.authorise(scene.run, new_pair()[1], attempt=2)
         assert select.select([process], [], [], SECONDS)[0]
         time.sleep(0.3)
-        receipt = road.world.revoke(who)
+        receipt = rig.world.revoke(who)
         mark(scene.worker.engine, f"mined:{receipt.tx.hex()}")
         scene.worker.projection.sync()
         change, (effect,) = told(scene.worker.engine, who)
@@ -129,19 +129,19 @@ def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
         )
 
 
-def test_a_refused_worker_does_not_hide_the_run(road: Road) -> None:
+def test_a_refused_worker_does_not_hide_the_run(rig: Rig) -> None:
     """Reason 38 is that worker's own fault: another one took the run, and she was in it."""
-    who, run, projection = road.subjects[0], road.request(), road.projection()
-    road.authorise(run, new_pair()[1], codeHash=b"\1" * 32)
+    who, run, projection = rig.subjects[0], rig.request(), rig.projection()
+    rig.authorise(run, new_pair()[1], codeHash=b"\1" * 32)
 
     def authorise(attempt: int) -> None:
-        road.authorise(run, new_pair()[1], attempt=attempt)
+        rig.authorise(run, new_pair()[1], attempt=attempt)
 
     try:
         authorise(1)
     except Refused:
         authorise(2)
-    road.world.revoke(who)
+    rig.world.revoke(who)
     projection.sync()
     change, (effect,) = told(projection._engine, who)
     assert (effect.use.was, change.settled) == ("computing", False)

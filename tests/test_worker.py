@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from road import CHILDREN, PARAMS, Road
+from rig import CHILDREN, PARAMS, Rig
 from speed import allowed
 from sqlalchemy import delete, update
 
@@ -30,20 +30,20 @@ TORCH = 50 << 20  # bytes of memory, at least
 SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
 
 
-def see_through(road: Road, run: bytes) -> Any:
-    worker = road.worker()
+def see_through(rig: Rig, run: bytes) -> Any:
+    worker = rig.worker()
     worker.projection.sync()
     worker.step()
     return worker
 
 
 def test_the_ledger_is_written_before_a_byte_is_fetched(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ledger goes away at the very moment of asking: no object was handed out, no key left."""
-    run, worker = road.request(), road.worker()
+    run, worker = rig.request(), rig.worker()
     worker.projection.sync()
-    fetches = road.fetches()
+    fetches = rig.fetches()
 
     def away(*_: object) -> None:
         raise LedgerDown("the ledger does not answer", "start it")
@@ -51,74 +51,74 @@ def test_the_ledger_is_written_before_a_byte_is_fetched(
     monkeypatch.setattr(worker.ledger, "relay", away)
     with pytest.raises(LedgerDown):
         worker.step()
-    assert road.fetches() == fetches
-    assert road.journal() == []
+    assert rig.fetches() == fetches
+    assert rig.journal() == []
     monkeypatch.undo()
     worker.step()
     assert register.find_run(worker.engine, run.hex()).state == "sealed"
-    assert road.fetches() == fetches + len(road.leaves)
+    assert rig.fetches() == fetches + len(rig.leaves)
 
 
-def test_everybody_with_a_record_is_asked_about(road: Road) -> None:
+def test_everybody_with_a_record_is_asked_about(rig: Rig) -> None:
     """Who withdrew is denied on the ledger, not left out of the list."""
-    road.world.revoke(road.subjects[3])
-    run = road.request()
-    worker = see_through(road, run)
-    assert worker.projection.replayed.attempts[run, 1].denied == [(road.subjects[3], 3)]
-    assert len(worker.projection.replayed.granted(run, 1)) == len(road.subjects) - 1
+    rig.world.revoke(rig.subjects[3])
+    run = rig.request()
+    worker = see_through(rig, run)
+    assert worker.projection.replayed.attempts[run, 1].denied == [(rig.subjects[3], 3)]
+    assert len(worker.projection.replayed.granted(run, 1)) == len(rig.subjects) - 1
 
 
-def test_edited_rows_change_neither_who_is_asked_nor_what_is_read(road: Road) -> None:
+def test_edited_rows_change_neither_who_is_asked_nor_what_is_read(rig: Rig) -> None:
     """Somebody with the database takes one person out and points another's record elsewhere."""
-    run, worker = road.request(), road.worker()
+    run, worker = rig.request(), rig.worker()
     worker.projection.sync()
     with worker.engine.begin() as connection:
-        connection.execute(delete(Record).where(Record.subject == road.subjects[0].hex()))
-        hers = Record.subject == road.subjects[1].hex()
+        connection.execute(delete(Record).where(Record.subject == rig.subjects[0].hex()))
+        hers = Record.subject == rig.subjects[1].hex()
         connection.execute(update(Record).where(hers).values(ciphertext="00" * 32))
     worker.step()
     assert register.find_run(worker.engine, run.hex()).state == "sealed"
-    assert len(worker.projection.replayed.granted(run, 1)) == len(road.subjects)
+    assert len(worker.projection.replayed.granted(run, 1)) == len(rig.subjects)
     assert worker.projection.compare()
 
 
-def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
+def test_a_key_that_the_ledger_does_not_name_is_not_let_out(rig: Rig) -> None:
     """Anybody may have a key of her own wrapped for a record; the broker compares it with the leaf."""
     from test_no_receipt_no_key import authorised
 
     from governance.errors import BrokerRefused
     from governance.objects.envelope import WrapItem
 
-    question = authorised(road)
+    question = authorised(rig)
     header = question.headers[0]
     label = header.label
     items = [
         WrapItem(label.subject, label.dataset, label.record, 1, j, os.urandom(32)) for j in range(3)
     ]
-    question.headers = [type(header)(label, tuple(road.client.wrap(items)), header.key_commitment)]
+    question.headers = [type(header)(label, tuple(rig.client.wrap(items)), header.key_commitment)]
     with pytest.raises(BrokerRefused) as refusal:
         question.ask()
     assert refusal.value.reason.slug == "not-registered"
-    assert road.journal() == []
+    assert rig.journal() == []
 
 
-def test_a_key_broker_without_its_role_is_asked_for_nothing(road: Road) -> None:
+def test_a_key_broker_without_its_role_is_asked_for_nothing(rig: Rig) -> None:
     """The broker itself cannot tell that the committee trusts another one."""
-    run, worker = road.request(), road.worker()
-    road.world.set_role(road.broker.address, "broker", end=road.world.ledger.now())
+    run, worker = rig.request(), rig.worker()
+    rig.world.set_role(rig.broker.address, "broker", end=rig.world.ledger.now())
     assert worker.step() is True
     assert worker.projection.replayed.newest_attempt(run) == 1
     assert register.find_run(worker.engine, run.hex()).state == "authorised"
-    assert road.journal() == []
+    assert rig.journal() == []
 
 
-def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(road: Road) -> None:
+def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(rig: Rig) -> None:
     """Who asked first is first: also when its newest state, an attempt that was stopped, is
     younger.
     """
-    first, second = road.request(), road.request()
-    road.world.authorise(first, road.subjects, codeHash=code_hash())
-    worker = road.worker()
+    first, second = rig.request(), rig.request()
+    rig.world.authorise(first, rig.subjects, codeHash=code_hash())
+    worker = rig.worker()
     worker.projection.sync()
     states = [register.find_run(worker.engine, run.hex()) for run in (first, second)]
     assert [one.state for one in states] == ["authorised", "queued"]
@@ -126,15 +126,15 @@ def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(road: Road) -> None
     assert waiting(worker.engine, worker.clock()) == [first.hex(), second.hex()]
 
 
-def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
+def test_a_list_that_cannot_be_read_is_waited_for(rig: Rig) -> None:
     """A damaged list in the bucket: no run is authorised without the people in it, and the replay
     goes on.
     """
-    run = road.request()
-    for path in road.bucket_log.parent.rglob("*"):
+    run = rig.request()
+    for path in rig.bucket_log.parent.rglob("*"):
         if path.is_file() and path.read_bytes()[:12].startswith(b'[{"category"'):
             path.write_bytes(b"[1]")
-    worker = road.worker()
+    worker = rig.worker()
     worker.projection.sync()
     assert worker.step() is True
     assert worker.projection.replayed.newest_attempt(run) == 0
@@ -153,26 +153,26 @@ def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
     ],
 )
 def test_what_its_permit_does_not_allow_opens_nobody_s_data(
-    road: Road, permit: dict[str, int], params: bytes, lacks: str
+    rig: Rig, permit: dict[str, int], params: bytes, lacks: str
 ) -> None:
-    run, worker = road.request(road.permit(**permit), params=params), road.worker()
+    run, worker = rig.request(rig.permit(**permit), params=params), rig.worker()
     assert worker.step()
-    assert (worker.projection.replayed.newest_attempt(run), road.journal()) == (0, [])
+    assert (worker.projection.replayed.newest_attempt(run), rig.journal()) == (0, [])
     assert lacks in register.failure_of(worker.engine, run.hex())
 
 
-def test_a_lost_object_ends_the_run_at_once(road: Road) -> None:
+def test_a_lost_object_ends_the_run_at_once(rig: Rig) -> None:
     """One attempt, one sentence: trying again would mark everybody again for nothing."""
-    run = road.request()
-    for path in road.bucket_log.parent.rglob(f"*{road.leaves[0].ciphertext.hex()}*"):
+    run = rig.request()
+    for path in rig.bucket_log.parent.rglob(f"*{rig.leaves[0].ciphertext.hex()}*"):
         path.unlink()
-    worker = see_through(road, run)
+    worker = see_through(rig, run)
     assert worker.projection.replayed.newest_attempt(run) == 1
     assert "object" in register.failure_of(worker.engine, run.hex())
-    assert road.journal() == []
+    assert rig.journal() == []
 
 
-def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
+def test_a_newer_version_that_nobody_handed_over(rig: Rig) -> None:
     """The custodian stopped between mining and handing over: the old version stays shut, the worker
     mends it.
     """
@@ -181,18 +181,18 @@ def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
     from governance.errors import BrokerRefused
     from governance.objects.ingest import Source
 
-    question, leaf, hand_over = authorised(road), road.leaves[0], road.client.hand_over
-    road.client.hand_over = lambda *_: None  # type: ignore[method-assign]
-    road.ingest([Source(leaf.subject, leaf.category, b"{}")], {leaf.record: 1})
+    question, leaf, hand_over = authorised(rig), rig.leaves[0], rig.client.hand_over
+    rig.client.hand_over = lambda *_: None  # type: ignore[method-assign]
+    rig.ingest([Source(leaf.subject, leaf.category, b"{}")], {leaf.record: 1})
     with pytest.raises(BrokerRefused) as refusal:
         question.ask()
     assert refusal.value.reason.slug == "older-version"
-    road.client.hand_over = hand_over  # type: ignore[method-assign]
-    worker = road.worker()
+    rig.client.hand_over = hand_over  # type: ignore[method-assign]
+    worker = rig.worker()
     worker.projection.sync()
-    road.request()
+    rig.request()
     assert worker.step() is True
-    assert not road.broker._leaves.lacks(road.world.dataset, road.broker._node.replayed.ingests)
+    assert not rig.broker._leaves.lacks(rig.world.dataset, rig.broker._node.replayed.ingests)
 
 
 def test_the_child_has_no_network_and_keeps_nothing() -> None:

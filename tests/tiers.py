@@ -11,14 +11,25 @@ from collections.abc import Iterable
 
 import pytest
 
-# Fixtures that start several services, a browser or a bucket, or compute on all of the research
-# data.
-SYSTEM = {"bucket_process", "browser", "deployment", "founders", "gse_result", "road", "served"}
-CHAIN = {"chain", "clocked", "compiled", "devchain", "gateway", "guarded", "kept", "shared"}
+# Fixtures that start several services, a browser or a bucket, compute on all of the research data,
+# or compile contracts without a control.
+SYSTEM = {
+    "browser",
+    "bucket_process",
+    "compiled",
+    "deployment",
+    "founders",
+    "gse_result",
+    "rig",
+    "served",
+}
+CHAIN = {"chain", "clocked", "devchain", "gateway", "guarded", "kept", "shared"}
 # Files that start services, confined processes or long computations by themselves.
 SYSTEM_FILES = {
     "tests/analytics/test_known_truth.py",
     "tests/analytics/test_noise.py",
+    "tests/analytics/test_prediction.py",
+    "tests/analytics/test_registry.py",
     "tests/api/cli/test_init.py",
     "tests/api/test_hostile_inputs.py",
     "tests/api/test_parser_sandbox.py",

@@ -112,24 +112,20 @@ def ingest_records(
     from governance.objects.vault import Bucket
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
-    trail, report = me.trail(), {}
-    parts = (
-        me,
-        broker := desk.broker(me),
-        bucket := Bucket(settings.bucket_name, settings.address("bucket")),
-        into,
-    )
+    trail, broker = me.trail(), desk.broker(me)
+    bucket = Bucket(settings.bucket_name, settings.address("bucket"))
     sources.check_broker(trail, broker.address, int(time.time()))
     known = sources.registered_versions(trail, into, bucket)
     if dictionary is not None and not fhir:
         raise UsageError(
             "a dictionary describes clinical records, and there are none", "name them with --fhir"
         )
+    if source and (vcf or fhir):
+        raise UsageError(
+            "--from is one way, --vcf and --fhir another", "ingest them one after the other"
+        )
+    report: dict[str, Any] = {}
     if source:
-        if vcf or fhir:
-            raise UsageError(
-                "--from is one way, --vcf and --fhir another", "ingest them one after the other"
-            )
         records = (
             sources.from_gse7390(people)
             if source == "gse7390"
@@ -137,21 +133,19 @@ def ingest_records(
         )
         sources.check_records(records)
         sources.check_enrolled(trail, {record.subject for record in records})
-        answer = sources.bring_in(*parts, records, known)
+        answer = sources.bring_in(me, broker, bucket, into, records, known)
     else:
+        confinement = Confinement.of(settings.relax, settings.home)
         cohort = cohort_files.from_files(
-            vcf,
-            samples,
-            build,
-            fhir,
-            value_sets,
-            Confinement.of(settings.relax, settings.home),
-            leave_out_unlisted,
+            vcf, samples, build, fhir, value_sets, confinement, leave_out_unlisted
         )
         sources.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
             answer = sources.bring_in(
-                *parts,
+                me,
+                broker,
+                bucket,
+                into,
                 cohort.sources(tell),
                 known,
                 lambda n: tell(f"{n} records sealed", None),
@@ -160,12 +154,19 @@ def ingest_records(
         report = cohort_files.summarise(cohort.report)
         if dictionary is not None:
             desk.write_json(dictionary, cohort.dictionary, "the records are registered")
+    _show_ingest(answer, report, as_json)
+
+
+def _show_ingest(answer: dict[str, Any], report: dict[str, Any], as_json: bool) -> None:
+    """What was registered, and what a cohort's files held that was not taken."""
+    from api.ingest.cohort_files import sentences
+
     done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
     shown = {name: value for name, value in answer.items() if name != "leaves"}
     desk.show(
         shown | ({"report": report} if report else {}),
         as_json,
-        "\n".join([done, *cohort_files.sentences(report)]),
+        "\n".join([done, *sentences(report)]),
     )
 
 

@@ -234,8 +234,11 @@ class World:
             wallet.sign(self.ledger.domain, "Enrolment", message),
         )
 
-    def grant_message(self, subject: bytes, **change: Any) -> dict[str, Any]:
-        slot = self.slot(subject, change.get("dataset", self.dataset))
+    def grant_message(
+        self, subject: bytes, slot: int | None = None, **change: Any
+    ) -> dict[str, Any]:
+        """A consent that follows the one in `slot`: what the ledger has, where the caller has not read it."""
+        slot = self.slot(subject, change.get("dataset", self.dataset)) if slot is None else slot
         today = change["fromDay"] if "fromDay" in change else self.ledger.now() // DAY
         return {
             "subject": subject,
@@ -264,7 +267,12 @@ class World:
 
     def grant(self, subjects: Sequence[bytes], **change: Any) -> Receipt:
         change = {"fromDay": self.ledger.now() // DAY} | change
-        items = [self.grant_item(self.grant_message(subject, **change)) for subject in subjects]
+        dataset = change.get("dataset", self.dataset)
+        slots = self.ledger.read("ConsentRegistry", "slotsOf", dataset, subjects)
+        items = [
+            self.grant_item(self.grant_message(subject, slot, **change))
+            for subject, slot in zip(subjects, slots, strict=True)
+        ]
         receipts = [
             self.ledger.relay("ConsentRegistry", "grant", items[i : i + 60])
             for i in range(0, len(items), 60)

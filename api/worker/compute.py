@@ -23,7 +23,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +47,7 @@ from governance.objects.envelope import (
     seal_message,
     wrap_info,
 )
-from governance.objects.keys import new_pair
+from governance.objects.keys import PrivateKey, new_pair
 from governance.objects.vault import Shares, open_record, seal_records
 from governance.rules.encoding import canonical_json
 
@@ -148,60 +148,9 @@ def limit() -> None:
 
 
 def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
-    """Exchange frames on the two pipes until the attempt is done."""
-    private, public = new_pair()
+    """Exchange frames on the two pipes until the attempt is done; a failure is a frame, too."""
     try:
-        from analytics import run as analysis
-
-        asked, _ = read_frame(source)
-        parsed = analysis.parse_params(asked["params"].encode())
-        if "rehearse" in asked:
-            _rehearse(sink, asked, parsed)
-            source.read()
-            return 0
-        write_frame(
-            sink,
-            {
-                "say": "ready",
-                "workerKey": public.hex(),
-                "codeHash": code.hex(),
-                "paramsSchema": params_schema_hash().hex(),
-                "outputClass": parsed.output_class,
-                "categories": parsed.categories,
-            },
-        )
-        job, blobs = read_frame(source)
-        pieces = decode_pieces(
-            open_message(private, bytes.fromhex(job["info"]), blobs[0]),
-            bytes.fromhex(job["broker"]),
-        )
-        shares: dict[bytes, list[bytes]] = {}
-        for piece in sorted(pieces, key=lambda p: p.j):
-            shares.setdefault(piece.record, []).append(piece.share)
-        inputs = []
-        for item, blob in zip(job["records"], blobs[1:], strict=True):
-            plaintext = open_record(
-                blob,
-                bytes.fromhex(item["ciphertext"]),
-                _label(job, item),
-                shares.get(bytes.fromhex(item["record"]), []),
-            )
-            inputs.append(analysis.Input(item["subject"], item["category"], plaintext))
-        write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
-        tell = _teller(sink)
-        earlier = [
-            analysis.Earlier(
-                entry["params"].encode(),
-                entry["categories"],
-                frozenset(entry["people"]),
-                entry["readable"],
-            )
-            for entry in job["earlier"]
-        ]
-        result = analysis.run(
-            job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier
-        )
-        _seal(source, sink, job, result)
+        _exchange(source, sink, code)
         source.read()  # stay until ended: the supervisor measures the memory used
     except CohortTooSmall as error:
         write_frame(
@@ -235,6 +184,66 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
             },
         )
     return 0
+
+
+def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
+    """Say what the parameters need, open the records that the answer brings, compute and seal."""
+    from analytics import run as analysis
+
+    private, public = new_pair()
+    asked, _ = read_frame(source)
+    parsed = analysis.parse_params(asked["params"].encode())
+    if "rehearse" in asked:
+        _rehearse(sink, asked, parsed)
+        return
+    write_frame(
+        sink,
+        {
+            "say": "ready",
+            "workerKey": public.hex(),
+            "codeHash": code.hex(),
+            "paramsSchema": params_schema_hash().hex(),
+            "outputClass": parsed.output_class,
+            "categories": parsed.categories,
+        },
+    )
+    job, blobs = read_frame(source)
+    inputs = [
+        analysis.Input(item["subject"], item["category"], plaintext)
+        for item, plaintext in _open_records(private, job, blobs)
+    ]
+    write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
+    earlier = [
+        analysis.Earlier(
+            entry["params"].encode(),
+            entry["categories"],
+            frozenset(entry["people"]),
+            entry["readable"],
+        )
+        for entry in job["earlier"]
+    ]
+    result = analysis.run(
+        job["params"].encode(), inputs, job["minimum"], _teller(sink), job["device"], earlier
+    )
+    _seal(source, sink, job, result)
+
+
+def _open_records(
+    private: PrivateKey, job: dict[str, Any], blobs: list[bytes]
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Each record as the job names it, with its plaintext.
+
+    blobs: the broker's sealed pieces of the keys, then the ciphertext of each record.
+    """
+    pieces = decode_pieces(
+        open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"])
+    )
+    shares: dict[bytes, list[bytes]] = {}
+    for piece in sorted(pieces, key=lambda p: p.j):
+        shares.setdefault(piece.record, []).append(piece.share)
+    for item, blob in zip(job["records"], blobs[1:], strict=True):
+        own = shares.get(bytes.fromhex(item["record"]), [])
+        yield item, open_record(blob, bytes.fromhex(item["ciphertext"]), _label(job, item), own)
 
 
 def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:

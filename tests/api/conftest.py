@@ -140,6 +140,14 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def devchain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChain]:
+    """The chain of the deployment, for all of these tests."""
+    chain = DevChain.start(tmp_path_factory.mktemp("chain"))
+    yield chain
+    chain.stop()
+
+
+@pytest.fixture(scope="session")
 def deployment(
     devchain: DevChain, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:

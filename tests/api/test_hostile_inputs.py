@@ -39,7 +39,7 @@ from api.ingest import parser_sandbox as lane
 
 SUBJECT = "a" * 64
 SECONDS, GROWTH = 4.0, 64 << 20
-MUTANTS = extent(20, 2000)
+MUTANTS = extent(12, 2000)
 SYNTHEA = Path(__file__).parents[1] / "data" / "synthea"
 CANARY = "zq"  # stands in what the hostile inputs hold, and in no message
 SERVER = """

@@ -1,5 +1,5 @@
-"""Compiles the contracts without their controls while other tests run: a hundred seconds of one
-core, once a source.
+"""Compiles the contracts without their controls while other tests run: 80 seconds of one core,
+once a source.
 """
 
 from __future__ import annotations

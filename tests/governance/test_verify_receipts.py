@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from narrated import Judge, Narrative, as_bytes, bundle_of, reasons, replay, states
-from road import Road
+from rig import Rig
 
 from api.client.client import Client
 from api.client.results import withdrawal_receipt
@@ -381,14 +381,14 @@ def test_a_broker_is_judged_by_the_time_that_it_signed(narrative: Narrative) -> 
         assert anchored == ["ok", "ok", "ok" if live else "no"], time
 
 
-def test_an_export_stays_valid_when_its_brokers_term_is_over(road: Road) -> None:
+def test_an_export_stays_valid_when_its_brokers_term_is_over(rig: Rig) -> None:
     """The service still asks it for witnesses, and puts them into every export."""
-    ledger, broker = road.world.ledger, road.broker.address
+    ledger, broker = rig.world.ledger, rig.broker.address
     for ended in (False, True):
         if ended:
-            road.world.set_role(broker, "broker", end=ledger.now())
-            road.world.enrol(1)
-        witness = road.broker.witness()
+            rig.world.set_role(broker, "broker", end=ledger.now())
+            rig.world.enrol(1)
+        witness = rig.broker.witness()
         assert witness["broker"] == broker
         bundle = audit.export_bundle(ledger, [witness])
         assert states(bundle, heads=[bundle["head"]]) == ["ok", "ok", "ok"]

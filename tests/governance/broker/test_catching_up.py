@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from road import Road
+from rig import Rig
 
 from api.demo.stage import World, random32
 from chain.devnode.process import DevChain
@@ -35,7 +35,7 @@ WIDEST = 4  # blocks of which a narrow node gives the logs at once
 
 
 @pytest.fixture
-def people_on_the_road() -> int:
+def rig_people() -> int:
     """Enough where nothing is trained."""
     return 6
 
@@ -185,7 +185,7 @@ def test_a_failed_page_size_is_not_tried_again_at_once() -> None:
 
 
 def test_nothing_leaves_a_broker_that_has_not_read_everything(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused with a reason of its own, while the health says how far it is; once all is read, the
     same is answered.
@@ -193,21 +193,24 @@ def test_nothing_leaves_a_broker_that_has_not_read_everything(
     monkeypatch.setattr(custody, "FOLLOW_SECONDS", -1.0)  # a question folds one page ...
     monkeypatch.setattr("chain.paging.FIRST", 4)  # ... of four blocks
     monkeypatch.setattr("chain.paging.LARGEST", 4)
-    run = road.request()
+    run = rig.request()
     fresh = Broker(
-        road.folder / "broker", road.url, dict(road.world.ledger.identity), lambda: int(time.time())
+        rig.folder / "broker",
+        rig.url,
+        dict(rig.world.ledger.identity),
+        lambda: int(time.time()),
     )
-    monkeypatch.setattr(road.endpoint, "broker", fresh)
+    monkeypatch.setattr(rig.endpoint, "broker", fresh)
     key = b"\x07" * 32
-    receipt = road.authorise(run, key)
+    receipt = rig.authorise(run, key)
 
     def ask() -> Any:
-        wanda = road.world.people["wanda"]
-        return road.client.pieces(run, 1, receipt.tx, key, road.headers(), wanda)
+        wanda = rig.world.people["wanda"]
+        return rig.client.pieces(run, 1, receipt.tx, key, rig.headers(), wanda)
 
     reasons, seen = [], []
     while not reasons or reasons[-1] is not None:
-        seen.append(_health(road))
+        seen.append(_health(rig))
         try:
             ask()
             reasons.append(None)
@@ -218,13 +221,13 @@ def test_nothing_leaves_a_broker_that_has_not_read_everything(
     assert all(one["catchingUp"] for one in seen[:-1])
     blocks = [one["block"] for one in seen[1:]]
     assert blocks == sorted(set(blocks))  # every question brought it further
-    end = _health(road)
+    end = _health(rig)
     assert (end["catchingUp"], end["block"]) == (False, end["newest"])
-    assert len(road.journal()) == 1
+    assert len(rig.journal()) == 1
 
 
-def _health(road: Road) -> dict[str, Any]:
-    url = f"http://127.0.0.1:{road.endpoint.server_address[1]}/health"
+def _health(rig: Rig) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{rig.endpoint.server_address[1]}/health"
     with urllib.request.urlopen(url, timeout=10) as answer:
         return dict(json.loads(answer.read()))
 

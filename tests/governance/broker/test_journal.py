@@ -9,8 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import oracle
 import pytest
+from faults import oracle
 
 from api.demo import counts
 from governance.broker import journal as journals
@@ -74,13 +74,13 @@ def test_everybody_in_a_divided_answer_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     Journal(path, sign).append(large())
     assert counts.keys(str(path)) == {f"{'aa' * 32}:1": large()["subjects"]}
-    handed = [{"run": "aa" * 32, "attempt": 1, "subjects": large()["subjects"]}]
+    answers = [{"run": "aa" * 32, "attempt": 1, "subjects": large()["subjects"]}]
     lines = [json.loads(line) for line in lines_of(path)]
     assert "I1: keys reached a worker and the journal does not know" not in oracle.accesses(
-        [], lines, handed
+        [], lines, answers
     )
     assert "I1: keys reached a worker and the journal does not know" in oracle.accesses(
-        [], lines[:-1], handed
+        [], lines[:-1], answers
     )
 
 

@@ -1,7 +1,7 @@
 """A worker that reports each answer it receives to the test, before it can use it.
 
-`python -m handed` (with tests/ on the path) is `python -m api.worker.supervisor` with this told in
-`handed.jsonl` of the home.
+`python -m faults.reporting_worker` (with tests/ on the path) is `python -m api.worker.supervisor` with this told in
+`answers.jsonl` of the home.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from governance.objects.broker_client import BrokerClient
 
 
 def tell(client: BrokerClient, file: Path) -> None:
-    """From now on each answer of the broker is a line {run, attempt, subjects} (tests/oracle.py)."""
+    """From now on each answer of the broker is a line {run, attempt, subjects} (tests/faults/oracle.py)."""
     ask = client.pieces
 
     def pieces(run: bytes, attempt: int, tx: bytes, key: bytes, headers: Any, asker: Any) -> Any:
@@ -34,7 +34,7 @@ def main() -> int:
 
     def told(settings: Any) -> worker.Worker:
         made = opened(settings)
-        tell(made.broker, settings.home / "handed.jsonl")
+        tell(made.broker, settings.home / "answers.jsonl")
         return made
 
     worker.open_worker = told

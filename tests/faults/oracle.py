@@ -1,10 +1,10 @@
 """Decides whether a deployment is consistent after a crash. Independent: imports nothing of the
 product.
 
-    python tests/oracle.py facts.json
+    python tests/faults/oracle.py facts.json
 
 The facts say where to look: {"rpc": URL, "contracts": [addresses], "deployBlock": n, "chain":
-folder of the ledger, "journal": the broker's file, "handed": a file with one JSON line {run,
+folder of the ledger, "journal": the broker's file, "answers": a file with one JSON line {run,
 attempt, subjects} for each answer of a broker that reached a worker, "database": SQLite file,
 "rebuilt": another one, derived anew from ledger and bucket, "bucket": URL of the bucket}. It prints
 one line for each violation and exits with 1 if there is one.
@@ -111,8 +111,8 @@ def violations(facts: dict[str, Any]) -> list[str]:
     """One sentence for each; none for a sound deployment."""
     ledger = Ledger(facts)
     journal = [json.loads(line) for line in whole_lines(Path(facts["journal"]))]
-    handed = [json.loads(line) for line in whole_lines(Path(facts["handed"]))]
-    found = [*accesses(ledger.events, journal, handed), *exactly_once(ledger, facts["database"])]
+    answers = [json.loads(line) for line in whole_lines(Path(facts["answers"]))]
+    found = [*accesses(ledger.events, journal, answers), *exactly_once(ledger, facts["database"])]
     if facts.get("rebuilt"):
         found += rows_and_objects(ledger.events, facts)
     for path in Path(facts["chain"]).glob("state-*.json"):
@@ -127,7 +127,7 @@ def whole_lines(path: Path) -> list[bytes]:
 
 
 def accesses(
-    events: list[Event], journal: list[dict[str, Any]], handed: list[dict[str, Any]]
+    events: list[Event], journal: list[dict[str, Any]], answers: list[dict[str, Any]]
 ) -> list[str]:
     """I1, I2, I3."""
     found: list[str] = []
@@ -173,7 +173,7 @@ def accesses(
                 for w, p, block in withdrawn
             ):
                 found.append("I2: a key left after the withdrawal's block")
-    for answer in handed:
+    for answer in answers:
         people = tuple(sorted(int(one, 16) for one in answer["subjects"]))
         if not logged[int(answer["run"], 16), answer["attempt"], people]:
             found.append("I1: keys reached a worker and the journal does not know")

@@ -4,7 +4,7 @@ check after each.
 The processes of the product are forked from this one, which has loaded everything: the ledger's
 gateway, the broker, and the actor (the web process or the worker: whoever does the operation). One
 of them is armed. Then what died is started again, the operation is repeated as its client would,
-and tests/oracle.py looks at the ledger, the journals, the rows and the bucket. tests/soak.py is the
+and tests/faults/oracle.py looks at the ledger, the journals, the rows and the bucket. tests/faults/soak.py is the
 whole campaign (`make soak`); the tests take samples of it.
 """
 
@@ -26,11 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boundaries
-import handed
-from operations import Operation
-from outside import Outcome, judge
-from road import Road
+from rig import Rig
 
 import chain.devnode.gateway
 import governance.broker.__main__
@@ -41,6 +37,9 @@ from api.worker.supervisor import Worker
 from chain import events
 from chain.devnode.anvil import find_anvil
 from chain.ledger import Ledger, domain_of
+from faults import boundaries, reporting_worker
+from faults.operations import Operation
+from faults.random_kills import Outcome, judge
 from governance.objects.broker_client import BrokerClient
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.ingest import Source
@@ -49,7 +48,7 @@ from governance.readmodel.database import TableOutbox, open_database
 from governance.readmodel.projection import Projection
 from governance.rules.ledger_data import identity_id
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = 24  # ten of each outcome, the least that a run takes
 TIMEOUT = 60.0  # seconds for an operation, injured or not: others may compute beside it
 
@@ -144,23 +143,23 @@ class Actor:
     worker: bool
 
     def __post_init__(self) -> None:
-        stage, road = self.stage, self.stage.road
-        wallet = road.world.people["wanda"] if self.worker else road.world.relayer
+        stage, rig = self.stage, self.stage.rig
+        wallet = rig.world.people["wanda"] if self.worker else rig.world.relayer
         self.engine = open_database(stage.database)
         self.ledger = Ledger.connect(
             stage.url, stage.identity, wallet, TableOutbox(self.engine), resend=not self.worker
         )
-        road.world.ledger = self.ledger
-        self.bucket = road.bucket = Bucket(stage.bucket_name, stage.bucket.url)
-        self.client = road.client = stage.client()
+        rig.world.ledger = self.ledger
+        self.bucket = rig.bucket = Bucket(stage.bucket_name, stage.bucket.url)
+        self.client = rig.client = stage.client()
         self.projection = Projection(self.engine, self.ledger, self.bucket)
         self.projection.sync()
-        self.road = road
+        self.rig = rig
 
     def step(self) -> None:
         """As the worker's process does, and it tells the judge of each answer that reached it."""
-        handed.tell(self.client, self.stage.handed)
-        wallet = self.road.world.people["wanda"]
+        reporting_worker.tell(self.client, self.stage.answers)
+        wallet = self.rig.world.people["wanda"]
         clock = self.stage.clock
         worker = Worker(
             wallet,
@@ -183,7 +182,7 @@ class Stage:
     def __init__(self, folder: Path, bucket: BucketProcess, children: Children) -> None:
         self.folder, self.bucket, self.children = folder, bucket, children
         self.database = f"sqlite:///{folder / 'volens.db'}"
-        self.handed, self.reached = folder / "handed.jsonl", folder / "reached"
+        self.answers, self.reached = folder / "answers.jsonl", folder / "reached"
         self.bucket_name = f"b{os.urandom(8).hex()}"
         self.ports = {name: _free_port() for name in ("gateway", "broker")}
         self.url = f"http://127.0.0.1:{self.ports['gateway']}"
@@ -208,18 +207,14 @@ class Stage:
         self.launch("broker")
         store = Bucket(self.bucket_name, self.bucket.url)
         store.create()
-        self.road = Road(self.folder, world, store, self.bucket.log, None, None, self.client())  # type: ignore[arg-type]
-        self.road.subjects = world.enrol(PEOPLE)
-        self.people = dict(zip(self.road.subjects, simulate_people(PEOPLE, seed=3), strict=True))
-        self.road.ingest(
-            [
-                self.source(subject, category)
-                for subject in self.road.subjects
-                for category in (2, 6)
-            ]
+        self.rig = Rig(self.folder, world, store, self.bucket.log, None, None, self.client())  # type: ignore[arg-type]
+        self.rig.subjects = world.enrol(PEOPLE)
+        self.people = dict(zip(self.rig.subjects, simulate_people(PEOPLE, seed=3), strict=True))
+        self.rig.ingest(
+            [self.source(subject, category) for subject in self.rig.subjects for category in (2, 6)]
         )
-        world.grant(self.road.subjects)
-        self.permit = self.road.permit()
+        world.grant(self.rig.subjects)
+        self.permit = self.rig.permit()
         self.mend()  # opens the database
 
     def source(self, subject: bytes, category: int) -> Any:
@@ -324,7 +319,7 @@ class Stage:
             self.bucket.url,
             self.bucket_name,
             self.folder,
-            self.handed,
+            self.answers,
             rebuilt,
         )
 
@@ -356,10 +351,10 @@ class Stage:
 
     def somebody(self) -> bytes:
         self._turn += 1
-        return self.road.subjects[self._turn % PEOPLE]
+        return self.rig.subjects[self._turn % PEOPLE]
 
     def events(self, kind: type[Any]) -> list[Any]:
-        ledger = self.road.world.ledger
+        ledger = self.rig.world.ledger
         return [
             event
             for event in events.parse_all(ledger.logs(0, int(ledger.block()["number"], 16)))

@@ -8,9 +8,9 @@ import sys
 import time
 from typing import Any
 
-from campaign import ROOT, TARGETS, stages, sweep
-from operations import OPERATIONS
-from outside import Outcome, kill_from_outside
+from faults.campaign import ROOT, TARGETS, stages, sweep
+from faults.operations import OPERATIONS
+from faults.random_kills import Outcome, kill_from_outside
 
 
 def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[str, Any]:

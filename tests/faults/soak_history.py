@@ -1,7 +1,7 @@
 """A long history: 200 runs of 1,000 people; every service starts on it, alone and on a busy
 machine.
 
-`python tests/soak_history.py [RUNS [PEOPLE]]` prints what it took, and leaves it in
+`python tests/faults/soak_history.py [RUNS [PEOPLE]]` prints what it took, and leaves it in
 `.volens/fault/history.json`; exit code 1 when something did not hold.
 """
 

@@ -10,7 +10,7 @@ from chain.ledger import message_tuple
 from governance.objects.envelope import record_id
 
 if TYPE_CHECKING:
-    from campaign import Actor, Stage
+    from faults.campaign import Actor, Stage
 
 PARAMS = complete(
     {
@@ -40,7 +40,7 @@ class Grant(Operation):
     name = "grant"
 
     def prepare(self, stage: Stage) -> None:
-        world, self.subject = stage.road.world, stage.somebody()
+        world, self.subject = stage.rig.world, stage.somebody()
         message = world.grant_message(self.subject)
         self.item, self.version = world.grant_item(message), message["replaces"] + 1
 
@@ -48,14 +48,14 @@ class Grant(Operation):
         actor.ledger.relay("ConsentRegistry", "grant", [self.item])
 
     def is_done(self, stage: Stage) -> bool:
-        return stage.road.world.slot(self.subject) >> 192 & 0xFFFFFF == self.version
+        return stage.rig.world.slot(self.subject) >> 192 & 0xFFFFFF == self.version
 
 
 class Revoke(Operation):
     name = "revoke"
 
     def prepare(self, stage: Stage) -> None:
-        world, self.subject = stage.road.world, stage.somebody()
+        world, self.subject = stage.rig.world, stage.somebody()
         if world.slot(self.subject) >> 248 != 1:
             world.grant([self.subject])
         epoch = world.slot(self.subject) >> 216 & 0xFFFFFFFF
@@ -67,7 +67,7 @@ class Revoke(Operation):
         actor.ledger.relay("ConsentRegistry", "revoke", *self.call)
 
     def is_done(self, stage: Stage) -> bool:
-        return stage.road.world.slot(self.subject) >> 248 == 2
+        return stage.rig.world.slot(self.subject) >> 248 == 2
 
 
 class Ingest(Operation):
@@ -77,13 +77,13 @@ class Ingest(Operation):
 
     def prepare(self, stage: Stage) -> None:
         self.source = stage.source(stage.somebody(), 2)
-        record = record_id(stage.road.world.dataset, self.source.subject, self.source.category, 0)
+        record = record_id(stage.rig.world.dataset, self.source.subject, self.source.category, 0)
         mined = stage.events(events.RecordsSealed)
         self.versions, self.expected = {record: stage.versions.get(record, 1)}, len(mined) + 1
         stage.versions[record] = self.versions[record] + 1
 
     def act(self, actor: Actor) -> None:
-        actor.road.ingest([self.source], self.versions)
+        actor.rig.ingest([self.source], self.versions)
 
     def is_done(self, stage: Stage) -> bool:
         return len(stage.events(events.RecordsSealed)) == self.expected
@@ -95,7 +95,7 @@ class Run(Operation):
     name, worker = "run", True
 
     def prepare(self, stage: Stage) -> None:
-        self.run = stage.road.request(stage.permit, params=PARAMS)
+        self.run = stage.rig.request(stage.permit, params=PARAMS)
 
     def act(self, actor: Actor) -> None:
         actor.step()
@@ -122,7 +122,7 @@ class Release(Operation):
         ]
 
     def act(self, actor: Actor) -> None:
-        run, attempt, world = self.sealed.run, self.sealed.attempt, actor.road.world
+        run, attempt, world = self.sealed.run, self.sealed.attempt, actor.rig.world
         looked = actor.projection.replayed.attempts[run, attempt].views
         for name in ("sol", "tess"):
             if bytes.fromhex(world.people[name].address[2:]) not in looked:

@@ -47,7 +47,7 @@ CHILDREN = ForkServer()
 
 
 @dataclass
-class Road:
+class Rig:
     """`subjects` are enrolled, willing, and have two records each."""
 
     folder: Path
@@ -61,7 +61,7 @@ class Road:
     leaves: list[Leaf] = field(default_factory=list)
 
     @classmethod
-    def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Road:
+    def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Rig:
         world = World.create(chain.url, role_delay=0)
         broker = Broker(
             folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time())
@@ -78,13 +78,13 @@ class Road:
             world.ledger.domain,
             identity_id(world.ledger.identity),
         )
-        road = cls(folder, world, store, bucket.log, endpoint, broker, client)
-        road.subjects = world.enrol(people)
-        road.ingest(
+        rig = cls(folder, world, store, bucket.log, endpoint, broker, client)
+        rig.subjects = world.enrol(people)
+        rig.ingest(
             [
                 Source(subject, category, payload)
                 for subject, person in zip(
-                    road.subjects, simulate_people(people, seed=3), strict=True
+                    rig.subjects, simulate_people(people, seed=3), strict=True
                 )
                 for category, payload in (
                     (2, person.observations(subject.hex())),
@@ -92,8 +92,8 @@ class Road:
                 )
             ]
         )
-        world.grant(road.subjects)
-        return road
+        world.grant(rig.subjects)
+        return rig
 
     def ingest(self, sources: list[Source], versions: dict[bytes, int] | None = None) -> list[Leaf]:
         leaves = encrypt(

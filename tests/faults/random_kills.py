@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import oracle
-from operations import PARAMS
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.simulate.synthetic import simulate_people
@@ -31,6 +29,8 @@ from api.operate.processes import Parts
 from api.operate.settings import Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger
+from faults import oracle
+from faults.operations import PARAMS
 from governance.consent import PURPOSES, bits, offer
 from governance.errors import GovernanceError
 from governance.objects.ingest import Source
@@ -65,20 +65,20 @@ class Outcome:
     violations: list[str]
 
 
-class Told(Parts):
+class ReportingParts(Parts):
     """The parts as `volens serve` starts them, with a worker that tells the judge what reached it
-    (tests/handed.py).
+    (tests/faults/reporting_worker.py).
     """
 
     def launch_worker(self) -> None:
-        self._launch("handed", "worker", PYTHONPATH=str(Path(__file__).parent))
+        self._launch("faults.reporting_worker", "worker", PYTHONPATH=str(Path(__file__).parents[1]))
 
 
-class Town:
+class ServedHome:
     """A served home, with willing people whose records are in the bucket, and a permit."""
 
     def __init__(self, home: Path) -> None:
-        self.parts = Told.start(Settings(home=home))
+        self.parts = ReportingParts.start(Settings(home=home))
         self.cast = Cast(home, self.parts)
         self.cast.enrol(PEOPLE, 0)
         omar = self.cast.client("omar")
@@ -203,7 +203,7 @@ class Town:
         return self.parts.broken() is None and all(one["state"] == "ok" for one in said.values())
 
     def judge(self, folder: Path) -> list[str]:
-        told = self.cast.home / "handed.jsonl"
+        told = self.cast.home / "answers.jsonl"
         if not told.exists():
             return ["nobody told the judge what reached the worker"]
         return judge(
@@ -223,7 +223,7 @@ def judge(
     bucket: str,
     name: str,
     home: Path,
-    handed: Path,
+    answers: Path,
     rebuilt: Path,
 ) -> list[str]:
     """What the judge says of a home, beside rows derived anew in `rebuilt`."""
@@ -237,7 +237,7 @@ def judge(
             "deployBlock": identity["deployBlock"],
             "chain": str(home / "chain"),
             "journal": str(home / "broker" / "journal.jsonl"),
-            "handed": str(handed),
+            "answers": str(answers),
             "database": str(home / "volens.db"),
             "rebuilt": str(rebuilt),
             "bucket": f"{bucket}/storage/v1/b/{name}",
@@ -252,21 +252,21 @@ def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -
         Path(tempfile.mkdtemp(prefix="volens-outside-")),
         [],
     )
-    town = Town(folder / "home")
+    served = ServedHome(folder / "home")
     try:
         for turn in range(times):
             part, after = parts[turn % len(parts)], probability.uniform(0.0, 1.5)
             with ThreadPoolExecutor(1) as pool:
                 life = pool.submit(
-                    town.go_on, town.cast.patients[turn % PEOPLE], time.monotonic() + 60
+                    served.go_on, served.cast.patients[turn % PEOPLE], time.monotonic() + 60
                 )
                 time.sleep(after)
-                town.kill(part)
-                seconds = town.start_again(part)
+                served.kill(part)
+                seconds = served.start_again(part)
                 error = life.exception()
-            said = [str(error)] if error else town.judge(folder)
+            said = [str(error)] if error else served.judge(folder)
             found.append(Outcome("living", part, "outside", f"after {after:.2f} s", seconds, said))
     finally:
-        town.parts.stop()
+        served.parts.stop()
         shutil.rmtree(folder)
     return found
