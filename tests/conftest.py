@@ -46,6 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_WATCH] = Watch(every=20.0).__enter__(), time.monotonic()
 
 
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: while one waits for an event, or for a test that is alone, the others go on."""
+    return min(4, len(os.sched_getaffinity(0)) + 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tiers.mark(items)

@@ -151,7 +151,7 @@ MATERIAL: dict[str, Any] = {
         }
         for n, run in enumerate(IDS[4:6], 1)
     ],
-    "rig": {
+    "road": {
         "consent": 32,
         "permit": 28,
         "receipt": 49,
