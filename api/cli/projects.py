@@ -109,11 +109,11 @@ def ingest_records(
     --fhir bundles`
     """
     from api.ingest import cohort_files, sources
-    from governance.objects.vault import Bucket
+    from api.operate.buckets import open_bucket
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
     trail, broker = me.trail(), desk.broker(me)
-    bucket = Bucket(settings.bucket_name, settings.address("bucket"))
+    bucket = open_bucket(settings)
     sources.check_broker(trail, broker.address, int(time.time()))
     known = sources.registered_versions(trail, into, bucket)
     if dictionary is not None and not fhir:

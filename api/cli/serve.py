@@ -71,19 +71,15 @@ def rebuild(
 
     Exit code 7 when --compare finds a difference.
     """
+    from api.operate.buckets import open_bucket
     from api.operate.identity import read_identity
     from chain.ledger import Ledger
-    from governance.objects.vault import Bucket
     from governance.readmodel.database import open_database
     from governance.readmodel.projection import Projection
 
     settings = desk.settings()
     ledger = Ledger.connect(settings.address("chain"), read_identity(settings))
-    projection = Projection(
-        open_database(settings.database),
-        ledger,
-        Bucket(settings.bucket_name, settings.address("bucket")),
-    )
+    projection = Projection(open_database(settings.database), ledger, open_bucket(settings))
     if not compare:
         counts = projection.rebuild()
         desk.show(counts, as_json)

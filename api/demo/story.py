@@ -38,7 +38,8 @@ def main(home: Path | None = None) -> int:
         "The people are personas. 198 records are published research data (GSE7390), "
         "the rest simulated; consents are invented."
     )
-    parts = Parts.start(settings.model_copy(update={"home": home}))
+    # The demo looks into the emulator's files, so it never uses the deployment's own bucket.
+    parts = Parts.start(settings.model_copy(update={"home": home, "bucket_url": ""}))
     try:
         material = _play(home, parts, teller)
     finally:

@@ -12,6 +12,7 @@ import structlog
 
 from api.http.rate_limit import Decisions
 from api.http.request_log import Metrics
+from api.operate.buckets import open_bucket
 from api.operate.health import Health, probes_of
 from api.operate.identity import read_identity
 from api.operate.settings import Settings
@@ -130,11 +131,9 @@ def open_services(settings: Settings) -> Services:
     identity = read_identity(settings)
     engine = open_database(settings.database)
     wallet, _ = load(settings.home / "keys" / "relay.json")
-    chain_url, bucket_url, broker_url = (
-        settings.address(part) for part in ("chain", "bucket", "broker")
-    )
+    chain_url, broker_url = settings.address("chain"), settings.address("broker")
     ledger = Ledger.connect(chain_url, identity, wallet, TableOutbox(engine))
-    bucket = Bucket(settings.bucket_name, bucket_url)
+    bucket = open_bucket(settings)
     projection = Projection(engine, ledger, bucket, BOUND_SECONDS)
     until = time.monotonic() + FIRST_SECONDS
     while not projection.catch_up() and time.monotonic() < until:

@@ -24,6 +24,7 @@ from api.confinement.layers import HINT, describe
 from api.confinement.probe import probe
 from api.errors import ApiError
 from api.operate.bootstrap import RELAY
+from api.operate.buckets import GOOGLE, open_bucket
 from api.operate.ceremony_files import proven_signers
 from api.operate.doctor_files import SERVE, Check, committee, disk, key_files, rows
 from api.operate.health import Health, probes_of
@@ -40,7 +41,6 @@ from chain.wallets import load as load_wallet
 from governance.certificates import trusted
 from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
 from governance.objects.broker_client import BrokerClient
-from governance.objects.vault import Bucket
 from governance.rules.encoding import Malformed, VerifyError, number, part, raw, strict_json
 from governance.rules.ledger_data import identity_id, parse_identity
 
@@ -154,7 +154,11 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
         yield Check("parts", "down", str(error), error.hint)
         return
     probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0, verify=trusted())}
-    wrong = {name for name, url in addresses.items() if not _is_url(url)}
+    wrong = {
+        name
+        for name, url in addresses.items()
+        if not (_is_url(url) or (name == "bucket" and url.startswith(GOOGLE)))
+    }
     probes |= dict.fromkeys(wrong, _unreachable)
     for name, status in Health(settings, probes).report(int(time.time())).items():
         if name in wrong:
@@ -220,7 +224,7 @@ def _node(connection: Check) -> Check:
 
 def _bucket(settings: Settings) -> Check:
     """The bucket must exist, and must not have an object that was never written."""
-    bucket = Bucket(settings.bucket_name, settings.address("bucket"))
+    bucket = open_bucket(settings)
     try:
         bucket.probe()
         bucket.get(f"o/{secrets.token_hex(32)}")

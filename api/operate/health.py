@@ -15,9 +15,12 @@ from typing import Any
 
 import httpx
 
+from api.operate.buckets import open_bucket
 from api.operate.settings import Settings
 from chain.paging import Progress
 from governance.certificates import trusted
+from governance.errors import BucketUnavailable
+from governance.objects.vault import Bucket
 
 BEAT_SECONDS = 15  # a worker whose last beat is older is down
 _PROBE_SECONDS = 1.0
@@ -26,16 +29,13 @@ _HEAD_QUESTION = {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "param
 
 def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
     """A health request for each service. Raises NotServing when a service's address is unknown."""
-    chain_url, bucket_url, broker_url = (
-        settings.address(part) for part in ("chain", "bucket", "broker")
-    )
+    chain_url, broker_url = settings.address("chain"), settings.address("broker")
+    bucket = open_bucket(settings)
     return {
         "ledger": lambda: httpx.post(
             chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS, verify=trusted()
         ),
-        "bucket": lambda: httpx.get(
-            f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS, verify=trusted()
-        ),
+        "bucket": lambda: _ask(bucket),
         "broker": lambda: httpx.get(
             f"{broker_url}/health", timeout=_PROBE_SECONDS, verify=trusted()
         ),
@@ -101,10 +101,16 @@ def read_beat(path: Path) -> Progress | None:
     return progress_in(path.read_bytes())
 
 
+def _ask(bucket: Bucket) -> httpx.Response:
+    """A response like the other services'. Raises BucketUnavailable."""
+    bucket.probe()
+    return httpx.Response(httpx.codes.OK)
+
+
 def _state_of(probe: Callable[[], httpx.Response]) -> dict[str, Any]:
     try:
         answer = probe()
-    except httpx.HTTPError:
+    except (httpx.HTTPError, BucketUnavailable):
         return {"state": "down"}
     if answer.status_code != httpx.codes.OK:
         return {"state": "down"}

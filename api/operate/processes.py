@@ -36,6 +36,7 @@ from api.operate.bootstrap import (
     has_demo_accounts,
     read_identity,
 )
+from api.operate.buckets import open_bucket
 from api.operate.health import progress_in
 from api.operate.settings import Settings
 from chain.devnode.gateway import SENDERS
@@ -132,7 +133,18 @@ class Parts:
         self._know("chain", self.chain.url, self.chain.seconds)
 
     def start_bucket(self) -> None:
+        """Look at the bucket that the settings name, or start an emulator where they name none.
+
+        Raises BucketUnavailable, UsageError.
+        """
         began = time.monotonic()
+        if self.settings.bucket_url:
+            bucket = open_bucket(self.settings)
+            if self.settings.bucket_location:
+                bucket.create(self.settings.bucket_location)
+            bucket.probe()
+            self._know("bucket", self.settings.bucket_url, time.monotonic() - began)
+            return
         self.bucket = BucketProcess.start(self.home / "bucket", self._port("bucket"))
         Bucket(self.settings.bucket_name, self.bucket.url).create()
         self._know("bucket", self.bucket.url, time.monotonic() - began)

@@ -31,8 +31,25 @@ class Settings(BaseSettings):
         default=Path(".volens"), description="the folder of keys, receipts, ledger and database"
     )
     chain_url: str = Field(default="", description="where the ledger's node answers")
-    bucket_url: str = Field(default="", description="where the bucket's emulator answers")
-    bucket_name: str = Field(default="volens", description="the bucket of the encrypted objects")
+    bucket_url: str = Field(
+        default="",
+        description="the bucket of the encrypted objects: `gs://NAME` is one of Google Cloud "
+        "Storage, http://HOST:PORT an emulator's; without it `volens serve` starts an emulator",
+    )
+    bucket_name: str = Field(default="volens", description="the bucket's name in an emulator")
+    bucket_project: str = Field(
+        default="", description="the Google project that a new bucket belongs to"
+    )
+    bucket_location: str = Field(
+        default="",
+        description="where Google keeps a new bucket, e.g. europe-west3; with it `volens serve` "
+        "makes the bucket if there is none",
+    )
+    bucket_endpoint: str = Field(
+        default="",
+        description="another address of Google Cloud Storage, e.g. one that answers from within "
+        "a region",
+    )
     broker_url: str = Field(default="", description="where the key broker answers")
     api: str = Field(default="", description="where the commands find the API")
     api_host: str = Field(default="127.0.0.1", description="where the API listens")
@@ -115,7 +132,8 @@ class Settings(BaseSettings):
 
     def child_environment(self, home: Path) -> dict[str, str]:
         """The environment of started services: this environment with an absolute home folder."""
-        return {**os.environ, "VOLENS_HOME": str(home), "VOLENS_DEMO": str(self.demo)}
+        own = {"HOME": str(home), "DEMO": str(self.demo), "BUCKET_URL": self.bucket_url}
+        return {**os.environ, **{f"VOLENS_{name}": value for name, value in own.items()}}
 
     def key_file(self, name: str) -> Path:
         """The key file of a person. Raises UsageError for a name that could be a path."""

@@ -18,6 +18,7 @@ from api.confinement import Confinement
 from api.confinement.layers import describe
 from api.confinement.probe import require
 from api.operate import logs
+from api.operate.buckets import open_bucket
 from api.operate.health import write_beat
 from api.operate.identity import read_identity
 from api.operate.settings import Settings
@@ -31,7 +32,6 @@ from chain.ledger import Ledger
 from chain.wallets import load
 from governance.errors import GovernanceError
 from governance.objects.broker_client import BrokerClient
-from governance.objects.vault import Bucket
 from governance.readmodel.database import OUTAGES, TableOutbox, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.readmodel.tables import Claim
@@ -176,7 +176,7 @@ def open_worker(settings: Settings) -> Worker:
     ledger = Ledger.connect(
         settings.address("chain"), identity, wallet, TableOutbox(engine), resend=False
     )
-    bucket = Bucket(settings.bucket_name, settings.address("bucket"))
+    bucket = open_bucket(settings)
     projection = Projection(engine, ledger, bucket, BOUND_SECONDS)
     give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))

@@ -8,8 +8,9 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from governance.errors import BucketUnavailable, ObjectAltered, ObjectMissing
 from governance.objects.envelope import (
@@ -26,11 +27,23 @@ from governance.objects.envelope import (
 )
 
 MAX_OBJECT = 64 << 20  # bytes read of one object; this program writes less than 8 MiB
-_ATTEMPT_SECONDS = 1.5  # the longest wait of one request for the bucket's next bytes
-_RETRY_SECONDS = 2.0  # no new attempt after this
+_CHUNK = 8 << 20  # bytes of one request; a larger object is sent in several, each tried again
 Answer = TypeVar("Answer")
 Shares = tuple[bytes, bytes, bytes]
 _NAME = re.compile(r"o/[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """Seconds: the longest wait of one request for the bucket's next bytes, and after how many no
+    new attempt begins.
+    """
+
+    request: float
+    attempts: float
+
+
+_HERE, _AWAY = _Patience(1.5, 2.0), _Patience(10.0, 30.0)  # an emulator, Google's servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,46 +93,71 @@ def open_record(
 class Bucket:
     """Write-once objects under the hash of their bytes, in Google Cloud Storage or its emulator."""
 
-    def __init__(self, name: str, url: str | None = None) -> None:
-        """`url` is the emulator's address, which needs no account; without it, Google's with the
-        host's own.
+    def __init__(
+        self,
+        name: str,
+        url: str | None = None,
+        *,
+        project: str | None = None,
+        endpoint: str | None = None,
+    ) -> None:
+        """A bucket by its name; nothing is asked before the first call.
+
+        url: the address of an emulator, which needs no account. Without it the bucket is Google's,
+        with the host's Application Default Credentials; project: what a new bucket belongs to;
+        endpoint: another address of Google's, e.g. of one region.
         """
+        self._name, self._url = name, url
+        self._project, self._endpoint = project, endpoint
+
+    @cached_property
+    def _client(self) -> Any:
         # Imported here: the worker's child opens objects and has no network to fetch them with.
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.storage import Client  # type: ignore[import-untyped]
+
+        options = ClientOptions(api_endpoint=self._url or self._endpoint)
+        if self._url is None:
+            return Client(project=self._project, client_options=options)
+        emulated = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        return Client(project="volens", credentials=emulated, client_options=options)
+
+    @cached_property
+    def _bucket(self) -> Any:
+        return self._client.bucket(self._name)
+
+    @cached_property
+    def _limits(self) -> dict[str, Any]:
         from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-        client = (
-            Client(
-                project="volens",
-                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-                client_options=ClientOptions(api_endpoint=url),
-            )
-            if url
-            else Client()
-        )
-        self._client, self._bucket = client, client.bucket(name)
-        self._limits = {
-            "timeout": _ATTEMPT_SECONDS,
-            "retry": DEFAULT_RETRY.with_timeout(_RETRY_SECONDS).with_delay(0.1, 1.0),
-        }
+        patience = _AWAY if self._url is None else _HERE
+        retry = DEFAULT_RETRY.with_timeout(patience.attempts).with_delay(0.1, 1.0)
+        return {"timeout": patience.request, "retry": retry}
 
-    def create(self) -> None:
-        """Creates the bucket if it does not exist. Raises BucketUnavailable."""
+    def create(self, location: str | None = None) -> None:
+        """Creates the bucket if it does not exist, closed to the public. Raises BucketUnavailable.
+
+        location: where Google keeps it, e.g. `europe-west3`.
+        """
         from google.api_core.exceptions import Conflict
 
+        def create() -> None:
+            bucket = self._client.bucket(self._name)
+            if self._url is None:
+                bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+                bucket.iam_configuration.public_access_prevention = "enforced"
+            self._client.create_bucket(bucket, location=location, **self._limits)
+
         try:
-            _reach(lambda: self._client.create_bucket(self._bucket, **self._limits))
+            _reach(create)
         except Conflict:
             return
 
     def probe(self) -> None:
         """Raises BucketUnavailable unless the bucket exists and responds."""
         if not _reach(lambda: self._bucket.exists(**self._limits)):
-            raise BucketUnavailable(
-                "the bucket does not exist", "make it, or name the one that does"
-            )
+            raise _no_bucket()
 
     def put(self, blob: bytes) -> str:
         """Writes an object and returns its name; an existing object of this name has the same bytes
@@ -137,20 +175,20 @@ class Bucket:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
         try:
+            # The precondition makes it safe to try again: an object is written once.
             _reach(
-                lambda: self._bucket.blob(name).upload_from_string(
+                lambda: self._bucket.blob(name, chunk_size=_CHUNK).upload_from_string(
                     blob,
                     content_type="application/octet-stream",
                     if_generation_match=0,
+                    checksum="crc32c",
                     **self._limits,
                 )
             )
         except PreconditionFailed:
             return name
         except NotFound:
-            raise BucketUnavailable(
-                "the bucket does not exist", "make it, or name the one that does"
-            ) from None
+            raise _no_bucket() from None
         return name
 
     def get(self, name: str) -> bytes:
@@ -184,6 +222,7 @@ class Bucket:
                 )
             )
         except NotFound:
+            self.probe()  # else the bucket itself is missing
             raise ObjectMissing(
                 "the bucket has lost an object", "restore the bucket or ingest the record again"
             ) from None
@@ -192,18 +231,24 @@ class Bucket:
         return blob
 
 
+def _no_bucket() -> BucketUnavailable:
+    return BucketUnavailable("the bucket does not exist", "make it, or name the one that does")
+
+
 def _reach(call: Callable[[], Answer]) -> Answer:
-    """The bucket's response; HTTP refusals are raised unchanged, all other faults as
+    """The bucket's response; what it says of an object is raised unchanged, all other faults as
     BucketUnavailable.
     """
     from google.api_core.exceptions import (
         Conflict,
+        Forbidden,
         GoogleAPIError,
         NotFound,
         PreconditionFailed,
         RequestRangeNotSatisfiable,
+        Unauthorized,
     )
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
     from requests.exceptions import RequestException
 
@@ -211,6 +256,22 @@ def _reach(call: Callable[[], Answer]) -> Answer:
         return call()
     except (Conflict, NotFound, PreconditionFailed, RequestRangeNotSatisfiable):
         raise
+    except DefaultCredentialsError:
+        raise BucketUnavailable(
+            "this machine has no usable credentials for Google Cloud Storage",
+            "name a key file in GOOGLE_APPLICATION_CREDENTIALS, or give the machine a service "
+            "account",
+        ) from None
+    except (RefreshError, Unauthorized):
+        raise BucketUnavailable(
+            "Google does not accept this machine's credentials",
+            "look whether the account or its key was deleted, and whether the clock is right",
+        ) from None
+    except Forbidden:
+        raise BucketUnavailable(
+            "this machine's account may not do this in the bucket",
+            "give it the permissions that the operator's guide names, on this bucket",
+        ) from None
     except (GoogleAPIError, GoogleAuthError, RequestException, InvalidResponse, DataCorruption):
         raise BucketUnavailable(
             "the bucket does not answer as it should", "start it, or try again in a minute"

@@ -1,0 +1,195 @@
+"""The bucket by the way to Google Cloud Storage: credentials, refusals, retries and long uploads.
+
+The same tests read and write a real bucket where VOLENS_BUCKET_URL names one (gs://NAME).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from google_cloud import Google, serve, write_key_file
+
+from api.operate.buckets import open_bucket
+from api.operate.processes import Parts
+from api.operate.settings import Settings
+from governance.errors import BucketUnavailable, ObjectMissing
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.envelope import object_name
+from governance.objects.vault import Bucket
+
+LONG = 20 << 20  # bytes: three parts
+NOBODY = "o/" + "0" * 64
+
+
+@pytest.fixture
+def google(
+    bucket_process: BucketProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Google]:
+    """Google's servers, and a machine with a service account's key."""
+    servers = Google(bucket_process.url.removeprefix("http://"))
+    server = serve(servers)
+    write_key_file(tmp_path / "key.json", servers.url + "/token")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    yield servers
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def name(bucket_process: BucketProcess) -> str:
+    """A bucket that exists."""
+    name = f"b{secrets.token_hex(8)}"
+    Bucket(name, bucket_process.url).create()
+    return name
+
+
+@pytest.fixture
+def bucket(google: Google, name: str) -> Bucket:
+    return open_bucket(Settings(bucket_url=f"gs://{name}", bucket_endpoint=google.url))
+
+
+@pytest.mark.parametrize("size", [1, 300_000, LONG])
+def test_what_was_put_is_got(
+    bucket: Bucket, name: str, bucket_process: BucketProcess, size: int
+) -> None:
+    blob = secrets.token_bytes(size)
+    bucket.probe()
+    assert bucket.put(blob) == bucket.put(blob) == object_name(blob)
+    assert bucket.get(object_name(blob)) == blob
+    assert Bucket(name, bucket_process.url).get(object_name(blob)) == blob
+    with pytest.raises(ObjectMissing):
+        bucket.get(NOBODY)
+
+
+def test_a_part_that_was_interrupted_is_sent_again_and_the_others_are_not(
+    google: Google, bucket: Bucket
+) -> None:
+    blob = secrets.token_bytes(LONG)
+    google.cuts = 2
+    assert bucket.get(bucket.put(blob)) == blob
+    assert sorted(google.uploaded()) == sorted([8 << 20, 8 << 20, 8 << 20, 8 << 20, 4 << 20])
+
+
+def test_an_upload_whose_answer_was_lost_is_no_second_one(google: Google, bucket: Bucket) -> None:
+    blob = secrets.token_bytes(300_000)
+    google.loses = 1
+    assert bucket.get(bucket.put(blob)) == blob
+
+
+@pytest.mark.parametrize("size", [300_000, LONG])
+def test_what_changed_on_its_way_is_not_taken(google: Google, bucket: Bucket, size: int) -> None:
+    """By its CRC32C, before anybody reads it."""
+    google.flips = True
+    with pytest.raises(BucketUnavailable):
+        bucket.put(secrets.token_bytes(size))
+
+
+# -- what can be wrong with the account, and with the bucket
+
+
+def no_key_file(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    patched.delenv("GOOGLE_APPLICATION_CREDENTIALS")
+    patched.setenv("HOME", str(folder))
+    patched.setenv("CLOUDSDK_CONFIG", str(folder))
+    patched.setenv("NO_GCE_CHECK", "true")  # no machine of Google's, and no wait for its address
+
+
+def a_key_file_that_is_not_there(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    patched.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "nothing.json"))
+
+
+def no_key_in_the_file(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "key.json").write_text('{"type": "service_account", "private_key": "secret"}')
+
+
+def a_deleted_account(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    google.account_exists = False
+
+
+def a_revoked_token(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    google.refuses = 401
+
+
+def no_permission(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    google.refuses = 403
+
+
+FAULTS: dict[Callable[[Google, pytest.MonkeyPatch, Path], None], str] = {
+    no_key_file: "this machine has no usable credentials for Google Cloud Storage",
+    a_key_file_that_is_not_there: "this machine has no usable credentials for Google Cloud Storage",
+    no_key_in_the_file: "this machine has no usable credentials for Google Cloud Storage",
+    a_deleted_account: "Google does not accept this machine's credentials",
+    a_revoked_token: "Google does not accept this machine's credentials",
+    no_permission: "this machine's account may not do this in the bucket",
+}
+CALLS: dict[str, Callable[[Bucket], object]] = {
+    "probe": Bucket.probe,
+    "put": lambda bucket: bucket.put(b"x"),
+    "get": lambda bucket: bucket.get(NOBODY),
+    "create": lambda bucket: bucket.create("europe-west3"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.__name__)
+def test_each_fault_is_one_plain_sentence(
+    google: Google,
+    bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Google, pytest.MonkeyPatch, Path], None],
+    call: str,
+) -> None:
+    fault(google, monkeypatch, tmp_path)
+    with pytest.raises(BucketUnavailable) as caught:
+        CALLS[call](bucket)
+    assert str(caught.value) == FAULTS[fault]
+    assert "hospital" not in str(caught.value) + caught.value.hint
+    assert str(tmp_path) not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize("call", ["probe", "put", "get"])
+def test_a_bucket_that_is_absent_is_no_missing_object(google: Google, call: str) -> None:
+    with pytest.raises(BucketUnavailable, match="the bucket does not exist"):
+        CALLS[call](Bucket("nowhere", endpoint=google.url))
+
+
+# -- the parts on a bucket of Google's
+
+
+def parts(google: Google, folder: Path, **change: str) -> Parts:
+    settings = {"bucket_url": "gs://volens-hospital", "bucket_endpoint": google.url} | change
+    return Parts(folder, Settings(home=folder, **settings))
+
+
+def test_serving_makes_the_bucket_only_where_a_place_is_named(
+    google: Google, tmp_path: Path
+) -> None:
+    with pytest.raises(BucketUnavailable, match="the bucket does not exist"):
+        parts(google, tmp_path).start_bucket()
+    opened = parts(google, tmp_path, bucket_location="europe-west3", bucket_project="hospital")
+    opened.start_bucket()
+    assert opened.urls["bucket"] == "gs://volens-hospital"
+    assert opened.bucket is None, "an emulator was started beside it"
+    parts(google, tmp_path).start_bucket()
+    asked = [path for method, path, _ in google.requests if method == "POST" and "/b?" in path]
+    assert asked
+    assert all("project=hospital" in path for path in asked)
+
+
+# -- a real one
+
+
+def test_a_real_bucket() -> None:
+    if not Settings().bucket_url.startswith("gs://"):
+        pytest.skip("name a bucket of Google Cloud Storage in VOLENS_BUCKET_URL")
+    bucket = open_bucket(Settings())
+    bucket.probe()
+    for size in (1, 300_000, LONG):
+        blob = secrets.token_bytes(size)
+        assert bucket.get(bucket.put(blob)) == blob
+    with pytest.raises(ObjectMissing):
+        bucket.get("o/" + secrets.token_hex(32))
