@@ -17,6 +17,7 @@ import httpx
 import needs
 import pytest
 import tiers
+from postgres import Postgres
 from rig import Rig
 from speed import Watch
 
@@ -44,12 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # files in our order, not by their number of tests
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.stash[_WATCH] = Watch(every=20.0).__enter__(), time.monotonic()
-
-
-@pytest.hookimpl(tryfirst=True, optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores: while one waits for an event, or for a test that is alone, the others go on."""
-    return min(4, len(os.sched_getaffinity(0)) + 1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -206,6 +201,13 @@ def bucket_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketP
     bucket = BucketProcess.start(tmp_path_factory.mktemp("bucket"))
     yield bucket
     bucket.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

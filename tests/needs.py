@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import browser
+import postgres
 
 from analytics.errors import SourceError
 from analytics.readers.gse7390 import locate_gse7390
@@ -37,6 +38,8 @@ def lacking(arguments: Sequence[str], system: bool = True) -> list[str]:
         locate_gse7390()
     except SourceError as error:
         sentences.append(f"The research data of the demo is missing ({error}): make install.")
+    if system and postgres.find_programs() is None:
+        sentences.append(postgres.MISSING)
     relaxed = probe(Confinement()).relaxed
     if relaxed:
         sentences.append(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -59,6 +60,7 @@ class Rig:
     client: BrokerClient
     subjects: list[bytes] = field(default_factory=list)
     leaves: list[Leaf] = field(default_factory=list)
+    database_at: Callable[[str], str] | None = None  # the address for a file's name, if it is none
 
     @classmethod
     def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Rig:
@@ -154,7 +156,7 @@ class Rig:
         ]
 
     def database(self, name: str = "volens.db") -> str:
-        return f"sqlite:///{self.folder / name}"
+        return self.database_at(name) if self.database_at else f"sqlite:///{self.folder / name}"
 
     def projection(self, name: str = "volens.db") -> Projection:
         return Projection(open_database(self.database(name)), self.world.ledger, self.bucket)

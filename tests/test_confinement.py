@@ -591,7 +591,7 @@ def both() -> Iterator[tuple[ForkServer, ForkServer]]:
 
 
 # `make soak` compares all of them.
-NAMES = sorted(jobs()) if extent(False, True) else ["boosting", "cnn", "logistic", "frequencies"]
+NAMES = sorted(jobs()) if extent(False, True) else ["cnn", "logistic", "frequencies"]
 
 
 @pytest.mark.campaign

@@ -270,13 +270,13 @@ def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> 
 
 @pytest.mark.campaign
 def test_a_withdrawal_at_any_moment(crowd: Rig, record_property: Any) -> None:
-    rng, leaving = random.Random(8), list(crowd.subjects)
+    rng, leaving, times = random.Random(8), list(crowd.subjects), extent(6, 11)
     rng.shuffle(leaving)
     before = set(Path(tempfile.gettempdir()).iterdir())
     said = []
     for _ in range(extent(1, 2)):
         with playing(crowd) as scene:
-            for _ in range(11):
+            for _ in range(times):
                 scene.change(leaving.pop(), rng.uniform(0.0, 1.2))
             last = scene.moments[-1].attempt + 1
             scene.wait_for(last)
@@ -284,7 +284,7 @@ def test_a_withdrawal_at_any_moment(crowd: Rig, record_property: Any) -> None:
             granted = [
                 len(scene.ledger.replayed.granted(scene.run, attempt)) for attempt in (1, last)
             ]
-            assert granted == [len(leaving) + 11, len(leaving)]
+            assert granted == [len(leaving) + times, len(leaving)]
             for attempt in range(1, last):
                 with pytest.raises(
                     Refused

@@ -20,6 +20,7 @@ SYSTEM = {
     "deployment",
     "founders",
     "gse_result",
+    "postgres",
     "rig",
     "served",
 }

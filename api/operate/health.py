@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from api.operate.buckets import open_bucket
+from api.operate.buckets import GOOGLE, open_bucket
 from api.operate.settings import Settings
 from chain.paging import Progress
 from governance.certificates import trusted
@@ -30,12 +30,21 @@ _HEAD_QUESTION = {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "param
 def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
     """A health request for each service. Raises NotServing when a service's address is unknown."""
     chain_url, broker_url = settings.address("chain"), settings.address("broker")
+    bucket_url = settings.address("bucket")
     bucket = open_bucket(settings)
     return {
         "ledger": lambda: httpx.post(
             chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS, verify=trusted()
         ),
-        "bucket": lambda: _ask(bucket),
+        "bucket": lambda: (
+            _ask(bucket)
+            if bucket_url.startswith(GOOGLE)
+            else httpx.get(
+                f"{bucket_url}/storage/v1/b?project=volens",
+                timeout=_PROBE_SECONDS,
+                verify=trusted(),
+            )
+        ),
         "broker": lambda: httpx.get(
             f"{broker_url}/health", timeout=_PROBE_SECONDS, verify=trusted()
         ),

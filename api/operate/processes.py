@@ -370,7 +370,7 @@ def _bootstrap(parts: Parts) -> None:
             raise NotServing(
                 "the key ceremony of this deployment is not finished", "continue it: volens init"
             )
-        engine = open_database(f"sqlite:///{parts.home / 'volens.db'}")
+        engine = open_database(parts.settings.database)
         bootstrap(parts.home, parts.urls["chain"], TableOutbox(engine))
         engine.dispose()
 

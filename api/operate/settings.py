@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="",
-        description="the database of derived rows; without it `volens.db` in the home folder",
+        description="the database of derived rows, e.g. postgresql+psycopg://USER:PASSWORD@HOST/NAME; "
+        "without it `volens.db` (SQLite) in the home folder",
     )
     relax: Literal["", "isolation"] = Field(
         default="",
@@ -132,7 +133,12 @@ class Settings(BaseSettings):
 
     def child_environment(self, home: Path) -> dict[str, str]:
         """The environment of started services: this environment with an absolute home folder."""
-        own = {"HOME": str(home), "DEMO": str(self.demo), "BUCKET_URL": self.bucket_url}
+        own = {
+            "HOME": str(home),
+            "DEMO": str(self.demo),
+            "BUCKET_URL": self.bucket_url,
+            "DATABASE_URL": self.database_url,
+        }
         return {**os.environ, **{f"VOLENS_{name}": value for name, value in own.items()}}
 
     def key_file(self, name: str) -> Path:

@@ -34,7 +34,7 @@ _NAME = re.compile(r"o/[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Patience:
+class _Timeouts:
     """Seconds: the longest wait of one request for the bucket's next bytes, and after how many no
     new attempt begins.
     """
@@ -43,7 +43,7 @@ class _Patience:
     attempts: float
 
 
-_HERE, _AWAY = _Patience(1.5, 2.0), _Patience(10.0, 30.0)  # an emulator, Google's servers
+_HERE, _AWAY = _Timeouts(1.5, 2.0), _Timeouts(10.0, 30.0)  # an emulator, Google's servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ class Bucket:
     def _limits(self) -> dict[str, Any]:
         from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-        patience = _AWAY if self._url is None else _HERE
-        retry = DEFAULT_RETRY.with_timeout(patience.attempts).with_delay(0.1, 1.0)
-        return {"timeout": patience.request, "retry": retry}
+        timeouts = _AWAY if self._url is None else _HERE
+        retry = DEFAULT_RETRY.with_timeout(timeouts.attempts).with_delay(0.1, 1.0)
+        return {"timeout": timeouts.request, "retry": retry}
 
     def create(self, location: str | None = None) -> None:
         """Creates the bucket if it does not exist, closed to the public. Raises BucketUnavailable.

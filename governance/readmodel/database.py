@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -21,6 +31,7 @@ OUTAGES = (OSError, OperationalError)
 # Every fault, including a damaged file, which is not temporary.
 DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)
 Database = Engine  # the name that routes use
+_MAKING_TABLES = 0x766F6C656E73  # "volens"
 _ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
 _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
@@ -43,12 +54,14 @@ def open_database(url: str) -> Engine:
             if url == "sqlite://"
             else {}
         )
-        engine = create_engine(url, hide_parameters=True, **memory)
+        # A connection that the server has closed meanwhile is replaced before it is used.
+        engine = create_engine(url, hide_parameters=True, pool_pre_ping=True, **memory)
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise DatabaseBroken("the address of the database is none", _ADDRESS) from None
+        raise DatabaseBroken("the address of the database is invalid", _ADDRESS) from None
     except ImportError:
         raise DatabaseBroken(
-            "the driver of this kind of database is not installed", _ADDRESS
+            "the driver of this kind of database is not installed",
+            "for PostgreSQL: pip install 'volens[postgres]'",
         ) from None
     except OSError:
         raise DatabaseBroken(
@@ -57,9 +70,12 @@ def open_database(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
     try:
-        Row.metadata.create_all(engine)
-        with engine.begin() as connection:  # create_all adds no index to an existing table
-            for index in (REFUSED, STEPS):
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                # Several processes start at once, and one of them makes the tables.
+                connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
+            Row.metadata.create_all(connection)
+            for index in (REFUSED, STEPS):  # create_all adds none to an existing table
                 connection.execute(CreateIndex(index, if_not_exists=True))
     except (*DATABASE_FAULTS, OSError):
         engine.dispose()

@@ -240,9 +240,9 @@ class Projection:
         """
         for event in events:
             if isinstance(event, ev.RunRequested):
-                self.params[event.run] = decode_call(calldata)[2]["params"].decode(
-                    "utf-8", "replace"
-                )
+                # An analyst can sign any bytes: PostgreSQL keeps no text with a zero in it.
+                params = decode_call(calldata)[2]["params"].decode("utf-8", "replace")
+                self.params[event.run] = params.replace("\0", "\N{REPLACEMENT CHARACTER}")
             if isinstance(event, ev.RecordsSealed):
                 self._waiting.add(event.ingest)
             if isinstance(event, ev.RecordsVoided):

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from sqlalchemy import BigInteger, Index, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Index, Integer, LargeBinary, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 Hash = Annotated[str, mapped_column(String(64))]  # 32 bytes
 Account = Annotated[str, mapped_column(String(42))]
 LongText = Annotated[str, mapped_column(Text)]
+# The contracts' times go up to 2^40 - 1. SQLite's INTEGER has 64 bits, and counts up by itself.
+_Integer64 = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Row(MappedAsDataclass, DeclarativeBase, kw_only=True):
     """A row, created and read by column names only: two columns of one type cannot be confused."""
+
+    type_annotation_map = {int: _Integer64}  # noqa: RUF012 (read by SQLAlchemy, never changed)
 
 
 def table_of(noun: type[Row]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 import structlog
 import uvicorn
+from postgres import Postgres
+from sqlalchemy import insert, select
 
 from api.app import create_app
 from api.client.client import Client
@@ -38,6 +41,8 @@ from governance.objects.envelope import (
     output_commitment,
 )
 from governance.objects.vault import Bucket, seal_records
+from governance.readmodel.database import open_database
+from governance.readmodel.tables import Row
 from governance.rules.encoding import canonical_json
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'
@@ -77,6 +82,19 @@ class Deployment:
 
     def head(self) -> tuple[int, bytes]:
         return self.world.ledger.head()
+
+    def copy_rows(self, path: Path) -> Path:
+        """A SQLite file with the rows of now, for a test that injures or multiplies them."""
+        copy = open_database(f"sqlite:///{path}")
+        with self.services.engine.connect() as rows, copy.begin() as written:
+            for table in Row.metadata.sorted_tables:
+                found = [dict(row._mapping) for row in rows.execute(select(table))]
+                if found:
+                    written.execute(insert(table), found)
+        copy.dispose()
+        with sqlite3.connect(path) as file:
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return path
 
     def people(self, count: int = 1, agree: bool = True) -> list[bytes]:
         """New people, enrolled by the ledger's own endpoint, willing unless told otherwise."""
@@ -149,8 +167,9 @@ def devchain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevChain]:
 
 @pytest.fixture(scope="session")
 def deployment(
-    devchain: DevChain, tmp_path_factory: pytest.TempPathFactory
+    devchain: DevChain, tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
 ) -> Iterator[Deployment]:
+    """On PostgreSQL; the deployments of the pages' tests are on SQLite."""
     home = tmp_path_factory.mktemp("home")
     people = {name: Wallet.new() for name in ("pia", "quinn", "rui", *CAST)}
     people["bram"] = Wallet.of(_make_broker(home / "broker"))
@@ -174,8 +193,10 @@ def deployment(
         json.dumps({"chain": devchain.url, "bucket": bucket.url, "broker": broker_url, "api": url})
     )
     settings = Settings(
-        home=home, rate_limit=1_000_000
-    )  # these tests are refused a thousand times from one address
+        home=home,
+        database_url=postgres.url("api"),
+        rate_limit=1_000_000,  # these tests are refused a thousand times from one address
+    )
     services = open_services(settings)
     server = _serve(services, url)
     yield Deployment(url, home, world, services, settings)

@@ -47,10 +47,10 @@ class Endpoints:
     pid: int
 
     def send(self, data: bytes) -> bytes:
-        """All that comes back until the other side closes, or has nothing to say for two seconds."""
+        """All that comes back until the other side closes, or has nothing to say for half a second."""
         with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as line:
             line.sendall(data)
-            line.settimeout(2)
+            line.settimeout(0.5)
             found = b""
             try:
                 while part := line.recv(65_536):

@@ -26,6 +26,7 @@ Volens = Callable[..., Told]
 @pytest.fixture
 def volens(deployment, monkeypatch, capfd, tmp_path) -> Volens:
     monkeypatch.setenv("VOLENS_HOME", str(deployment.home))
+    monkeypatch.setenv("VOLENS_DATABASE_URL", deployment.settings.database_url)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Told:

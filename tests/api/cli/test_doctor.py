@@ -66,6 +66,7 @@ def home(deployment, volens, tmp_path, monkeypatch) -> Path:
     for path in (folder, folder / "keys"):
         path.chmod(0o700)
     monkeypatch.setenv("VOLENS_HOME", str(folder))
+    monkeypatch.delenv("VOLENS_DATABASE_URL")
     return folder
 
 
@@ -396,11 +397,7 @@ def broken(deployment, tmp_path_factory) -> Path:
     deployment.services.projection.sync()
     folder = tmp_path_factory.mktemp("broken")
     (folder / "garbage").write_bytes(b"\xff\x00nothing" * 1000)
-    with (
-        sqlite3.connect(deployment.home / "volens.db") as rows,
-        sqlite3.connect(folder / "whole") as copy,
-    ):
-        rows.backup(copy)
+    deployment.copy_rows(folder / "whole")
     whole = (folder / "whole").read_bytes()
     (folder / "cut").write_bytes(whole[: len(whole) // 3])
     (folder / "damaged").write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
@@ -534,11 +531,7 @@ def test_an_unfinished_ceremony_must_be_continued(home, told, volens) -> None:
 )
 def test_a_newest_row_that_is_not_the_ledgers_is_found(deployment, tmp_path, spoil: str) -> None:
     deployment.services.projection.sync()
-    with (
-        sqlite3.connect(deployment.home / "volens.db") as rows,
-        sqlite3.connect(tmp_path / "copy.db") as copy,
-    ):
-        rows.backup(copy)
+    deployment.copy_rows(tmp_path / "copy.db")
     engine = open_database(f"sqlite:///{tmp_path / 'copy.db'}")
     fine = checkup_files.lag(engine, deployment.world.ledger)
     count, head = deployment.head()
@@ -566,7 +559,7 @@ def test_relaxed_disk_clock_lag_and_queue_are_reported(deployment, told, monkeyp
     for apart in (-90, 120):
         assert checkup._clock(url, time.time() + apart).state == "warn"
     deployment.services.projection.sync()
-    engine = open_database(Settings(home=deployment.home).database)
+    engine = open_database(deployment.settings.database)
     assert checkup_files.lag(engine, deployment.world.ledger).state == "ok"
     deployment.world.set_role(deployment.world.people["dora"].address, "protection")
     assert (
