@@ -168,6 +168,8 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
                 "its address is invalid",
                 f"correct it: {_SET_AS[name]}, or run.json in the home folder",
             )
+        elif name == "bucket" and addresses[name].startswith(GOOGLE):
+            yield from _each(name, partial(_bucket, settings))  # it says what is wrong itself
         elif status["state"] == "catching-up":
             yield Check(
                 name,
@@ -231,6 +233,8 @@ def _bucket(settings: Settings) -> Check:
     except ObjectMissing:
         return Check("bucket", "ok", "answers, and has the bucket that is named")
     except GovernanceError as error:
+        if settings.address("bucket").startswith(GOOGLE):
+            return Check("bucket", "down", str(error), error.hint)
         return _stranger("bucket", str(error))
     return _stranger("bucket", "it has an object that was never written")
 

@@ -26,6 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faults import boundaries, reporting_worker
+from faults.operations import Operation
+from faults.random_kills import Outcome, judge
 from rig import Rig
 
 import chain.devnode.gateway
@@ -37,9 +40,6 @@ from api.worker.supervisor import Worker
 from chain import events
 from chain.devnode.anvil import find_anvil
 from chain.ledger import Ledger, domain_of
-from faults import boundaries, reporting_worker
-from faults.operations import Operation
-from faults.random_kills import Outcome, judge
 from governance.objects.broker_client import BrokerClient
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.ingest import Source

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from faults import oracle
+from faults.operations import PARAMS
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.simulate.synthetic import simulate_people
@@ -29,8 +31,6 @@ from api.operate.processes import Parts
 from api.operate.settings import Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger
-from faults import oracle
-from faults.operations import PARAMS
 from governance.consent import PURPOSES, bits, offer
 from governance.errors import GovernanceError
 from governance.objects.ingest import Source

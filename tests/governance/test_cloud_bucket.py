@@ -5,6 +5,7 @@ The same tests read and write a real bucket where VOLENS_BUCKET_URL names one (g
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 from google_cloud import Google, serve, write_key_file
 
+from api.operate import doctor
 from api.operate.buckets import open_bucket
+from api.operate.doctor_files import Check
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from governance.errors import BucketUnavailable, ObjectMissing
@@ -149,6 +152,27 @@ def test_each_fault_is_one_plain_sentence(
     assert str(caught.value) == FAULTS[fault]
     assert "hospital" not in str(caught.value) + caught.value.hint
     assert str(tmp_path) not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.__name__)
+def test_the_doctor_says_the_same(
+    google: Google,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Google, pytest.MonkeyPatch, Path], None],
+) -> None:
+    addresses = dict.fromkeys(("chain", "broker", "api"), "http://127.0.0.1:9")
+    (tmp_path / "run.json").write_text(json.dumps(addresses))
+    settings = Settings(home=tmp_path, bucket_url=f"gs://{name}", bucket_endpoint=google.url)
+
+    def bucket() -> Check:
+        return next(one for one in doctor._parts(settings, {}) if one.name == "bucket")
+
+    assert (bucket().state, bucket().means) == ("ok", "answers, and has the bucket that is named")
+    fault(google, monkeypatch, tmp_path)
+    assert (bucket().state, bucket().means) == ("down", FAULTS[fault])
+    assert bucket().do
 
 
 @pytest.mark.parametrize("call", ["probe", "put", "get"])
