@@ -46,7 +46,11 @@ def serve(google: Google) -> ThreadingHTTPServer:
     class Front(_Front):
         servers = google
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A connection that was cut on purpose is no news."""
+
+    server = Server(("127.0.0.1", 0), Front)
     google.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server

@@ -133,12 +133,15 @@ def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
     callers = [threading.Thread(target=flood) for _ in range(CONNECTIONS + 12)]
     for one in callers:
         one.start()
-    time.sleep(2)
-    during = [guarded.revoke(subject) for subject in subjects[:3]]
-    ended.set()
-    after = guarded.revoke(subjects[3])
-    for one in callers:
-        one.join()
+    try:
+        time.sleep(2)
+        during = [guarded.revoke(subject) for subject in subjects[:3]]
+        ended.set()
+        after = guarded.revoke(subjects[3])
+    finally:
+        ended.set()
+        for one in callers:
+            one.join()
     assert asked
     assert max(*during, after) < allowed(WITHDRAWAL_SECONDS), (during, after)
 
