@@ -47,6 +47,8 @@ class Postgres:
         assert programs is not None, MISSING
         folder = Path(tempfile.mkdtemp(prefix="volens-postgres-"))
         if os.getuid() == 0:  # nobody may not look into the folders above an installed package
+            (folder / "pg").mkdir()
+            (folder / "pg").chmod(0o755)  # whatever umask an earlier test has left
             for part in ("bin", "lib", "share"):
                 shutil.copytree(programs / part, folder / "pg" / part, copy_function=_link)
             shutil.copytree(_libraries(programs), folder / "pg" / "more", copy_function=_link)
