@@ -92,8 +92,7 @@ def filter_counts(*, granted: int, people: int, events: int) -> Counts:
     If fewer than 10 were left out, `people` is suppressed: with the public `granted` it would
     reveal that small count. If either outcome has fewer than 10, `events` and the majority
     `baseline_percent` are both suppressed, since each reveals the other. If fewer than 5 sizes
-    would be
-    printed the same, rounding hides nothing: the baseline is suppressed, then the events.
+    would be printed the same, rounding hides nothing: the baseline is suppressed, then the events.
     """
     counts = _round_counts(granted, people, events)
     for fewer in (counts, replace(counts, baseline_percent=None)):

@@ -4,8 +4,8 @@ check after each.
 The processes of the product are forked from this one, which has loaded everything: the ledger's
 gateway, the broker, and the actor (the web process or the worker: whoever does the operation). One
 of them is armed. Then what died is started again, the operation is repeated as its client would,
-and tests/faults/oracle.py looks at the ledger, the journals, the rows and the bucket. tests/faults/soak.py is the
-whole campaign (`make soak`); the tests take samples of it.
+and tests/faults/oracle.py looks at the ledger, the journals, the rows and the bucket.
+tests/faults/soak.py is the whole campaign (`make soak`); the tests take samples of it.
 """
 
 from __future__ import annotations
