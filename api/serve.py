@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,8 +25,9 @@ from api.http.services import open_services
 from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, timed_connections
 from api.operate import logs
 from api.operate.settings import Settings
-from api.operate.startup import START_FAULTS, not_started
+from api.operate.startup import START_FAULTS, not_started, replaced
 from chain.devnode.tether import leave_no_core
+from governance.presence import Presence
 
 FINISH = 5  # seconds for requests in progress
 log = structlog.get_logger()
@@ -68,6 +70,7 @@ def main() -> int:
     logs.configure("api", settings.log)
     try:
         services = open_services(settings)
+        presence, done = services.be_present(), threading.Event()
     except START_FAULTS as error:
         return not_started(error)
     try:
@@ -94,9 +97,21 @@ def main() -> int:
         )
     )
     log.info("started")
+    threading.Thread(target=_keep_present, args=(presence, done, server), daemon=True).start()
     server.run()
+    done.set()
+    if presence.replaced.is_set():
+        return replaced()
+    presence.leave()
     log.info("stopped")
     return 0 if server.started else 1
+
+
+def _keep_present(presence: Presence, done: threading.Event, server: Server) -> None:
+    """Give signs of life; two processes that send under one key would take each other's numbers."""
+    presence.keep_signing(done)
+    if presence.replaced.is_set():
+        server.should_exit = True
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 import tempfile
@@ -16,10 +17,12 @@ from bench.confinement import Trainings
 from bench.device import measure_device
 from bench.end_to_end import EndToEnd
 from bench.gas import measure_gas
+from bench.projection import make_history, measure_projection
 from bench.races import describe_machine
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
 from chain.devnode.process import DevChain
+from governance.readmodel.database import open_database
 
 READ_PAIRS, TRAIN_PAIRS, CONFINED_PAIRS = 31, 3, 21
 
@@ -59,11 +62,18 @@ def _measure(home: Path, parts: Parts, log: Any) -> dict[str, Any]:
     phases = {
         "training": training_phases,
         **deployment.measure_ingests(),
-        "rebuild": deployment.measure_rebuild(home),
     }
     log("gas of every call")
     with DevChain.start(home / "gas") as chain:
         gas = measure_gas(chain.url)
+    log("deriving the rows of a long ledger, beside writing them only")
+    with DevChain.start(home / "long") as chain:
+        names = (f"sqlite:///{home / 'long' / str(n)}.db" for n in itertools.count())
+        derived = measure_projection(
+            make_history(chain.url), deployment.bucket, lambda: open_database(next(names))
+        )
+    ratios |= {name: derived.pop(name) for name in ("rows_over_inserts", "all_over_inserts")}
+    phases["rebuild"] = derived
     return {"gas": gas, "ratios": ratios | training, "phases": phases, "machine": machine}
 
 

@@ -9,11 +9,8 @@ import secrets
 import time
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-from sqlalchemy import insert, select
 
 from analytics.catalogue import MODELS
 from analytics.params import complete
@@ -28,11 +25,7 @@ from api.demo.steps import ask_permits, ingest_all, request, view_and_open
 from api.ingest.cohort_files import CohortFiles
 from api.ingest.sources import bring_in
 from bench.races import seconds, summarise
-from chain.ledger import Ledger
 from governance.objects.vault import Bucket
-from governance.readmodel.database import open_database
-from governance.readmodel.projection import Projection
-from governance.readmodel.tables import Event
 
 SIMULATED = 200  # people with a genome and a clinical record
 MINIMUM, LARGE = 20, 20_000  # minimum people of a permit; variants of the large file
@@ -131,32 +124,6 @@ class EndToEnd:
             "split_seconds": round(split, 2),
             "megabytes": round(len(vcf) / 1e6, 1),
             "records": 2 * SIMULATED,
-        }
-
-    def measure_rebuild(self, folder: Path) -> dict[str, Any]:
-        """Rebuilding the database from the ledger, with every signature checked, compared with
-        writing its rows."""
-        self.log("rebuild of the database")
-        ledger = Ledger.connect(self.cast.parts.urls["chain"], self.cast.identity)
-        engine, copy = (
-            open_database(f"sqlite:///{folder / name}.db") for name in ("rebuilt", "copied")
-        )
-        spent = seconds(lambda: Projection(engine, ledger, self.bucket).sync())
-        with engine.connect() as connection:
-            rows = [dict(row._mapping) for row in connection.execute(select(Event))]
-
-        def write() -> None:
-            with copy.begin() as connection:
-                connection.execute(insert(Event), rows)
-
-        bare = seconds(write)
-        engine.dispose()
-        copy.dispose()
-        return {
-            "seconds": round(spent, 2),
-            "events": len(rows),
-            "events_per_second": round(len(rows) / spent),
-            "over_bare_insert": round(spent / bare, 1),
         }
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from eth_abi.abi import decode
+from eth_abi.grammar import parse as parse_type
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
 
@@ -156,11 +157,19 @@ class RunRequested(Event):
 class AccessGranted(Event):
     run: bytes
     subject: bytes
-    attemptEpochVersion: int
+    attemptEpochVersion: int  # attempt << 56 | epoch << 24 | version
+
+    @property
+    def attempt(self) -> int:
+        return self.attemptEpochVersion >> 56
 
     @property
     def epoch(self) -> int:
         return (self.attemptEpochVersion >> 24) & 0xFFFFFFFF
+
+    @property
+    def version(self) -> int:
+        return self.attemptEpochVersion & 0xFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,7 @@ class _Shape(NamedTuple):
     indexed: list[str]
     plain: list[str]
     addresses: list[str]
+    one_piece: bool
 
 
 @cache
@@ -290,12 +300,14 @@ def _by_topic() -> dict[bytes, _Shape]:
 def _shape(kind: type[Event], abi: Mapping[str, Any]) -> _Shape:
     indexed = [entry for entry in abi["inputs"] if entry["indexed"]]
     plain = [entry for entry in abi["inputs"] if not entry["indexed"]]
+    plain_types = [collapse_if_tuple(entry) for entry in plain]
     return _Shape(
         kind,
         [entry["name"] for entry in (*indexed, *plain)],
         [collapse_if_tuple(entry) for entry in indexed],
-        [collapse_if_tuple(entry) for entry in plain],
+        plain_types,
         [entry["name"] for entry in abi["inputs"] if entry["type"] == "address"],
+        not any(parse_type(kind).is_dynamic for kind in plain_types),
     )
 
 
@@ -306,25 +318,36 @@ def event_topic(kind: type[Event]) -> bytes:
 
 def parse(log: Mapping[str, Any]) -> Event | None:
     """One raw log as its dataclass, None for an unknown topic."""
-    topics = [_bytes(topic) for topic in log["topics"]]
+    return decode_log(
+        [_bytes(topic) for topic in log["topics"]],
+        _bytes(log["data"]),
+        int(log["blockNumber"], 16),
+        _bytes(log["transactionHash"]),
+        int(log["logIndex"], 16),
+    )
+
+
+def decode_log(
+    topics: Sequence[bytes], data: bytes, block: int, tx: bytes, index: int
+) -> Event | None:
+    """A log whose parts are bytes already, as `parse`."""
     shape = _by_topic().get(topics[0]) if topics else None
     if shape is None:
         return None
     if len(topics) != 1 + len(shape.indexed):
         raise ValueError("an event has another number of indexed values than its kind")
     # No indexed value of these contracts is longer than its topic.
-    values = *decode(shape.indexed, b"".join(topics[1:])), *decode(shape.plain, _bytes(log["data"]))
+    indexed = b"".join(topics[1:])
+    if shape.one_piece:
+        values = decode(shape.indexed + shape.plain, indexed + data)
+    else:
+        values = *decode(shape.indexed, indexed), *decode(shape.plain, data)
     fields = dict(zip(shape.names, values, strict=True))
     if shape.kind is ItemRefused:
         fields["index_"] = fields.pop("index")  # `index` is the position of the log
     for name in shape.addresses:
         fields[name] = to_checksum_address(fields[name])
-    return shape.kind(
-        int(log["blockNumber"], 16),
-        _bytes(log["transactionHash"]),
-        int(log["logIndex"], 16),
-        **fields,
-    )
+    return shape.kind(block, tx, index, **fields)
 
 
 def parse_all(logs: Sequence[Mapping[str, Any]]) -> list[Event]:

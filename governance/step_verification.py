@@ -24,7 +24,7 @@ from chain.vocabulary import Role
 from governance.errors import BrokerRefused, BrokerUnavailable, BucketUnavailable, GovernanceError
 from governance.objects.ingest import load_leaves
 from governance.objects.vault import Bucket
-from governance.readmodel.projection import Projection, event_row
+from governance.readmodel.projection import Projection, event_values
 from governance.readmodel.tables import Event
 from governance.readmodel.trail_queries import Step, find_step
 from governance.rules.encoding import VerifyError
@@ -99,7 +99,7 @@ class Recheck:
             for log in self.ledger.logs(self.step.block, self.step.block)
             if log["transactionHash"] == f"0x{self.step.tx}"
         ]
-        expected = [event_row(event, self.step.count) for event in ev.parse_all(logs)]
+        expected = [Event(**event_values(event, self.step.count)) for event in ev.parse_all(logs)]
         with self.engine.connect() as connection:
             query = select(Event).where(Event.tx == self.step.tx).order_by(Event.position)
             rows = [Event(**row._mapping) for row in connection.execute(query)]

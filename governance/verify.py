@@ -27,6 +27,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, partial
 from itertools import accumulate, chain, pairwise, zip_longest
@@ -608,14 +609,18 @@ class Crypto:
 
 
 def load_crypto(identity: Identity) -> Crypto:
-    """Signature checks with the packages of eth-account (faster with coincurve). Raises ImportError
-    without them.
+    """Signature checks with the packages of eth-account (faster with coincurve and safe-pysha3).
+    Raises ImportError without them.
     """
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
 
-    return Crypto(identity, keccak, Signature, BadSignature)
+    hashed: Any = keccak
+    with suppress(ImportError):
+        from eth_hash.backends.pysha3 import keccak256 as hashed  # ten times faster
+
+    return Crypto(identity, hashed, Signature, BadSignature)
 
 
 # ---- state ----

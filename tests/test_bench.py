@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import copy
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from postgres import Postgres
+from sqlalchemy import Engine
 
 from bench.__main__ import CONFINED_PAIRS
 from bench.confinement import TRAINING, Trainings
 from bench.device import measure_device
 from bench.gas import measure_gas
+from bench.projection import make_history, measure_projection
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
 from chain.devnode.process import DevChain
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.vault import Bucket
+from governance.readmodel.database import open_database
 
 RACE = {"ratio": 1.01, "interval": [0.99, 1.03], "low": 0.98, "high": 1.04, "pairs": 31}
 REPORT: dict[str, Any] = {
@@ -29,6 +34,8 @@ REPORT: dict[str, Any] = {
         "vcf_parse_over_first_packed": RACE | {"ratio": 41.0},
         "confined_training": RACE
         | {"ratio": 1.006, "interval": [0.99, 1.02], "cpu_seconds": 1.012, "same_bytes": True},
+        "rows_over_inserts": RACE | {"ratio": 3.4, "interval": [3.2, 3.6]},
+        "all_over_inserts": RACE | {"ratio": 7.9},
         "train_svm": RACE
         | {
             "ratio": 1.9,
@@ -96,6 +103,33 @@ def test_confining_a_training_costs_next_to_nothing(
         print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_rows_are_derived_in_a_few_times_what_writing_them_takes(
+    kind: str,
+    devchain: DevChain,
+    bucket_process: BucketProcess,
+    postgres: Postgres,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """goal: at most five times a bare insert of the same rows, in either database."""
+    bucket = Bucket("rows", bucket_process.url)
+    bucket.create()
+
+    def empty() -> Engine:
+        name = secrets.token_hex(8)
+        file = f"sqlite:///{tmp_path / name}.db"
+        return open_database(file if kind == "sqlite" else postgres.url(f"d{name}"))
+
+    ledger = make_history(devchain.url, people=300, runs=5)
+    found = measure_projection(ledger, bucket, empty, turns=3)
+    assert found["events"] > 300 * 5
+    assert found["rows_over_inserts"]["low"] <= 5.0
+    with capsys.disabled():
+        print(f"\nderiving / writing rows on {kind}: {found}")
+
+
 def test_gas_of_every_call_is_measured(devchain: DevChain) -> None:
     """The gateway of a deployment had stopped taking contracts of strangers, and nobody had
     measured since.
@@ -122,6 +156,7 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
         "0.800",
         "1.012 s of CPU",
         "1.006",
+        "3.4 times",
         "<svg",
     ):
         assert said in page
@@ -130,7 +165,7 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
 
 def test_a_missed_goal_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert print_summary(tmp_path, REPORT)
-    assert capsys.readouterr().out.count(": met") == 4
+    assert capsys.readouterr().out.count(": met") == 5
     unsure = copy.deepcopy(REPORT)
     unsure["ratios"]["vcf_read"]["interval"] = [0.6, 1.4]
     assert print_summary(tmp_path, unsure)

@@ -75,6 +75,7 @@ def test_every_column_of_numbers_holds_the_largest_of_the_contracts(url: str) ->
                 column.name: FAR if column.type.python_type is int else _filler(column)
                 for column in table.columns
             }
+            connection.execute(delete(table))
             connection.execute(insert(table).values(values))
             assert connection.execute(select(table)).one()._mapping == values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from analytics.params import complete
 from api.worker.child_messages import find_peak
 from api.worker.sandbox import AttemptEnded, Child, ForkServer
 from chain.errors import LedgerDown
+from governance.presence import Presence
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Record
 from governance.runs import waiting
@@ -335,3 +337,16 @@ def wait_for_limits(process: Path) -> None:
     while "Max file size             0" not in (process / "limits").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_worker_ends_when_a_later_process_has_its_key(rig: Rig) -> None:
+    """Two processes that send under one key would take each other's numbers and claims."""
+    worker = rig.worker("replaced.db")
+    address = worker.wallet.address
+    worker.presence = Presence(worker.engine, address, "worker")
+    working = threading.Thread(target=worker.work, args=(threading.Event(), 0.05), daemon=True)
+    working.start()
+    Presence(worker.engine, address, "worker")
+    working.join(60)
+    assert not working.is_alive()
+    assert worker.replaced

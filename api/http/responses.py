@@ -327,6 +327,7 @@ class Part(BaseModel):
 
     state: Literal["ok", "catching-up", "down"]
     since: int
+    count: int | None = Field(default=None, description="How many workers are alive.")
     block: int | None = None
     newest: int | None = None
 

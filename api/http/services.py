@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from api.http.rate_limit import Decisions
 from api.http.request_log import Metrics
 from api.operate.buckets import open_bucket
-from api.operate.health import Health, probes_of
+from api.operate.health import Health, probes_of, workers_in
 from api.operate.identity import read_identity
 from api.operate.settings import Settings
 from chain.events import Head, Receipt
@@ -24,6 +25,7 @@ from governance import withdrawal_effects
 from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
+from governance.presence import Presence
 from governance.readmodel import queries as register
 from governance.readmodel.database import Database, TableOutbox, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
@@ -60,6 +62,11 @@ class Services:
     @property
     def identity_id(self) -> str:
         return identity_id(self.identity).hex()
+
+    def be_present(self) -> Presence:
+        """Take the relay key over, for a process that serves. Raises the database's errors."""
+        address = load(self.settings.key_file(self.settings.relay))[0].address
+        return Presence(self.engine, address, "api", lambda: _of_projection(self.projection))
 
     def check_read(self) -> None:
         """Raise CatchingUp while the ledger is being read: nothing is decided by a part of it.
@@ -130,7 +137,7 @@ def open_services(settings: Settings) -> Services:
     """
     identity = read_identity(settings)
     engine = open_database(settings.database)
-    wallet, _ = load(settings.home / "keys" / "relay.json")
+    wallet, _ = load(settings.key_file(settings.relay))
     chain_url, broker_url = settings.address("chain"), settings.address("broker")
     ledger = Ledger.connect(chain_url, identity, wallet, TableOutbox(engine))
     bucket = open_bucket(settings)
@@ -148,7 +155,11 @@ def open_services(settings: Settings) -> Services:
         bucket,
         broker,
         settings.address("api"),
-        Health(settings, probes_of(settings), {"api": lambda: _of_projection(projection)}),
+        Health(
+            probes_of(settings),
+            partial(workers_in, engine),
+            {"api": lambda: _of_projection(projection)},
+        ),
     )
     threading.Thread(target=services.keep_up, daemon=True).start()
     return services

@@ -23,11 +23,10 @@ from api.confinement import Confinement, NotConfined
 from api.confinement.layers import HINT, describe
 from api.confinement.probe import probe
 from api.errors import ApiError
-from api.operate.bootstrap import RELAY
 from api.operate.buckets import GOOGLE, open_bucket
 from api.operate.ceremony_files import proven_signers
 from api.operate.doctor_files import SERVE, Check, committee, disk, key_files, rows
-from api.operate.health import Health, probes_of
+from api.operate.health import Health, probes_of, workers_of
 from api.operate.identity import read_identity
 from api.operate.ledger_lag import newest_block
 from api.operate.settings import Settings
@@ -160,7 +159,8 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
         if not (_is_url(url) or (name == "bucket" and url.startswith(GOOGLE)))
     }
     probes |= dict.fromkeys(wrong, _unreachable)
-    for name, status in Health(settings, probes).report(int(time.time())).items():
+    health = Health(probes, partial(workers_of, settings))
+    for name, status in health.report(int(time.time())).items():
         if name in wrong:
             yield Check(
                 name,
@@ -181,13 +181,17 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
         elif status["state"] == "ok" and name in questions:
             yield from _each(name, questions[name])
         elif status["state"] == "ok":
-            yield Check(name, "ok", "answers" if name != "worker" else "was alive a moment ago")
+            yield Check(name, "ok", _of_workers(status["count"]) if name == "worker" else "answers")
         elif name == "worker":
             yield Check(
                 name, "warn", "gave no recent sign of life, so runs wait", "start it: volens worker"
             )
         else:
             yield Check(name, "down", "did not answer", f"start it: {SERVE}")
+
+
+def _of_workers(count: int) -> str:
+    return "was alive a moment ago" if count == 1 else f"{count} were alive a moment ago"
 
 
 def _is_url(text: str) -> bool:
@@ -427,7 +431,7 @@ def _custody(settings: Settings, live: set[bytes] | None) -> Check:
 
 def _worker_role(settings: Settings, ledger: Ledger) -> Check:
     """Whether the worker whose key is here may compute, according to the ledger."""
-    path = settings.key_file("worker")
+    path = settings.key_file(settings.worker)
     try:
         live = path.exists() and ledger.read(
             "PermitRegistry", "isLive", load_wallet(path)[0].address, Role.WORKER
@@ -448,7 +452,7 @@ def _worker_role(settings: Settings, ledger: Ledger) -> Check:
 
 def _relay(settings: Settings, ledger: Ledger) -> Check:
     """The relay sends everybody's messages, so its account should not hold a role."""
-    path = settings.key_file(RELAY)
+    path = settings.key_file(settings.relay)
     try:
         has_role = (
             path.exists()

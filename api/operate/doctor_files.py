@@ -111,8 +111,7 @@ def disk(settings: Settings) -> Check:
 
 def rows(settings: Settings, ledger: Ledger | None) -> Iterator[Check]:
     """Check the lag of the rows behind the ledger, and the queue."""
-    here = settings.database.removeprefix("sqlite:///")
-    if here != settings.database and not Path(here).exists():
+    if not settings.has_database:
         yield Check(
             "rows", "warn", "there is no database on this machine", f"this makes it: {SERVE}"
         )

@@ -1,4 +1,4 @@
-"""Health of the services: a probe of each, and the worker's heartbeat file.
+"""Health of the services: a probe of each, and the workers' signs of life in the database.
 
 A service that is reading the ledger is alive, and reports its progress.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,10 +18,12 @@ from api.operate.buckets import GOOGLE, open_bucket
 from api.operate.settings import Settings
 from chain.paging import Progress
 from governance.certificates import trusted
-from governance.errors import BucketUnavailable
+from governance.errors import BucketUnavailable, GovernanceError
 from governance.objects.vault import Bucket
+from governance.presence import alive
+from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, Database, open_database
+from governance.readmodel.tables import Process
 
-BEAT_SECONDS = 15  # a worker whose last beat is older is down
 _PROBE_SECONDS = 1.0
 _HEAD_QUESTION = {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []}
 
@@ -58,8 +59,8 @@ class Health:
     A service that is reading the ledger is `catching-up`, with its progress.
     """
 
-    settings: Settings
     probes: Mapping[str, Callable[[], httpx.Response]]  # answers 200 while the service is alive
+    workers: Callable[[int], Sequence[Process]]  # with a recent sign of life at a time
     # Services of this process.
     own_progress: Mapping[str, Callable[[], Progress | None]] = field(default_factory=dict)
     since: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -67,11 +68,11 @@ class Health:
 
     def report(self, now: int) -> dict[str, dict[str, Any]]:
         """{service: {state: ok, catching-up or down, since: seconds, block, newest}}, with the
-        worker.
+        workers, whose `count` says how many are alive.
         """
         with ThreadPoolExecutor(len(self.probes)) as pool:
             report = dict(zip(self.probes, pool.map(_state_of, self.probes.values()), strict=True))
-        report["worker"] = self._worker(now)
+        report["worker"] = _state_of_workers(self.workers(now))
         report |= {part: _status("ok", ask()) for part, ask in self.own_progress.items()}
         with self.lock:
             for part, status in report.items():
@@ -80,34 +81,37 @@ class Health:
                 status["since"] = self.since[part][1]
         return report
 
-    def _worker(self, now: int) -> dict[str, Any]:
-        """The worker's state from its beat: a recent file, with the progress while it reads the
-        ledger.
-        """
-        try:
-            # A beat in the future does not count.
-            young = abs(now - self.settings.worker_beat.stat().st_mtime) < BEAT_SECONDS
-            return (
-                _status("ok", read_beat(self.settings.worker_beat)) if young else {"state": "down"}
-            )
-        except OSError:
-            return {"state": "down"}
+
+def workers_in(engine: Database, now: int) -> Sequence[Process]:
+    """The workers that are alive, none while the database is away."""
+    try:
+        return alive(engine, "worker", now)
+    except (*DATABASE_FAULTS, *OUTAGES):
+        return []
 
 
-def write_beat(path: Path, progress: Progress | None = None) -> None:
-    """Write the worker's sign of life, with the progress while it reads the ledger."""
-    text = (
-        "" if progress is None else json.dumps({"block": progress.block, "newest": progress.newest})
-    )
-    if text or not path.exists() or path.stat().st_size:
-        path.write_text(text, encoding="utf-8")
-    else:
-        path.touch()
+def workers_of(settings: Settings, now: int) -> Sequence[Process]:
+    """The same where no database is open; none if it cannot be opened. Makes none."""
+    if not settings.has_database:
+        return []
+    try:
+        engine = open_database(settings.database)
+    except GovernanceError:
+        return []
+    try:
+        return workers_in(engine, now)
+    finally:
+        engine.dispose()
 
 
-def read_beat(path: Path) -> Progress | None:
-    """The worker's progress with the ledger, None when it has read all of it. Raises OSError."""
-    return progress_in(path.read_bytes())
+def _state_of_workers(workers: Sequence[Process]) -> dict[str, Any]:
+    """One that has read the ledger is enough; while all still read, the progress of the furthest."""
+    if not workers:
+        return {"state": "down", "count": 0}
+    reading = [Progress(one.block, one.newest or 0) for one in workers if one.block is not None]
+    furthest = max(reading, key=lambda progress: progress.block, default=None)
+    ready = len(reading) < len(workers)
+    return _status("ok", None if ready else furthest) | {"count": len(workers)}
 
 
 def _ask(bucket: Bucket) -> httpx.Response:

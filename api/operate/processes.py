@@ -30,7 +30,6 @@ import structlog
 from api.errors import NotServing
 from api.operate import logs
 from api.operate.bootstrap import (
-    RELAY,
     bootstrap,
     check_demo_home,
     has_demo_accounts,
@@ -50,7 +49,6 @@ from governance.objects.keys import replace_private
 from governance.objects.vault import Bucket
 from governance.readmodel.database import TableOutbox, open_database
 
-WORKER = "worker"  # the name of its key
 START_SECONDS = 30.0  # in which a starting service must show progress
 TELL_SECONDS = 2.0  # between two progress lines of a service that reads the ledger
 STOP_SECONDS = 8.0  # in which the API and the worker should end by themselves
@@ -115,7 +113,8 @@ class Parts:
 
         The settings may name more, e.g. the worker of another machine. No key is opened.
         """
-        local = [_address_in(self.settings.key_file(name)) for name in (RELAY, WORKER)]
+        own = (self.settings.relay, self.settings.worker)
+        local = [_address_in(self.settings.key_file(name)) for name in own]
         named = self.settings.senders.replace(",", " ").split()
         (self.home / "chain").mkdir(mode=0o700, parents=True, exist_ok=True)
         lines = "".join(f"{sender}\n" for sender in (*local, *named, *others) if sender)

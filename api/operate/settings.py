@@ -51,6 +51,15 @@ class Settings(BaseSettings):
         "a region",
     )
     broker_url: str = Field(default="", description="where the key broker answers")
+    worker: str = Field(
+        default="worker",
+        description="the name of the worker's key in the home folder; each worker has its own",
+    )
+    relay: str = Field(
+        default="relay",
+        description="the name of the key by which the API sends to the ledger; each API process "
+        "has its own",
+    )
     api: str = Field(default="", description="where the commands find the API")
     api_host: str = Field(default="127.0.0.1", description="where the API listens")
     api_port: int = Field(default=0, description="the API's port; 0: any free one")
@@ -114,6 +123,12 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'volens.db'}"
 
     @property
+    def has_database(self) -> bool:
+        """Whether there may be one: a server, or a file that exists."""
+        file = self.database.removeprefix("sqlite:///")
+        return file == self.database or Path(file).exists()
+
+    @property
     def identity_file(self) -> Path:
         return self.home / "identity.json"
 
@@ -125,11 +140,6 @@ class Settings(BaseSettings):
     def ceremony_folder(self) -> Path:
         """The files of the key ceremony of a new deployment."""
         return self.home / "ceremony"
-
-    @property
-    def worker_beat(self) -> Path:
-        """Touched by the worker every few seconds while it is alive."""
-        return self.home / "worker.beat"
 
     def child_environment(self, home: Path) -> dict[str, str]:
         """The environment of started services: this environment with an absolute home folder."""

@@ -11,6 +11,7 @@ from governance.readmodel.database import DATABASE_FAULTS
 from governance.rules.encoding import VerifyError
 
 START_FAULTS = (ApiError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)
+REPLACED = 3  # the exit status of a process whose key another one holds now
 log = structlog.get_logger()
 
 
@@ -28,3 +29,13 @@ def not_started(error: Exception) -> int:
         fact, hint = str(error), str(getattr(error, "hint", ""))
     log.error("not started", fact=fact, hint=hint)
     return 1
+
+
+def replaced() -> int:
+    """Log that a later process holds the key of this one; returns the exit status."""
+    log.error(
+        "replaced",
+        fact="a later process works under this key, so this one ends",
+        hint="give each process a key of its own: VOLENS_WORKER, VOLENS_RELAY",
+    )
+    return REPLACED

@@ -11,6 +11,7 @@ from chain.ledger import Ledger
 from chain.wallets import Wallet
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
+from governance.presence import Presence
 from governance.readmodel.database import Database
 from governance.readmodel.projection import Projection
 
@@ -26,7 +27,17 @@ class Context:
     bucket: Bucket
     broker: BrokerClient
     clock: Callable[[], int] = lambda: int(time.time())
-    beat: Callable[[], None] = lambda: None  # called every few seconds while the worker lives
+    presence: Presence | None = None  # the sign of life under its key
     children: ForkServer = field(default_factory=ForkServer)
     device: str = "auto"
     handed: set[bytes] = field(default_factory=set)  # ingests whose list we passed to the broker
+
+    def sign_of_life(self) -> None:
+        """Called every few seconds while the worker lives."""
+        if self.presence is not None:
+            self.presence.sign()
+
+    @property
+    def replaced(self) -> bool:
+        """Whether a later process works under the same key."""
+        return self.presence is not None and self.presence.replaced.is_set()

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,19 +20,20 @@ from api.confinement.layers import describe
 from api.confinement.probe import require
 from api.operate import logs
 from api.operate.buckets import open_bucket
-from api.operate.health import write_beat
 from api.operate.identity import read_identity
 from api.operate.settings import Settings
-from api.operate.startup import START_FAULTS, not_started
+from api.operate.startup import START_FAULTS, not_started, replaced
 from api.worker.attempt import Attempt, RunFailed
 from api.worker.context import Context
 from api.worker.sandbox import AttemptEnded, ForkServer
 from chain.devnode.tether import leave_no_core
 from chain.errors import ChainError
 from chain.ledger import Ledger
+from chain.paging import Progress
 from chain.wallets import load
 from governance.errors import GovernanceError
 from governance.objects.broker_client import BrokerClient
+from governance.presence import Presence
 from governance.readmodel.database import OUTAGES, TableOutbox, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.readmodel.tables import Claim
@@ -51,9 +53,11 @@ class Worker(Context):
     """Claims runs one at a time and carries out their attempts."""
 
     def work(self, stop: threading.Event, pause: float = 0.2) -> None:
-        """Take runs until `stop` is set; wait while another service is down."""
-        while not stop.is_set():
-            self.beat()
+        """Take runs until `stop` is set, or a later process works under this key; wait while another
+        service is down.
+        """
+        while not stop.is_set() and not self.replaced:
+            self.sign_of_life()
             try:
                 if not self.step():
                     stop.wait(pause)
@@ -116,7 +120,7 @@ class Worker(Context):
 
     def _keep(self, run_claim: Claim, done: threading.Event) -> None:
         while not done.wait(HOLD / 12):
-            self.beat()
+            self.sign_of_life()
             hold_on(self.engine, run_claim, self.clock() + HOLD)
 
 
@@ -169,7 +173,7 @@ def open_worker(settings: Settings) -> Worker:
     if lacks := require(confinement).relaxed:
         log.warning("relaxed", why=f"children lack {describe(lacks)}")
     identity = read_identity(settings)
-    wallet, _ = load(settings.key_file("worker"))
+    wallet, _ = load(settings.key_file(settings.worker))
     engine = open_database(settings.database)
     # Old seals and authorisations are not resent: a withdrawal may have overtaken them. They are
     # requested anew.
@@ -178,6 +182,7 @@ def open_worker(settings: Settings) -> Worker:
     )
     bucket = open_bucket(settings)
     projection = Projection(engine, ledger, bucket, BOUND_SECONDS)
+    presence = Presence(engine, wallet.address, "worker", partial(_reading, projection))
     give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
     return Worker(
@@ -187,15 +192,15 @@ def open_worker(settings: Settings) -> Worker:
         projection,
         bucket,
         broker,
-        beat=lambda: beat(settings.worker_beat, projection),
+        presence=presence,
         children=ForkServer(confinement=confinement),
         device=settings.device,
     )
 
 
-def beat(path: Path, projection: Projection) -> None:
-    """Write the sign of life, with the progress while the worker reads the ledger."""
-    write_beat(path, projection.progress if projection.behind.is_set() else None)
+def _reading(projection: Projection) -> Progress | None:
+    """The progress with the ledger while there is much to read."""
+    return projection.progress if projection.behind.is_set() else None
 
 
 def read_ledger(worker: Worker, stop: threading.Event) -> None:
@@ -208,8 +213,8 @@ def read_ledger(worker: Worker, stop: threading.Event) -> None:
         if time.monotonic() - last_printed >= TELL:
             last_printed, progress = time.monotonic(), worker.projection.progress
             print(f"reading {progress.block} {progress.newest}", flush=True)
-            worker.beat()
-    worker.beat()
+            worker.sign_of_life()
+    worker.sign_of_life()
 
 
 def main() -> int:
@@ -231,7 +236,10 @@ def main() -> int:
         worker.children.warm()  # loads while the worker waits for its first run
     worker.work(stop)
     finish()
-    settings.worker_beat.unlink(missing_ok=True)  # a stopped worker has no sign of life
+    if worker.replaced:
+        return replaced()
+    if worker.presence is not None:
+        worker.presence.leave()
     log.info("stopped")
     return 0
 

@@ -14,24 +14,22 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
-    func,
     insert,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
-from sqlalchemy.schema import CreateIndex
 
 from governance.errors import DatabaseBroken
-from governance.readmodel.tables import REFUSED, STEPS, OutboxEntry, Row, table_of
+from governance.readmodel import schema
+from governance.readmodel.tables import OutboxEntry, Row, table_of
 
 # Outages of disk or database: they are temporary, and the interrupted work is tried again.
 OUTAGES = (OSError, OperationalError)
 # Every fault, including a damaged file, which is not temporary.
 DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)
 Database = Engine  # the name that routes use
-_MAKING_TABLES = 0x766F6C656E73  # "volens"
 _ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
 _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
@@ -40,8 +38,8 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 
 
 def open_database(url: str) -> Engine:
-    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit.
-    Raises DatabaseBroken.
+    """An engine on `url` with every table present and up to date; SQLite in WAL mode, durable at
+    each commit. Raises DatabaseBroken.
 
     No error of the engine names the values of a statement: they are ids.
     """
@@ -70,13 +68,10 @@ def open_database(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
     try:
-        with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                # Several processes start at once, and one of them makes the tables.
-                connection.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
-            Row.metadata.create_all(connection)
-            for index in (REFUSED, STEPS):  # create_all adds none to an existing table
-                connection.execute(CreateIndex(index, if_not_exists=True))
+        schema.prepare(engine)
+    except DatabaseBroken:
+        engine.dispose()
+        raise
     except (*DATABASE_FAULTS, OSError):
         engine.dispose()
         raise DatabaseBroken(
@@ -122,9 +117,18 @@ def upsert(connection: Connection, noun: type[Row], rows: Sequence[Row]) -> None
     """Insert or replace rows by their keys, in one statement; of several with the same key the last
     one counts.
     """
+    upsert_values(connection, noun, [values_of(row) for row in rows])
+
+
+def upsert_values(
+    connection: Connection, noun: type[Row], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """The same of many rows that are no objects yet, by column: to make objects of them takes as
+    long as to write them.
+    """
     table = table_of(noun)
     keys = [column.name for column in table.primary_key]
-    newest = {tuple(getattr(row, key) for key in keys): values_of(row) for row in rows}
+    newest = {tuple(row[key] for key in keys): row for row in rows}
     if not newest:
         return
     statement = _INSERTS[connection.dialect.name](table)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields as fields_of
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -38,13 +38,14 @@ from governance.errors import (
 from governance.objects.ingest import Leaf, load_leaves
 from governance.objects.vault import Bucket
 from governance.readmodel import projectors, tables
-from governance.readmodel.database import open_database, upsert, values_of
+from governance.readmodel.database import open_database, upsert, upsert_values
 from governance.readmodel.run_states import State, next_state
 from governance.readmodel.tables import PROJECTION, Row, table_of
 from governance.rules.abi import decode_call
 from governance.rules.encoding import Finding, Malformed, canonical_json
 from governance.rules.ledger_data import (
     Block,
+    Log,
     Transaction,
     identity_id,
     parse_block,
@@ -56,7 +57,22 @@ from governance.rules.signatures import load_crypto
 from governance.runs import try_again
 
 BOUND_SECONDS = 2.0  # that one request may spend on new blocks
+# By event, what it says, without its position.
+_FIELDS = {
+    kind.__name__: [
+        field.name for field in fields_of(kind) if field.name not in ("block", "tx", "index")
+    ]
+    for kind in ev.Event.__subclasses__()
+}
 SLICE_SECONDS = 0.25  # of reading at once in the background; others wait no longer for the lock
+
+
+class Step(NamedTuple):
+    """A replayed transaction: its block, what it said, and the trail's count after it."""
+
+    block: Block
+    events: list[ev.Event]
+    count: int  # type: ignore[assignment]  # hides a tuple's own method
 
 
 class Projection:
@@ -174,13 +190,24 @@ class Projection:
     def _take(self, newest: int) -> None:
         """Replay the next page of blocks, then write the rows that it changes."""
         last, fetched, blocks = self._fetch(newest)
-        steps: list[tuple[Block, list[ev.Event], int]] = []
+        steps: list[Step] = []
         for transaction, logs in fetched:
             block = blocks[transaction.block]
-            self.replayed.apply(block, transaction, [parse_log(log) for log in logs], self._crypto)
-            events = ev.parse_all(logs)
+            self.replayed.apply(block, transaction, logs, self._crypto)
+            events = self._decode(logs)
             self._remember(events, transaction.input)
-            steps.append((block, events, self.replayed.count))
+            steps.append(Step(block, events, self.replayed.count))
+        self._write(steps)
+        self._next = last + 1
+
+    def _decode(self, logs: Sequence[Log]) -> list[ev.Event]:
+        decoded = (
+            ev.decode_log(log.topics, log.data, log.block, log.tx, log.index) for log in logs
+        )
+        return [event for event in decoded if event is not None]
+
+    def _write(self, steps: Sequence[Step]) -> None:
+        """Write the rows of these steps that no other process has written."""
         with self._engine.begin() as connection:
             # A write first: it takes the lock, so that no other process projects between the read
             # and the write.
@@ -188,28 +215,30 @@ class Projection:
                 update(tables.PinnedLedger).values(identity=tables.PinnedLedger.identity)
             )
             written = connection.execute(select(func.max(tables.Block.number))).scalar() or 0
-            new = [item for item in steps if item[0].number > written]
-            upsert(connection, tables.Block, [_block_row(block) for block, _, _ in new])
+            new = [step for step in steps if step.block.number > written]
+            upsert(connection, tables.Block, [_block_row(step.block) for step in new])
             if new:
-                rows = [
-                    values_of(event_row(event, step)) for _, events, step in new for event in events
-                ]
+                rows = [event_values(event, step.count) for step in new for event in step.events]
                 connection.execute(insert(tables.Event), rows)
             touched: dict[type[Row], dict[Any, None]] = {}
-            for _, events, _ in new:
-                for event in events:
+            accesses: list[dict[str, Any]] = []
+            for step in new:
+                for event in step.events:
                     if isinstance(event, ev.RunResumed):
                         try_again(connection, event.run.hex())
+                    if isinstance(event, ev.AccessGranted | ev.AccessDenied):
+                        accesses.append(projectors.access_values(event))
+                        continue
                     for noun, key in projectors.touched(event):
                         touched.setdefault(noun, {})[key] = None
+            upsert_values(connection, tables.Access, accesses)
             for noun, keys in touched.items():
                 upsert(connection, noun, [projectors.build(self, noun, key) for key in keys])
             self._write_records(connection)
-        self._next = last + 1
 
     def _fetch(
         self, newest: int
-    ) -> tuple[int, list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
+    ) -> tuple[int, list[tuple[Transaction, list[Log]]], dict[int, Block]]:
         """The page's last block, its transactions with their logs, and their blocks.
 
         Everything is fetched before anything is replayed: a node that fails in between leaves the
@@ -217,13 +246,13 @@ class Projection:
         page is then fetched a second time.
         """
         for pause in (0.1, 0.0):
-            logs: dict[str, list[dict[str, Any]]] = {}
+            logs: dict[bytes, list[Log]] = {}
             last, page = self._ledger.page_of_logs(self._next, newest, self._pages)
-            for log in page:
-                logs.setdefault(log["transactionHash"], []).append(log)
+            for log in map(parse_log, page):
+                logs.setdefault(log.tx, []).append(log)
             try:
                 fetched = [
-                    (parse_transaction(self._ledger.transaction(tx)), entries)
+                    (parse_transaction(self._ledger.transaction(f"0x{tx.hex()}")), entries)
                     for tx, entries in logs.items()
                 ]
                 numbers = {tx.block for tx, _ in fetched}
@@ -432,23 +461,19 @@ def _record_row(ingest: bytes, dataset: bytes, leaf: Leaf) -> tables.Record:
     )
 
 
-def event_row(event: ev.Event, step: int) -> tables.Event:
-    """The row of an event; `step` is the trail's count after its call."""
-    values = {
-        f.name: _plain(getattr(event, f.name))
-        for f in fields_of(event)
-        if f.name not in ("block", "tx", "index")
+def event_values(event: ev.Event, step: int) -> dict[str, Any]:
+    """The row of an event, by column; `step` is the trail's count after its call."""
+    values = {name: _plain(getattr(event, name)) for name in _FIELDS[type(event).__name__]}
+    return {
+        "block": event.block,
+        "position": event.index,
+        "tx": event.tx.hex(),
+        "name": type(event).__name__,
+        "run": values.get("run"),
+        "subject": values.get("subject"),
+        "step": step,
+        "fields": canonical_json(values).decode(),
     }
-    return tables.Event(
-        block=event.block,
-        position=event.index,
-        tx=event.tx.hex(),
-        name=type(event).__name__,
-        run=values.get("run"),
-        subject=values.get("subject"),
-        step=step,
-        fields=canonical_json(values).decode(),
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -36,20 +36,13 @@ def touched(event: ev.Event) -> Iterator[tuple[type[Row], Key]]:
             yield tables.Subject, (event.subject, event.assurance, event.block)
         case ev.ConsentGranted() | ev.ConsentRevoked():
             yield tables.Consent, (event.dataset, event.subject)
-        case ev.AccessGranted():
-            yield (
-                tables.Access,
-                (event.run, event.attemptEpochVersion >> 56, event.subject, event.block, event.tx),
-            )
-        case ev.AccessDenied():
-            yield tables.Access, (event.run, event.attempt, event.subject, event.block, event.tx)
         case ev.RunRefused(attempt=0):
             return  # a refused request made no run
         case ev.Sealed() | ev.Released():
             released = (event.block, event.tx) if isinstance(event, ev.Released) else (0, b"")
             yield tables.Output, (event.run, event.attempt, *released)
     run = getattr(event, "run", None)
-    if isinstance(run, bytes) and not isinstance(event, ev.AccessGranted | ev.AccessDenied):
+    if isinstance(run, bytes):
         yield tables.Run, (run,)
 
 
@@ -114,23 +107,21 @@ def _consent(p: Derived, dataset: bytes, subject: bytes) -> tables.Consent:
     return tables.Consent(dataset=dataset.hex(), subject=subject.hex(), **consent._asdict())
 
 
-def _access(
-    p: Derived, run: bytes, attempt: int, subject: bytes, block: int, tx: bytes
-) -> tables.Access:
-    result = p.replayed.attempts[run, attempt]
-    epoch, version = next(((e, v) for s, e, v in result.granted if s == subject), (0, 0))
-    reason = next((r for s, r in result.denied if s == subject), 0)
-    return tables.Access(
-        run=run.hex(),
-        attempt=attempt,
-        subject=subject.hex(),
-        granted=reason == 0,
-        epoch=epoch,
-        version=version,
-        reason=reason,
-        block=block,
-        tx=tx.hex(),
-    )
+def access_values(event: ev.AccessGranted | ev.AccessDenied) -> dict[str, Any]:
+    """The row of a decision on one person, by column: from the event alone, which the rules have
+    compared. An attempt has thousands.
+    """
+    return {
+        "run": event.run.hex(),
+        "attempt": event.attempt,
+        "subject": event.subject.hex(),
+        "granted": isinstance(event, ev.AccessGranted),
+        "epoch": event.epoch if isinstance(event, ev.AccessGranted) else 0,
+        "version": event.version if isinstance(event, ev.AccessGranted) else 0,
+        "reason": event.reason if isinstance(event, ev.AccessDenied) else 0,
+        "block": event.block,
+        "tx": event.tx.hex(),
+    }
 
 
 def _output(p: Derived, run: bytes, attempt: int, block: int, tx: bytes) -> tables.Output:
@@ -173,7 +164,6 @@ _BUILDERS: Mapping[type[Row], Callable[..., Row]] = {
     tables.Permit: _permit,
     tables.Subject: _subject,
     tables.Consent: _consent,
-    tables.Access: _access,
     tables.Output: _output,
     tables.Run: _run,
 }

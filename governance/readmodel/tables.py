@@ -58,7 +58,7 @@ class Event(Row):
 
 
 # The newest steps of a kind.
-STEPS = Index("events_by_name_and_step", Event.name, Event.step)
+Index("events_by_name_and_step", Event.name, Event.step)
 
 
 class Member(Row):
@@ -175,7 +175,7 @@ class Access(Row):
 
 
 # People who were denied: few among very many accesses.
-REFUSED = Index(
+Index(
     "accesses_refused",
     Access.reason,
     sqlite_where=Access.granted.is_(False),
@@ -220,6 +220,39 @@ class PinnedLedger(Row):
     __tablename__ = "pinned"
 
     identity: Mapped[Hash] = mapped_column(primary_key=True)
+
+
+class SchemaVersion(Row):
+    """The newest change of the tables of state that was made here (governance/readmodel/schema.py)."""
+
+    __tablename__ = "alembic_version"
+
+    version_num: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+class DerivedSchema(Row):
+    """Which shape the derived tables have; those of another shape are made anew."""
+
+    __tablename__ = "derived_schema"
+
+    fingerprint: Mapped[Hash] = mapped_column(primary_key=True)
+
+
+class Process(Row):
+    """The newest sign of life of the worker or API process that uses a key (governance/presence.py).
+
+    instance: drawn at its start; a later process with the same key replaces it. block, newest: the
+    progress while it reads the ledger, else nothing.
+    """
+
+    __tablename__ = "processes"
+
+    account: Mapped[Account] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    instance: Mapped[str] = mapped_column(String(32))
+    at: Mapped[int]
+    block: Mapped[int | None] = mapped_column(default=None)
+    newest: Mapped[int | None] = mapped_column(default=None)
 
 
 class OutboxEntry(Row):

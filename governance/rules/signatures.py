@@ -3,6 +3,7 @@ needs packages.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from governance.rules.abi import is_dynamic, split_fields
@@ -63,11 +64,15 @@ class Crypto:
 
 
 def load_crypto(identity: Identity) -> Crypto:
-    """Signature checks with the packages of eth-account (faster with coincurve). Raises ImportError
-    without them.
+    """Signature checks with the packages of eth-account (faster with coincurve and safe-pysha3).
+    Raises ImportError without them.
     """
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
 
-    return Crypto(identity, keccak, Signature, BadSignature)
+    hashed: Any = keccak
+    with suppress(ImportError):
+        from eth_hash.backends.pysha3 import keccak256 as hashed  # ten times faster
+
+    return Crypto(identity, hashed, Signature, BadSignature)

@@ -18,7 +18,7 @@ import pytest
 import structlog
 import uvicorn
 from postgres import Postgres
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from api.app import create_app
 from api.client.client import Client
@@ -41,6 +41,7 @@ from governance.objects.envelope import (
     output_commitment,
 )
 from governance.objects.vault import Bucket, seal_records
+from governance.presence import Presence
 from governance.readmodel.database import open_database
 from governance.readmodel.tables import Row
 from governance.rules.encoding import canonical_json
@@ -88,6 +89,7 @@ class Deployment:
         copy = open_database(f"sqlite:///{path}")
         with self.services.engine.connect() as rows, copy.begin() as written:
             for table in Row.metadata.sorted_tables:
+                written.execute(delete(table))
                 found = [dict(row._mapping) for row in rows.execute(select(table))]
                 if found:
                     written.execute(insert(table), found)
@@ -95,6 +97,12 @@ class Deployment:
         with sqlite3.connect(path) as file:
             file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return path
+
+    def worker_alive(self, at: float | None = None) -> Presence:
+        """A worker's sign of life, of now or of another time."""
+        address = self.world.people["wanda"].address
+        clock = time.time if at is None else lambda: at
+        return Presence(self.services.engine, address, "worker", clock=clock)
 
     def people(self, count: int = 1, agree: bool = True) -> list[bytes]:
         """New people, enrolled by the ledger's own endpoint, willing unless told otherwise."""

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,12 +22,11 @@ from api.client.client import wire
 from api.errors import NotServing
 from api.http.services import Services, open_services
 from api.operate.doctor import examine
-from api.operate.health import Health, probes_of, read_beat, write_beat
+from api.operate.health import Health, probes_of, workers_in
 from api.operate.processes import Parts
 from api.worker.supervisor import open_worker, read_ledger
 from chain.devnode.watched import Watched
 from chain.errors import LedgerDown
-from chain.paging import Progress
 from chain.wallets import Wallet, save
 from governance.errors import CatchingUp
 from governance.readmodel.projection import BOUND_SECONDS, Projection
@@ -165,8 +165,8 @@ def test_a_worker_authorises_nothing_before_it_has_read_everything(
     worker = open_worker(settings)
     run = deployment.world.request_run(deployment.world.permit())
     assert not worker.projection.catch_up()
-    worker.beat()
-    health = Health(settings, probes_of(settings))
+    worker.sign_of_life()
+    health = Health(probes_of(settings), partial(workers_in, worker.engine))
     said = health.report(int(time.time()))["worker"]
     assert said["state"] == "catching-up"
     assert 0 < said["block"] < said["newest"]
@@ -180,18 +180,9 @@ def test_a_worker_authorises_nothing_before_it_has_read_everything(
     lines = capfd.readouterr().out.splitlines()
     assert len(lines) > 1
     assert all(line.startswith("reading ") for line in lines)
-    assert read_beat(settings.worker_beat) is None
+    (own,) = workers_in(worker.engine, int(time.time()))
+    assert (own.account, own.block) == (worker.wallet.address, None)
     worker.children.end()
-
-
-def test_a_beat_contains_the_progress(tmp_path: Path) -> None:
-    path = tmp_path / "worker.beat"
-    write_beat(path, Progress(3, 9))
-    assert read_beat(path) == Progress(3, 9)
-    write_beat(path)
-    assert read_beat(path) is None
-    path.write_bytes(b'{"block": "x", "newest": []}')
-    assert read_beat(path) is None
 
 
 PART = """

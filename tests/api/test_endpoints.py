@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from typing import Any
 
@@ -351,8 +350,7 @@ def test_head_identity_and_trail_agree(deployment) -> None:
 
 
 def test_health_names_what_is_down(deployment) -> None:
-    deployment.settings.worker_beat.touch()
-    os.utime(deployment.settings.worker_beat, (0, 0))
+    deployment.worker_alive(at=0)
     found = deployment.anybody().health()
     assert {part: found[part]["state"] for part in found} == {
         "ledger": "ok",
@@ -361,8 +359,9 @@ def test_health_names_what_is_down(deployment) -> None:
         "worker": "down",
         "api": "ok",
     }
-    deployment.settings.worker_beat.touch()
-    assert deployment.anybody().health()["worker"]["state"] == "ok"
+    deployment.worker_alive()
+    said = deployment.anybody().health()["worker"]
+    assert (said["state"], said["count"]) == ("ok", 1)
 
 
 def test_health_never_fails_and_remembers_since_when(deployment) -> None:
@@ -374,7 +373,7 @@ def test_health_never_fails_and_remembers_since_when(deployment) -> None:
             timeout=1.0,
         )
 
-    health = Health(deployment.settings, {"ledger": ask})
+    health = Health({"ledger": ask}, lambda _now: [])
     assert health.report(100)["ledger"] == {"state": "ok", "since": 100}
     reachable["there"] = False
     assert health.report(110)["ledger"] == {"state": "down", "since": 110}

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import httpx
 import pytest
@@ -234,15 +233,3 @@ def test_a_patients_own_page_is_as_fast_as_ever(long: Long) -> None:
 def test_what_is_read_again_and_again_is_cheap(long: Long, read: Callable[..., object]) -> None:
     """By the worker five times a second, or by whoever collects figures."""
     assert computing(lambda: read(long.services.engine, long.her)) <= 0.15
-
-
-def test_an_older_database_gets_the_indexes_too(long: Long, tmp_path: Path) -> None:
-    path = tmp_path / "older.db"
-    open_database(f"sqlite:///{path}").dispose()
-    with sqlite3.connect(path) as rows:
-        rows.execute("DROP INDEX accesses_refused")
-        rows.execute("DROP INDEX events_by_name_and_step")
-    open_database(f"sqlite:///{path}").dispose()
-    with sqlite3.connect(path) as rows:
-        found = {name for (name,) in rows.execute("SELECT name FROM sqlite_master")}
-    assert {"accesses_refused", "events_by_name_and_step"} <= found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import threading
@@ -25,7 +24,7 @@ from api.operate import doctor as checkup
 from api.operate import doctor_files as checkup_files
 from api.operate.bootstrap import sign_identity
 from api.operate.doctor import examine
-from api.operate.health import Health
+from api.operate.health import workers_of
 from api.operate.settings import Settings
 from chain.ledger import Ledger
 from chain.signatures import domain_of
@@ -71,7 +70,7 @@ def home(deployment, volens, tmp_path, monkeypatch) -> Path:
 
 
 def test_each_line_has_a_state_and_what_to_do(deployment, told) -> None:
-    deployment.settings.worker_beat.touch()
+    deployment.worker_alive()
     code, found = told()
     assert code == 0
     assert {name for name, one in found.items() if one["state"] == "warn"} == {
@@ -256,13 +255,15 @@ def test_a_dev_chain_that_is_not_shut_off_is_said(
     assert checkup._isolation(Settings(home=deployment.home, chain_url=stranger.url)).state == state
 
 
-def test_a_future_beat_is_no_sign_of_life(home) -> None:
-    """The clock was set back: what the worker touched lies in the future, and stays there."""
-    settings, now = Settings(home=home), int(time.time())
-    settings.worker_beat.touch()
+def test_a_future_sign_of_life_is_none(deployment) -> None:
+    """The clock was set back: what the worker wrote lies in the future, and stays there."""
+    now = int(time.time())
     for at, alive in ((now, True), (now + 3600, False), (now + 60, False), (now - 3600, False)):
-        os.utime(settings.worker_beat, (at, at))
-        assert (Health(settings, {})._worker(now)["state"] == "ok") is alive
+        deployment.worker_alive(at)
+        found = workers_of(deployment.settings, now)
+        assert [one.account for one in found] == (
+            [deployment.world.people["wanda"].address] if alive else []
+        )
 
 
 @contextmanager
@@ -276,7 +277,7 @@ def without_role(deployment, name: str, role: str) -> Iterator[None]:
 
 
 def test_a_broker_whose_role_is_over_lets_no_key_out(deployment, told) -> None:
-    deployment.settings.worker_beat.touch()
+    deployment.worker_alive()
     with without_role(deployment, "bram", "broker"):
         code, found = told()
     assert code == 7
@@ -432,7 +433,7 @@ def test_a_broken_database_is_said_plainly(deployment, broken: Path, url: str) -
 def test_a_broken_database_and_addresses_hide_nothing_else(
     deployment, broken: Path, home, told, monkeypatch
 ) -> None:
-    deployment.settings.worker_beat.touch()
+    deployment.worker_alive()
     monkeypatch.setenv("VOLENS_DATABASE_URL", f"sqlite:///{broken / 'garbage'}")
     code, found = told()
     assert (code, [name for name, one in found.items() if one["state"] == "bad"]) == (7, ["rows"])
