@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Other tests run beside the demo. That it takes a minute where nothing does is checked after
 # `make demo` (.ci/run, tests/demo_minute.py).
 BESIDE_OTHERS = 2.0
-WAIT = 600  # seconds: ends a demo that hangs; how long one may take is a test of its own
+WAIT = 400  # seconds, which end a demo that hangs
+pytestmark = pytest.mark.timeout(WAIT + 100)
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,10 @@ def line(told: Told, n: int) -> dict[str, Any]:
     return next(one for one in told.report["story"] if one["n"] == n)
 
 
-def test_the_demo_fits_a_screen_and_a_minute(told: Told) -> None:
+def test_the_demo_fits_a_screen(told: Told) -> None:
     lines = told.text.splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 120
-    assert float(told.report["seconds"]) <= told.allowed(60)
-    assert float(line(told, 1)["seconds"]) <= told.allowed(5)
     assert [one["n"] for one in told.report["story"]] == list(range(1, 18))
     assert not (told.home / "old").exists()
     assert all(one["holds"] for one in told.report["story"])
@@ -105,7 +104,7 @@ def test_the_gate(told: Told) -> None:
 def test_the_change_of_mind(told: Told) -> None:
     assert line(told, 11)["ledger"] == "REFUSED revoked"
     assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
-    assert float(told.report["revocation"]["stop_seconds"]) <= 1.25 * told.watch.allowed(2)
+    assert float(told.report["revocation"]["stop_seconds"]) <= told.allowed(2)
     assert line(told, 14)["ledger"] == "released with her in it: 0"
     kept = {
         json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()
