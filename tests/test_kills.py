@@ -23,7 +23,8 @@ from eth_utils.address import to_checksum_address
 from faults import boundaries, oracle
 from faults.campaign import Stage, Violated, stages, sweep
 from faults.operations import Grant, Ingest, Operation, Release, Revoke, Run
-from faults.random_kills import ServedHome, kill_from_outside
+from faults.random_kills import DATABASE, ServedHome, kill_from_outside
+from postgres import Postgres
 from speed import allowed
 
 from chain.devnode.snapshots import Snapshots
@@ -88,6 +89,12 @@ def test_killed_from_outside() -> None:
     assert max(one.seconds for one in outcomes) <= allowed(RECOVERY)
 
 
+def test_a_database_server_that_ends_costs_nothing(postgres: Postgres) -> None:
+    """`make soak` ends it and every other part in turn, at random moments."""
+    outcomes = kill_from_outside(1, parts=(DATABASE,), postgres=postgres)
+    assert [(one.target, said) for one in outcomes for said in one.violations] == []
+
+
 def test_it_is_back_when_all_parts_are() -> None:
     """The part that was killed answers at once here; another one takes two questions longer."""
     said = iter(["down", "down", "ok"])
@@ -108,11 +115,12 @@ def test_it_is_back_when_all_parts_are() -> None:
         nothing = lambda *_: None  # noqa: E731
         served = object.__new__(ServedHome)
         served.parts = SimpleNamespace(
+            workers=[],
             urls={"api": f"http://127.0.0.1:{server.server_port}"},
             stop_part=nothing,
             launch_broker=nothing,
             await_part=nothing,
-            broken=nothing,
+            ended=dict,
         )  # type: ignore[assignment]
         served.start_again("broker")
         server.shutdown()

@@ -69,8 +69,14 @@ class Served:
         assert self.said, self.process.communicate()
         self.urls: dict[str, str] = json.loads((self.home / "run.json").read_text())
 
-    def broken(self) -> str | None:
-        return None if self.process.poll() is None else "service"
+    def next_line(self) -> str:
+        """What it prints next."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def ended(self) -> dict[str, int]:
+        code = self.process.poll()
+        return {} if code is None else {"service": code}
 
     def processes(self) -> set[int]:
         """Every process under it, by the kernel's list of children."""
@@ -153,6 +159,39 @@ def test_a_bootstrapped_deployment_is_served_and_healthy(
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
 
 
+@pytest.mark.parametrize("part", ["api.serve", "governance.broker", "chain.devnode.gateway"])
+def test_a_part_that_is_killed_is_started_again(served: Served, part: str) -> None:
+    """At the same address, and nothing else ends."""
+    others = [pid for pid in served.processes() if part not in command(pid)]
+    (killed,) = [pid for pid in served.processes() if part in command(pid)]
+    os.kill(killed, signal.SIGKILL)
+    said = [served.next_line(), served.next_line()]
+    assert "has ended (killed by signal 9). It is started again in 1 s: see " in said[0]
+    assert "was started again." in said[1]
+    deadline = time.monotonic() + 60
+    while not healthy(served.urls["api"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    if part != "chain.devnode.gateway":  # whose node ends with it
+        assert all(lives(pid) for pid in others)
+    assert served.process.poll() is None
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except FileNotFoundError:
+        return ""
+
+
+def healthy(url: str) -> bool:
+    try:
+        answer = httpx.get(f"{url}/health", timeout=5)
+        return all(part["state"] == "ok" for part in answer.json().values())
+    except httpx.HTTPError:
+        return False
+
+
 def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
     founders: Founders, served: Served, monkeypatch
 ) -> None:
@@ -177,7 +216,7 @@ def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
         b"HTTP/1.1 4"
     )  # what was begun is answered: it is no valid message
     asked.close()
-    assert (code, [line["event"] for line in log]) == (0, ["stopping", "stopped"])
+    assert (code, [line["event"] for line in log][-2:]) == (0, ["stopping", "stopped"])
     assert seconds < allowed(10)
     assert not [pid for pid in before if lives(pid)]
     for part in ("worker", "api", "broker"):

@@ -19,15 +19,20 @@ def serve(
 ) -> None:
     """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C.
 
+    A part that ends is said, and started again.
+
     A new home folder gets demo accounts, whose keys are all in it.
     """
-    from api.operate.processes import serve as start
+    from api.operate.serving import serve as start
 
     raise typer.Exit(start(demo))
 
 
 def worker() -> None:
-    """Run one worker on a home folder whose other services already run."""
+    """Run one worker on a home folder whose other services already run, here or elsewhere.
+
+    Each worker has a key of its own with the role: VOLENS_WORKER names it.
+    """
     from api.worker.supervisor import main
 
     raise typer.Exit(main())

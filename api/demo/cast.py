@@ -160,7 +160,7 @@ class Cast:
         deadline = time.monotonic() + seconds
         anybody = self.client("noor")
         while not ready(state := anybody.run(run)):
-            if time.monotonic() > deadline or self.parts.broken():
+            if time.monotonic() > deadline or self.parts.ended():
                 raise NotServing(
                     f"the run did not get further than {state['state']}",
                     "read the files under logs in the demo's folder",

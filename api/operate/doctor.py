@@ -430,23 +430,27 @@ def _custody(settings: Settings, live: set[bytes] | None) -> Check:
 
 
 def _worker_role(settings: Settings, ledger: Ledger) -> Check:
-    """Whether the worker whose key is here may compute, according to the ledger."""
-    path = settings.key_file(settings.worker)
+    """Whether the workers whose keys are here may compute, according to the ledger."""
+    paths = [path for path in map(settings.key_file, settings.workers) if path.exists()]
     try:
-        live = path.exists() and ledger.read(
-            "PermitRegistry", "isLive", load_wallet(path)[0].address, Role.WORKER
-        )
+        lack = [
+            path.stem
+            for path in paths
+            if not ledger.read(
+                "PermitRegistry", "isLive", load_wallet(path)[0].address, Role.WORKER
+            )
+        ]
     except ChainError as error:
         return Check("worker role", "warn", str(error), error.hint)
-    if path.exists() and not live:
+    if lack:
         return Check(
             "worker role",
             "bad",
-            "the worker's key here has no role on the ledger: no run can be computed",
+            f"the key {lack[0]} here has no role on the ledger: it can compute no run",
             "let a quorum of the committee give it the role",
         )
     return Check(
-        "worker role", "ok", "its key may compute" if live else "its key is not on this machine"
+        "worker role", "ok", "its key may compute" if paths else "its key is not on this machine"
     )
 
 

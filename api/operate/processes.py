@@ -1,7 +1,8 @@
 """Start all services on one machine in order, check their health, stop them in reverse order.
 
-ledger → bucket → broker → api → worker. Each is a separate process that dies with this one.
+ledger → bucket → broker → api → workers. Each is a separate process that dies with this one.
 `run.json` in the home folder has their addresses; a stopped home starts again with all its data.
+Which of them are started again when they end: api/operate/serving.py.
 """
 
 from __future__ import annotations
@@ -14,25 +15,20 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import FrameType
+from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import httpx
 import structlog
 
 from api.errors import NotServing
-from api.operate import logs
 from api.operate.bootstrap import (
     bootstrap,
-    check_demo_home,
-    has_demo_accounts,
     read_identity,
 )
 from api.operate.buckets import open_bucket
@@ -83,6 +79,11 @@ class Parts:
         parts.start_all(worker)
         return parts
 
+    @property
+    def workers(self) -> list[str]:
+        """The names of the workers that are started here, which are those of their keys."""
+        return self.settings.workers
+
     def start_all(self, worker: bool = True) -> None:
         """Start all services, as `start` does."""
         self.make_home()
@@ -94,9 +95,10 @@ class Parts:
             self.name_senders()  # the bootstrap has made the keys
             self.launch_broker()
             self.launch_api()
-            if worker:
-                self.launch_worker()
-            for name in ("broker", "api", "worker") if worker else ("broker", "api"):
+            workers = self.workers if worker else []
+            for name in workers:
+                self.launch_worker(name)
+            for name in ("broker", "api", *workers):
                 self.await_part(name)
             self.serving = True
         except BaseException:
@@ -113,7 +115,7 @@ class Parts:
 
         The settings may name more, e.g. the worker of another machine. No key is opened.
         """
-        own = (self.settings.relay, self.settings.worker)
+        own = (self.settings.relay, *self.workers)
         local = [_address_in(self.settings.key_file(name)) for name in own]
         named = self.settings.senders.replace(",", " ").split()
         (self.home / "chain").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -172,9 +174,9 @@ class Parts:
         self._know("metrics", f"http://{self.settings.metrics_host}:{metrics_port}", 0.0)
         environment = {"VOLENS_API_PORT": str(port), "VOLENS_METRICS_PORT": str(metrics_port)}
         if self.settings.demo:  # the token itself is in the printed address only
-            self.demo_token = secrets.token_urlsafe(32)
+            self.demo_token = self.demo_token or secrets.token_urlsafe(32)
             environment["VOLENS_DEMO_TOKEN"] = sha256(self.demo_token.encode()).hexdigest()
-        self._launch("api.serve", "api", **environment)
+        self._launch("api.serve", "api", environment=environment)
 
     @property
     def address(self) -> str:
@@ -184,8 +186,10 @@ class Parts:
             f"{url}/pages/demo-accounts/enter?token={self.demo_token}" if self.demo_token else url
         )
 
-    def launch_worker(self) -> None:
-        self._launch("api.worker.supervisor", "worker")
+    def launch_worker(self, name: str, awaited: bool = True) -> None:
+        """awaited: `await_part` is called next, which reads what the worker prints."""
+        environment = {"VOLENS_WORKER": name}
+        self._launch("api.worker.supervisor", name, environment=environment, awaited=awaited)
 
     def await_part(self, name: str) -> None:
         """Wait until a launched service has read the ledger and works.
@@ -193,7 +197,7 @@ class Parts:
         Only a service that shows no progress for START_SECONDS is ended. Raises NotServing.
         """
         process, began = self.processes[name], self.launched[name]
-        ask = _PrintedLines(process) if name == "worker" else _HealthRequests(self.urls[name])
+        ask = _PrintedLines(process) if name in self.workers else _HealthRequests(self.urls[name])
         if not self._await(name, process, ask):
             _end(self.processes.pop(name))
             raise NotServing(
@@ -224,13 +228,33 @@ class Parts:
         elif name in self.processes:
             _end(self.processes.pop(name))
 
+    def start_again(self, name: str) -> None:
+        """Start a service that has ended, at the address where the others look for it.
+
+        Does not wait until the broker, the API or a worker has read the ledger. Raises ChainError,
+        GovernanceError, OSError.
+        """
+        match name:
+            case "chain" if self.chain is not None:
+                self.chain.stop()  # closes its output
+                self.start_chain()
+            case "bucket" if self.bucket is not None:
+                self.bucket.stop()
+                self.start_bucket()
+            case "broker":
+                self.launch_broker()
+            case "api":
+                self.launch_api()
+            case _:
+                self.launch_worker(name, awaited=False)
+
     def stop(self) -> None:
         """Stop all services in reverse order; the home keeps all data.
 
         API and worker end at the same time, because each may have work to finish.
         """
         finishing = [
-            self.processes.pop(name) for name in ("worker", "api") if name in self.processes
+            self.processes.pop(name) for name in (*self.workers, "api") if name in self.processes
         ]
         for process in finishing:
             process.terminate()
@@ -242,32 +266,39 @@ class Parts:
 
     def kill(self) -> None:
         """Kill all services at once, like a power failure; the next start recovers."""
-        running = [
-            *self.processes.values(),
-            *(part.process for part in (self.bucket, self.chain) if part is not None),
-        ]
-        for process in running:
+        for process in self._running().values():
             process.kill()
 
-    def broken(self) -> str | None:
-        """The name of a service that ended unexpectedly, if any."""
-        ended = [name for name, process in self.processes.items() if process.poll() is not None]
-        if self.chain is not None and self.chain.process.poll() is not None:
-            ended.append("chain")
-        if self.bucket is not None and self.bucket.process.poll() is not None:
-            ended.append("bucket")
-        return ended[0] if ended else None
+    def ended(self) -> dict[str, int]:
+        """The services that ended unexpectedly, by name, with their exit codes."""
+        codes = {name: process.poll() for name, process in self._running().items()}
+        return {name: code for name, code in codes.items() if code is not None}
 
-    def _launch(self, module: str, name: str, *arguments: str, **environment: str) -> None:
-        """Start a Python service; its output goes to logs/<name>.log."""
+    def _running(self) -> dict[str, subprocess.Popen[bytes]]:
+        own = {"chain": self.chain, "bucket": self.bucket}
+        return {name: part.process for name, part in own.items() if part is not None} | (
+            self.processes
+        )
+
+    def _launch(
+        self,
+        module: str,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        awaited: bool = False,
+    ) -> None:
+        """Start a Python service; its output goes to logs/<name>.log, unless `await_part` reads it."""
+        if name in self.processes:
+            _end(self.processes[name])
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if name == "worker" else log,
+                stdout=subprocess.PIPE if awaited else log,
                 stderr=log,
-                env=self.settings.child_environment(self.home) | environment,
+                env={**self.settings.child_environment(self.home), **environment},
                 start_new_session=True,
             )
         self.launched[name] = time.monotonic()
@@ -284,6 +315,8 @@ class Parts:
         """The previous port of this service if it is still free, so that clients find it again."""
         before = self.urls.get(name) or _read_urls(self.home).get(name, "")
         port = int(before.rsplit(":", 1)[1]) if before else 0
+        if self.serving:
+            return port  # the other services go on asking there
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -291,67 +324,6 @@ class Parts:
             except OSError:
                 probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
-
-
-def serve(demo: bool = False) -> int:
-    """Start all services, print their addresses, run until SIGTERM or Ctrl-C; `demo`: on the demo's
-    home.
-
-    Raises NotServing, also when there is no such home.
-    """
-    settings = _demo_settings(Settings()) if demo else Settings()
-    logs.configure("serve", settings.log)
-    stop, parts = threading.Event(), Parts(settings.home.resolve(), settings)
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            parts.kill()
-            os._exit(1)
-        stop.set()
-        if not parts.serving:
-            raise SystemExit(0)  # what was started so far is stopped
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    parts.tell = partial(print, flush=True)
-    parts.start_all()
-    try:
-        _print_addresses(parts)
-        while not stop.wait(0.5):
-            ended = parts.broken()
-            if ended is not None:
-                raise NotServing(
-                    f"the {ended} ended",
-                    f"read logs/{ended}.log in the home folder, then start again",
-                )
-        log.info("stopping")
-    finally:
-        parts.stop()
-        log.info("stopped")
-    return 0
-
-
-def _print_addresses(parts: Parts) -> None:
-    for name in ("chain", "bucket", "broker", "api"):
-        print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
-    print(
-        f"worker  ready   {parts.seconds['worker']:.1f} s\nmetrics {parts.urls['metrics']}/metrics",
-        flush=True,
-    )
-    if has_demo_accounts(parts.home):
-        print("This home contains everybody's key: these are demo accounts.", flush=True)
-    print(f"Open {parts.address} in a browser.", flush=True)
-    if parts.demo_token:
-        print(
-            "This address works once, for one browser, and gives it the keys of the demo accounts.",
-            flush=True,
-        )
-
-
-def _demo_settings(settings: Settings) -> Settings:
-    home = settings.home / "demo"
-    check_demo_home(home)
-    return settings.model_copy(update={"home": home, "demo": True})
 
 
 def _address_in(path: Path) -> str:

@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     broker_url: str = Field(default="", description="where the key broker answers")
     worker: str = Field(
         default="worker",
-        description="the name of the worker's key in the home folder; each worker has its own",
+        description="the name of the worker's key in the home folder; `volens serve` starts several "
+        "workers, each with its own: `worker,worker-2`",
     )
     relay: str = Field(
         default="relay",
@@ -121,6 +122,17 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'volens.db'}"
+
+    @property
+    def workers(self) -> list[str]:
+        """The names of the workers' keys here. Raises UsageError."""
+        names = self.worker.replace(",", " ").split()
+        if not names or len(set(names)) < len(names):
+            raise UsageError(
+                "VOLENS_WORKER names no worker, or one of them twice",
+                "name each worker's key once: worker,worker-2",
+            )
+        return [checked_name(name) for name in names]
 
     @property
     def has_database(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,8 +16,8 @@ from pathlib import Path
 import pytest
 import structlog
 import uvicorn
+from copied_rows import copy_rows
 from postgres import Postgres
-from sqlalchemy import delete, insert, select
 
 from api.app import create_app
 from api.client.client import Client
@@ -42,8 +41,6 @@ from governance.objects.envelope import (
 )
 from governance.objects.vault import Bucket, seal_records
 from governance.presence import Presence
-from governance.readmodel.database import open_database
-from governance.readmodel.tables import Row
 from governance.rules.encoding import canonical_json
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'
@@ -86,17 +83,7 @@ class Deployment:
 
     def copy_rows(self, path: Path) -> Path:
         """A SQLite file with the rows of now, for a test that injures or multiplies them."""
-        copy = open_database(f"sqlite:///{path}")
-        with self.services.engine.connect() as rows, copy.begin() as written:
-            for table in Row.metadata.sorted_tables:
-                written.execute(delete(table))
-                found = [dict(row._mapping) for row in rows.execute(select(table))]
-                if found:
-                    written.execute(insert(table), found)
-        copy.dispose()
-        with sqlite3.connect(path) as file:
-            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return path
+        return copy_rows(self.services.engine, path)
 
     def worker_alive(self, at: float | None = None) -> Presence:
         """A worker's sign of life, of now or of another time."""

@@ -321,6 +321,7 @@ class Stage:
             self.folder,
             self.answers,
             rebuilt,
+            self.folder / "volens.db",
         )
 
     def injure(

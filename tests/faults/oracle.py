@@ -43,6 +43,7 @@ OWN = (
     "approvals",
     "sessions",
     "challenges",
+    "processes",
 )  # not derived
 PAGE = 500
 

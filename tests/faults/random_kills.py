@@ -1,4 +1,6 @@
-"""kill -9 at random times of any process of a deployment started by `volens serve`."""
+"""kill -9 at random times of any process of a deployment started by `volens serve`, and of its
+database's server.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from copied_rows import copy_rows
 from faults import oracle
 from faults.operations import PARAMS
+from postgres import Postgres
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.simulate.synthetic import simulate_people
 from api.client.client import Client
+from api.client.orders import role_order
 from api.demo.cast import CONSENT, Cast, Patient
 from api.demo.steps import request
 from api.errors import Answered, NotServing
 from api.ingest.sources import bring_in
+from api.operate.bootstrap import key_of
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger
+from chain.vocabulary import Role
 from governance.consent import PURPOSES, bits, offer
 from governance.errors import GovernanceError
 from governance.objects.ingest import Source
@@ -39,6 +46,7 @@ from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
+DATABASE = "database"  # a part where it is a server
 PEOPLE = 24
 TIMEOUT = 60.0  # seconds until all parts answer again
 AWAY = (
@@ -70,16 +78,26 @@ class ReportingParts(Parts):
     (tests/faults/reporting_worker.py).
     """
 
-    def launch_worker(self) -> None:
-        self._launch("faults.reporting_worker", "worker", PYTHONPATH=str(Path(__file__).parents[1]))
+    def launch_worker(self, name: str, awaited: bool = True) -> None:
+        environment = {"VOLENS_WORKER": name, "PYTHONPATH": str(Path(__file__).parents[1])}
+        self._launch("faults.reporting_worker", name, environment=environment, awaited=awaited)
 
 
 class ServedHome:
     """A served home, with willing people whose records are in the bucket, and a permit."""
 
-    def __init__(self, home: Path) -> None:
-        self.parts = ReportingParts.start(Settings(home=home))
+    def __init__(
+        self, home: Path, postgres: Postgres | None = None, workers: Sequence[str] = ("worker",)
+    ) -> None:
+        self.postgres = postgres
+        url = postgres.url(f"d{secrets.token_hex(8)}") if postgres else ""
+        for name in workers[1:]:
+            key_of(home, name)
+        settings = Settings(home=home, database_url=url, worker=",".join(workers))
+        self.parts = ReportingParts.start(settings)
         self.cast = Cast(home, self.parts)
+        for name in workers[1:]:  # the first has its role from the bootstrap
+            self._give_role(name)
         self.cast.enrol(PEOPLE, 0)
         omar = self.cast.client("omar")
         omar.register_dataset(self.cast.dataset, secrets.token_bytes(32))
@@ -101,6 +119,13 @@ class ServedHome:
         )
         self.cast.agree(self.cast.dataset, self.cast.patients)
         self.permit = self._permit()
+
+    def _give_role(self, worker: str) -> None:
+        pia, account = self.cast.client("pia"), self.cast.client(worker).wallet.address
+        order = role_order(pia, account, Role.WORKER, int(time.time()))
+        for name in ("pia", "quinn"):
+            order = order.signed_by(self.cast.client(name))
+        self.cast.client("quinn").set_role(order.message, list(order.signatures.values()))
 
     def _permit(self) -> bytes:
         noor, permit = self.cast.client("noor"), secrets.token_bytes(32)
@@ -167,6 +192,10 @@ class ServedHome:
 
     def kill(self, part: str) -> None:
         chain, bucket = self.parts.chain, self.parts.bucket
+        if part == DATABASE:
+            assert self.postgres is not None
+            self.postgres.kill()
+            return
         match part:
             case "chain":
                 process = chain.process.pid
@@ -185,6 +214,9 @@ class ServedHome:
         """Seconds until it answers, and so do the others. Raises TimeoutError."""
         began = time.monotonic()
         match part:
+            case "database":
+                assert self.postgres is not None
+                self.postgres.go()
             case "chain" | "anvil":
                 self.parts.chain.stop()
                 self.parts.start_chain()
@@ -193,14 +225,17 @@ class ServedHome:
                 self.parts.start_bucket()
             case _:
                 self.parts.stop_part(part)
-                getattr(self.parts, f"launch_{part}")()
+                if part in self.parts.workers:
+                    self.parts.launch_worker(part)
+                else:
+                    getattr(self.parts, f"launch_{part}")()
                 self.parts.await_part(part)
         self._insist(self._all_answer, began + TIMEOUT)
         return time.monotonic() - began
 
     def _all_answer(self) -> bool:
         said = httpx.get(f"{self.parts.urls['api']}/health", timeout=TIMEOUT).json()
-        return self.parts.broken() is None and all(one["state"] == "ok" for one in said.values())
+        return not self.parts.ended() and all(one["state"] == "ok" for one in said.values())
 
     def judge(self, folder: Path) -> list[str]:
         told = self.cast.home / "answers.jsonl"
@@ -214,7 +249,18 @@ class ServedHome:
             self.cast.home,
             told,
             folder / f"{secrets.token_hex(4)}.db",
+            self._rows(folder),
         )
+
+    def _rows(self, folder: Path) -> Path:
+        """The rows as a SQLite file, which the judge reads."""
+        if self.postgres is None:
+            return self.cast.home / "volens.db"
+        engine = open_database(self.parts.settings.database)
+        try:
+            return copy_rows(engine, folder / f"{secrets.token_hex(4)}.db")
+        finally:
+            engine.dispose()
 
 
 def judge(
@@ -225,8 +271,9 @@ def judge(
     home: Path,
     answers: Path,
     rebuilt: Path,
+    rows: Path,
 ) -> list[str]:
-    """What the judge says of a home, beside rows derived anew in `rebuilt`."""
+    """What the judge says of a home and its `rows`, beside rows derived anew in `rebuilt`."""
     engine = open_database(f"sqlite:///{rebuilt}")
     Projection(engine, Ledger.connect(chain, identity), Bucket(name, bucket)).sync()
     engine.dispose()
@@ -238,21 +285,25 @@ def judge(
             "chain": str(home / "chain"),
             "journal": str(home / "broker" / "journal.jsonl"),
             "answers": str(answers),
-            "database": str(home / "volens.db"),
+            "database": str(rows),
             "rebuilt": str(rebuilt),
             "bucket": f"{bucket}/storage/v1/b/{name}",
         }
     )
 
 
-def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -> list[Outcome]:
-    """Each of the parts in turn, at a random moment of what people do meanwhile."""
+def kill_from_outside(
+    times: int, seed: int = 4, parts: Sequence[str] = PARTS, postgres: Postgres | None = None
+) -> list[Outcome]:
+    """Each of the parts in turn, at a random moment of what people do meanwhile; on PostgreSQL, if
+    a server is given.
+    """
     probability, folder, found = (
         random.Random(seed),
         Path(tempfile.mkdtemp(prefix="volens-outside-")),
         [],
     )
-    served = ServedHome(folder / "home")
+    served = ServedHome(folder / "home", postgres)
     try:
         for turn in range(times):
             part, after = parts[turn % len(parts)], probability.uniform(0.0, 1.5)

@@ -10,7 +10,8 @@ from typing import Any
 
 from faults.campaign import ROOT, TARGETS, stages, sweep
 from faults.operations import OPERATIONS
-from faults.random_kills import Outcome, kill_from_outside
+from faults.random_kills import DATABASE, PARTS, Outcome, kill_from_outside
+from postgres import Postgres
 
 
 def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[str, Any]:
@@ -58,6 +59,11 @@ def main() -> int:
                     flush=True,
                 )
     outside = kill_from_outside(40)
+    postgres = Postgres.start()
+    try:
+        outside += kill_from_outside(42, seed=5, parts=(*PARTS, DATABASE), postgres=postgres)
+    finally:
+        postgres.stop()
     found = report(outcomes, outside, time.monotonic() - began)
     path = ROOT / ".volens" / "fault" / "report.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -297,7 +297,7 @@ def test_a_worker_whose_role_is_over_computes_nothing(deployment, home, told) ->
     with without_role(deployment, "wanda", "worker"):
         code, found = told()
     assert (code, found["worker role"]["state"]) == (7, "bad")
-    assert "no run can be computed" in found["worker role"]["means"]
+    assert "it can compute no run" in found["worker role"]["means"]
 
 
 def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(deployment) -> None:
