@@ -26,6 +26,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
+_ALWAYS_ENCRYPTED = {"Strict-Transport-Security": "max-age=31536000"}  # a year
+
 
 def create_app(services: Services) -> FastAPI:
     """The application over these services; it opens and closes nothing itself."""
@@ -38,7 +40,8 @@ def create_app(services: Services) -> FastAPI:
         Limits, rate_limit=RateLimit(settings.rate_limit), behind_proxy=bool(settings.proxies)
     )
     app.add_middleware(Timeouts)
-    app.add_middleware(Headers)  # outside Timeouts, so that its answers have them too
+    encrypted = services.audience.startswith("https:")
+    app.add_middleware(Headers, encrypted=encrypted)  # outside Timeouts, whose answers have them
     app.add_middleware(Watch, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
@@ -71,16 +74,19 @@ def _routes() -> FastAPI:
 
 
 class Headers:
-    """Middleware: security headers against caching, sniffing, framing and foreign content."""
+    """Middleware: security headers against caching, sniffing, framing and foreign content, and
+    where people call by https, against calls without it (RFC 6797).
+    """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, encrypted: bool) -> None:
         self._app = app
+        self._headers = _HEADERS | (_ALWAYS_ENCRYPTED if encrypted else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)  # pages set their own policy
             await send(message)
 

@@ -49,7 +49,8 @@ class Server(uvicorn.Server):
 
 
 def caller_options(settings: Settings) -> dict[str, Any]:
-    """Server options: the connection protocol, and whose forwarded client addresses are trusted.
+    """Server options: the connection protocol, the certificate, and whose forwarded client
+    addresses are trusted.
 
     None are trusted unless the settings name a proxy; then all connections come from its address.
     """
@@ -59,6 +60,8 @@ def caller_options(settings: Settings) -> dict[str, Any]:
         "ws": "none",
         "proxy_headers": proxied,
         "forwarded_allow_ips": settings.proxies,
+        "ssl_certfile": settings.tls_certificate,
+        "ssl_keyfile": settings.tls_key,
     }
 
 
@@ -69,6 +72,7 @@ def main() -> int:
     settings = Settings()
     logs.configure("api", settings.log)
     try:
+        settings.check_network()
         services = open_services(settings)
         presence, done = services.be_present(), threading.Event()
     except START_FAULTS as error:

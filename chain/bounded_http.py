@@ -21,6 +21,7 @@ import io
 import json
 import re
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+LOOPBACK = "127.0.0.1"
 CONNECTIONS = 128  # threads, one for each connection
 IDLE_SECONDS = 300.0  # that a kept connection may wait for its next request
 REQUEST_SECONDS = 15.0  # for a complete request, head and body, from its first byte on
@@ -59,23 +61,41 @@ class _Slot:
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """A server on the loopback address with at most `connections` at a time."""
+    """A server with at most `connections` at a time, on the loopback address unless told otherwise.
+
+    tls: a context with the server's certificate. A connection's own thread shakes hands, so that a
+    slow client holds up nobody; until then it counts as one that waits for its request.
+    """
 
     daemon_threads = True
     request_queue_size = 128
     limits = _LIMITS
 
     def __init__(
-        self, port: int, handler: type[BoundedHandler], connections: int = CONNECTIONS
+        self,
+        port: int,
+        handler: type[BoundedHandler],
+        connections: int = CONNECTIONS,
+        host: str = LOOPBACK,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._connections = connections
+        self._connections, self._tls = connections, tls
         self._slots: dict[int, _Slot] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self.large_waiting = threading.BoundedSemaphore(LARGE_WAITING)
-        super().__init__(("127.0.0.1", port), handler)
+        super().__init__((host, port), handler)
         threading.Thread(target=self._end_slow, daemon=True).start()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self._tls is None:
+            return connection, address
+        encrypted = self._tls.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        )
+        return encrypted, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the new connection a thread; if none is free, end the connection that has waited

@@ -42,8 +42,8 @@ PARAMS = complete(
 class Served:
     """`volens serve` as a process of its own, on a home folder; it has what `Parts` tells others."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home, self.environment = home, environment
         self.start()
 
     def start(self) -> None:
@@ -52,6 +52,7 @@ class Served:
             "VOLENS_HOME": str(self.home),
             "PATH": "/usr/bin:/bin",
             "VOLENS_DEVICE": "cpu",
+            **self.environment,
         }
         self.process = subprocess.Popen(
             [sys.executable, "-c", program, "serve"],

@@ -51,15 +51,15 @@ def test_a_service_is_said_to_have_ended_and_started_after_a_pause(
     parts: Fake, keeper: Keeper
 ) -> None:
     parts.codes = {"broker": -9}
-    keeper.look()
+    keeper.check()
     assert parts.lines == [
         "broker has ended (killed by signal 9). It is started again in 1 s: see logs/broker.log in the home folder."
     ]
     parts.now += 0.9
-    keeper.look()
+    keeper.check()
     assert parts.started == []
     parts.now += 0.1
-    keeper.look()
+    keeper.check()
     assert (parts.started, parts.lines[1:]) == (["broker"], ["broker was started again."])
 
 
@@ -69,16 +69,16 @@ def test_pauses_double_up_to_a_minute_and_are_short_again_after_a_steady_one(
     pauses = []
     for _ in range(9):
         parts.codes = {"api": 1}
-        keeper.look()
+        keeper.check()
         began = parts.now
         while "api" in parts.codes:
             parts.now += 0.5
-            keeper.look()
+            keeper.check()
         pauses.append(parts.now - began)
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
     parts.now += STEADY_SECONDS
     parts.codes = {"api": 1}
-    keeper.look()
+    keeper.check()
     assert "started again in 1 s" in parts.lines[-1]
 
 
@@ -86,30 +86,30 @@ def test_one_that_cannot_be_started_is_tried_again_and_the_others_go_on(
     parts: Fake, keeper: Keeper
 ) -> None:
     parts.codes, parts.fault = {"chain": 1}, ChainError("port 5 is taken", "name another port")
-    keeper.look()
+    keeper.check()
     parts.now += 1
-    keeper.look()
+    keeper.check()
     assert parts.lines[-1] == "chain could not be started: port 5 is taken"
     parts.fault, parts.codes = None, {"chain": 1, "worker": 1}
-    keeper.look()
+    keeper.check()
     assert parts.lines[-2].startswith("chain has ended (exit code 1). It is started again in 2 s")
     parts.now += 1
-    keeper.look()
+    keeper.check()
     assert parts.started == ["worker"]
     parts.now += 1
-    keeper.look()
+    keeper.check()
     assert parts.started == ["worker", "chain"]
 
 
 def test_one_whose_key_another_process_uses_stays_ended(parts: Fake, keeper: Keeper) -> None:
     """To start it again would end the other one, in turn and without an end."""
     parts.codes = {"worker": REPLACED}
-    keeper.look()
+    keeper.check()
     assert parts.lines == [
         "worker has ended: another process uses its key. It is not started again."
     ]
     parts.now += 1000
-    keeper.look()
+    keeper.check()
     assert (parts.started, len(parts.lines)) == ([], 1)
 
 

@@ -127,6 +127,8 @@ def begin_void(ingest: bytes, me: Client, out: Path) -> None:
 
 def _begin(order: Order, me: Client, path: Path, described: bool = False) -> None:
     """Sign; send the order if that makes a quorum, else write its file for the next member."""
+    from api.client.joining import address_to_join
+
     if not described:
         typer.echo("\n".join(order.describe()))
     signed = order.signed_by(me)
@@ -140,14 +142,18 @@ def _begin(order: Order, me: Client, path: Path, described: bool = False) -> Non
         )
         return
     signatures = list(signed.signatures.values())
+    join = ""
     if signed.kind == "RoleChange":
         answer = me.set_role(signed.message, signatures)
+        if signed.message["end"] > time.time():
+            address = address_to_join(desk.settings(), me.identity)
+            join = f"\nWhoever has it joins with: volens join {address}"
     else:
         answer = me.void_records(
             me.dataset_of(signed.message["ingest"]), signed.message, signatures
         )
     path.unlink(missing_ok=True)
-    typer.echo(f"Done in {desk.mined(answer['receipt'])}.")
+    typer.echo(f"Done in {desk.mined(answer['receipt'])}.{join}")
 
 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:

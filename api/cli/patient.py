@@ -82,6 +82,8 @@ def invite(
 
     Example: `volens enrol invite --as rita --for ada`
     """
+    from api.client.joining import address_to_join
+
     facts = _public(name) if name else {"subject": subject, "address": address}
     if "subject" not in facts:
         raise UsageError(
@@ -93,9 +95,13 @@ def invite(
         )
     person, me = desk.bytes32(facts["subject"]), desk.client(as_)
     _check_registrar(me)
-    invitation = me.invite(person, bytes.fromhex(facts["address"][2:]))
+    join = str(address_to_join(desk.settings(), me.identity))
+    invitation = me.invite(person, bytes.fromhex(facts["address"][2:])) | {"join": join}
     out.write_text(json.dumps(invitation), encoding="utf-8")
-    typer.echo(f"The invitation is in {out.name}; it is valid for an hour. Hand it to her.")
+    typer.echo(
+        f"The invitation is in {out.name}; it is valid for an hour. Hand it to her.\n"
+        f"She joins with it, or with this address: volens join {join}"
+    )
 
 
 @enrol.command("submit")

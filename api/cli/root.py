@@ -10,6 +10,7 @@ import typer
 from api.cli import checks, committee, patient, projects, serve
 from api.cli.doctor import doctor
 from api.cli.init import init
+from api.cli.join import join
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,6 +39,7 @@ for name, commands in {
     app.add_typer(commands, name=name, no_args_is_help=True)
 app.add_typer(init, name="init")
 _SINGLE: dict[str, Callable[..., Any]] = {
+    "join": join,
     "verify": checks.verify,
     "rebuild": serve.rebuild,
     "doctor": doctor,

@@ -134,12 +134,18 @@ class Client:
 
         Raises UsageError for another's.
         """
+        if not {"enrolment", "registrarSignature"} <= invitation.keys():
+            raise UsageError("this is no invitation of a registrar", "ask for the file again")
         message = unwire("Enrolment", invitation["enrolment"])
         if message["signer"] != self.wallet.signer or message["subject"] != self.subject:
             raise UsageError(
                 "the invitation is for another person or key", "ask the registrar for your own"
             )
-        return {**invitation, "signerSignature": self._sign("Enrolment", message)}
+        return {
+            "enrolment": invitation["enrolment"],
+            "registrarSignature": invitation["registrarSignature"],
+            "signerSignature": self._sign("Enrolment", message),
+        }
 
     def enrol(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return self._post("/enrolments", {"items": list(items)})

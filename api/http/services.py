@@ -16,7 +16,7 @@ from api.http.request_log import Metrics
 from api.operate.buckets import open_bucket
 from api.operate.health import Health, probes_of, workers_in
 from api.operate.identity import read_identity
-from api.operate.settings import Settings
+from api.operate.settings import Settings, checked_url
 from chain.events import Head, Receipt
 from chain.ledger import Ledger
 from chain.paging import Progress
@@ -154,7 +154,7 @@ def open_services(settings: Settings) -> Services:
         projection,
         bucket,
         broker,
-        settings.address("api"),
+        _audience(settings),
         Health(
             probes_of(settings),
             partial(workers_in, engine),
@@ -163,6 +163,13 @@ def open_services(settings: Settings) -> Services:
     )
     threading.Thread(target=services.keep_up, daemon=True).start()
     return services
+
+
+def _audience(settings: Settings) -> str:
+    """The one address that people call."""
+    if settings.public_url:
+        return checked_url(settings.public_url, "VOLENS_PUBLIC_URL")
+    return settings.address("api")
 
 
 def _of_projection(projection: Projection) -> Progress | None:

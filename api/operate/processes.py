@@ -86,6 +86,7 @@ class Parts:
 
     def start_all(self, worker: bool = True) -> None:
         """Start all services, as `start` does."""
+        self.settings.check_network()
         self.make_home()
         try:
             self.name_senders()
@@ -169,7 +170,8 @@ class Parts:
 
     def launch_api(self) -> None:
         port = self.settings.api_port or self._port("api")
-        self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
+        scheme = "https" if self.settings.tls_certificate else "http"
+        self._know("api", f"{scheme}://{_own_name(self.settings.api_host)}:{port}", 0.0)
         metrics_port = self.settings.metrics_port or self._port("metrics")
         self._know("metrics", f"http://{self.settings.metrics_host}:{metrics_port}", 0.0)
         environment = {"VOLENS_API_PORT": str(port), "VOLENS_METRICS_PORT": str(metrics_port)}
@@ -181,7 +183,7 @@ class Parts:
     @property
     def address(self) -> str:
         """The address to open in a browser; with demo accounts it can be opened once."""
-        url = self.urls["api"]
+        url = self.settings.public_url.rstrip("/") or self.urls["api"]
         return (
             f"{url}/pages/demo-accounts/enter?token={self.demo_token}" if self.demo_token else url
         )
@@ -306,10 +308,7 @@ class Parts:
     def _know(self, name: str, url: str, seconds: float) -> None:
         self.urls[name], self.seconds[name] = url, seconds
         # Services that are not started yet keep their previous address.
-        known = _read_urls(self.home) | self.urls
-        temporary = self.home / ".run.json"
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(self.home / "run.json")
+        self.settings.model_copy(update={"home": self.home}).remember_address(name, url)
 
     def _port(self, name: str) -> int:
         """The previous port of this service if it is still free, so that clients find it again."""
@@ -324,6 +323,11 @@ class Parts:
             except OSError:
                 probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
+
+
+def _own_name(host: str) -> str:
+    """The name by which this machine reaches what listens on `host`."""
+    return "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "") else host  # noqa: S104
 
 
 def _address_in(path: Path) -> str:
@@ -350,14 +354,16 @@ _Sign = Callable[[], "bool | Progress"]  # whether a service works, or its progr
 
 
 class _HealthRequests:
-    """Reads a service's state from its health endpoint."""
+    """Reads a service's state from its health endpoint, on this machine."""
 
     def __init__(self, url: str) -> None:
         self._url = url
+        # The certificate is for the name that others call; here it is only asked who is alive.
+        self._verify = trusted() if url.startswith("http:") else False
 
     def __call__(self) -> bool | Progress:
         try:
-            answer = httpx.get(f"{self._url}/health", timeout=2.0, verify=trusted())
+            answer = httpx.get(f"{self._url}/health", timeout=2.0, verify=self._verify)
         except httpx.HTTPError:
             time.sleep(0.02)
             return False

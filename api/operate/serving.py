@@ -26,7 +26,7 @@ from api.operate.startup import REPLACED
 from chain.errors import ChainError
 from governance.errors import GovernanceError
 
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 # Seconds before a service is started again: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 STEADY_SECONDS = 60.0  # after which the next pause is the first again
@@ -58,8 +58,8 @@ def serve(demo: bool = False) -> int:
     keeper = Keeper(parts)
     try:
         _print_addresses(parts)
-        while not stop.wait(LOOK_SECONDS):
-            keeper.look()
+        while not stop.wait(CHECK_SECONDS):
+            keeper.check()
         log.info("stopping")
     finally:
         parts.stop()
@@ -77,8 +77,8 @@ class Keeper:
         self._due: dict[str, float] = {}  # when it will be
         self._left: set[str] = set()  # those that stay ended
 
-    def look(self) -> None:
-        """Say which services have ended since the last look, and start those whose pause is over."""
+    def check(self) -> None:
+        """Say which services have ended since the last check, and start those whose pause is over."""
         for name, code in self._parts.ended().items():
             if name in self._left:
                 continue

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,6 +22,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api.errors import NotServing, UsageError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Settings(BaseSettings):
@@ -62,6 +65,17 @@ class Settings(BaseSettings):
         "has its own",
     )
     api: str = Field(default="", description="where the commands find the API")
+    public_url: str = Field(
+        default="",
+        description="the address under which people reach API and pages, e.g. "
+        "https://volens.example.org: a sign-in is good for this one only; without it "
+        "http://localhost and the API's port",
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="the certificate (PEM, with its chain) by which the API answers https",
+    )
+    tls_key: Path | None = Field(default=None, description="the key of that certificate (PEM)")
     api_host: str = Field(default="127.0.0.1", description="where the API listens")
     api_port: int = Field(default=0, description="the API's port; 0: any free one")
     senders: str = Field(
@@ -163,6 +177,38 @@ class Settings(BaseSettings):
         }
         return {**os.environ, **{f"VOLENS_{name}": value for name, value in own.items()}}
 
+    def check_network(self) -> None:
+        """Raise UsageError unless the public address and the certificate's files fit together."""
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise UsageError(
+                "a certificate needs its key, and a key its certificate",
+                "set VOLENS_TLS_CERTIFICATE and VOLENS_TLS_KEY",
+            )
+        public = checked_url(self.public_url, "VOLENS_PUBLIC_URL") if self.public_url else ""
+        if self.tls_certificate is None or self.tls_key is None:
+            return
+        if public.startswith("http:"):
+            raise UsageError(
+                "the API answers https, and VOLENS_PUBLIC_URL is a http address",
+                "write https:// there",
+            )
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                self.tls_certificate, self.tls_key, password=_refuse_password
+            )
+        except (OSError, ValueError):  # ssl.SSLError is an OSError
+            raise UsageError(
+                "the certificate and its key cannot be read, or do not belong together",
+                "see VOLENS_TLS_CERTIFICATE and VOLENS_TLS_KEY: PEM files, the key without a password",
+            ) from None
+
+    def remember_address(self, part: str, url: str) -> None:
+        """Write the address of a process into run.json."""
+        known = _read_addresses(self.run_file) | {part: url}
+        temporary = self.run_file.with_name(f".{self.run_file.name}")
+        temporary.write_text(json.dumps(known), encoding="utf-8")
+        temporary.replace(self.run_file)
+
     def key_file(self, name: str) -> Path:
         """The key file of a person. Raises UsageError for a name that could be a path."""
         return self.home / "keys" / f"{checked_name(name)}.json"
@@ -180,12 +226,39 @@ class Settings(BaseSettings):
             "chain": self.chain_url,
             "bucket": self.bucket_url,
             "broker": self.broker_url,
-            "api": self.api,
+            "api": self.api or self.public_url,
         }
         url = given[part] or _read_addresses(self.run_file).get(part, "")
         if not url:
             raise NotServing(f"the address of the {part} is unknown", "start it: volens serve")
         return url.rstrip("/")
+
+
+def checked_url(url: str, what: str) -> str:
+    """An https address of a host, with a port or without; http for this machine only. Raises
+    UsageError.
+
+    Over plain http anybody on the way could show a false page, or take a session.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    plain = parts.scheme == "http" and host in THIS_MACHINE
+    alone = not (parts.query or parts.fragment or parts.username) and parts.path in ("", "/")
+    if not (host and alone and port != 0 and (plain or parts.scheme == "https")):
+        raise UsageError(
+            f"{what} is not an https address of a host",
+            "write it like https://volens.example.org (http is for localhost only)",
+        )
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _refuse_password() -> bytes:
+    """Asked for by the library where a key is locked: a service has nobody to ask."""
+    raise ValueError
 
 
 def checked_name(name: str) -> str:

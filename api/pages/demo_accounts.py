@@ -130,7 +130,9 @@ def enter(request: Request, token: str = "") -> Response:
     # Browsers do not send the part after "#"; web/sign.js stores it and removes it from the
     # address.
     answer = RedirectResponse(f"/#{COOKIE}={word}", 303)
-    answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict")
+    services: Services = request.app.state.services
+    secure = services.audience.startswith("https:")
+    answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict", secure=secure)
     return answer
 
 

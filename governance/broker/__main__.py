@@ -11,12 +11,14 @@ import argparse
 import json
 import resource
 import signal
+import ssl
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chain.bounded_http import LOOPBACK
 from governance.broker.custody import Broker, create
 from governance.broker.endpoint import serve
 from governance.broker.journal import JournalBroken
@@ -36,17 +38,27 @@ def main() -> int:
     parser.add_argument("--node", help="URL of this broker's own node")
     parser.add_argument("--identity", type=Path, help="the pinned ledger identity (JSON)")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument(
+        "--host", default=LOOPBACK, help="where it listens; other machines need https"
+    )
+    parser.add_argument("--certificate", type=Path, help="answer https with this certificate (PEM)")
+    parser.add_argument("--key", type=Path, help="the key of the certificate (PEM)")
     options = parser.parse_args()
+    if bool(options.certificate) != bool(options.key):
+        parser.error("--certificate and --key belong together")
+    if options.host != LOOPBACK and not options.certificate:
+        parser.error("for other machines it needs --certificate and --key")
     try:
         if options.create:
             print(create(options.folder))
             return 0
         if not options.node or not options.identity:
             parser.error("--node and --identity are needed to serve")
+        tls = _context(options.certificate, options.key)
         identity: Any = strict_json(options.identity.read_bytes())
         broker = Broker(options.folder, options.node, identity, lambda: int(time.time()))
         log("info", "started")
-        serve(broker, options.port)
+        serve(broker, options.port, options.host, tls)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # a second signal stops at once
         broker.journal_head()  # waits until the response in progress has its line on disk
@@ -58,6 +70,20 @@ def main() -> int:
         log("error", "not started", error.strerror or "a file or the port cannot be used")
         return 1
     return 0
+
+
+def _context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """For https, None without a certificate. Raises OSError."""
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise OSError(
+            error.errno, "the certificate and its key cannot be read, or do not belong together"
+        ) from None
+    return context
 
 
 def log(level: str, event: str, fact: str = "") -> None:

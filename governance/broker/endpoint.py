@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import sys
 import threading
 import time
 from typing import Any
 
-from chain.bounded_http import IDLE, BoundedHandler, BoundedServer
+from chain.bounded_http import IDLE, LOOPBACK, BoundedHandler, BoundedServer
 from chain.vocabulary import Reason
 from governance.broker.custody import Broker, Refusal
 from governance.errors import GovernanceError
@@ -78,18 +79,22 @@ class Endpoint(BoundedHandler):
 
 
 class Server(BoundedServer):
-    """Serves one broker on the loopback address."""
+    """Serves one broker, on the loopback address unless told otherwise."""
 
     limits = BoundedServer.limits | {IDLE: 60.0}
 
-    def __init__(self, port: int, broker: Broker) -> None:
+    def __init__(
+        self, port: int, broker: Broker, host: str = LOOPBACK, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.broker = broker
-        super().__init__(port, Endpoint)
+        super().__init__(port, Endpoint, host=host, tls=tls)
 
 
-def serve(broker: Broker, port: int) -> None:
+def serve(
+    broker: Broker, port: int, host: str = LOOPBACK, tls: ssl.SSLContext | None = None
+) -> None:
     """Serve until SIGTERM; prints the address once it listens."""
-    server = Server(port, broker)
+    server = Server(port, broker, host, tls)
 
     def stop(*_: object) -> None:
         threading.Thread(target=server.shutdown).start()
@@ -97,7 +102,8 @@ def serve(broker: Broker, port: int) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     threading.Thread(target=keep_up, args=(broker,), daemon=True).start()
-    print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)
+    scheme = "https" if tls else "http"
+    print(f"ready {scheme}://{host}:{server.server_address[1]}", flush=True)
     server.serve_forever(poll_interval=0.05)
     server.server_close()
     sys.stdout.flush()

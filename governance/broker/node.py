@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,10 +99,7 @@ class Node:
         """seen: the file with the newest block that a response was based on; it survives this
         process.
         """
-        parts = urlsplit(url)
-        self._connection = http.client.HTTPConnection(
-            parts.hostname or "127.0.0.1", parts.port or 80, timeout=timeout
-        )
+        self._connection = _connection_to(url, timeout)
         self._pages = Pages()
         self._clock = clock
         self.identity = identity
@@ -276,3 +274,16 @@ class Node:
         self.replayed = ReplayedState(self.identity)
         self._last = None
         self._known = False
+
+
+def _connection_to(url: str, timeout: float) -> http.client.HTTPConnection:
+    """Over https the node's certificate is checked against the system's authorities, or those in
+    SSL_CERT_FILE.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or "127.0.0.1"
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(
+            host, parts.port or 443, timeout=timeout, context=ssl.create_default_context()
+        )
+    return http.client.HTTPConnection(host, parts.port or 80, timeout=timeout)

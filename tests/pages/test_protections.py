@@ -9,6 +9,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -279,6 +280,7 @@ def test_the_printed_address_is_good_once(deployment) -> None:
 def test_the_cookie_of_the_entrance_is_closed_too(deployment) -> None:
     app = FastAPI()
     app.state.entrance = Entrance(hash_of("word"))
+    app.state.services = SimpleNamespace(audience="https://volens.example")
     app.include_router(played_router)
 
     async def open_it() -> httpx.Response:
@@ -294,6 +296,7 @@ def test_the_cookie_of_the_entrance_is_closed_too(deployment) -> None:
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
+    assert "Secure" in cookie
 
 
 def test_the_token_is_in_no_log_and_no_environment(deployment) -> None:

@@ -87,6 +87,7 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
         "serve": set(),
         "worker": set(),
         "doctor": set(),
+        "join": set(),
         "init": {"sign"},
         "enrol": {"invite", "submit"},
         "consent": {"grant", "show", "revoke", "withdrawals"},
