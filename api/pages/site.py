@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.services import Services
+from api.operate.settings import THIS_MACHINE
 from api.pages import home, patient, runs, sign_in, trail
 from api.pages.rendering import answer_page
 
@@ -53,6 +56,10 @@ class Front:
         if scope["type"] != "http" or not self._is_page(scope):
             await self._app(scope, receive, send)
             return
+        elsewhere = self._own_address(scope)
+        if elsewhere:
+            await RedirectResponse(elsewhere, 307)(scope, receive, send)
+            return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,6 +77,21 @@ class Front:
             await send(message)
 
         await self._pages(scope, receive, send_with_headers)
+
+    def _own_address(self, scope: Scope) -> str:
+        """Where a page called by another name of this machine is; "" for any other.
+
+        Forms are accepted from our own address only, so the other name would sign nobody in.
+        """
+        audience: str = self._pages.state.services.audience
+        called, own = Headers(scope=scope).get("host", ""), urlsplit(audience)
+        name, _, port = called.rpartition(":")
+        same = own.hostname in THIS_MACHINE and name in THIS_MACHINE and port == str(own.port)
+        if not same or called == own.netloc or scope["method"] not in ("GET", "HEAD"):
+            return ""
+        path: str = scope["raw_path"].decode("latin-1")
+        query: str = scope["query_string"].decode("latin-1")
+        return audience + path + (f"?{query}" if query else "")
 
     def _is_page(self, scope: Scope) -> bool:
         if scope["path"].startswith("/pages/"):

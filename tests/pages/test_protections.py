@@ -299,6 +299,19 @@ def test_the_cookie_of_the_entrance_is_closed_too(deployment) -> None:
     assert "Secure" in cookie
 
 
+def test_the_other_name_of_this_machine_leads_to_the_address_that_pages_are_at(deployment) -> None:
+    """A form that was sent from there would be refused."""
+    own = deployment.url
+    other = own.replace("localhost", "127.0.0.1")
+    page = {"Accept": "text/html"}
+    moved = httpx.get(f"{other}/runs?state=sealed", headers=page)
+    assert (moved.status_code, moved.headers["location"]) == (307, f"{own}/runs?state=sealed")
+    assert httpx.get(f"{own}/runs", headers=page).status_code == 200
+    assert httpx.get(f"{other}/runs").status_code == 200  # a program's question
+    named = httpx.get(f"{own}/runs", headers=page | {"Host": "evil.example"})
+    assert named.status_code == 200  # where somebody is sent is not the caller's choice
+
+
 def test_the_token_is_in_no_log_and_no_environment(deployment) -> None:
     """The web process knows its hash; what it logs of a request is the template of its route."""
     token = deployment.parts.demo_token

@@ -225,11 +225,18 @@ def other_origin(endpoints: Endpoints, forged: bool) -> httpx.Response:
         "http://evil.example",
         "null",
         endpoints.url + ".evil.example",
-        endpoints.url.replace("127.0.0.1", "localhost"),
+        _same_machine(endpoints.url),
     )
     return worst(
         _session(endpoints, Origin=origin) for origin in (origins if forged else (endpoints.url,))
     )
+
+
+def _same_machine(url: str) -> str:
+    """The other name of this machine, where another program's pages may be."""
+    names = ("//localhost:", "//127.0.0.1:")
+    here, there = names if names[0] in url else reversed(names)
+    return url.replace(here, there)
 
 
 @attack("a page's form without an origin", "another site", "Not for you")
