@@ -36,6 +36,15 @@ def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Clai
         return Claim(run=run, worker=worker, token=current.token + 1, until=now + seconds)
 
 
+def take_next(engine: Engine, worker: str, now: int, seconds: int) -> Claim | None:
+    """Claim the first waiting run that no other worker claims meanwhile; None if there is none."""
+    for run in waiting(engine, now):
+        own = claim(engine, run, worker, now, seconds)
+        if own is not None:
+            return own
+    return None
+
+
 def give_up_all(engine: Engine, worker: str) -> None:
     """Release all claims of a killed earlier process of this worker. Only one process works under
     one key.

@@ -103,7 +103,6 @@ def test_confining_a_training_costs_next_to_nothing(
         print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_rows_are_derived_in_a_few_times_what_writing_them_takes(
     kind: str,

@@ -33,6 +33,7 @@ from governance.broker.journal import Journal
 
 ROOT = Path(__file__).resolve().parent.parent
 RECOVERY = 3.0  # seconds
+BESIDE_OTHERS = 2.0  # how much longer a whole home takes while other tests run
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +82,13 @@ def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
     assert max(one.seconds for one in outcomes) <= allowed(RECOVERY)
 
 
-@pytest.mark.alone
-def test_killed_from_outside() -> None:
-    """The processes that `volens serve` starts, one after another, while people go on."""
-    outcomes = kill_from_outside(1, parts=("worker",))
+def test_killed_from_outside(postgres: Postgres) -> None:
+    """The processes that `volens serve` starts, and its database's server, one after another while
+    people go on.
+    """
+    outcomes = kill_from_outside(2, parts=("worker", DATABASE), postgres=postgres)
     assert [(one.target, said) for one in outcomes for said in one.violations] == []
-    assert max(one.seconds for one in outcomes) <= allowed(RECOVERY)
-
-
-def test_a_database_server_that_ends_costs_nothing(postgres: Postgres) -> None:
-    """`make soak` ends it and every other part in turn, at random moments."""
-    outcomes = kill_from_outside(1, parts=(DATABASE,), postgres=postgres)
-    assert [(one.target, said) for one in outcomes for said in one.violations] == []
+    assert max(one.seconds for one in outcomes) <= BESIDE_OTHERS * allowed(RECOVERY)
 
 
 def test_it_is_back_when_all_parts_are() -> None:

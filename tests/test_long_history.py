@@ -1,4 +1,4 @@
-"""1,000 people, 20 runs, 14 records each: everything restarts, and keys are still released.
+"""1,000 people, 6 runs, 14 records each: everything restarts, and keys are still released.
 
 `make soak` does the same with 200 runs, also beside two busy programs (tests/faults/soak_history.py).
 """
@@ -39,7 +39,7 @@ from governance.objects.ingest import Leaf, leaves_root
 from governance.objects.keys import new_pair
 from governance.rules.ledger_data import identity_id
 
-PEOPLE, RUNS, RECORDS = 1_000, 20, 14
+PEOPLE, RUNS, RECORDS = 1_000, 6, 14
 HOME_CPU = 0.050  # seconds of computing for the first page
 PIECES_SECONDS = (
     60.0  # that a worker waits for the keys of all of them at most; quadratic work took minutes

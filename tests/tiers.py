@@ -38,6 +38,7 @@ SYSTEM_FILES = {
     "tests/test_bench.py",
     "tests/test_canaries.py",
     "tests/test_confinement.py",
+    "tests/test_joining.py",
     "tests/test_kills.py",
     "tests/test_long_history.py",
     "tests/test_operating.py",
@@ -63,6 +64,10 @@ LONGEST = (
     "tests/test_worker.py",
     "tests/test_child_messages.py",
     "tests/test_bench.py",
+    "tests/test_ray.py",
+    "tests/test_operating.py",
+    "tests/test_several_workers.py",
+    "tests/test_joining.py",
 )
 
 

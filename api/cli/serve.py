@@ -10,12 +10,20 @@ from api.cli import context as desk
 from api.cli.context import AsJson
 from api.errors import UsageError, VerificationFailed
 
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Where runs are computed: local, ray, or ray://HOST:PORT. Default: VOLENS_ENGINE."
+    ),
+]
+
 
 def serve(
     demo: Annotated[
         bool,
         typer.Option("--demo", help="Serve the demo's home, with its demo accounts."),
     ] = False,
+    engine: Engine = "",
 ) -> None:
     """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C.
 
@@ -25,17 +33,17 @@ def serve(
     """
     from api.operate.serving import serve as start
 
-    raise typer.Exit(start(demo))
+    raise typer.Exit(start(demo, engine))
 
 
-def worker() -> None:
+def worker(engine: Engine = "") -> None:
     """Run one worker on a home folder whose other services already run, here or elsewhere.
 
     Each worker has a key of its own with the role: VOLENS_WORKER names it.
     """
     from api.worker.supervisor import main
 
-    raise typer.Exit(main())
+    raise typer.Exit(main(engine))
 
 
 def demo(

@@ -33,7 +33,7 @@ from api.operate.bootstrap import (
 )
 from api.operate.buckets import open_bucket
 from api.operate.health import progress_in
-from api.operate.settings import Settings
+from api.operate.settings import LOCAL, Settings
 from chain.devnode.gateway import SENDERS
 from chain.devnode.process import DevChain
 from chain.devnode.tether import tether
@@ -81,8 +81,11 @@ class Parts:
 
     @property
     def workers(self) -> list[str]:
-        """The names of the workers that are started here, which are those of their keys."""
-        return self.settings.workers
+        """The names of the workers that are started here, which are those of their keys; with Ray
+        the first of them starts the others.
+        """
+        names = self.settings.workers
+        return names if self.settings.engine == LOCAL else names[:1]
 
     def start_all(self, worker: bool = True) -> None:
         """Start all services, as `start` does."""
@@ -116,7 +119,7 @@ class Parts:
 
         The settings may name more, e.g. the worker of another machine. No key is opened.
         """
-        own = (self.settings.relay, *self.workers)
+        own = (self.settings.relay, *self.settings.workers)
         local = [_address_in(self.settings.key_file(name)) for name in own]
         named = self.settings.senders.replace(",", " ").split()
         (self.home / "chain").mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,7 +193,7 @@ class Parts:
 
     def launch_worker(self, name: str, awaited: bool = True) -> None:
         """awaited: `await_part` is called next, which reads what the worker prints."""
-        environment = {"VOLENS_WORKER": name}
+        environment = {"VOLENS_WORKER": name} if self.settings.engine == LOCAL else {}
         self._launch("api.worker.supervisor", name, environment=environment, awaited=awaited)
 
     def await_part(self, name: str) -> None:

@@ -33,13 +33,15 @@ STEADY_SECONDS = 60.0  # after which the next pause is the first again
 log = structlog.get_logger()
 
 
-def serve(demo: bool = False) -> int:
-    """Start all services, print their addresses, keep them running until SIGTERM or Ctrl-C;
-    `demo`: on the demo's home.
+def serve(demo: bool = False, engine: str = "") -> int:
+    """Start all services, print their addresses, keep them running until SIGTERM or Ctrl-C.
+
+    demo: on the demo's home. engine: where runs are computed, instead of the setting.
 
     Raises NotServing, also when there is no such home.
     """
-    settings = _demo_settings(Settings()) if demo else Settings()
+    settings = Settings(engine=engine) if engine else Settings()
+    settings = _demo_settings(settings) if demo else settings
     logs.configure("serve", settings.log)
     stop, parts = threading.Event(), Parts(settings.home.resolve(), settings)
 

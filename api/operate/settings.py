@@ -22,13 +22,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api.errors import NotServing, UsageError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
+LOCAL, RAY = "local", "ray"  # engines
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Settings(BaseSettings):
     """Read once at the start of a process and passed on."""
 
-    model_config = SettingsConfigDict(env_prefix="VOLENS_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="VOLENS_", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Path = Field(
         default=Path(".volens"), description="the folder of keys, receipts, ledger and database"
@@ -58,6 +61,19 @@ class Settings(BaseSettings):
         default="worker",
         description="the name of the worker's key in the home folder; `volens serve` starts several "
         "workers, each with its own: `worker,worker-2`",
+    )
+    engine: str = Field(
+        default=LOCAL,
+        description="where runs are computed: `local`, in the worker itself; `ray`, by a worker of "
+        "each name in VOLENS_WORKER that Ray starts on this machine; ray://HOST:PORT, on the Ray "
+        "cluster with its head there, which this machine is part of",
+    )
+    ray_workers: int = Field(
+        default=0, description="how many workers Ray starts; 0: one for each name in VOLENS_WORKER"
+    )
+    ray_token: Path | None = Field(
+        default=None,
+        description="the file of the Ray cluster's token; a local Ray gets one of its own",
     )
     relay: str = Field(
         default="relay",
@@ -174,8 +190,27 @@ class Settings(BaseSettings):
             "DEMO": str(self.demo),
             "BUCKET_URL": self.bucket_url,
             "DATABASE_URL": self.database_url,
+            "ENGINE": self.engine,
+            "RAY_TOKEN": str(self.ray_token or ""),
+            "WORKER": self.worker,
+            "DEVICE": self.device,
         }
         return {**os.environ, **{f"VOLENS_{name}": value for name, value in own.items()}}
+
+    def ray_address(self) -> str:
+        """HOST:PORT of the Ray cluster's head, "" for a Ray of this machine. Raises UsageError."""
+        if self.engine == RAY:
+            return ""
+        parts = urlsplit(self.engine)
+        try:
+            right = parts.scheme == RAY and parts.hostname and parts.port and not parts.path
+        except ValueError:
+            right = False
+        if not right:
+            raise UsageError(
+                "VOLENS_ENGINE names no engine", "choose local, ray, or ray://HOST:PORT"
+            )
+        return parts.netloc
 
     def check_network(self) -> None:
         """Raise UsageError unless the public address and the certificate's files fit together."""
@@ -254,6 +289,19 @@ def checked_url(url: str, what: str) -> str:
         )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def set_for_ray(token: Path, folder: Path) -> None:
+    """What Ray reads from the environment of this process and of those it starts.
+
+    Without a token, any program that reaches one of Ray's ports could run code as this account.
+    """
+    os.environ |= {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_TMPDIR": str(folder),
+        "RAY_USAGE_STATS_ENABLED": "0",  # it would report to its makers
+    }
 
 
 def _refuse_password() -> bytes:

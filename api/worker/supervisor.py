@@ -21,7 +21,7 @@ from api.confinement.probe import require
 from api.operate import logs
 from api.operate.buckets import open_bucket
 from api.operate.identity import read_identity
-from api.operate.settings import Settings
+from api.operate.settings import LOCAL, Settings
 from api.operate.startup import START_FAULTS, not_started, replaced
 from api.worker.attempt import Attempt, RunFailed
 from api.worker.context import Context
@@ -38,7 +38,7 @@ from governance.readmodel.database import OUTAGES, TableOutbox, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
-from governance.runs import claim, fail, give_up, give_up_all, hold_on, waiting
+from governance.runs import fail, give_up, give_up_all, hold_on, take_next
 
 HOLD = 60  # seconds that a claim lasts without renewal
 FINISH = 2.0  # seconds that the running attempt has to end by itself when the worker stops
@@ -80,13 +80,21 @@ class Worker(Context):
         if self.projection.behind.is_set() and not self.projection.catch_up():
             return True
         self.projection.sync()
-        for run in waiting(self.engine, self.clock()):
-            run_claim = claim(self.engine, run, self.wallet.address, self.clock(), HOLD)
-            if run_claim is not None:
-                self.projection.sync()  # the row's writer may have read further than our projection
-                self._see_through(run_claim)
-                return True
-        return False
+        run_claim = take_next(self.engine, self.wallet.address, self.clock(), HOLD)
+        if run_claim is None:
+            return False
+        self.attempt(run_claim)
+        return True
+
+    def attempt(self, run_claim: Claim) -> None:
+        """Carry out the next attempt of a run that was claimed for this worker, wherever it was
+        claimed (api/worker/ray_engine.py). Raises as `step`.
+        """
+        # Whoever wrote the run's row may have read further than our projection.
+        while self.projection.behind.is_set() and not self.projection.catch_up():
+            self.sign_of_life()
+        self.projection.sync()
+        self._see_through(run_claim)
 
     def _see_through(self, run_claim: Claim) -> None:
         beating = threading.Event()
@@ -203,26 +211,31 @@ def _reading(projection: Projection) -> Progress | None:
     return projection.progress if projection.behind.is_set() else None
 
 
-def read_ledger(worker: Worker, stop: threading.Event) -> None:
-    """Read the whole ledger before the first run; prints `reading BLOCK NEWEST` every TELL seconds.
+def read_ledger(worker: Worker, stop: threading.Event, quiet: bool = False) -> None:
+    """Read the whole ledger before the first run; prints `reading BLOCK NEWEST` every TELL seconds,
+    unless `quiet`.
 
     Raises START_FAULTS.
     """
     last_printed = time.monotonic()
     while not worker.projection.catch_up() and not stop.is_set():
-        if time.monotonic() - last_printed >= TELL:
+        if not quiet and time.monotonic() - last_printed >= TELL:
             last_printed, progress = time.monotonic(), worker.projection.progress
             print(f"reading {progress.block} {progress.newest}", flush=True)
             worker.sign_of_life()
     worker.sign_of_life()
 
 
-def main() -> int:
+def main(engine: str = "") -> int:
     """Work until SIGTERM; prints `ready <address>` once the ledger is read, or logs why it cannot
-    start.
+    start. With another engine than this process: api/worker/ray_engine.py.
     """
     leave_no_core()
-    settings = Settings()
+    settings = Settings(engine=engine) if engine else Settings()
+    if settings.engine != LOCAL:
+        from api.worker.ray_engine import main as schedule
+
+        return schedule(settings)
     logs.configure("worker", settings.log)
     try:
         worker = open_worker(settings)

@@ -34,7 +34,7 @@ from api.errors import Answered, NotServing
 from api.ingest.sources import bring_in
 from api.operate.bootstrap import key_of
 from api.operate.processes import Parts
-from api.operate.settings import Settings
+from api.operate.settings import LOCAL, Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger
 from chain.vocabulary import Role
@@ -79,7 +79,8 @@ class ReportingParts(Parts):
     """
 
     def launch_worker(self, name: str, awaited: bool = True) -> None:
-        environment = {"VOLENS_WORKER": name, "PYTHONPATH": str(Path(__file__).parents[1])}
+        names = name if self.settings.engine == LOCAL else self.settings.worker
+        environment = {"VOLENS_WORKER": names, "PYTHONPATH": str(Path(__file__).parents[1])}
         self._launch("faults.reporting_worker", name, environment=environment, awaited=awaited)
 
 
@@ -87,13 +88,25 @@ class ServedHome:
     """A served home, with willing people whose records are in the bucket, and a permit."""
 
     def __init__(
-        self, home: Path, postgres: Postgres | None = None, workers: Sequence[str] = ("worker",)
+        self,
+        home: Path,
+        postgres: Postgres | None = None,
+        workers: Sequence[str] = ("worker",),
+        engine: str = LOCAL,
+        ray_token: Path | None = None,
     ) -> None:
         self.postgres = postgres
         url = postgres.url(f"d{secrets.token_hex(8)}") if postgres else ""
         for name in workers[1:]:
             key_of(home, name)
-        settings = Settings(home=home, database_url=url, worker=",".join(workers))
+        settings = Settings(
+            home=home,
+            database_url=url,
+            worker=",".join(workers),
+            engine=engine,
+            ray_token=ray_token,
+            device="cpu",
+        )
         self.parts = ReportingParts.start(settings)
         self.cast = Cast(home, self.parts)
         for name in workers[1:]:  # the first has its role from the bootstrap

@@ -6,30 +6,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
+from faults.told_answers import tell
+
+from api.operate.settings import LOCAL, Settings
 from api.worker import supervisor as worker
-from governance.objects.broker_client import BrokerClient
-
-
-def tell(client: BrokerClient, file: Path) -> None:
-    """From now on each answer of the broker is a line {run, attempt, subjects} (tests/faults/oracle.py)."""
-    ask = client.pieces
-
-    def pieces(run: bytes, attempt: int, tx: bytes, key: bytes, headers: Any, asker: Any) -> Any:
-        answer = ask(run, attempt, tx, key, headers, asker)
-        people = sorted({header.label.subject.hex() for header in headers})
-        with file.open("a") as log:
-            log.write(json.dumps({"run": run.hex(), "attempt": attempt, "subjects": people}) + "\n")
-        return answer
-
-    client.pieces = pieces  # type: ignore[method-assign]
 
 
 def main() -> int:
+    if Settings().engine != LOCAL:
+        from faults.reporting_actor import Actor
+
+        from api.worker import ray_engine
+
+        ray_engine.Actor = Actor  # type: ignore[misc]
+        return worker.main()
     opened = worker.open_worker
 
     def told(settings: Any) -> worker.Worker:
