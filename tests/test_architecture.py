@@ -20,9 +20,7 @@ from typing import Any
 
 import grimp
 import pytest
-import yaml
 
-from api.operate.settings import Settings
 from governance import verify
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -432,44 +430,6 @@ def test_the_broker_may_not_import_what_comes_later(copy: Path) -> None:
     with (copy / "governance" / "broker" / "custody.py").open("a") as file:
         file.write("\nimport governance.newcomer\n")
     assert lint(copy, "broker")[0] == 1
-
-
-# -- the composition of containers
-
-
-def test_compose_names_parts_that_exist() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert {"chain", "bucket", "broker", "api", "worker"} <= set(services)
-    assert services["worker"]["profiles"] == ["gpu"]
-    assert "nvidia" in json.dumps(services["worker"]["deploy"])
-    assert [name for name, service in services.items() if service.get("ports")] == ["chain"]
-    for service in services.values():
-        _, flag, module, *arguments = service["command"]
-        if flag == "-m":
-            assert importlib.util.find_spec(module) is not None
-            source = ROOT / f"{module.replace('.', '/')}.py"
-            source = source if source.exists() else ROOT / module.replace(".", "/") / "__main__.py"
-            assert all(
-                f'"{option}"' in source.read_text()
-                for option in arguments
-                if option.startswith("--")
-            )
-        settings = {name.removeprefix("VOLENS_").lower() for name in service.get("environment", {})}
-        assert settings <= set(Settings.model_fields)
-
-
-def test_compose_gives_each_part_its_own_files_only() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    for name, service in services.items():
-        owned = {volume.split(":")[0] for volume in service["volumes"]}
-        assert "./.volens" not in owned
-        assert "./.volens/keys" not in owned
-        assert ("./.volens/broker" in owned) == (name == "broker")
-
-
-def test_the_image_carries_every_room() -> None:
-    text = (ROOT / "Dockerfile").read_text()
-    assert [room for room in ROOMS if f"COPY {room} {room}\n" not in text] == []
 
 
 def test_continuous_integration_runs_the_three_targets() -> None:

@@ -26,6 +26,7 @@ from speed import allowed
 from analytics.params import complete
 from api.demo.steps import request
 from api.operate.processes import STOP_SECONDS
+from governance.rules.ledger_data import identity_id
 
 # Long enough to be met while it computes; nobody waits for its end.
 PARAMS = complete(
@@ -157,6 +158,9 @@ def test_a_bootstrapped_deployment_is_served_and_healthy(
     )
     assert "anvil/" in found["versions"]["means"]
     assert not [line for line in served.said if "demo accounts" in line]
+    identity = json.loads((founders.op / "identity.json").read_text())
+    joins = f"Others join with: volens join {served.urls['api']}#{identity_id(identity).hex()}"
+    assert joins in served.said
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
 
 

@@ -54,6 +54,23 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
     desk.show(asdict(progress), as_json, "\n".join(_lines(progress)))
 
 
+@init.command("containers")
+def containers(as_json: AsJson = False) -> None:
+    """Write what docker-compose.yml needs beside the keys: the password of its database.
+
+    Call it once the deployment is complete; a second time changes nothing.
+    """
+    from api.operate.containers import write_secrets
+
+    files = [path.name for path in write_secrets(desk.settings().home.resolve())]
+    desk.show(
+        {"files": files},
+        as_json,
+        f"{' and '.join(files)} are in containers/ in the home folder.\n"
+        "Next: VOLENS_UID=$(id -u) VOLENS_GID=$(id -g) docker compose --profile cpu up",
+    )
+
+
 @init.command("sign")
 def sign(
     file: Annotated[

@@ -184,9 +184,14 @@ class Parts:
         self._launch("api.serve", "api", environment=environment)
 
     @property
+    def public_url(self) -> str:
+        """Where people reach API and pages."""
+        return self.settings.public_url.rstrip("/") or self.urls["api"]
+
+    @property
     def address(self) -> str:
         """The address to open in a browser; with demo accounts it can be opened once."""
-        url = self.settings.public_url.rstrip("/") or self.urls["api"]
+        url = self.public_url
         return (
             f"{url}/pages/demo-accounts/enter?token={self.demo_token}" if self.demo_token else url
         )

@@ -19,12 +19,13 @@ import structlog
 
 from api.errors import ApiError
 from api.operate import logs
-from api.operate.bootstrap import check_demo_home, has_demo_accounts
+from api.operate.bootstrap import check_demo_home, has_demo_accounts, read_identity
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from api.operate.startup import REPLACED
 from chain.errors import ChainError
 from governance.errors import GovernanceError
+from governance.rules.ledger_data import identity_id
 
 CHECK_SECONDS = 0.5
 # Seconds before a service is started again: at first, and at most.
@@ -135,6 +136,9 @@ def _print_addresses(parts: Parts) -> None:
     print(f"metrics {parts.urls['metrics']}/metrics", flush=True)
     if has_demo_accounts(parts.home):
         print("This home contains everybody's key: these are demo accounts.", flush=True)
+    else:
+        identity = identity_id(read_identity(parts.home) or {}).hex()
+        print(f"Others join with: volens join {parts.public_url}#{identity}", flush=True)
     print(f"Open {parts.address} in a browser.", flush=True)
     if parts.demo_token:
         print(

@@ -60,6 +60,11 @@ def require_namespaces() -> None:
             ["unshare", "-rn", "true"], capture_output=True, timeout=10, check=False
         )
         possible = done.returncode == 0
+    except FileNotFoundError:
+        raise NoNamespaces(
+            "the program unshare is missing, so nothing can be shut off from the network",
+            "install util-linux, or set VOLENS_RELAX=isolation, which every report will show",
+        ) from None
     except (OSError, subprocess.TimeoutExpired):
         possible = False
     if not possible:

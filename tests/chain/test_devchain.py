@@ -177,6 +177,14 @@ def test_without_namespaces_it_says_so_and_does_not_start(tmp_path: Path) -> Non
     assert "VOLENS_RELAX=isolation" in refusal.value.hint
 
 
+def test_without_the_program_it_names_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DevChainNotStarted, match="the program unshare is missing"):
+        DevChain.start(tmp_path / "chain", anvil=ANVIL)
+
+
 @pytest.mark.usefixtures("no_namespaces")
 def test_relaxed_isolation_starts_and_is_reported(tmp_path: Path) -> None:
     with DevChain.start(tmp_path / "chain", anvil=ANVIL, relax_isolation=True) as relaxed:
