@@ -140,10 +140,17 @@ def _kills(folder: Path, say: Say) -> bool:
     return sound
 
 
+def _reach(folder: Path, say: Say) -> bool:
+    from api.demo import reach
+
+    return reach.play(folder, say)
+
+
 SCENES = {
     "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
     "tampers": Scene(
         "an exported trail changed in two dozen ways, and what the verifier says", _tampers
     ),
     "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
+    "reach": Scene("a database server, two workers, Ray, and a second home that joins", _reach),
 }

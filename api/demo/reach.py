@@ -1,0 +1,187 @@
+"""The scene `reach`: a database server, several workers, Ray where it is installed, and a second
+home that joins.
+
+PostgreSQL is used where VOLENS_DATABASE_URL names an empty database.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Engine, select, text
+
+from analytics.params import complete
+from analytics.simulate.known_truth import simulate_cohort
+from analytics.simulate.synthetic import simulate_people
+from api.client.joining import address_to_join, check_fingerprint, fetch_identity, keep
+from api.client.orders import role_order
+from api.demo.cast import Cast
+from api.demo.steps import ask_permits, ingest_all, request
+from api.errors import NotServing, UsageError, VerificationFailed
+from api.operate.bootstrap import key_of
+from api.operate.processes import Parts
+from api.operate.settings import LOCAL, RAY, Settings
+from chain.vocabulary import Role
+from governance.readmodel.database import open_database
+from governance.readmodel.tables import Claim, PinnedLedger
+from governance.rules.ledger_data import identity_id
+
+WORKERS = ("worker", "worker-2")
+PEOPLE, SIMULATED, VARIANTS, RUNS = 24, 8, 40, 6
+SECONDS = 120.0
+PARAMS = complete(
+    {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"logistic": ["clinical"]},
+        "folds": 2,
+        "permutations": 19,
+    }
+)
+Say = Callable[[str], None]
+
+
+def play(folder: Path, say: Say) -> bool:
+    """Play the scene; whether everything was as expected. Raises UsageError, NotServing."""
+    database, engine = _database(), _engine()
+    settings = Settings(
+        home=folder / "home", database_url=database, worker=",".join(WORKERS), engine=engine
+    )
+    for name in WORKERS:
+        key_of(settings.home, name)
+    rows = open_database(settings.database)
+    say(f"   database   {_describe(rows)}")
+    say(f"   engine     {_describe_engine(engine)}")
+    parts = Parts.start(settings)
+    try:
+        cast = Cast(settings.home, parts)
+        _give_role(cast, WORKERS[1])
+        cast.enrol(PEOPLE, SIMULATED)
+        ingest_all(cast, simulate_people(PEOPLE, seed=3), simulate_cohort(SIMULATED, 3, VARIANTS))
+        permit = ask_permits(cast)[0]["research"]
+        cast.agree(cast.dataset, cast.patients)
+        checks = [
+            _join(folder, parts, cast, say),
+            _share(rows, cast, permit, say),
+            _lose_one(rows, cast, permit, say),
+        ]
+    finally:
+        parts.stop()
+        rows.dispose()
+    return all(checks)
+
+
+def _database() -> str:
+    """The empty database that the settings name, or none. Raises UsageError for one in use."""
+    url = Settings().database_url
+    if url:
+        engine = open_database(url)
+        with engine.connect() as connection:
+            used = connection.execute(select(PinnedLedger)).first() is not None
+        engine.dispose()
+        if used:
+            raise UsageError(
+                "the database that VOLENS_DATABASE_URL names belongs to a ledger",
+                "name an empty one for the demo",
+            )
+    return url
+
+
+def _engine() -> str:
+    try:
+        importlib.metadata.version(RAY)
+    except importlib.metadata.PackageNotFoundError:
+        return LOCAL
+    return RAY
+
+
+def _describe(rows: Engine) -> str:
+    if rows.dialect.name == "sqlite":
+        return "SQLite; name an empty PostgreSQL database in VOLENS_DATABASE_URL to see that"
+    with rows.connect() as connection:
+        return f"PostgreSQL {connection.execute(text('SHOW server_version')).scalar()}"
+
+
+def _describe_engine(engine: str) -> str:
+    if engine == LOCAL:
+        return "each worker's own process; pip install 'volens[ray]' to see Ray"
+    return f"Ray {importlib.metadata.version(RAY)}, which starts the workers"
+
+
+def _give_role(cast: Cast, worker: str) -> None:
+    pia, account = cast.client("pia"), cast.client(worker).wallet.address
+    order = role_order(pia, account, Role.WORKER, int(time.time()))
+    for name in ("pia", "quinn"):
+        order = order.signed_by(cast.client(name))
+    cast.client("quinn").set_role(order.message, list(order.signatures.values()))
+
+
+def _join(folder: Path, parts: Parts, cast: Cast, say: Say) -> bool:
+    """Another home pins the ledger by its fingerprint; a false one is refused."""
+    address = address_to_join(
+        parts.settings.model_copy(update={"api": parts.public_url}), cast.identity
+    )
+    elsewhere = Settings(home=folder / "elsewhere", api="", public_url="")
+    identity = fetch_identity(address.url)
+    try:
+        check_fingerprint(identity, "0" * 64)
+        refused = False
+    except VerificationFailed:
+        refused = True
+    check_fingerprint(identity, address.fingerprint)
+    keep(elsewhere, address.url, identity)
+    joined = identity_id(identity) == identity_id(cast.identity)
+    say(
+        f"   joined     {address.url}, fingerprint {address.fingerprint[:8]}…; "
+        f"a false one: {'REFUSED' if refused else 'ACCEPTED'}"
+    )
+    return joined and refused
+
+
+def _share(rows: Engine, cast: Cast, permit: bytes, say: Say) -> bool:
+    """The workers share the runs, and each is computed once."""
+    runs = [request(cast, permit, PARAMS) for _ in range(RUNS)]
+    attempts = _await(cast, runs)
+    with rows.connect() as connection:
+        query = select(Claim.worker).where(Claim.run.in_(runs))
+        shares = Counter(connection.execute(query).scalars())
+    count = cast.client("noor").health()["worker"]["count"]
+    split = " and ".join(str(shares[name]) for name in sorted(shares))
+    say(
+        f"   {RUNS} runs     {count} workers alive, which computed {split} of them; "
+        f"attempts of each: {', '.join(str(attempts[run]) for run in runs)}"
+    )
+    return set(attempts.values()) == {1} and len(shares) == len(WORKERS) == count
+
+
+def _lose_one(rows: Engine, cast: Cast, permit: bytes, say: Say) -> bool:
+    """A process that computes is killed: its run goes on with the next attempt."""
+    runs = [request(cast, permit, PARAMS) for _ in range(2)]
+    part = cast.parts.workers[-1]
+    time.sleep(0.5)
+    os.kill(cast.parts.processes[part].pid, signal.SIGKILL)
+    began = time.monotonic()
+    cast.parts.start_again(part)
+    attempts = _await(cast, runs)
+    people = cast.keys().keys() - cast.logged().keys()
+    say(
+        f"   kill -9    {part} is back, and its runs done after {time.monotonic() - began:.1f} s; "
+        f"attempts {', '.join(str(attempts[run]) for run in runs)}; unlogged decryptions {len(people)}"
+    )
+    return max(attempts.values()) <= 2 and not people
+
+
+def _await(cast: Cast, runs: list[str]) -> dict[str, int]:
+    """The attempts of each run, once all are sealed. Raises NotServing."""
+    noor, deadline = cast.client("noor"), time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        states = {run["run"]: run for run in noor.runs() if run["run"] in runs}
+        if all(states[run]["state"] == "sealed" for run in runs):
+            return {run: int(states[run]["attempt"]) for run in runs}
+        time.sleep(0.2)
+    raise NotServing("the runs were not computed", "read the files under logs in the home folder")
