@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +34,13 @@ def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Clai
         if taken.rowcount != 1:
             return None
         return Claim(run=run, worker=worker, token=current.token + 1, until=now + seconds)
+
+
+def holders(engine: Engine, runs: Sequence[str]) -> dict[str, str]:
+    """The worker that claimed a run last, by run."""
+    query = select(Claim.run, Claim.worker).where(Claim.run.in_(runs))
+    with engine.connect() as connection:
+        return {run: worker for run, worker in connection.execute(query)}
 
 
 def take_next(engine: Engine, worker: str, now: int, seconds: int) -> Claim | None:

@@ -41,7 +41,7 @@ def worker(engine: Engine = "") -> None:
 
     Each worker has a key of its own with the role: VOLENS_WORKER names it.
     """
-    from api.worker.supervisor import main
+    from api.worker.start import main
 
     raise typer.Exit(main(engine))
 

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Engine, select, text
-
 from analytics.params import complete
 from analytics.simulate.known_truth import simulate_cohort
 from analytics.simulate.synthetic import simulate_people
@@ -28,9 +26,9 @@ from api.operate.bootstrap import key_of
 from api.operate.processes import Parts
 from api.operate.settings import LOCAL, RAY, Settings
 from chain.vocabulary import Role
-from governance.readmodel.database import open_database
-from governance.readmodel.tables import Claim, PinnedLedger
+from governance.readmodel.database import Database, is_in_use, open_database, server_version
 from governance.rules.ledger_data import identity_id
+from governance.runs import holders
 
 WORKERS = ("worker", "worker-2")
 PEOPLE, SIMULATED, VARIANTS, RUNS = 24, 8, 40, 6
@@ -81,8 +79,7 @@ def _database() -> str:
     url = Settings().database_url
     if url:
         engine = open_database(url)
-        with engine.connect() as connection:
-            used = connection.execute(select(PinnedLedger)).first() is not None
+        used = is_in_use(engine)
         engine.dispose()
         if used:
             raise UsageError(
@@ -100,11 +97,11 @@ def _engine() -> str:
     return RAY
 
 
-def _describe(rows: Engine) -> str:
-    if rows.dialect.name == "sqlite":
+def _describe(rows: Database) -> str:
+    version = server_version(rows)
+    if not version:
         return "SQLite; name an empty PostgreSQL database in VOLENS_DATABASE_URL to see that"
-    with rows.connect() as connection:
-        return f"PostgreSQL {connection.execute(text('SHOW server_version')).scalar()}"
+    return f"PostgreSQL {version}"
 
 
 def _describe_engine(engine: str) -> str:
@@ -143,13 +140,11 @@ def _join(folder: Path, parts: Parts, cast: Cast, say: Say) -> bool:
     return joined and refused
 
 
-def _share(rows: Engine, cast: Cast, permit: bytes, say: Say) -> bool:
+def _share(rows: Database, cast: Cast, permit: bytes, say: Say) -> bool:
     """The workers share the runs, and each is computed once."""
     runs = [request(cast, permit, PARAMS) for _ in range(RUNS)]
     attempts = _await(cast, runs)
-    with rows.connect() as connection:
-        query = select(Claim.worker).where(Claim.run.in_(runs))
-        shares = Counter(connection.execute(query).scalars())
+    shares = Counter(holders(rows, runs).values())
     count = cast.client("noor").health()["worker"]["count"]
     split = " and ".join(str(shares[name]) for name in sorted(shares))
     say(
@@ -159,7 +154,7 @@ def _share(rows: Engine, cast: Cast, permit: bytes, say: Say) -> bool:
     return set(attempts.values()) == {1} and len(shares) == len(WORKERS) == count
 
 
-def _lose_one(rows: Engine, cast: Cast, permit: bytes, say: Say) -> bool:
+def _lose_one(rows: Database, cast: Cast, permit: bytes, say: Say) -> bool:
     """A process that computes is killed: its run goes on with the next attempt."""
     runs = [request(cast, permit, PARAMS) for _ in range(2)]
     part = cast.parts.workers[-1]

@@ -199,7 +199,7 @@ class Parts:
     def launch_worker(self, name: str, awaited: bool = True) -> None:
         """awaited: `await_part` is called next, which reads what the worker prints."""
         environment = {"VOLENS_WORKER": name} if self.settings.engine == LOCAL else {}
-        self._launch("api.worker.supervisor", name, environment=environment, awaited=awaited)
+        self._launch("api.worker.start", name, environment=environment, awaited=awaited)
 
     def await_part(self, name: str) -> None:
         """Wait until a launched service has read the ledger and works.

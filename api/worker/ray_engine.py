@@ -102,11 +102,11 @@ def _free_key(settings: Settings) -> tuple[str, Any]:
     for name in settings.workers:
         path = settings.key_file(name)
         if path.exists():
-            held = path.open("rb")
+            file = path.open("rb")
             with suppress(BlockingIOError):
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return name, held
-            held.close()
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return name, file
+            file.close()
     raise UsageError(
         "this machine has no worker's key that is free",
         "make one more, and name all of them: VOLENS_WORKER=worker,worker-2",
@@ -125,7 +125,6 @@ class Scheduler:
         self._gpus = _gpus(settings, ray)
         self._actors: dict[int, Any] = {}
         self._busy: dict[int, bool] = {}
-        self.ready = threading.Event()  # one worker can take runs
 
     def work(self, number: int, stop: threading.Event) -> None:
         """Give runs to worker `number` until `stop`; start it again whenever it dies."""
@@ -133,7 +132,6 @@ class Scheduler:
             try:
                 actor = self._start(number)
                 account = str(self._ray.get(actor.account.remote()))
-                self.ready.set()
                 self._feed(number, actor, account, stop)
             except self._ray.exceptions.RayError as error:
                 log.warning("a worker of Ray ended", kind=type(error).__name__)
@@ -189,7 +187,10 @@ class Scheduler:
 
 
 def main(settings: Settings) -> int:
-    """Schedule until SIGTERM; prints `ready` once a worker is, or logs why it cannot start."""
+    """Schedule until SIGTERM; prints `ready` once Ray is, or logs why it cannot start.
+
+    Its workers may still read the ledger then: `/health` says how many have.
+    """
     logs.configure("worker", settings.log)
     folder, stop = _make_folder(settings), threading.Event()
     try:
@@ -204,10 +205,7 @@ def main(settings: Settings) -> int:
     ]
     for thread in threads:
         thread.start()
-    while not stop.wait(PAUSE) and not scheduler.ready.is_set():
-        pass
-    if not stop.is_set():
-        print("ready", flush=True)
+    print("ready", flush=True)
     stop.wait()
     log.info("stopping")
     threading.Timer(BOUND, os._exit, (0,)).start()  # whatever Ray waits for

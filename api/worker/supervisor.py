@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -21,7 +20,7 @@ from api.confinement.probe import require
 from api.operate import logs
 from api.operate.buckets import open_bucket
 from api.operate.identity import read_identity
-from api.operate.settings import LOCAL, Settings
+from api.operate.settings import Settings
 from api.operate.startup import START_FAULTS, not_started, replaced
 from api.worker.attempt import Attempt, RunFailed
 from api.worker.context import Context
@@ -226,16 +225,11 @@ def read_ledger(worker: Worker, stop: threading.Event, quiet: bool = False) -> N
     worker.sign_of_life()
 
 
-def main(engine: str = "") -> int:
+def main(settings: Settings) -> int:
     """Work until SIGTERM; prints `ready <address>` once the ledger is read, or logs why it cannot
-    start. With another engine than this process: api/worker/ray_engine.py.
+    start.
     """
     leave_no_core()
-    settings = Settings(engine=engine) if engine else Settings()
-    if settings.engine != LOCAL:
-        from api.worker.ray_engine import main as schedule
-
-        return schedule(settings)
     logs.configure("worker", settings.log)
     try:
         worker = open_worker(settings)
@@ -255,7 +249,3 @@ def main(engine: str = "") -> int:
         worker.presence.leave()
     log.info("stopped")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

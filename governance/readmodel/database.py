@@ -16,6 +16,7 @@ from sqlalchemy import (
     event,
     insert,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -23,7 +24,7 @@ from sqlalchemy.pool import StaticPool
 
 from governance.errors import DatabaseBroken
 from governance.readmodel import schema
-from governance.readmodel.tables import OutboxEntry, Row, table_of
+from governance.readmodel.tables import OutboxEntry, PinnedLedger, Row, table_of
 
 # Outages of disk or database: they are temporary, and the interrupted work is tried again.
 OUTAGES = (OSError, OperationalError)
@@ -80,6 +81,20 @@ def open_database(url: str) -> Engine:
             "the rows anew: volens rebuild",
         ) from None
     return engine
+
+
+def is_in_use(engine: Engine) -> bool:
+    """Whether the database belongs to a ledger already."""
+    with engine.connect() as connection:
+        return connection.execute(select(PinnedLedger)).first() is not None
+
+
+def server_version(engine: Engine) -> str:
+    """The version of PostgreSQL, "" for SQLite, which is no server."""
+    if engine.dialect.name != "postgresql":
+        return ""
+    with engine.connect() as connection:
+        return str(connection.execute(text("SHOW server_version")).scalar())
 
 
 def _durable(connection: Any, _record: Any) -> None:

@@ -1,6 +1,6 @@
 """A worker that reports each answer it receives to the test, before it can use it.
 
-`python -m faults.reporting_worker` (with tests/ on the path) is `python -m api.worker.supervisor` with this told in
+`python -m faults.reporting_worker` (with tests/ on the path) is `python -m api.worker.start` with this told in
 `answers.jsonl` of the home.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from faults.told_answers import tell
 
 from api.operate.settings import LOCAL, Settings
-from api.worker import supervisor as worker
+from api.worker import start, supervisor
 
 
 def main() -> int:
@@ -22,16 +22,16 @@ def main() -> int:
         from api.worker import ray_engine
 
         ray_engine.Actor = Actor  # type: ignore[misc]
-        return worker.main()
-    opened = worker.open_worker
+        return start.main()
+    opened = supervisor.open_worker
 
-    def told(settings: Any) -> worker.Worker:
+    def told(settings: Any) -> supervisor.Worker:
         made = opened(settings)
         tell(made.broker, settings.home / "answers.jsonl")
         return made
 
-    worker.open_worker = told
-    return worker.main()
+    supervisor.open_worker = told
+    return start.main()
 
 
 if __name__ == "__main__":
