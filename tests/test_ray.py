@@ -22,6 +22,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from extent import extent
@@ -31,20 +32,25 @@ from test_several_workers import WORKERS, ask, await_all
 
 from api.errors import UsageError
 from api.operate.settings import Settings
-from api.worker.ray_engine import FOLDER
+from api.worker.ray_engine import FOLDER, Actor
+from governance.readmodel.database import open_database
+from governance.readmodel.tables import Claim
+from governance.runs import claim
 
 
 @pytest.fixture(scope="module", params=("local", "cluster")[: extent(1, 2)])
 def rayed(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[ServedHome]:
     """A served home whose runs two workers of Ray compute: one of its own, or a cluster's."""
     folder = Path(tempfile.mkdtemp(prefix="volens-rayed-"))
-    with cluster(folder) if request.param == "cluster" else nullcontext() as joined:
+    url = postgres.url(f"d{secrets.token_hex(8)}")
+    with cluster(folder, url) if request.param == "cluster" else nullcontext() as joined:
         served = ServedHome(
             folder / "home",
             postgres,
             WORKERS,
             f"ray://{joined.address}" if joined else "ray",
             ray_token=joined.token if joined else None,
+            url=url,
         )
         yield served
         served.parts.stop()
@@ -58,7 +64,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, database: str) -> Iterator[Cluster]:
     """A Ray that somebody else has started, on this machine; its workers find the home by its
     environment, as on a machine that joins (docs/guide/operator.md).
     """
@@ -71,6 +77,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
         "VOLENS_HOME": str(folder / "home"),
+        "VOLENS_DATABASE_URL": database,
         "VOLENS_WORKER": ",".join(WORKERS),
         "VOLENS_DEVICE": "cpu",
         "PYTHONPATH": str(Path(__file__).parent),
@@ -209,3 +216,18 @@ def test_what_names_no_engine_is_refused(engine: str) -> None:
 def test_engines_are_named() -> None:
     assert Settings(engine="ray").ray_address() == ""
     assert Settings(engine="ray://head.example:6379").ray_address() == "head.example:6379"
+
+
+def test_a_worker_with_another_database_computes_nothing(tmp_path: Path) -> None:
+    """It would know of no claim, and record accesses for attempts that end at once, without an end."""
+    actor = object.__new__(Actor)
+    engine = open_database(f"sqlite:///{tmp_path / 'other.db'}")
+    computed: list[Claim] = []
+    actor._worker = SimpleNamespace(  # type: ignore[assignment]
+        engine=engine, wallet=SimpleNamespace(address="0x" + "a" * 40), attempt=computed.append
+    )
+    assert not actor.attempt("b" * 64, 1)
+    assert computed == []
+    assert claim(engine, "b" * 64, "0x" + "a" * 40, 1_000, 60) is not None
+    assert actor.attempt("b" * 64, 1)
+    assert [one.run for one in computed] == ["b" * 64]

@@ -43,7 +43,7 @@ from governance.objects.keys import replace_private
 from governance.readmodel.database import OUTAGES, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.readmodel.tables import Claim
-from governance.runs import give_up, take_next
+from governance.runs import give_up, still_held, take_next
 
 PAUSE = 0.2  # seconds between two looks at the queue
 AGAIN = 2.0  # seconds after a worker that could not be started, or died
@@ -77,15 +77,26 @@ class Actor:
         """The account of its key, once it has read the ledger."""
         return self._worker.wallet.address
 
-    def attempt(self, run: str, token: int) -> None:
-        """Carry out an attempt of a run that was claimed for this worker; faults are logged here."""
+    def attempt(self, run: str, token: int) -> bool:
+        """Carry out an attempt of a run that was claimed for this worker; faults are logged here.
+
+        False if its database does not know the claim: nothing was done then.
+        """
         own = Claim(run=run, worker=self._worker.wallet.address, token=token, until=0)
         try:
+            if not still_held(self._worker.engine, own):
+                log.error(
+                    "another database",
+                    fact="the claim of the run is not in this worker's database",
+                    hint="name the scheduler's database on this machine: VOLENS_DATABASE_URL",
+                )
+                return False
             self._worker.attempt(own)
         except (ChainError, GovernanceError, *OUTAGES) as error:
             log.warning("waiting", fact=str(error) if not isinstance(error, OUTAGES) else "")
         except Exception as error:  # as a local worker: the run has failed, the worker goes on
             log.error("fault", kind=type(error).__name__)
+        return True
 
     def _sign(self) -> None:
         presence = self._worker.presence
@@ -154,13 +165,18 @@ class Scheduler:
                 continue
             self._busy[number] = True
             try:
-                self._ray.get(actor.attempt.remote(own.run, own.token))
+                known = self._ray.get(actor.attempt.remote(own.run, own.token))
             except self._ray.exceptions.RayError:
                 with suppress(*OUTAGES):
                     give_up(self._engine, own)
                 raise
             finally:
                 self._busy[number] = False
+            if not known:
+                log.error("a worker of Ray uses another database; its log says more")
+                with suppress(*OUTAGES):
+                    give_up(self._engine, own)
+                stop.wait(HOLD)
 
     def _next(self, account: str) -> Claim | None:
         """The next run, claimed for this worker; None if none waits, or a part is away."""

@@ -94,9 +94,12 @@ class ServedHome:
         workers: Sequence[str] = ("worker",),
         engine: str = LOCAL,
         ray_token: Path | None = None,
+        url: str = "",
     ) -> None:
+        """url: of a database of `postgres`, otherwise a new one."""
         self.postgres = postgres
-        url = postgres.url(f"d{secrets.token_hex(8)}") if postgres else ""
+        if postgres and not url:
+            url = postgres.url(f"d{secrets.token_hex(8)}")
         for name in workers[1:]:
             key_of(home, name)
         settings = Settings(
