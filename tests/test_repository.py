@@ -334,7 +334,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         {f"R{n}" for n in range(1, 17)}
         | {f"L{n}" for n in range(1, 21)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 36)}
+        | {f"I{n}" for n in range(1, 39)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",
