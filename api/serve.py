@@ -8,8 +8,11 @@ writes one line a request.
 
 from __future__ import annotations
 
+import asyncio
+import asyncio.constants
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,6 +33,7 @@ from chain.devnode.tether import leave_no_core
 from governance.presence import Presence
 
 FINISH = 5  # seconds for requests in progress
+HANDSHAKE = 10.0  # seconds for a connection to become encrypted; it is counted only then
 log = structlog.get_logger()
 
 
@@ -74,9 +78,17 @@ def main() -> int:
     try:
         settings.check_network()
         services = open_services(settings)
-        presence, done = services.be_present(), threading.Event()
     except START_FAULTS as error:
         return not_started(error)
+    try:
+        listener = _listen(settings.api_host, settings.api_port)
+    except OSError as error:
+        log.error(
+            "not started",
+            fact=f"the port of the API: {error.strerror}",
+            hint="set another VOLENS_API_PORT",
+        )
+        return 1
     try:
         if settings.metrics_port:
             metrics.serve(services, settings.metrics_host, settings.metrics_port)
@@ -90,8 +102,6 @@ def main() -> int:
     server = Server(
         uvicorn.Config(
             create_app(services),
-            host=settings.api_host,
-            port=settings.api_port,
             access_log=False,
             log_config=None,
             log_level="warning",
@@ -100,15 +110,30 @@ def main() -> int:
             **caller_options(settings),
         )
     )
+    try:
+        # Only what listens takes the key over from an earlier process.
+        presence, done = services.be_present(), threading.Event()
+    except START_FAULTS as error:
+        return not_started(error)
+    if settings.tls_certificate:
+        asyncio.constants.SSL_HANDSHAKE_TIMEOUT = HANDSHAKE  # the server leaves it at a minute
     log.info("started")
     threading.Thread(target=_keep_present, args=(presence, done, server), daemon=True).start()
-    server.run()
-    done.set()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        done.set()
+        presence.leave()
     if presence.replaced.is_set():
         return replaced()
-    presence.leave()
     log.info("stopped")
     return 0 if server.started else 1
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The socket of the API. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
 
 
 def _keep_present(presence: Presence, done: threading.Event, server: Server) -> None:

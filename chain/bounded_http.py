@@ -167,7 +167,8 @@ def _end(slot: _Slot) -> None:
     """Wake the connection's thread, which then sees a closed connection."""
     slot.ended = True
     try:
-        slot.socket.shutdown(socket.SHUT_RDWR)
+        # The connection below TLS: its own shutdown would let the thread go on in clear text.
+        socket.socket.shutdown(slot.socket, socket.SHUT_RDWR)
     except OSError:
         pass  # it is gone already
 

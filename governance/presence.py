@@ -14,14 +14,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Engine, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
 
 from chain.paging import Progress
-from governance.readmodel.database import OUTAGES, upsert
+from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, upsert
 from governance.readmodel.tables import Process
 
 Kind = Literal["worker", "api"]
 ALIVE_SECONDS = 15  # a process whose last sign of life is older is down
+_FAULTS = (*OUTAGES, *DATABASE_FAULTS)  # whatever it is, the next sign is tried again
 SIGN_SECONDS = 3.0  # between two signs of life at least, unless what they say changes
 
 
@@ -41,6 +42,7 @@ class Presence:
         progress: with the ledger, None once it has been read.
         """
         self._engine, self._account, self._progress, self._clock = engine, account, progress, clock
+        self._kind = kind
         self._instance = secrets.token_hex(16)
         self._given: tuple[float, bool] = (time.monotonic(), progress() is not None)
         self._lock = threading.Lock()
@@ -60,10 +62,19 @@ class Presence:
                 return
             self._given = (now, progress is not None)
         values = self._values(progress)
-        with suppress(*OUTAGES), self._engine.begin() as connection:
+        with suppress(*_FAULTS), self._engine.begin() as connection:
             written = connection.execute(update(Process).where(*self._own()).values(values))
             if written.rowcount == 0:
-                self.replaced.set()
+                self._find_out(connection, values)
+
+    def _find_out(self, connection: Connection, values: dict[str, Any]) -> None:
+        """Our row is gone: another process has the key, or the database is an older copy."""
+        query = select(Process.instance).where(Process.account == self._account)
+        if connection.execute(query).scalar() is not None:
+            self.replaced.set()
+            return
+        own = Process(account=self._account, kind=self._kind, instance=self._instance, **values)
+        upsert(connection, Process, [own])
 
     def keep_signing(self, done: threading.Event, every: float = SIGN_SECONDS) -> None:
         """Sign until `done`, or until another process holds the key; for a thread."""
@@ -72,7 +83,7 @@ class Presence:
 
     def leave(self) -> None:
         """A stopped process has no sign of life."""
-        with suppress(*OUTAGES), self._engine.begin() as connection:
+        with suppress(*_FAULTS), self._engine.begin() as connection:
             connection.execute(delete(Process).where(*self._own()))
 
     def _values(self, progress: Progress | None) -> dict[str, Any]:
@@ -81,6 +92,14 @@ class Presence:
 
     def _own(self) -> tuple[ColumnElement[bool], ...]:
         return Process.account == self._account, Process.instance == self._instance
+
+
+def is_alive(engine: Engine, account: str, now: float) -> bool:
+    """Whether a process that uses this key gave a recent sign of life."""
+    query = select(Process.at).where(Process.account == account)
+    with engine.connect() as connection:
+        at = connection.execute(query).scalar()
+    return at is not None and abs(now - at) < ALIVE_SECONDS
 
 
 def alive(engine: Engine, kind: Kind, now: float) -> list[Process]:

@@ -12,7 +12,9 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,8 +25,9 @@ import pytest
 from certificates import Authority
 from test_operating import Served
 
+from api.client import joining
 from api.client.joining import Address
-from api.errors import UsageError
+from api.errors import NotServing, UsageError
 from api.operate.settings import Settings
 from governance.rules.ledger_data import identity_id
 
@@ -209,17 +212,31 @@ def test_a_home_of_another_ledger_is_left_alone(network: Network) -> None:
     assert json.loads(kept.read_text()) == other
 
 
+class Dripping:
+    """A byte now and then."""
+
+    def __len__(self) -> int:
+        return 60_000
+
+    def pieces(self) -> Iterator[bytes]:
+        while True:
+            time.sleep(0.2)
+            yield b" "
+
+
 class Liar(BaseHTTPRequestHandler):
     """Answers every question with what a test gives it."""
 
-    answer = (200, b"")
+    answer: tuple[int, bytes | Dripping] = (200, b"")
 
     def do_GET(self) -> None:
         status, body = self.answer
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):
+            for piece in [body] if isinstance(body, bytes) else body.pieces():
+                self.wfile.write(piece)
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""
@@ -256,6 +273,25 @@ def test_what_is_no_signed_identity_is_refused(
     assert refused.code in (6, 7)
     assert says in refused.err.replace("\n", " ")
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("kind", ["huge", "dripping"])
+def test_an_answer_without_an_end_is_not_waited_for(
+    liar: str, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "SECONDS", 2.0)
+    Liar.answer = (200, b" " * (64 << 20)) if kind == "huge" else (200, Dripping())
+    began = time.monotonic()
+    with pytest.raises(NotServing):
+        joining.fetch_identity(liar)
+    assert time.monotonic() - began < 20
+
+
+def test_a_home_that_runs_a_deployment_is_left_alone(network: Network, staff: Machine) -> None:
+    before = (network.served.home / "run.json").read_bytes()
+    refused = staff.volens("join", network.address)
+    assert "runs a deployment of its own" in refused.err.replace("\n", " ")
+    assert (network.served.home / "run.json").read_bytes() == before
 
 
 def test_pages_and_api_answer_https_only_with_a_strict_header(network: Network) -> None:
@@ -300,6 +336,16 @@ def test_an_address_is_read(text: str, url: str) -> None:
         "https://[::1",
         f"https://volens.example.org#{'a' * 63}",
         f"https://volens.example.org#{'g' * 64}",
+        "https://a..b",
+        "https://.",
+        f"https://{'a' * 64}.org",
+        "https://ⓛocalhost",
+        "https://vol\tens.example.org",
+        "https://:pw@volens.example.org",
+        "https://@volens.example.org",
+        "https://[v1.abc]",
+        "https://volens.example.org\0",
+        "https://volens\u200b.example.org",
     ],
 )
 def test_an_address_that_could_be_read_in_two_ways_is_none(text: str) -> None:

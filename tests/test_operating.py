@@ -26,6 +26,7 @@ from speed import allowed
 from analytics.params import complete
 from api.demo.steps import request
 from api.operate.processes import STOP_SECONDS
+from governance.presence import SIGN_SECONDS
 from governance.rules.ledger_data import identity_id
 
 # Long enough to be met while it computes; nobody waits for its end.
@@ -162,6 +163,24 @@ def test_a_bootstrapped_deployment_is_served_and_healthy(
     joins = f"Others join with: volens join {served.urls['api']}#{identity_id(identity).hex()}"
     assert joins in served.said
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
+
+
+def test_a_second_api_that_cannot_listen_takes_nothing_from_the_first(
+    founders: Founders, served: Served
+) -> None:
+    port = served.urls["api"].rsplit(":", 1)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "api.serve"],
+        env={"VOLENS_HOME": str(founders.op), "VOLENS_API_PORT": port, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "the port of the API" in done.stderr) == (1, True)
+    time.sleep(2 * SIGN_SECONDS)
+    assert served.process.poll() is None
+    assert healthy(served.urls["api"])
 
 
 @pytest.mark.parametrize("part", ["api.serve", "governance.broker", "chain.devnode.gateway"])

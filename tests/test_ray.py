@@ -32,7 +32,14 @@ from test_several_workers import WORKERS, ask, await_all
 
 from api.errors import UsageError
 from api.operate.settings import Settings
-from api.worker.ray_engine import FOLDER, Actor
+from api.worker.ray_engine import (
+    DONE,
+    FOLDER,
+    UNKNOWN,
+    Actor,
+    _make_folder,
+    _parts_of_ray,
+)
 from governance.readmodel.database import open_database
 from governance.readmodel.tables import Claim
 from governance.runs import claim
@@ -117,6 +124,15 @@ def actors() -> list[int]:
     ]
 
 
+def await_actors() -> list[int]:
+    """The same, once there is one: after a kill they take seconds to be back."""
+    deadline = time.monotonic() + 60
+    while not (found := actors()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -154,18 +170,43 @@ def test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded(
 ) -> None:
     """A worker of Ray's, or the scheduler with all of Ray, while people withdraw and agree."""
     chance, people = random.Random(8), rayed.cast.patients
-    for turn in range(extent(2, 20)):
+    for turn in range(extent(2, 21)):
         with ThreadPoolExecutor(1) as pool:
             life = pool.submit(rayed.go_on, people[turn % len(people)], time.monotonic() + 120)
             time.sleep(chance.uniform(0.1, 2.0))
-            if turn % 2:
+            if turn % 3 == 0:
+                os.kill(chance.choice(await_actors()), signal.SIGKILL)
+            elif turn % 3 == 1 and rayed.parts.settings.engine == "ray":
+                end_all_by_one_of_rays_own(rayed, chance)
+            else:
                 rayed.kill("worker")
                 rayed.start_again("worker")
-            else:
-                os.kill(chance.choice(actors()), signal.SIGKILL)
         assert life.exception() is None
         assert rayed.judge(tmp_path) == []
     assert rayed.parts.ended() == {}
+
+
+def end_all_by_one_of_rays_own(rayed: ServedHome, chance: random.Random) -> None:
+    """The scheduler sees it, ends what is left, and is started again."""
+    process = rayed.parts.processes["worker"]
+    os.kill(chance.choice(_parts_of_ray(process.pid)), signal.SIGKILL)
+    assert process.wait(60) == 1
+    assert actors() == []
+    rayed.start_again("worker")
+
+
+def test_two_schedulers_of_one_home_exclude_each_other(tmp_path: Path) -> None:
+    """The second would take the folder of the first for one that was left."""
+    settings = Settings(home=tmp_path)
+    lock, folder = _make_folder(settings)
+    with pytest.raises(UsageError, match="another process schedules runs"):
+        _make_folder(settings)
+    assert folder.is_dir()
+    lock.close()
+    again, other = _make_folder(settings)
+    assert not folder.exists()
+    again.close()
+    shutil.rmtree(other)
 
 
 def test_ray_takes_nothing_from_who_has_no_token(rayed: ServedHome) -> None:
@@ -226,8 +267,8 @@ def test_a_worker_with_another_database_computes_nothing(tmp_path: Path) -> None
     actor._worker = SimpleNamespace(  # type: ignore[assignment]
         engine=engine, wallet=SimpleNamespace(address="0x" + "a" * 40), attempt=computed.append
     )
-    assert not actor.attempt("b" * 64, 1)
+    assert actor.attempt("b" * 64, 1) == UNKNOWN
     assert computed == []
     assert claim(engine, "b" * 64, "0x" + "a" * 40, 1_000, 60) is not None
-    assert actor.attempt("b" * 64, 1)
+    assert actor.attempt("b" * 64, 1) == DONE
     assert [one.run for one in computed] == ["b" * 64]

@@ -22,6 +22,7 @@ class Fake:
     started: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     fault: Exception | None = None
+    used: bool = False
     now: float = 1000.0
 
     def ended(self) -> dict[str, int]:
@@ -32,6 +33,9 @@ class Fake:
             raise self.fault
         self.started.append(name)
         del self.codes[name]
+
+    def key_in_use(self, name: str) -> bool:
+        return self.used
 
     def tell(self, line: str) -> None:
         self.lines.append(line)
@@ -103,14 +107,20 @@ def test_one_that_cannot_be_started_is_tried_again_and_the_others_go_on(
 
 def test_one_whose_key_another_process_uses_stays_ended(parts: Fake, keeper: Keeper) -> None:
     """To start it again would end the other one, in turn and without an end."""
-    parts.codes = {"worker": REPLACED}
+    parts.codes, parts.used = {"worker": REPLACED}, True
     keeper.check()
     assert parts.lines == [
-        "worker has ended: another process uses its key. It is not started again."
+        "worker has ended: another process uses its key. It is started again when that one has gone."
     ]
     parts.now += 1000
     keeper.check()
     assert (parts.started, len(parts.lines)) == ([], 1)
+    parts.used = False
+    keeper.check()
+    assert parts.started == []  # looked at a moment ago
+    parts.now += 1000
+    keeper.check()
+    assert parts.started == ["worker"]
 
 
 def test_a_service_started_again_keeps_its_address(tmp_path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,16 +65,13 @@ def fetch_identity(url: str) -> dict[str, Any]:
     Raises NotServing, VerificationFailed.
     """
     try:
-        with httpx.Client(timeout=SECONDS, verify=trusted()) as client:
-            answer = client.get(f"{url}/identity")
-    except httpx.HTTPError as error:
+        content = _read(f"{url}/identity")
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise NotServing(
             f"{_host(url)} {_why(error)}", "check the address, or ask again later"
         ) from None
-    if answer.status_code != httpx.codes.OK or len(answer.content) > LARGEST:
-        raise NotServing(f"{_host(url)} is no volens service", "check the address")
     try:
-        identity: Any = strict_json(answer.content, LARGEST)
+        identity: Any = strict_json(content, LARGEST)
         pinned, signers = parse_identity(identity), proven_signers(identity)
     except VerifyError:
         raise NotServing(f"{_host(url)} is no volens service", "check the address") from None
@@ -83,6 +81,26 @@ def fetch_identity(url: str) -> dict[str, Any]:
             "do not join; ask whoever invited you",
         )
     return dict(identity)
+
+
+def _read(url: str) -> bytes:
+    """The answer's bytes as they come, "" for another status: bounded in size and in time, since
+    nobody knows yet who answers. Raises httpx.HTTPError.
+    """
+    until, content = time.monotonic() + SECONDS, b""
+    with (
+        httpx.Client(timeout=SECONDS, verify=trusted()) as client,
+        client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+    ):
+        if answer.status_code != httpx.codes.OK:
+            return b""
+        for piece in answer.iter_raw():
+            content += piece
+            if len(content) > LARGEST:
+                return b""
+            if time.monotonic() > until:
+                raise httpx.ReadTimeout("too slow")
+    return content
 
 
 def check_fingerprint(identity: Mapping[str, Any], fingerprint: str) -> None:
@@ -96,6 +114,10 @@ def check_fingerprint(identity: Mapping[str, Any], fingerprint: str) -> None:
 
 def check_home(settings: Settings, identity: Mapping[str, Any]) -> None:
     """Raise UsageError if the home folder belongs to another ledger, or runs a deployment itself."""
+    if (settings.home / "chain").exists():
+        raise UsageError(
+            "this home folder runs a deployment of its own", "name another folder: VOLENS_HOME"
+        )
     if not settings.identity_file.exists():
         return
     try:
@@ -130,7 +152,7 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc
 
 
-def _why(error: httpx.HTTPError) -> str:
+def _why(error: Exception) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "shows a certificate that this machine does not trust"
     return "does not answer"

@@ -22,6 +22,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -40,10 +41,12 @@ from chain.devnode.tether import tether
 from chain.devnode.watched import Watched
 from chain.paging import Progress
 from governance.certificates import trusted
+from governance.errors import GovernanceError
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.keys import replace_private
 from governance.objects.vault import Bucket
-from governance.readmodel.database import TableOutbox, open_database
+from governance.presence import is_alive
+from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, TableOutbox, open_database
 
 START_SECONDS = 30.0  # in which a starting service must show progress
 TELL_SECONDS = 2.0  # between two progress lines of a service that reads the ledger
@@ -258,6 +261,20 @@ class Parts:
             case _:
                 self.launch_worker(name, awaited=False)
 
+    def key_in_use(self, name: str) -> bool:
+        """Whether a process of another home or hand uses the key of the API or of a worker."""
+        key = self.settings.relay if name == "api" else name
+        try:
+            engine = open_database(self.settings.database)
+        except GovernanceError:
+            return True  # nothing is known, so nothing is taken away
+        try:
+            return is_alive(engine, _address_in(self.settings.key_file(key)), time.time())
+        except (*DATABASE_FAULTS, *OUTAGES):
+            return True
+        finally:
+            engine.dispose()
+
     def stop(self) -> None:
         """Stop all services in reverse order; the home keeps all data.
 
@@ -321,7 +338,7 @@ class Parts:
     def _port(self, name: str) -> int:
         """The previous port of this service if it is still free, so that clients find it again."""
         before = self.urls.get(name) or _read_urls(self.home).get(name, "")
-        port = int(before.rsplit(":", 1)[1]) if before else 0
+        port = urlsplit(before).port or 0
         if self.serving:
             return port  # the other services go on asking there
         with socket.socket() as probe:

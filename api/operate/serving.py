@@ -1,8 +1,8 @@
 """`volens serve`: start all services, start again what ends, stop on a signal.
 
 A service that ends is said, and started again after a pause that doubles each time, while the
-others go on: they refuse what needs it. A process that another one has replaced (its key is used
-elsewhere) stays ended.
+others go on: they refuse what needs it. One whose key another process uses stays ended until that
+process has gone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from api.operate.settings import Settings
 from api.operate.startup import REPLACED
 from chain.errors import ChainError
 from governance.errors import GovernanceError
+from governance.presence import ALIVE_SECONDS
 from governance.rules.ledger_data import identity_id
 
 CHECK_SECONDS = 0.5
@@ -78,14 +79,15 @@ class Keeper:
         self._pause: dict[str, float] = {}  # by service, the newest
         self._started: dict[str, float] = {}  # when it was started again
         self._due: dict[str, float] = {}  # when it will be
-        self._left: set[str] = set()  # those that stay ended
+        # Those whose key another process uses, and when that was last looked at.
+        self._left: dict[str, float] = {}
 
     def check(self) -> None:
         """Say which services have ended since the last check, and start those whose pause is over."""
         for name, code in self._parts.ended().items():
             if name in self._left:
-                continue
-            if name not in self._due:
+                self._check_key(name)
+            elif name not in self._due:
                 self._plan(name, code)
             elif self._clock() >= self._due[name]:
                 del self._due[name]
@@ -93,8 +95,11 @@ class Keeper:
 
     def _plan(self, name: str, code: int) -> None:
         if code == REPLACED:
-            self._left.add(name)
-            self._say(f"{name} has ended: another process uses its key. It is not started again.")
+            self._left[name] = self._clock()
+            self._say(
+                f"{name} has ended: another process uses its key. It is started again when that one "
+                "has gone."
+            )
             return
         now = self._clock()
         lived = now - self._started.get(name, float("-inf"))
@@ -104,6 +109,14 @@ class Keeper:
         self._say(
             f"{name} has ended ({_how(code)}). It is started again in {pause:g} s: {_log(name)}"
         )
+
+    def _check_key(self, name: str) -> None:
+        if self._clock() - self._left[name] < ALIVE_SECONDS:
+            return
+        self._left[name] = self._clock()
+        if not self._parts.key_in_use(name):
+            del self._left[name]
+            self._start(name)
 
     def _start(self, name: str) -> None:
         self._started[name] = self._clock()

@@ -8,6 +8,7 @@ the home folder, which `volens serve` writes once its processes have their ports
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from api.errors import NotServing, UsageError
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 LOCAL, RAY = "local", "ray"  # engines
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -281,14 +283,30 @@ def checked_url(url: str, what: str) -> str:
     except ValueError:
         host, port, parts = "", None, urlsplit("")
     plain = parts.scheme == "http" and host in THIS_MACHINE
-    alone = not (parts.query or parts.fragment or parts.username) and parts.path in ("", "/")
-    if not (host and alone and port != 0 and (plain or parts.scheme == "https")):
+    alone = not (parts.query or parts.fragment or "@" in parts.netloc) and parts.path in ("", "/")
+    shown_only = re.fullmatch(r"[!-~]+", url.strip())  # nothing that is read over or rewritten
+    named = _is_address(host) if "[" in parts.netloc else _is_host(host)
+    right = bool(shown_only and named and alone and port != 0)
+    if not (right and (plain or parts.scheme == "https")):
         raise UsageError(
             f"{what} is not an https address of a host",
             "write it like https://volens.example.org (http is for localhost only)",
         )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(host: str) -> bool:
+    """Whether this is a name of ASCII labels (RFC 1123), or an IPv4 address, which looks like one."""
+    return len(host) <= 253 and all(map(_LABEL.fullmatch, host.split(".")))
 
 
 def set_for_ray(token: Path, folder: Path) -> None:

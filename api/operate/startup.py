@@ -11,7 +11,7 @@ from governance.readmodel.database import DATABASE_FAULTS
 from governance.rules.encoding import VerifyError
 
 START_FAULTS = (ApiError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)
-REPLACED = 3  # the exit status of a process whose key another one holds now
+REPLACED = 75  # the exit status of a process whose key another one holds now; no library uses it
 log = structlog.get_logger()
 
 

@@ -90,6 +90,8 @@ class Front:
         if not same or called == own.netloc or scope["method"] not in ("GET", "HEAD"):
             return ""
         path: str = scope["raw_path"].decode("latin-1")
+        if not path.startswith("/"):
+            return ""
         query: str = scope["query_string"].decode("latin-1")
         return audience + path + (f"?{query}" if query else "")
 

@@ -24,7 +24,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -40,15 +40,20 @@ from chain.errors import ChainError
 from chain.ledger import Ledger
 from governance.errors import GovernanceError
 from governance.objects.keys import replace_private
-from governance.readmodel.database import OUTAGES, open_database
+from governance.presence import SIGN_SECONDS
+from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.readmodel.tables import Claim
 from governance.runs import give_up, still_held, take_next
 
+DONE, FAULT, UNKNOWN = "done", "fault", "unknown"  # how an attempt went
+ANSWER = 60.0  # seconds that a worker with nothing to do has to answer
 PAUSE = 0.2  # seconds between two looks at the queue
 AGAIN = 2.0  # seconds after a worker that could not be started, or died
 STORE = 80 << 20  # bytes of Ray's object store, the least that it takes: nothing is put there
-FOLDER, PREFIX = "ray-folder", "volens-ray-"  # the file that names Ray's folder, and its name
+FOLDER, PREFIX = "ray-folder", "volens-ray-"  # the file that names our folder, and its name
+INNER = "r"  # Ray opens its own folder to everybody; ours around it stays shut
+CHECK = 1.0  # seconds between two checks whether Ray still runs
 log = structlog.get_logger()
 
 
@@ -77,10 +82,10 @@ class Actor:
         """The account of its key, once it has read the ledger."""
         return self._worker.wallet.address
 
-    def attempt(self, run: str, token: int) -> bool:
+    def attempt(self, run: str, token: int) -> str:
         """Carry out an attempt of a run that was claimed for this worker; faults are logged here.
 
-        False if its database does not know the claim: nothing was done then.
+        Returns how it went: DONE, FAULT, or UNKNOWN if its database does not know the claim.
         """
         own = Claim(run=run, worker=self._worker.wallet.address, token=token, until=0)
         try:
@@ -90,19 +95,25 @@ class Actor:
                     fact="the claim of the run is not in this worker's database",
                     hint="name the scheduler's database on this machine: VOLENS_DATABASE_URL",
                 )
-                return False
+                return UNKNOWN
             self._worker.attempt(own)
         except (ChainError, GovernanceError, *OUTAGES) as error:
             log.warning("waiting", fact=str(error) if not isinstance(error, OUTAGES) else "")
+            return FAULT
         except Exception as error:  # as a local worker: the run has failed, the worker goes on
             log.error("fault", kind=type(error).__name__)
-        return True
+            return FAULT
+        return DONE
 
     def _sign(self) -> None:
-        presence = self._worker.presence
-        if presence is not None:
-            presence.keep_signing(threading.Event())
-            os._exit(1)  # a later process works under this key
+        """Give signs of life while Ray does, and nobody else has the key; then end at once."""
+        ray = os.getppid()
+        try:
+            while os.getppid() == ray and not self._worker.replaced:
+                self._worker.sign_of_life()
+                time.sleep(SIGN_SECONDS)
+        finally:
+            os._exit(1)
 
 
 def _free_key(settings: Settings) -> tuple[str, Any]:
@@ -144,9 +155,14 @@ class Scheduler:
                 actor = self._start(number)
                 account = str(self._ray.get(actor.account.remote()))
                 self._feed(number, actor, account, stop)
-            except self._ray.exceptions.RayError as error:
+            except Exception as error:  # whatever it was, the worker is started again
                 log.warning("a worker of Ray ended", kind=type(error).__name__)
+                self._kill(number)
                 stop.wait(AGAIN)
+
+    def _kill(self, number: int) -> None:
+        with suppress(Exception):
+            self._ray.kill(self._actors[number])
 
     def _start(self, number: int) -> Any:
         """A new actor. Ray neither starts it again nor repeats its calls."""
@@ -161,20 +177,22 @@ class Scheduler:
             if own is None:
                 stop.wait(PAUSE)
                 # Raises when the worker has died while it had nothing to do.
-                self._ray.get(actor.account.remote())
+                self._ray.get(actor.account.remote(), timeout=ANSWER)
                 continue
             self._busy[number] = True
             try:
-                known = self._ray.get(actor.attempt.remote(own.run, own.token))
+                outcome = self._ray.get(actor.attempt.remote(own.run, own.token))
             except self._ray.exceptions.RayError:
-                with suppress(*OUTAGES):
+                with suppress(*DATABASE_FAULTS, *OUTAGES):
                     give_up(self._engine, own)
                 raise
             finally:
                 self._busy[number] = False
-            if not known:
+            if outcome == FAULT:
+                stop.wait(AGAIN)
+            elif outcome == UNKNOWN:
                 log.error("a worker of Ray uses another database; its log says more")
-                with suppress(*OUTAGES):
+                with suppress(*DATABASE_FAULTS, *OUTAGES):
                     give_up(self._engine, own)
                 stop.wait(HOLD)
 
@@ -185,9 +203,16 @@ class Scheduler:
                 return None
             self._projection.sync()
             return take_next(self._engine, account, int(time.time()), HOLD)
-        except (ChainError, GovernanceError, *OUTAGES) as error:
-            log.warning("waiting", fact=str(error) if not isinstance(error, OUTAGES) else "")
-            return None
+        except (ChainError, GovernanceError) as error:
+            log.warning("waiting", fact=str(error))
+        except (*DATABASE_FAULTS, *OUTAGES) as error:
+            log.warning("waiting", kind=type(error).__name__)
+        return None
+
+    def close(self) -> None:
+        """Leave Ray, and end it if it is of this machine."""
+        with suppress(Exception):
+            self._ray.shutdown()
 
     def end(self) -> None:
         """Let running attempts end by themselves for FINISH seconds, then kill their workers.
@@ -197,9 +222,8 @@ class Scheduler:
         until = time.monotonic() + FINISH
         while any(self._busy.values()) and time.monotonic() < until:
             time.sleep(0.05)
-        for actor in self._actors.values():
-            with suppress(Exception):
-                self._ray.kill(actor)
+        for number in self._actors:
+            self._kill(number)
 
 
 def main(settings: Settings) -> int:
@@ -208,11 +232,15 @@ def main(settings: Settings) -> int:
     Its workers may still read the ledger then: `/health` says how many have.
     """
     logs.configure("worker", settings.log)
-    folder, stop = _make_folder(settings), threading.Event()
+    stop = threading.Event()
+    try:
+        lock, folder = _make_folder(settings)
+    except (*START_FAULTS, ApiError) as error:
+        return not_started(error)
     try:
         scheduler, count = _open(settings, folder)
     except (*START_FAULTS, ApiError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         return not_started(error)
     _stop_on_signals(stop)
     threads = [
@@ -222,44 +250,99 @@ def main(settings: Settings) -> int:
     for thread in threads:
         thread.start()
     print("ready", flush=True)
-    stop.wait()
-    log.info("stopping")
-    threading.Timer(BOUND, os._exit, (0,)).start()  # whatever Ray waits for
-    scheduler.end()
-    with suppress(Exception):
-        scheduler._ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+    parts = _parts_of_ray(os.getpid()) if not settings.ray_address() else []
+    while not stop.wait(CHECK) and all(map(_lives, parts)):
+        pass
+    code = 0 if stop.is_set() else 1
+    if code:
+        log.error("a process of Ray ended, so nothing can be computed: all of it is ended")
+    else:
+        log.info("stopping")
+        scheduler.end()
+        closing = threading.Thread(target=scheduler.close, daemon=True)
+        closing.start()
+        closing.join(BOUND - FINISH)  # Ray may wait for what has gone
+    _remove(folder)
+    lock.close()
     log.info("stopped")
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
-def _make_folder(settings: Settings) -> Path:
-    """A new folder for Ray's sockets, whose names must be short; what a killed predecessor left is
-    removed.
+def _make_folder(settings: Settings) -> tuple[TextIO, Path]:
+    """A new folder for Ray's sockets, whose names must be short, and the open file in the home that
+    names it; what a killed predecessor left is removed.
+
+    Raises UsageError while another scheduler of this home holds that file.
     """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = settings.home / FOLDER
-    with suppress(OSError):
-        before = Path(kept.read_text(encoding="utf-8"))
+    lock = (settings.home / FOLDER).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UsageError(
+            "another process schedules runs with Ray on this home folder",
+            "stop it, or give this one a home folder of its own",
+        ) from None
+    lock.seek(0)
+    with suppress(OSError, ValueError):
+        before = Path(lock.read())
         if before.name.startswith(PREFIX) and before.stat().st_uid == os.getuid():
-            shutil.rmtree(before, ignore_errors=True)
+            _remove(before)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    kept.write_text(str(folder), encoding="utf-8")
-    return folder
+    lock.truncate(0)
+    lock.write(str(folder))
+    lock.flush()
+    return lock, folder
+
+
+def _remove(folder: Path) -> None:
+    """End what Ray has left running under this folder, and remove it."""
+    named = f"RAY_TMPDIR={folder / INNER}".encode()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if named in path.read_bytes().split(b"\0") and int(path.parent.name) != os.getpid():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parts_of_ray(scheduler: int) -> list[int]:
+    """The processes of a Ray of this machine without which it computes nothing, by the process that
+    started them.
+    """
+    own = Path(f"/proc/{scheduler}/task").glob("*/children")
+    children = [int(pid) for path in own for pid in path.read_text().split()]
+    return [pid for pid in children if _program(pid) in ("gcs_server", "raylet")]
+
+
+def _program(pid: int) -> str:
+    with suppress(OSError):
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        return os.path.basename(line.decode("utf-8", "replace"))
+    return ""
+
+
+def _lives(pid: int) -> bool:
+    return _program(pid) != ""  # a process that has ended, and was not waited for, has none
 
 
 def _open(settings: Settings, folder: Path) -> tuple[Scheduler, int]:
     """Start or join Ray. Raises START_FAULTS, ApiError."""
     address, names = settings.ray_address(), settings.workers
     count = settings.ray_workers or len(names)
+    if not address and count > len(names):
+        raise UsageError(
+            f"{count} workers need as many keys, and VOLENS_WORKER names {len(names)}",
+            "name more keys there, or ask for fewer workers: VOLENS_RAY_WORKERS",
+        )
     token = settings.ray_token
     if address and token is None:
         raise UsageError("a Ray cluster needs its token", "name its file: VOLENS_RAY_TOKEN")
     if token is None:
         token = folder / "token"
         replace_private(token, secrets.token_hex(32).encode())
-    own = folder / "r"  # Ray opens its folder to everybody; ours around it stays shut
+    own = folder / INNER
     set_for_ray(token.resolve(), own)
     try:
         import ray

@@ -8,6 +8,7 @@ released are in its journal.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import resource
 import signal
@@ -78,12 +79,18 @@ def _context(certificate: Path | None, key: Path | None) -> ssl.SSLContext | Non
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
+        context.load_cert_chain(certificate, key, password=_refuse_password)
+    except (ssl.SSLError, ValueError):
         raise OSError(
-            error.errno, "the certificate and its key cannot be read, or do not belong together"
+            errno.EINVAL,
+            "the certificate and its key cannot be read, do not belong together, or are locked",
         ) from None
     return context
+
+
+def _refuse_password() -> bytes:
+    """Asked for by the library where a key is locked: nobody is there to answer."""
+    raise ValueError
 
 
 def log(level: str, event: str, fact: str = "") -> None:

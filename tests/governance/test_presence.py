@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chain.paging import Progress
-from governance.presence import ALIVE_SECONDS, Presence, alive
+from governance.presence import ALIVE_SECONDS, Presence, alive, is_alive
 from governance.readmodel.database import open_database
 
 ANN, BEN = "0x" + "a" * 40, "0x" + "b" * 40
@@ -88,6 +89,33 @@ def test_a_database_that_is_away_gets_no_sign_and_ends_nothing(engine: Engine) -
     presence.sign()
     presence.leave()
     assert not presence.replaced.is_set()
+
+
+def test_a_row_that_is_gone_is_written_again(engine: Engine) -> None:
+    """A database restored from a copy has none of today's processes: nobody has taken the key."""
+    presence = Presence(engine, ANN, "worker")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM processes"))
+    presence._given = (0.0, False)
+    presence.sign()
+    assert not presence.replaced.is_set()
+    assert is_alive(engine, ANN, _now(engine))
+    assert not is_alive(engine, BEN, _now(engine))
+
+
+def test_no_fault_of_the_database_ends_the_signing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some are no outages by their class: a pool without connections, a server that only reads."""
+    presence = Presence(engine, ANN, "worker")
+    presence._given = (0.0, False)
+
+    def exhausted(*_: object) -> None:
+        raise PoolTimeout
+
+    monkeypatch.setattr(engine, "begin", exhausted)
+    presence.sign()
+    presence.leave()
 
 
 def _now(engine: Engine) -> int:
