@@ -59,6 +59,7 @@ def rayed(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Served
             ray_token=joined.token if joined else None,
             url=url,
         )
+        served.head = joined.head if joined else None
         yield served
         served.parts.stop()
     shutil.rmtree(folder)
@@ -68,6 +69,7 @@ def rayed(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Served
 class Cluster:
     address: str
     token: Path
+    head: int
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def cluster(folder: Path, database: str) -> Iterator[Cluster]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield Cluster(_head_of(head, port), token)
+        yield Cluster(_head_of(head, port), token, head.pid)
     finally:
         head.terminate()
         head.wait()
@@ -115,19 +117,28 @@ def _head_of(head: subprocess.Popen[bytes], port: int) -> str:
     raise TimeoutError("Ray's head did not start")
 
 
-def actors() -> list[int]:
-    """The processes of Ray's workers that have been made ours."""
-    return [
+def actors(rayed: ServedHome) -> list[int]:
+    """The processes of this Ray's workers: the children of its raylet, which other tests' have not."""
+    root = rayed.parts.processes["worker"].pid if rayed.head is None else rayed.head
+    named = [
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
         if _read(path).startswith(b"ray::Actor")
     ]
+    return [pid for pid in named if root in _ancestors(pid)]
 
 
-def await_actors() -> list[int]:
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        fields = _read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split()
+        pid = int(fields[1]) if fields else 0
+        yield pid
+
+
+def await_actors(rayed: ServedHome) -> list[int]:
     """The same, once there is one: after a kill they take seconds to be back."""
     deadline = time.monotonic() + 60
-    while not (found := actors()):
+    while not (found := actors(rayed)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return found
@@ -158,7 +169,7 @@ def test_each_run_is_computed_once_by_one_of_rays_workers(
 ) -> None:
     runs = ask(rayed, extent(4, 100))
     assert set(await_all(rayed, runs).values()) == {1}
-    assert len(actors()) == 2
+    assert len(actors(rayed)) == 2
     assert rayed.cast.client("noor").health()["worker"]["count"] == 2
     assert rayed.judge(tmp_path) == []
 
@@ -175,7 +186,7 @@ def test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded(
             life = pool.submit(rayed.go_on, people[turn % len(people)], time.monotonic() + 120)
             time.sleep(chance.uniform(0.1, 2.0))
             if turn % 3 == 0:
-                os.kill(chance.choice(await_actors()), signal.SIGKILL)
+                os.kill(chance.choice(await_actors(rayed)), signal.SIGKILL)
             elif turn % 3 == 1 and rayed.parts.settings.engine == "ray":
                 end_all_by_one_of_rays_own(rayed, chance)
             else:
@@ -191,7 +202,7 @@ def end_all_by_one_of_rays_own(rayed: ServedHome, chance: random.Random) -> None
     process = rayed.parts.processes["worker"]
     os.kill(chance.choice(_parts_of_ray(process.pid)), signal.SIGKILL)
     assert process.wait(60) == 1
-    assert actors() == []
+    assert actors(rayed) == []
     rayed.start_again("worker")
 
 

@@ -113,7 +113,7 @@ def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
     who = rig.subjects[0]
     with playing(rig) as scene:
         process = scene.wait_until_it_computes()
-        monkeypatch.setattr("api.worker.supervisor.waiting", lambda *_: [])
+        monkeypatch.setattr("api.worker.supervisor.take_next", lambda *_: None)
         rig.authorise(scene.run, new_pair()[1], attempt=2)
         assert select.select([process], [], [], SECONDS)[0]
         time.sleep(0.3)

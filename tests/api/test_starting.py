@@ -24,7 +24,7 @@ ID = "ab" * 32
 BOTH = """
 import os, resource, sys
 from api import serve as serving
-from api.worker import supervisor as worker
+from api.worker import start as worker
 for main in (serving.main, worker.main):
     if os.fork() == 0:
         status = main()

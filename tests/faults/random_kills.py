@@ -87,6 +87,8 @@ class ReportingParts(Parts):
 class ServedHome:
     """A served home, with willing people whose records are in the bucket, and a permit."""
 
+    head: int | None = None  # the process of a Ray that others have started, if there is one
+
     def __init__(
         self,
         home: Path,

@@ -88,7 +88,7 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
         "worker": set(),
         "doctor": set(),
         "join": set(),
-        "init": {"sign"},
+        "init": {"containers", "sign"},
         "enrol": {"invite", "submit"},
         "consent": {"grant", "show", "revoke", "withdrawals"},
         "role": {"list", "give", "end", "cancel"},
