@@ -39,6 +39,7 @@ from api.worker.ray_engine import (
     Actor,
     _make_folder,
     _parts_of_ray,
+    users_of,
 )
 from governance.readmodel.database import open_database
 from governance.readmodel.tables import Claim
@@ -199,10 +200,14 @@ def test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded(
 
 def end_all_by_one_of_rays_own(rayed: ServedHome, chance: random.Random) -> None:
     """The scheduler sees it, ends what is left, and is started again."""
-    process = rayed.parts.processes["worker"]
+    process, folder = rayed.parts.processes["worker"], folder_of(rayed)
     os.kill(chance.choice(_parts_of_ray(process.pid)), signal.SIGKILL)
     assert process.wait(60) == 1
-    assert actors(rayed) == []
+    deadline = time.monotonic() + 10
+    while users_of(folder):  # killed, and not gone yet
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not folder.exists()
     rayed.start_again("worker")
 
 

@@ -298,13 +298,21 @@ def _make_folder(settings: Settings) -> tuple[TextIO, Path]:
 
 
 def _remove(folder: Path) -> None:
-    """End what Ray has left running under this folder, and remove it."""
-    named = f"RAY_TMPDIR={folder / INNER}".encode()
-    for path in Path("/proc").glob("[0-9]*/environ"):
+    """End what Ray has left running, which writes its logs into this folder, and remove it."""
+    for pid in users_of(folder):
         with suppress(OSError):
-            if named in path.read_bytes().split(b"\0") and int(path.parent.name) != os.getpid():
-                os.kill(int(path.parent.name), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def users_of(folder: Path) -> list[int]:
+    """The other processes of this account with a file open in a folder."""
+    users = set()
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(path).startswith(f"{folder}/"):
+                users.add(int(path.parts[2]))
+    return sorted(users - {os.getpid()})
 
 
 def _parts_of_ray(scheduler: int) -> list[int]:
