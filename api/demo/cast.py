@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from api.client.client import Client, wire
+from api.client.orders import role_order
 from api.demo import counts
 from api.errors import NotServing
 from api.operate.bootstrap import read_identity
 from api.operate.processes import Parts
 from chain.signatures import Domain, domain_of
+from chain.vocabulary import Role
 from chain.wallets import Wallet, load, save
 from governance.consent import PRESETS, Offer, offer
 from governance.objects.broker_client import BrokerClient
@@ -106,6 +108,14 @@ class Cast:
             rita.enrol(items[first : first + BATCH]) for first in range(0, len(items), BATCH)
         ]
         return sum(item["accepted"] for answer in answers for item in answer["items"])
+
+    def give_role(self, name: str, role: Role) -> None:
+        """The committee gives a role to the account of this key."""
+        pia, account = self.client("pia"), self.client(name).wallet.address
+        order = role_order(pia, account, role, int(time.time()))
+        for member in ("pia", "quinn"):
+            order = order.signed_by(self.client(member))
+        pia.set_role(order.message, list(order.signatures.values()))
 
     def agree(self, dataset: bytes, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
         """Sign the cancer preset for people; returns the number accepted, and the first receipt

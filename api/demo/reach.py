@@ -18,7 +18,6 @@ from analytics.params import complete
 from analytics.simulate.known_truth import simulate_cohort
 from analytics.simulate.synthetic import simulate_people
 from api.client.joining import address_to_join, check_fingerprint, fetch_identity, keep
-from api.client.orders import role_order
 from api.demo.cast import Cast
 from api.demo.steps import ask_permits, ingest_all, request
 from api.errors import NotServing, UsageError, VerificationFailed
@@ -58,7 +57,7 @@ def play(folder: Path, say: Say) -> bool:
     parts = Parts.start(settings)
     try:
         cast = Cast(settings.home, parts)
-        _give_role(cast, WORKERS[1])
+        cast.give_role(WORKERS[1], Role.WORKER)
         cast.enrol(PEOPLE, SIMULATED)
         ingest_all(cast, simulate_people(PEOPLE, seed=3), simulate_cohort(SIMULATED, 3, VARIANTS))
         permit = ask_permits(cast)[0]["research"]
@@ -108,14 +107,6 @@ def _describe_engine(engine: str) -> str:
     if engine == LOCAL:
         return "each worker's own process; pip install 'volens[ray]' to see Ray"
     return f"Ray {importlib.metadata.version(RAY)}, which starts the workers"
-
-
-def _give_role(cast: Cast, worker: str) -> None:
-    pia, account = cast.client("pia"), cast.client(worker).wallet.address
-    order = role_order(pia, account, Role.WORKER, int(time.time()))
-    for name in ("pia", "quinn"):
-        order = order.signed_by(cast.client(name))
-    cast.client("quinn").set_role(order.message, list(order.signatures.values()))
 
 
 def _join(folder: Path, parts: Parts, cast: Cast, say: Say) -> bool:

@@ -19,7 +19,6 @@ from api.operate.identity import read_identity
 from api.operate.settings import Settings, checked_url
 from chain.events import Head, Receipt
 from chain.ledger import Ledger
-from chain.paging import Progress
 from chain.wallets import load
 from governance import withdrawal_effects
 from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
@@ -66,7 +65,7 @@ class Services:
     def be_present(self) -> Presence:
         """Take the relay key over, for a process that serves. Raises the database's errors."""
         address = load(self.settings.key_file(self.settings.relay))[0].address
-        return Presence(self.engine, address, "api", lambda: _of_projection(self.projection))
+        return Presence(self.engine, address, "api", self.projection.reading)
 
     def check_read(self) -> None:
         """Raise CatchingUp while the ledger is being read: nothing is decided by a part of it.
@@ -158,7 +157,7 @@ def open_services(settings: Settings) -> Services:
         Health(
             probes_of(settings),
             partial(workers_in, engine),
-            {"api": lambda: _of_projection(projection)},
+            {"api": projection.reading},
         ),
     )
     threading.Thread(target=services.keep_up, daemon=True).start()
@@ -170,7 +169,3 @@ def _audience(settings: Settings) -> str:
     if settings.public_url:
         return checked_url(settings.public_url, "VOLENS_PUBLIC_URL")
     return settings.address("api")
-
-
-def _of_projection(projection: Projection) -> Progress | None:
-    return projection.progress if projection.behind.is_set() else None

@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,7 +27,6 @@ from api.worker.sandbox import AttemptEnded, ForkServer
 from chain.devnode.tether import leave_no_core
 from chain.errors import ChainError
 from chain.ledger import Ledger
-from chain.paging import Progress
 from chain.wallets import load
 from governance.errors import GovernanceError
 from governance.objects.broker_client import BrokerClient
@@ -189,7 +187,7 @@ def open_worker(settings: Settings) -> Worker:
     )
     bucket = open_bucket(settings)
     projection = Projection(engine, ledger, bucket, BOUND_SECONDS)
-    presence = Presence(engine, wallet.address, "worker", partial(_reading, projection))
+    presence = Presence(engine, wallet.address, "worker", projection.reading)
     give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
     return Worker(
@@ -203,11 +201,6 @@ def open_worker(settings: Settings) -> Worker:
         children=ForkServer(confinement=confinement),
         device=settings.device,
     )
-
-
-def _reading(projection: Projection) -> Progress | None:
-    """The progress with the ledger while there is much to read."""
-    return projection.progress if projection.behind.is_set() else None
 
 
 def read_ledger(worker: Worker, stop: threading.Event, quiet: bool = False) -> None:

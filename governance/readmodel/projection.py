@@ -117,6 +117,10 @@ class Projection:
                     "name another database, or the ledger it was made with",
                 )
 
+    def reading(self) -> Progress | None:
+        """The progress with the ledger while there is more to read than one `sync` reads."""
+        return self.progress if self.behind.is_set() else None
+
     def sync(self) -> int:
         """Replay and write everything up to the newest block, and return its number.
 

@@ -27,7 +27,6 @@ from postgres import Postgres
 from analytics.code import code_hash, params_schema_hash
 from analytics.simulate.synthetic import simulate_people
 from api.client.client import Client
-from api.client.orders import role_order
 from api.demo.cast import CONSENT, Cast, Patient
 from api.demo.steps import request
 from api.errors import Answered, NotServing
@@ -115,7 +114,7 @@ class ServedHome:
         self.parts = ReportingParts.start(settings)
         self.cast = Cast(home, self.parts)
         for name in workers[1:]:  # the first has its role from the bootstrap
-            self._give_role(name)
+            self.cast.give_role(name, Role.WORKER)
         self.cast.enrol(PEOPLE, 0)
         omar = self.cast.client("omar")
         omar.register_dataset(self.cast.dataset, secrets.token_bytes(32))
@@ -137,13 +136,6 @@ class ServedHome:
         )
         self.cast.agree(self.cast.dataset, self.cast.patients)
         self.permit = self._permit()
-
-    def _give_role(self, worker: str) -> None:
-        pia, account = self.cast.client("pia"), self.cast.client(worker).wallet.address
-        order = role_order(pia, account, Role.WORKER, int(time.time()))
-        for name in ("pia", "quinn"):
-            order = order.signed_by(self.cast.client(name))
-        self.cast.client("quinn").set_role(order.message, list(order.signatures.values()))
 
     def _permit(self) -> bytes:
         noor, permit = self.cast.client("noor"), secrets.token_bytes(32)
