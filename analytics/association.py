@@ -17,7 +17,6 @@ from scipy.stats import chi2, norm
 
 from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import (
-    SMALLEST_COUNT,
     Counts,
     charge,
     filter_counts,
@@ -27,6 +26,7 @@ from analytics.disclosure.counts import (
     least_people,
 )
 from analytics.disclosure.record import describe_genomic
+from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.disclosure.scan import LEAST_TESTED, Z_STEPS, choose_step, tabulate, tenths
 from analytics.disclosure.sites import show_site
 from analytics.errors import CohortTooSmall, InputsError

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 from analytics.errors import CodeError
@@ -27,28 +28,64 @@ LIBRARIES = (
 PACKAGE = Path(__file__).parent
 
 
-def code_hash(package: Path | None = None) -> bytes:
-    """32 bytes: sha256 over `canonical("volens/code/1", n, n pairs (path, sha256), m, m lines
-    "name==version")`.
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the code hash is a hash of: the sha256 (hex) of each file by path, and library lines."""
 
-    Paths are posix, relative to `package` (default: the package of this module), sorted; every file
-    counts except byte-code caches. Library lines are sorted and end with Python's. Raises CodeError
-    for a link or a missing library.
+    files: dict[str, str]
+    libraries: tuple[str, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes: sha256 over `canonical("volens/code/1", n, n pairs (path, sha256), m, m lines
+        "name==version")`, paths sorted.
+        """
+        digest = hashlib.sha256(
+            _field(b"volens/code/1") + _field(len(self.files).to_bytes(8, "big"))
+        )
+        for name, file_hash in sorted(self.files.items()):
+            digest.update(_field(name.encode()) + _field(bytes.fromhex(file_hash)))
+        digest.update(_field(len(self.libraries).to_bytes(8, "big")))
+        for line in self.libraries:
+            digest.update(_field(line.encode()))
+        return digest.digest()
+
+
+def code_hash(package: Path | None = None) -> bytes:
+    """The digest of `manifest_of` this package."""
+    return manifest_of(package).digest
+
+
+def manifest_of(package: Path | None = None) -> Manifest:
+    """The files of a package, and the libraries that it runs with.
+
+    Paths are posix, relative to `package` (default: the package of this module); every file counts
+    except byte-code caches. Library lines are sorted and end with Python's. Raises CodeError for a
+    link or a missing library.
     """
     root = PACKAGE if package is None else package
-    files = sorted(
-        (path.relative_to(root).as_posix(), path) for path in root.rglob("*") if _counts(path)
-    )
+    files = {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if _counts(path)
+    }
     if not files:
         raise CodeError("the package folder holds no files")
-    digest = hashlib.sha256(_field(b"volens/code/1") + _field(len(files).to_bytes(8, "big")))
-    for name, path in files:
-        digest.update(_field(name.encode()) + _field(hashlib.sha256(path.read_bytes()).digest()))
-    lines = library_lines()
-    digest.update(_field(len(lines).to_bytes(8, "big")))
-    for line in lines:
-        digest.update(_field(line.encode()))
-    return digest.digest()
+    return Manifest(files, tuple(library_lines()))
+
+
+def changes_between(old: Manifest, new: Manifest) -> list[str]:
+    """What differs, one line for each file and library, in words."""
+    lines = []
+    for name in sorted(old.files.keys() | new.files.keys()):
+        if name not in new.files:
+            lines.append(f"{name}: removed")
+        elif name not in old.files:
+            lines.append(f"{name}: new")
+        elif old.files[name] != new.files[name]:
+            lines.append(f"{name}: changed")
+    lines += [f"without {line}" for line in old.libraries if line not in new.libraries]
+    return lines + [f"with {line}" for line in new.libraries if line not in old.libraries]
 
 
 def library_lines() -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.disclosure.counts import SMALLEST_COUNT
+from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
 from analytics.readers.clinical import ClinicalRecord, Fact, matches, value_at

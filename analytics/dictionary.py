@@ -10,7 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from analytics.disclosure.counts import SMALLEST_COUNT, round_count, share
+from analytics.disclosure.counts import share
+from analytics.disclosure.rounding import SMALLEST_COUNT, round_count
 from analytics.readers.clinical import ClinicalRecord, value_at
 from analytics.readers.codes import VARIABLES
 

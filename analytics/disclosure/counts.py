@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT, round_count
+
 if TYPE_CHECKING:  # callers that only count people (the ingest dictionary) load no model library
     from analytics.evaluate import Cells
 
 Integers = NDArray[np.int64]
-SMALLEST_COUNT = 10
-COUNT_GRID = 5
 STEPS = (1, 2, 5)
 CANDIDATES_NEEDED = 5
 # With fewer distinct feature profiles (rows of a feature set), AUC, interval, gain and curve depend
@@ -75,15 +75,6 @@ def percent(fraction: float, step: int = 1) -> int:
 def share(part: int, total: int, step: int = 1) -> int:
     """Percent of `part` in `total` in integer arithmetic: 115 of 200 is exactly 57.5."""
     return step * ((200 * part + step * total) // (2 * step * total))
-
-
-def round_count(count: int) -> int | None:
-    """Nearest multiple of 5, or None below 10."""
-    return (
-        None
-        if count < SMALLEST_COUNT
-        else COUNT_GRID * ((2 * count + COUNT_GRID) // (2 * COUNT_GRID))
-    )
 
 
 def filter_counts(*, granted: int, people: int, events: int) -> Counts:

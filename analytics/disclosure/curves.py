@@ -26,14 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from analytics.disclosure.counts import (
-    CANDIDATES_NEEDED,
-    SMALLEST_COUNT,
-    Counts,
-    Integers,
-    percent,
-    share,
-)
+from analytics.disclosure.counts import CANDIDATES_NEEDED, Counts, Integers, percent, share
+from analytics.disclosure.rounding import SMALLEST_COUNT
 
 CURVE_STEPS = (5, 10, 20)
 # A ROC step other than the last is tried only if it contains 1.5 counts, and enough for about 10

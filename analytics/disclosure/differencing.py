@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analytics.cohort import Cohort, Person, choose_members
-from analytics.disclosure.counts import SMALLEST_COUNT
+from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import AnalyticsError, ParamsError
 from analytics.params import Params, VariantRules, parse_params
 from analytics.people import Input, read_people

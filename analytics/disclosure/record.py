@@ -12,15 +12,14 @@ from typing import Any
 from analytics.catalogue import CALIBRATED, RELEASABLE
 from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
-    COUNT_GRID,
     METRICS,
     PROFILES_NEEDED,
-    SMALLEST_COUNT,
     STEPS,
     Counts,
     Shown,
 )
 from analytics.disclosure.curves import CURVE_STEPS
+from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 
 _PEOPLE = {
     "what": "people",

@@ -10,14 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analytics.disclosure.counts import (
-    CANDIDATES_NEEDED,
-    COUNT_GRID,
-    SMALLEST_COUNT,
-    Integers,
-    round_count,
-    share,
-)
+from analytics.disclosure.counts import CANDIDATES_NEEDED, Integers, share
+from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT, round_count
 
 # From fine to coarse: (step of the frequency in percent, whether carriers are printed).
 SITE_LEVELS = ((1, True), (2, True), (5, True), (1, False))
