@@ -161,6 +161,10 @@ class BrokerUnavailable(GovernanceError):
     """A key broker does not respond."""
 
 
+class QuestionMalformed(BrokerUnavailable):
+    """A key broker cannot read a request: a fault of the asking program."""
+
+
 class BrokerRefused(GovernanceError):
     """A key broker released no key; `reason` says why (contracts/reasons.json, 64-78)."""
 

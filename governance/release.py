@@ -23,9 +23,10 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 from chain.errors import Refused
 from chain.events import Receipt, Released, ReleaseRefused
 from chain.ledger import Ledger, message_tuple
-from chain.signatures import recover, typed_data
+from chain.signatures import Domain, recover, typed_data
 from chain.vocabulary import Role
-from governance.errors import DecisionPending, NotFound, RequestRefused
+from governance.errors import DecisionPending, NotAllowed, NotFound, RequestRefused
+from governance.objects.broker_client import signer_of
 from governance.readmodel.tables import Approval
 from governance.rules.encoding import canonical_json
 from governance.rules.replayed import ReplayedState
@@ -46,6 +47,25 @@ def view_output(ledger: Ledger, review: Mapping[str, Any], signature: bytes) -> 
     review's key.
     """
     return ledger.relay("AccessLedger", "viewOutput", message_tuple("Review", review), signature)
+
+
+def check_asker(
+    domain: Domain, replayed: ReplayedState, analyst: str, question: Mapping[str, Any], now: int
+) -> None:
+    """Raise NotAllowed unless the run's analyst, or a live checker in whose name it is, signed this
+    question for an output's key. The broker checks it again; strangers do not reach it.
+    """
+    signer = signer_of(domain, question)
+    viewer = question.get("viewer")
+    if viewer is None:
+        holds = signer == bytes.fromhex(analyst[2:])
+    else:
+        holds = signer.hex() == viewer and replayed.member_live(signer, Role.CHECKER, now)
+    if not holds:
+        raise NotAllowed(
+            "only the analyst of the run and checkers may ask for its key",
+            "sign the question with the account in whose name it is",
+        )
 
 
 def reject(ledger: Ledger, decision: Mapping[str, Any], signature: bytes) -> Receipt:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from governance.notices.inbox import News, add
 from governance.readmodel.tables import Claim, Event, Mark, Progress, Run, RunRecord
 from governance.rules.encoding import canonical_json
 
@@ -83,10 +84,17 @@ def hold_on(engine: Engine, claim: Claim, until: int) -> None:
 
 
 def fail(engine: Engine, claim: Claim, sentence: str) -> None:
-    """Mark that no worker shall try this run again; `sentence` says why, without values."""
+    """Mark that no worker shall try this run again; `sentence` says why, without values. Its
+    analyst gets a notice.
+    """
     with engine.begin() as connection:
         mine = (Claim.run == claim.run, Claim.token == claim.token)
-        connection.execute(update(Claim).where(*mine).values(until=0, failed=sentence))
+        marked = connection.execute(update(Claim).where(*mine).values(until=0, failed=sentence))
+        analyst = connection.execute(select(Run.analyst).where(Run.run == claim.run)).scalar()
+        if marked.rowcount and analyst:
+            source = f"{claim.run}:{claim.token}"
+            now = int(time.time())
+            add(connection, [News(analyst, "run-failed", source, claim.run, now)])
 
 
 def try_again(connection: Connection, run: str) -> None:

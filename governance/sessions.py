@@ -3,6 +3,7 @@
 1. `open_challenge` draws a nonce that is valid for five minutes.
 2. `prove` deletes it at first use, also if the checks of audience, time and signature then fail.
 3. `open_session` checks the signer: a person enrolled with this key, or a holder of a live role.
+   A wallet knows no id: a signer without a role who names none is the one person enrolled with it.
 4. `caller_of` finds the session of a token and reads the role again at each request; `end` deletes
    the session.
 Both tables are bounded: a flood of challenges or sign-ins cannot fill the database.
@@ -33,6 +34,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from governance.errors import NotSignedIn
+from governance.readmodel.queries import subjects_of
 from governance.readmodel.tables import Challenge, Session
 from governance.rules.replayed import ReplayedState
 
@@ -53,6 +55,11 @@ class Caller:
     account: str
     subject: str
     role: int
+
+    @property
+    def recipient(self) -> str:
+        """Whose notices the caller sees: a patient's by her id, others' by account."""
+        return self.subject or self.account
 
 
 def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
@@ -106,6 +113,8 @@ def open_session(
     NotSignedIn.
     """
     signer, subject = str(message["account"]), str(message["subject"])
+    if not subject and not _live_role(replayed, signer, now):
+        subject = _only_subject(engine, signer)
     _check_known(replayed, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
@@ -163,15 +172,29 @@ def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
         raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
 
 
+def _only_subject(engine: Engine, signer: str) -> str:
+    """The id of the person enrolled with this account, "" for nobody. Raises NotSignedIn if there
+    are several: none of them is chosen here.
+    """
+    subjects = subjects_of(engine, signer[2:].lower(), most=2)
+    if len(subjects) > 1:
+        raise NotSignedIn(
+            "several people are enrolled with this account", "sign in with the id of one of them"
+        )
+    return subjects[0] if subjects else ""
+
+
 def _check_known(replayed: ReplayedState, signer: str, subject: str, now: int) -> None:
     if subject:
         if replayed.signers.get(bytes.fromhex(subject)) != bytes.fromhex(signer[2:]):
             raise NotSignedIn(
-                "nobody is enrolled under this id with this key", "use the key of your enrolment"
+                "nobody is enrolled under this id with this key",
+                "accept your invitation first, or use the key of your enrolment",
             )
     elif not _live_role(replayed, signer, now):
         raise NotSignedIn(
-            "this account holds no role now", "ask for a role; patients name their id"
+            "this account holds no role now, and nobody is enrolled with it",
+            "choose the account of your enrolment or role",
         )
 
 

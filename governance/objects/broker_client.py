@@ -19,7 +19,12 @@ from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from chain.wallets import Wallet
 from governance.certificates import trusted
-from governance.errors import BrokerRefused, BrokerUnavailable
+from governance.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    QuestionMalformed,
+    RequestInvalid,
+)
 from governance.objects.envelope import (
     Header,
     WrapItem,
@@ -43,6 +48,15 @@ class BrokerAnswer:
     sealed: bytes
     info: bytes
     broker: bytes
+
+
+def signer_of(domain: Domain, question: Mapping[str, Any]) -> bytes:
+    """The account (20 bytes) that signed a question as it is sent, b"" for nobody's signature."""
+    digest, signature = question_digest(question), bytes.fromhex(question["signature"])
+    try:
+        return bytes.fromhex(recover(domain, "Statement", {"digest": digest}, signature)[2:])
+    except SignatureMalformed:
+        return b""
 
 
 class BrokerClient:
@@ -138,6 +152,15 @@ class BrokerClient:
         answer = self._ask("POST", "/output-pieces", self._signed(question, asker))
         return self._answer(answer, run, attempt, tx, key, [run])
 
+    def pass_on(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """The broker's answer to a question about an output that another program signed, as it is:
+        the asker MUST check it. Raises BrokerRefused, BrokerUnavailable, RequestInvalid.
+        """
+        try:
+            return self._ask("POST", "/output-pieces", question)
+        except QuestionMalformed as error:
+            raise RequestInvalid(str(error), "ask for the output as it was sealed") from None
+
     def witness(self) -> dict[str, Any]:
         """The trail's head as the broker signs it (docs/ledger.md)."""
         return self._ask("GET", "/witness")
@@ -226,7 +249,8 @@ class BrokerClient:
             return content
         if isinstance(content.get("reason"), int):
             raise BrokerRefused(content["reason"])
-        raise BrokerUnavailable(
+        kind = QuestionMalformed if answer.status_code == 400 else BrokerUnavailable
+        raise kind(
             f"the key broker refused the question: {content.get('detail', 'no detail')}",
             "this is a fault of the asking program",
         )

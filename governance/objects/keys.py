@@ -9,10 +9,16 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
 from governance.rules.encoding import canonical
 
+RESULT_KEY = b"volens/result-key/1"  # opens a run's result; the context is the run's id
+VIEW_KEY = (
+    b"volens/view-key/1"  # opens a checker's view; run's id and attempt (4 bytes, big-endian)
+)
 PrivateKey = X25519PrivateKey  # opens what is sealed for its holder
 
 
@@ -91,6 +97,13 @@ def load_pair(raw: bytes) -> tuple[PrivateKey, bytes]:
     """The pair of the 32 private bytes that `private_bytes_raw()` gave."""
     private = X25519PrivateKey.from_private_bytes(raw)
     return private, private.public_key().public_bytes_raw()
+
+
+def derived_pair(signing_key: bytes, purpose: bytes, context: bytes) -> tuple[PrivateKey, bytes]:
+    """The pair that follows from a signing key (32 bytes) for one run: HKDF-SHA256 without salt,
+    with info = purpose || context. Nothing of it must be kept; web/reading-keys.js does the same.
+    """
+    return load_pair(HKDF(SHA256(), 32, None, purpose + context).derive(signing_key))
 
 
 def _write_beside(path: Path, data: bytes) -> Path:

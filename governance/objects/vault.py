@@ -31,6 +31,8 @@ _CHUNK = 8 << 20  # bytes of one request; a larger object is sent in several, ea
 Answer = TypeVar("Answer")
 Shares = tuple[bytes, bytes, bytes]
 _NAME = re.compile(r"o/[0-9a-f]{64}")
+# Public texts: what kind they are is the beginning of their names.
+DOCUMENT, CODE_MANIFEST = "d", "c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,11 @@ class Bucket:
 
     @cached_property
     def _limits(self) -> dict[str, Any]:
+        return self._limits_of(_AWAY if self._url is None else _HERE)
+
+    def _limits_of(self, timeouts: _Timeouts) -> dict[str, Any]:
         from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-        timeouts = _AWAY if self._url is None else _HERE
         retry = DEFAULT_RETRY.with_timeout(timeouts.attempts).with_delay(0.1, 1.0)
         return {"timeout": timeouts.request, "retry": retry}
 
@@ -170,6 +174,19 @@ class Bucket:
     def put_list(self, root: bytes, data: bytes) -> str:
         """Writes the leaf list of the ingest with this root (32 bytes), under l/<root>."""
         return self._write(f"l/{root.hex()}", data)
+
+    def put_text(self, kind: str, digest: bytes, data: bytes) -> str:
+        """Writes a public text under its kind and hash (32 bytes): <kind>/<hash>."""
+        return self._write(f"{kind}/{digest.hex()}", data)
+
+    def find_text(self, kind: str, digest: bytes) -> bytes | None:
+        """The public text of that hash, None if it was never written; the caller MUST compute the
+        hash again.
+        """
+        try:
+            return self._read(f"{kind}/{digest.hex()}", _HERE)  # a page waits for it
+        except ObjectMissing:
+            return None
 
     def _write(self, name: str, blob: bytes) -> str:
         from google.api_core.exceptions import NotFound, PreconditionFailed
@@ -210,15 +227,16 @@ class Bucket:
         """The leaf list of that root; the caller MUST compute the root again."""
         return self._read(f"l/{root.hex()}")
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, timeouts: _Timeouts | None = None) -> bytes:
         from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
 
+        limits = self._limits_of(timeouts) if timeouts else self._limits
         try:
             # Without the client's checksum, which the bucket itself provides: the name is compared
             # instead.
             blob: bytes = _reach(
                 lambda: self._bucket.blob(name).download_as_bytes(
-                    end=MAX_OBJECT, checksum=None, **self._limits
+                    end=MAX_OBJECT, checksum=None, **limits
                 )
             )
         except NotFound:

@@ -157,6 +157,13 @@ def upsert_values(
     )
 
 
+def insert_new(connection: Connection, noun: type[Row], rows: Sequence[Row]) -> None:
+    """Insert the rows whose keys are not there yet."""
+    if rows:
+        statement = _INSERTS[connection.dialect.name](table_of(noun)).on_conflict_do_nothing()
+        connection.execute(statement, [values_of(row) for row in rows])
+
+
 def values_of(row: Row) -> dict[str, Any]:
     """The values of a row, by column name."""
     return {column.name: getattr(row, column.name) for column in table_of(type(row)).columns}

@@ -100,6 +100,13 @@ class Denial:
     block: int
 
 
+def subjects_of(engine: Engine, signer: str, most: int) -> list[str]:
+    """The ids of at most so many people whose enrolled signer (hex) this is."""
+    with engine.connect() as connection:
+        query = select(Subject.subject).where(Subject.signer == signer).limit(most)
+        return list(connection.execute(query).scalars())
+
+
 def signer_of(engine: Engine, subject: str) -> str:
     """The enrolled signer (hex) of a person, "" if she is not enrolled."""
     with engine.connect() as connection:
@@ -121,14 +128,61 @@ def list_members(engine: Engine, after: str, limit: int) -> list[Member]:
     return _all(engine, Member, query.limit(limit))
 
 
-def list_datasets(engine: Engine) -> list[DatasetSize]:
-    counted = select(func.count()).where(Record.dataset == Dataset.dataset).scalar_subquery()
-    query = select(Dataset, counted.label("records")).order_by(Dataset.dataset)
+def list_datasets(engine: Engine, limit: int | None = None, offset: int = 0) -> list[DatasetSize]:
+    query = _datasets().order_by(Dataset.dataset).limit(limit).offset(offset)
     return _all(engine, DatasetSize, query)
 
 
-def list_permits(engine: Engine) -> list[Permit]:
-    return _all(engine, Permit, select(Permit).order_by(Permit.expiry, Permit.permit))
+def document_of(engine: Engine, dataset: str) -> str:
+    """The hash of a dataset's description, "" for an unknown dataset."""
+    with engine.connect() as connection:
+        query = select(Dataset.document).where(Dataset.dataset == dataset)
+        return str(connection.execute(query).scalar_one_or_none() or "")
+
+
+def people_by_category(engine: Engine, dataset: str) -> dict[int, int]:
+    """How many people have records of each category in a dataset; not for release as it is."""
+    query = (
+        select(Record.category, func.count(Record.subject.distinct()))
+        .where(Record.dataset == dataset)
+        .group_by(Record.category)
+        .order_by(Record.category)
+    )
+    return {category: people for category, people in _rows(engine, query)}
+
+
+def find_dataset(engine: Engine, dataset: str) -> DatasetSize:
+    """Raises NotFound."""
+    row = _only(engine, _datasets().where(Dataset.dataset == dataset), "dataset")
+    return DatasetSize(**row._mapping)
+
+
+def list_permits(
+    engine: Engine,
+    status: int | None = None,
+    applicant: str = "",
+    dataset: str = "",
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[Permit]:
+    """Permits, those that end last first, at most `limit` after the first `offset`; only those with
+    this status, of this applicant, for this dataset, if given.
+    """
+    query = select(Permit).order_by(Permit.expiry.desc(), Permit.permit)
+    if status is not None:
+        query = query.where(Permit.status == status)
+    if applicant:
+        query = query.where(Permit.applicant == applicant)
+    if dataset:
+        query = query.where(Permit.dataset == dataset)
+    return _all(engine, Permit, query.limit(limit).offset(offset))
+
+
+def is_code_of_a_permit(engine: Engine, code: str) -> bool:
+    """Whether a permit names this code hash."""
+    with engine.connect() as connection:
+        query = select(Permit.permit).where(Permit.code == code).limit(1)
+        return connection.execute(query).first() is not None
 
 
 def find_permit(engine: Engine, permit: str) -> Permit:
@@ -138,13 +192,19 @@ def find_permit(engine: Engine, permit: str) -> Permit:
 
 
 def list_runs(
-    engine: Engine, state: str = "", limit: int | None = None, offset: int = 0
+    engine: Engine,
+    state: str = "",
+    limit: int | None = None,
+    offset: int = 0,
+    analyst: str = "",
 ) -> list[Run]:
-    """Runs, newest first, at most `limit` after the first `offset`; only those in `state` if it is
-    given.
+    """Runs, newest first, at most `limit` after the first `offset`; only those in `state`, and of
+    this analyst, if given.
     """
     query = select(Run).order_by(Run.block.desc(), Run.run).limit(limit).offset(offset)
-    return _all(engine, Run, query.where(Run.state == state) if state else query)
+    if state:
+        query = query.where(Run.state == state)
+    return _all(engine, Run, query.where(Run.analyst == analyst) if analyst else query)
 
 
 def count_runs(engine: Engine) -> int:
@@ -376,6 +436,11 @@ def newest_step(engine: Engine) -> dict[str, Any]:
         text = connection.execute(query.order_by(Event.step.desc()).limit(1)).scalar()
     step: Any = strict_json(text.encode()) if text else {"count": 0, "head": "00" * 32}
     return {"count": step["count"], "head": step["head"]}
+
+
+def _datasets() -> Select[*tuple[Any, ...]]:
+    counted = select(func.count()).where(Record.dataset == Dataset.dataset).scalar_subquery()
+    return select(Dataset, counted.label("records"))
 
 
 def _all(engine: Engine, noun: Callable[..., Noun], query: Select[*tuple[Any, ...]]) -> list[Noun]:

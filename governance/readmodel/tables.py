@@ -122,6 +122,7 @@ class Permit(Row):
     params_schema: Mapped[Hash]
     minimum: Mapped[int]
     output_classes: Mapped[int]
+    document: Mapped[Hash]
     request_hash: Mapped[Hash]
     yes: Mapped[int]
     no: Mapped[int]
@@ -345,6 +346,82 @@ class Mark(Row):
     note: Mapped[LongText]
 
 
+class Supplement(Row):
+    """What a custodian added to a dataset's description: kind dictionary or report (JSON)."""
+
+    __tablename__ = "supplements"
+
+    dataset: Mapped[Hash] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(12), primary_key=True)
+    content: Mapped[LongText]
+    at: Mapped[int]
+
+
+class Comment(Row):
+    """What an output checker wrote about an attempt's output, for the other checkers."""
+
+    __tablename__ = "comments"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    run: Mapped[Hash] = mapped_column(index=True)
+    attempt: Mapped[int]
+    account: Mapped[Account]
+    text: Mapped[LongText]
+    at: Mapped[int]
+
+
+class Order(Row):
+    """A message of the committee that waits for the signatures of a quorum.
+
+    digest: sha256 of kind and message; message: canonical JSON, as it is sent; signatures: canonical
+    JSON, by account; `by` began it at `at`; done: the transaction that recorded it, "" before.
+    """
+
+    __tablename__ = "orders"
+
+    digest: Mapped[Hash] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    message: Mapped[LongText]
+    signatures: Mapped[LongText]
+    by: Mapped[Account]
+    at: Mapped[int]
+    deadline: Mapped[int]
+    done: Mapped[Hash] = mapped_column(default="")
+
+
+class Invitation(Row):
+    """A registrar's signed enrolment, which the person has not signed yet: by the sha256 of its
+    secret link.
+    """
+
+    __tablename__ = "invitations"
+
+    digest: Mapped[Hash] = mapped_column(primary_key=True)
+    subject: Mapped[Hash] = mapped_column(index=True)
+    enrolment: Mapped[LongText]
+    signature: Mapped[str] = mapped_column(String(130))
+    by: Mapped[Account] = mapped_column(index=True)
+    at: Mapped[int]
+    deadline: Mapped[int]
+
+
+class Name(Row):
+    """What people call an account that has a role, as a member of the committee said.
+
+    compared: the name without what people do not see, which no two accounts share; by: that
+    member's account; at: when.
+    """
+
+    __tablename__ = "names"
+
+    account: Mapped[Account] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    institution: Mapped[str] = mapped_column(String(120))
+    compared: Mapped[str] = mapped_column(String(320), unique=True)
+    by: Mapped[Account]
+    at: Mapped[int]
+
+
 class RunRecord(Row):
     """Device, memory and seconds of an attempt: facts about the machine, not about the result
     (canonical JSON).
@@ -355,3 +432,102 @@ class RunRecord(Row):
     run: Mapped[Hash] = mapped_column(primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     record: Mapped[LongText]
+
+
+class Notice(Row):
+    """Something that concerns a person: what happened, and when, but nothing of its content.
+
+    id: sha256 of origin and recipient; origin: of kind and what caused it, so the same for each
+    recipient. recipient: an account, or a patient's id. about: the run, permit, order, dataset or
+    transaction. read: when, 0 before. planned: whether its deliveries were made.
+    """
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        Index("notices_by_recipient", "recipient", "at"),
+        Index("notices_unread", "recipient", "read"),
+        Index("notices_by_time", "at"),
+        Index("notices_unplanned", "planned"),
+    )
+
+    id: Mapped[Hash] = mapped_column(primary_key=True)
+    origin: Mapped[Hash]
+    recipient: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(24))
+    about: Mapped[Hash]
+    at: Mapped[int]
+    read: Mapped[int] = mapped_column(default=0)
+    planned: Mapped[bool] = mapped_column(default=False)
+
+
+class NoticeCursor(Row):
+    """The last event of the ledger of which notices were made."""
+
+    __tablename__ = "notice_cursor"
+
+    name: Mapped[str] = mapped_column(String(8), primary_key=True)
+    block: Mapped[int]
+    position: Mapped[int]
+
+
+class Reminder(Row):
+    """A question for a later time, whose answer may be a notice: does this still expire, has this
+    withdrawal settled?
+
+    since: when it was first asked, in seconds.
+    """
+
+    __tablename__ = "reminders"
+    __table_args__ = (Index("reminders_due", "due"),)
+
+    id: Mapped[Hash] = mapped_column(primary_key=True)
+    recipient: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(24))
+    about: Mapped[Hash]
+    since: Mapped[int]
+    due: Mapped[int]
+
+
+class Delivery(Row):
+    """A notice on its way out by mail or webhook. It names no address: that is read when it is sent.
+
+    name: the notice's id, for a webhook its origin. reference: what the message itself is called,
+    the same at each attempt; drawn, where an id could be compared with the ledger. state: waiting,
+    sent or failed. next_at: when it is due; a process that sends it moves this on first.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        Index("deliveries_due", "channel", "state", "next_at"),
+        Index("deliveries_by_recipient", "recipient", "state"),
+        Index("deliveries_by_time", "at"),
+    )
+
+    channel: Mapped[str] = mapped_column(String(8), primary_key=True)
+    name: Mapped[Hash] = mapped_column(primary_key=True)
+    reference: Mapped[Hash]
+    recipient: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(24))
+    about: Mapped[Hash]
+    at: Mapped[int]
+    attempts: Mapped[int]
+    next_at: Mapped[int]
+    state: Mapped[str] = mapped_column(String(8))
+
+
+class MailAddress(Row):
+    """Where a person wants to be told. Only she can see it; it is in no other table.
+
+    pending: an address that waits for its confirmation, by the sha256 of a token until `until`.
+    asked: confirmations of the UTC day `asked_on`.
+    """
+
+    __tablename__ = "mail_addresses"
+
+    recipient: Mapped[str] = mapped_column(String(64), primary_key=True)
+    address: Mapped[str] = mapped_column(String(254))
+    pending: Mapped[str] = mapped_column(String(254))
+    token_hash: Mapped[str] = mapped_column(String(64), index=True)
+    until: Mapped[int]
+    asked_on: Mapped[int]
+    asked: Mapped[int]

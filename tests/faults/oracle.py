@@ -44,6 +44,16 @@ OWN = (
     "sessions",
     "challenges",
     "processes",
+    "comments",
+    "supplements",
+    "orders",
+    "invitations",
+    "names",
+    "notices",
+    "notice_cursor",
+    "reminders",
+    "deliveries",
+    "mail_addresses",
 )  # not derived
 PAGE = 500
 
