@@ -1,112 +1,195 @@
 // Signing in the browser. The key stays in this tab (sessionStorage): it is never sent, only signatures are.
 // The signed values are read from the table on the page, field by field.
-import { hexToBytes, randomBytes, bytesToHex } from "@noble/hashes/utils.js";
-import { canonical, commitment, nameOf } from "./receipt.js";
-import { addressOf, digest, sign } from "./typed.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex, concatBytes, hexToBytes, randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
+import { canonical } from "./encoding.js";
+import { openMessage, publicOf } from "./hpke.js";
+import { all, copy, offer, one, textOf, withProgress, write } from "./dom.js";
+import { LEAST_PASSWORD, makeFile, openFile } from "./keys.js";
+import { openOutput, check, joined, open, pieces, split } from "./outputs.js";
+import { accept, derive, fileOf, keyFor, keyForNew, purpose } from "./reading-keys.js";
+import { commitment, nameOf } from "./receipt.js";
+import { ask, Problem, send, signing } from "./requests.js";
+import { dropSigner, dropSignerWithSession, signerHere, signerOfFile, signerOfWallet, usesWallet } from "./signer.js";
+import { addressOf, canonicalSignature, digest, recover, sign, typedData } from "./typed.js";
+import { connect, eachWallet } from "./wallet.js";
 
-export { addressOf, canonical, commitment, digest, sign };
+// For the tests, which compare each of these with another program.
+export const outputs = { check, derive, joined, open, openMessage, pieces, publicOf, purpose, split };
+export { addressOf, canonical, canonicalSignature, commitment, digest, makeFile, openFile, recover, sign, typedData };
 
-const KEPT = "volens-key";
+const UNKNOWN = "This did not work. Open this page again to see whether anything was recorded.";
+const DEADLINE = 3600;  // seconds in which a review that the page does not show must be recorded
+const SIGNED_OUT = "volens-signed-out";
 const WORD = "volens-demo";  // gives access to the keys of the demo accounts (api/pages/demo_accounts.py)
-const one = (selector, within = document) => within.querySelector(selector);
-const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-
-class Told extends Error {}
-
-// ---- the key of this tab
-
-function keyOf(text) {
-  let file;
-  try {
-    file = JSON.parse(text);
-  } catch {
-    throw new Told("This is not a key file. Choose the JSON file that volens made.");
-  }
-  if (file?.keystore) {
-    throw new Told("This key is locked with a password. Pages cannot open such a key; passkeys come later. " +
-      "Use the command line until then.");
-  }
-  if (file?.type !== "volens/key/1" || !/^[0-9a-f]{64}$/.test(file.key ?? "")) {
-    throw new Told("This is not a volens key file.");
-  }
-  if (addressOf(hexToBytes(file.key)) !== file.address) throw new Told("This key file is damaged.");
-  return file;
-}
-
-function kept() {
-  const text = sessionStorage.getItem(KEPT);
-  const account = document.body.dataset.account;
-  if (!text) throw new Told("This tab does not hold your key. Sign in again in this tab, then sign.");
-  const file = keyOf(text);
-  if (account && file.address !== account) throw new Told("This tab holds another person's key. Sign in again.");
-  return file;
-}
-
-// ---- requests to the API
-
-async function send(method, path, text, more = {}) {
-  let answer;
-  try {
-    answer = await fetch(path, { method, body: text,
-      headers: { Accept: "application/json", "Content-Type": "application/json", ...more } });
-  } catch {
-    throw new Told("The service does not answer. Nothing was sent twice; try again in a minute.");
-  }
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  throw new Told([problem.detail ?? "It did not work.", problem.hint ?? ""].join(" ").trim());
-}
-
-async function ask(method, path, body, more) {
-  return (await send(method, path, body === undefined ? undefined : JSON.stringify(body), more)).json();
-}
-
-let kinds;
-async function signed(name, message, file) {
-  kinds ??= await ask("GET", "/pages/signing");
-  return sign(hexToBytes(file.key), digest(kinds[name], message));
-}
 
 // ---- signing in
 
-async function signIn(file) {
+async function signIn(who) {
   const challenge = await ask("POST", "/sign-in/challenge");
   if (challenge.audience !== location.origin) {
-    throw new Told(`This page is not at its own address. Open ${challenge.audience} instead.`);
+    throw new Problem(`This page is not at its own address. Open ${challenge.audience} instead.`);
   }
-  const message = { audience: challenge.audience, account: file.address, subject: file.subject ?? "0".repeat(64),
+  const message = { audience: challenge.audience, account: who.address, subject: who.subject ?? "0".repeat(64),
     nonce: challenge.nonce, issuedAt: Math.floor(Date.now() / 1000) };
-  const session = await ask("POST", "/sign-in", { account: file.address, subject: file.subject ?? null,
-    nonce: challenge.nonce, issuedAt: message.issuedAt, signature: await signed("SignIn", message, file) });
+  const session = await ask("POST", "/sign-in", { account: who.address, subject: who.subject ?? null,
+    nonce: challenge.nonce, issuedAt: message.issuedAt, signature: await who.sign("SignIn", message) });
   const place = await ask("POST", "/pages/session", { token: session.token });
-  sessionStorage.setItem(KEPT, JSON.stringify(file));
+  who.keep();
   location.assign(one("[data-next]")?.dataset.next || place.next);
+}
+
+async function openAndSignIn(form) {
+  const text = await one("input[type=file]", form).files[0].text();
+  const password = one("input[type=password]", form);
+  const file = await withProgress(form, (progress) => openFile(text, password.value, progress));
+  password.value = "";
+  await signIn(signerOfFile(file));
+}
+
+async function useWallet(form, button) {
+  await signIn(signerOfWallet(await connect(button.value)));
+}
+
+/** Accept an invitation with the key that it names: the person signs it too, then she is signed in. */
+async function acceptInvitation(form, button) {
+  const shownHere = form.closest("[data-invitation]"), file = one("input[type=file]", form)?.files[0];
+  let who;
+  if (file) {
+    const password = one("input[type=password]", form), text = await file.text();
+    who = signerOfFile(await withProgress(form, (progress) => openFile(text, password.value, progress)));
+    password.value = "";
+  } else who = signerOfWallet(await connect(button.value));
+  const enrolment = await read("Enrolment", shownHere);
+  const own = who.address.slice(2).toLowerCase() === enrolment.signer && (who.subject ?? enrolment.subject) === enrolment.subject;
+  if (!own) throw new Problem("This invitation is for another key. Choose the key that you showed to the registrar.");
+  const answer = await ask("POST", "/enrolments", { items: [{ enrolment,
+    registrarSignature: shownHere.dataset.invitation, signerSignature: await who.sign("Enrolment", enrolment) }] });
+  if (!answer.items[0].accepted) throw new Problem("The ledger did not accept it. Ask the registrar for a new invitation.");
+  await signIn(who);
+}
+
+/** A button for each wallet of this browser, by its name and the name of who publishes it. */
+function listWallets(form) {
+  eachWallet(({ uuid, name, rdns }) => {
+    const row = document.createElement("li"), button = document.createElement("button"), publisher = document.createElement("span");
+    button.value = uuid;
+    button.textContent = `${form.dataset.wallets} ${name}`;
+    publisher.textContent = rdns;
+    row.append(button, publisher);
+    one("ul", form).append(row);
+    form.closest("section").hidden = false;
+  });
+}
+
+async function makeKey(form) {
+  const [password, again] = all("input[type=password]", form);
+  if ([...password.value].length < LEAST_PASSWORD) throw new Problem(`Take at least ${LEAST_PASSWORD} characters.`);
+  if (password.value !== again.value) throw new Problem("The two passwords differ. Type them again.");
+  const patient = one("input[type=radio]:checked", form).value === "patient";
+  const made = await withProgress(form, (progress) => makeFile(patient, password.value, progress));
+  password.value = again.value = "";
+  const link = one("#key-file");
+  offer(link, `volens-key-${made.address.slice(2, 10)}.json`, made.text);
+  one("#made-address").textContent = made.address;
+  one("#made-id").textContent = made.subject ?? "";
+  one("#made-id").closest("div").hidden = !patient;
+  form.hidden = true;
+  one("#made").hidden = false;
+  one("#made h2").focus();
+  link.click();
 }
 
 // ---- signing what is shown
 
-function read(kind, within) {
+/** The message of this kind that the page shows. 256-bit numbers stay decimal texts, as the API wants them. */
+async function read(kind, within) {
   const message = {};
-  for (const [name, type] of kinds[kind].fields) {
-    const shown = one(`[data-field="${name}"]`, within)?.textContent.trim();
-    if (shown === undefined) throw new Told("The page does not show everything that is signed. Nothing was signed.");
-    message[name] = type.startsWith("uint") ? Number(shown) : shown;
+  for (const [name, type] of (await signing())[kind].fields) {
+    const element = one(`[data-field="${name}"]`, within);
+    if (!element) throw new Problem("The page does not show everything that is signed. Nothing was signed.");
+    message[name] = typed(type, textOf(element).trim());
   }
   return message;
 }
 
+function typed(type, text) {
+  const number = type.startsWith("uint");
+  const fits = type === "bool" ? ["true", "false"].includes(text) : !number || /^(0|[1-9][0-9]*)$/.test(text);
+  if (!fits || (number && type !== "uint256" && !Number.isSafeInteger(Number(text)))) {
+    throw new Problem("The page shows a value that cannot be signed. Nothing was signed.");
+  }
+  if (type === "bool") return text === "true";
+  return number && type !== "uint256" ? Number(text) : text;
+}
+
+/** What a form of data-act="sign" or "cosign" shows, after the pressed button has set its field. */
+async function shown(form, button) {
+  const [name, text] = button?.dataset.set?.split("=") ?? [];
+  if (name) write(form, name, text);
+  return read(form.dataset.kind, form);
+}
+
+/** Sign what the form shows, record it, then send the documents whose hashes it names. */
+async function signShown(form, button) {
+  await record(form, await shown(form, button));
+  goOn(form);
+}
+
+async function record(form, message) {
+  const who = signerHere();
+  const documents = all("[data-document]", form).map((element) => [element.dataset.document, textOf(element)]);
+  if (documents.some(([hash, text]) => bytesToHex(sha256(utf8ToBytes(text))) !== hash)) {
+    throw new Problem("The page shows another text than the one whose hash it signs. Nothing was signed.");
+  }
+  const extra = all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]);
+  const answer = await ask("POST", form.dataset.endpoint, { [form.dataset.name]: message,
+    signature: await who.sign(form.dataset.kind, message), ...Object.fromEntries(extra) });
+  for (const [hash, text] of documents) await sendDocument(hash, text);
+  return answer;
+}
+
+async function sendDocument(hash, text) {
+  try {
+    await send("PUT", `/documents/${hash}`, text, { "Content-Type": "text/plain; charset=utf-8" });
+  } catch {
+    throw new Problem("It is recorded, but its text could not be sent; open this page again to send it.");
+  }
+}
+
+/** Send the text of something that is on the ledger, from a file. */
+async function sendFile(form) {
+  const text = await one("input[type=file]", form).files[0].text();
+  if (bytesToHex(sha256(utf8ToBytes(text))) !== form.dataset.documentHash) {
+    throw new Problem("This is not the text whose hash is on the ledger. Choose exactly the file that was signed.");
+  }
+  await send("PUT", `/documents/${form.dataset.documentHash}`, text, { "Content-Type": "text/plain; charset=utf-8" });
+  location.reload();
+}
+
+/** Add one signature to an order that several people sign. */
+async function cosign(form, button) {
+  const who = signerHere();
+  const message = await shown(form, button), kind = form.dataset.kind;
+  await ask("POST", form.dataset.endpoint, { kind, message, signature: await who.sign(kind, message) });
+  goOn(form);
+}
+
+function goOn(form) {
+  dropDrafts();
+  if (form.dataset.next) location.assign(form.dataset.next);
+  else location.reload();
+}
+
 async function give(form) {
-  const file = kept();
+  const who = signerHere();
   const salt = randomBytes(32), terms = one("[data-terms]", form).textContent;
   one('[data-field="termsCommitment"]', form).textContent = commitment(terms, salt);
-  kinds ??= await ask("GET", "/pages/signing");
-  const grant = read("Grant", form);
-  const answer = await ask("POST", "/consents", { items: [{ grant, signer: file.address.slice(2).toLowerCase(),
-    signature: await signed("Grant", grant, file) }] });
+  const grant = await read("Grant", form);
+  const answer = await ask("POST", "/consents", { items: [{ grant, signer: who.address.slice(2).toLowerCase(),
+    signature: await who.sign("Grant", grant) }] });
   const receipt = canonical({ ...answer.items[0].proof, terms, termsSalt: bytesToHex(salt) });
-  const link = one("#receipt");
-  link.href = URL.createObjectURL(new Blob([receipt], { type: "application/json" }));
-  link.download = nameOf(receipt);
+  offer(one("#receipt"), nameOf(receipt), receipt);
   one("#block").textContent = answer.receipt.block;
   one("#step").textContent = answer.receipt.count;
   one("#note").textContent = answer.note ?? "";
@@ -116,32 +199,128 @@ async function give(form) {
 }
 
 async function stop(form) {
-  const file = kept();
-  kinds ??= await ask("GET", "/pages/signing");
+  const who = signerHere();
   const mined = [];
   for (const part of all("[data-message]", form)) {
-    const revoke = read("Revoke", part);
-    const answer = await ask("POST", "/consents/revocations", { revoke, signer: file.address.slice(2).toLowerCase(),
-      signature: await signed("Revoke", revoke, file) });
-    if (!answer.acted) throw new Told("A newer permission stands. Open this page again, look at it, and stop that one.");
+    const revoke = await read("Revoke", part);
+    const answer = await ask("POST", "/consents/revocations", { revoke, signer: who.address.slice(2).toLowerCase(),
+      signature: await who.sign("Revoke", revoke) });
+    if (!answer.acted) throw new Problem("A newer permission stands. Open this page again, look at it, and stop that one.");
     mined.push(answer.receipt.tx);
   }
   location.assign(`/me/stopped?${mined.map((tx) => `tx=${tx}`).join("&")}`);
 }
 
 async function cancel(form) {
-  const file = kept();
-  kinds ??= await ask("GET", "/pages/signing");
-  const message = read("Cancel", form);
-  await ask("POST", `/runs/${message.run}/cancel`, { cancel: message, signature: await signed("Cancel", message, file) });
+  const who = signerHere();
+  const message = await read("Cancel", form);
+  await ask("POST", `/runs/${message.run}/cancel`, { cancel: message, signature: await who.sign("Cancel", message) });
   location.reload();
+}
+
+// ---- runs and their outputs
+
+/** As signShown for a RunRequest: nonce and result key are made here, and the run's id follows from the nonce. */
+async function requestRun(form, button) {
+  const who = signerHere(), nonce = randomBytes(32);
+  const account = concatBytes(new Uint8Array(12), hexToBytes(who.address.slice(2)));
+  const run = bytesToHex(sha256(concatBytes(account, nonce)));
+  write(form, "nonce", BigInt(`0x${bytesToHex(nonce)}`).toString());
+  write(form, "resultKey", bytesToHex(publicOf(keyForNew(who, purpose(run)))));
+  const answer = await record(form, await shown(form, button));
+  if (answer.run !== run) throw new Problem("The service names another run than the one that you asked for. Tell the operator.");
+  location.assign(`/runs/${run}`);
+}
+
+/** Open a sealed output: the analyst's after its release, a checker's once her view is on the ledger. */
+async function openSealed(form) {
+  const { run, role, endpoint } = form.dataset, attempt = Number(form.dataset.attempt), viewer = role === "viewer";
+  const who = signerHere(), wanted = purpose(run, viewer ? attempt : 0);
+  const chosen = one("input[type=file]", form)?.files[0];
+  if (chosen) accept(await chosen.text(), wanted);
+  const description = await ask("GET", `/runs/${run}`);
+  if (description.outputs.at(-1)?.attempt !== attempt) {
+    throw new Problem("This attempt has no sealed output, or there is a newer one. Open this page again.");
+  }
+  const key = viewer ? await viewKey(form, who, wanted, description, attempt) : keyFor(who, wanted);
+  if (!key || (!viewer && bytesToHex(publicOf(key)) !== description.resultKey)) {
+    throw new Problem("The key that opens this is not here. Choose its file, or open it where the run was asked for.");
+  }
+  offerKey(form);
+  const { result, disclosure, salt } = await openOutput(who, description, key, viewer);
+  const text = `{"result":${result},"disclosure":${disclosure},"salt":"${salt}"}`;
+  const target = one(form.dataset.target || "#result");
+  await show(target, text, endpoint);
+  const links = document.createElement("p");
+  links.className = "actions";
+  target.append(links);
+  addLink(links, "Download it", `volens-${viewer ? "output" : "result"}-${run.slice(0, 8)}.json`, text);
+  if (viewer) allowAfterView();
+  else {
+    const receipt = canonical({ ...await ask("GET", `/pages/runs/${run}/receipt`), outputSalt: salt });
+    addLink(links, "Download my receipt", nameOf(receipt), receipt);
+  }
+}
+
+/** What a checker may do once she has viewed an output, without loading the page again. */
+function allowAfterView() {
+  for (const button of all("[data-after-view]")) {
+    button.disabled = false;
+    button.removeAttribute("data-why");
+  }
+  all("[data-before-view]").forEach((text) => { text.hidden = true; });
+}
+
+/** The checker's key for this output; her view of it is recorded first, under that key. */
+async function viewKey(form, who, wanted, description, attempt) {
+  const viewed = description.attempts.find((entry) => entry.attempt === attempt).checkers.includes(who.address);
+  if (viewed) return keyFor(who, wanted);
+  const key = keyForNew(who, wanted), viewerKey = bytesToHex(publicOf(key));
+  const deadline = Math.floor(Date.now() / 1000) + DEADLINE;
+  let review = { run: description.run, attempt, viewerKey, deadline };
+  if (one('[data-field="viewerKey"]', form)) {
+    write(form, "viewerKey", viewerKey);
+    review = await read("Review", form);
+  }
+  await ask("POST", `/runs/${description.run}/attempts/${attempt}/views`, { review, signature: await who.sign("Review", review) });
+  return key;
+}
+
+/** Show an opened output: as a page's part that the endpoint makes of it, or word for word where there is none. */
+async function show(target, text, endpoint) {
+  if (endpoint) {
+    target.innerHTML = await (await send("POST", endpoint, text)).text(); // made by our own templates, which escape every value
+  } else {
+    const words = document.createElement("pre");
+    words.tabIndex = 0;
+    words.textContent = text;
+    target.replaceChildren(words);
+  }
+  one("h2", target)?.focus();
+}
+
+function addLink(within, label, name, text) {
+  const link = document.createElement("a");
+  link.className = "button quiet";
+  link.textContent = label;
+  offer(link, name, text);
+  within.append(link);
+}
+
+/** For wallets: let a drawn key be downloaded, and a file of it be chosen where there is none. */
+function offerKey(form) {
+  const { run, role, attempt } = form.dataset, link = one("[data-own-key]", form), choose = one("[data-choose-key]", form);
+  const file = fileOf(purpose(run, role === "viewer" ? Number(attempt) : 0));
+  if (link && file) {
+    offer(link, file.name, file.text);
+    link.hidden = false;
+  }
+  if (choose) choose.hidden = Boolean(file) || !usesWallet();
 }
 
 async function openResult(form) {
   const text = await one("input[type=file]", form).files[0].text();
-  const answer = await send("POST", form.dataset.endpoint, text);
-  one("#result").innerHTML = await answer.text(); // made by our own templates, which escape every value
-  one("#result h2")?.focus();
+  await show(one("#result"), text, form.dataset.endpoint);
 }
 
 // ---- wiring
@@ -156,38 +335,65 @@ function busy(form, yes) {
 function onSubmit(form, act) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const said = one("[role=alert]", form);
-    if (said) said.textContent = "";
+    const alert = one("[role=alert]", form);
+    if (alert) alert.textContent = "";
     busy(form, true);
     try {
       await act(form, event.submitter);
     } catch (error) {
-      if (said) said.textContent = error instanceof Told ? error.message : "This did not work. Nothing was signed.";
-      if (!(error instanceof Told)) console.error(error.name);
+      if (alert) alert.textContent = error instanceof Problem ? error.message : UNKNOWN;
+      if (!(error instanceof Problem)) console.error(error.name);
     }
     busy(form, false);
   });
 }
 
+// ---- drafts: what was written stays in this tab until it is signed, also over the end of a session
+
+const DRAFT = "volens-draft:";
+
+function keepDraft(area) {
+  const name = DRAFT + area.dataset.draft, draft = sessionStorage.getItem(name);
+  const keep = () => sessionStorage.setItem(name, area.value);
+  if (area.value !== area.defaultValue) keep();  // written before this script was there
+  else if (draft !== null) area.value = draft;
+  area.addEventListener("input", keep);
+}
+
+function dropDrafts() {
+  Object.keys(sessionStorage).filter((name) => name.startsWith(DRAFT)).forEach((name) => sessionStorage.removeItem(name));
+}
+
 const ACTS = {
-  "key-file": async (form) => signIn(keyOf(await one("input[type=file]", form).files[0].text())),
+  "key-file": openAndSignIn,
   "act-as": async (form, button) => {
     const name = button.value || one("select", form).value;
     const word = { "Volens-Demo": localStorage.getItem(WORD) ?? "" };
     const file = await ask("POST", `/pages/demo-accounts/${encodeURIComponent(name)}`, undefined, word);
-    await signIn(keyOf(JSON.stringify(file)));
+    await signIn(signerOfFile(await openFile(JSON.stringify(file))));
   },
-  give, stop, cancel, "open-result": openResult,
+  "new-key": makeKey, "send-document": sendFile, accept: acceptInvitation, wallet: useWallet, give, stop, cancel, sign: signShown, cosign, "request-run": requestRun, "open-output": openSealed, "open-result": openResult,
 };
 if (location.hash.startsWith(`#${WORD}=`)) {  // bound to this port, as no cookie is; for every tab of this browser
   localStorage.setItem(WORD, location.hash.slice(WORD.length + 2));
   history.replaceState(null, "", location.pathname);
 }
+all("textarea[data-draft]").forEach(keepDraft);
 for (const form of all("form")) {
   const act = ACTS[form.dataset.act];
   if (act) onSubmit(form, act);
   else form.addEventListener("submit", () => setTimeout(() => busy(form, true)));
-  if (form.dataset.act === "sign-out") form.addEventListener("submit", () => sessionStorage.removeItem(KEPT));
+  if (form.dataset.act === "sign-out") {
+    form.addEventListener("submit", () => {
+      dropSigner();
+      localStorage.setItem(SIGNED_OUT, String(Date.now()));
+    });
+  }
 }
+all("form[data-wallets]").forEach(listWallets);
+all("form[data-act=open-output]").forEach(offerKey);
+for (const button of all("[data-copy]")) button.addEventListener("click", () => copy(button));
 addEventListener("pageshow", () => all("form").forEach((form) => busy(form, false)));
+addEventListener("storage", (event) => event.key === SIGNED_OUT && dropSigner());  // in another tab
+dropSignerWithSession();
 document.documentElement.classList.add("script");

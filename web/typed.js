@@ -14,14 +14,53 @@ export function digest(kind, message) {
 
 /** r ‖ s ‖ v as hex: low s, v 27 or 28, the nonce of RFC 6979. `key`: 32 bytes. */
 export function sign(key, hash) {
-  const found = secp256k1.sign(hash, key, { prehash: false, lowS: true, format: "recovered" });
-  return bytesToHex(found.subarray(1)) + (27 + found[0]).toString(16);
+  const signature = secp256k1.sign(hash, key, { prehash: false, lowS: true, format: "recovered" });
+  return bytesToHex(signature.subarray(1)) + (27 + signature[0]).toString(16);
 }
 
-/** The checksummed address (EIP-55) of a key of 32 bytes. */
+/** The checksummed address of a key of 32 bytes. */
 export function addressOf(key) {
-  const point = secp256k1.getPublicKey(key, false).subarray(1);
-  const plain = bytesToHex(keccak_256(point).subarray(12));
+  return addressOfPoint(secp256k1.getPublicKey(key, false));
+}
+
+/** The checksummed address that made a signature (r ‖ s ‖ v as hex) over these 32 bytes; "" for nobody's. */
+export function recover(hash, signature) {
+  const bytes = hexToBytes(signature);
+  try {
+    const point = secp256k1.recoverPublicKey(concatBytes(bytes.subarray(64).map((v) => v - 27), bytes.subarray(0, 64)), hash,
+      { prehash: false });
+    return addressOfPoint(secp256k1.Point.fromBytes(point).toBytes(false));
+  } catch {
+    return "";
+  }
+}
+
+/** A signature in the one form that the ledger takes (chain/signatures.py): 65 bytes, low s, v 27 or 28; null if it has none. */
+export function canonicalSignature(text) {
+  if (typeof text !== "string" || !/^0x[0-9a-fA-F]{130}$/.test(text)) return null;
+  const [r, s] = [text.slice(2, 66), BigInt(`0x${text.slice(66, 130)}`)], { ORDER } = secp256k1.Point.Fn;
+  const v = parseInt(text.slice(130), 16), high = s > ORDER / 2n;
+  const low = high ? ORDER - s : s;
+  if (![0, 1, 27, 28].includes(v) || low <= 0n) return null;
+  const odd = (v % 27) ^ high;  // the other s is the signature of the other point
+  return (r + low.toString(16).padStart(64, "0")).toLowerCase() + (27 + odd).toString(16);
+}
+
+/** The message as wallets take it (eth_signTypedData_v4): bytes with 0x, 256-bit numbers as decimal texts. */
+export function typedData(kind, message) {
+  const named = (fields) => fields.map(([name, type]) => ({ name, type }));
+  const sent = (type, value) => (type.startsWith("bytes") ? `0x${value.replace(/^0x/, "")}` : value);
+  const values = kind.fields.map(([name, type]) => [name, sent(type, message[name])]);
+  return { types: { EIP712Domain: named(DOMAIN), [kind.name]: named(kind.fields) }, primaryType: kind.name,
+    domain: { ...kind.domain, salt: `0x${kind.domain.salt}` }, message: Object.fromEntries(values) };
+}
+
+function addressOfPoint(point) {
+  return checksummed(bytesToHex(keccak_256(point.subarray(1)).subarray(12)));
+}
+
+/** The address (EIP-55) of 40 hex digits. */
+export function checksummed(plain) {
   const marks = bytesToHex(keccak_256(utf8ToBytes(plain)));
   return "0x" + [...plain].map((digit, at) => (parseInt(marks[at], 16) > 7 ? digit.toUpperCase() : digit)).join("");
 }
@@ -37,12 +76,13 @@ function struct(name, fields, message) {
 
 function word(kind, value) {
   if (kind === "string") return keccak_256(utf8ToBytes(value));
+  if (kind === "bytes") return keccak_256(hexToBytes(value.replace(/^0x/, "")));
   if (kind === "address") return padded(bytesOf(value, 20));
   if (kind === "bytes32") return bytesOf(value, 32);
-  const whole = BigInt(value);
+  const number = BigInt(value);
   const bits = kind === "bool" ? 1n : kind.startsWith("uint") ? BigInt(kind.slice(4)) : -1n;
-  if (whole < 0n || bits < 0n || whole >> bits) throw new Error(`a value is no ${kind}`);
-  return hexToBytes(whole.toString(16).padStart(64, "0"));
+  if (number < 0n || bits < 0n || number >> bits) throw new Error(`a value is no ${kind}`);
+  return hexToBytes(number.toString(16).padStart(64, "0"));
 }
 
 function bytesOf(value, size) {
