@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import Problem, answer_problem, declared
 from api.http.rate_limit import Limits, RateLimit
 from api.http.request_log import Watch
-from api.http.routes import committee, people, runs, trail
+from api.http.routes import committee, documents, notices, people, runs, shared_work, trail
 from api.http.services import Services
 from api.http.timeouts import Timeouts
 from api.pages.site import Front, create_pages
@@ -43,7 +43,7 @@ def create_app(services: Services) -> FastAPI:
     encrypted = services.audience.startswith("https:")
     app.add_middleware(Headers, encrypted=encrypted)  # outside Timeouts, whose answers have them
     app.add_middleware(Watch, metrics=services.metrics)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _document(app, services.audience)  # type: ignore[method-assign]
     return app
 
 
@@ -66,6 +66,9 @@ def _routes() -> FastAPI:
         people.withdrawals,
         committee.router,
         committee.lists,
+        documents.router,
+        shared_work.router,
+        notices.router,
         runs.router,
         trail.router,
     ):
@@ -97,16 +100,24 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with our Problem schema instead of the framework's errors."""
+def _document(app: FastAPI, server: str = "") -> dict[str, Any]:
+    """The OpenAPI document, with our Problem schema instead of the framework's errors; `server`: the
+    address of a running service.
+    """
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            servers=[{"url": server}] if server else None,
         )
-        # Every POST may exceed the rate limit (api.http.rate_limit).
+        # Every POST and PUT may exceed the rate limit (api.http.rate_limit).
         for path in document["paths"].values():
             for response in (
-                operation["responses"] for method, operation in path.items() if method == "post"
+                operation["responses"]
+                for method, operation in path.items()
+                if method in ("post", "put")
             ):
                 response |= {str(status): problem for status, problem in declared(429).items()}
         schemas = document["components"]["schemas"]

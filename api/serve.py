@@ -27,6 +27,7 @@ from api.http import metrics
 from api.http.services import open_services
 from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, timed_connections
 from api.operate import logs
+from api.operate.notifier import Notifier
 from api.operate.settings import Settings
 from api.operate.startup import START_FAULTS, not_started, replaced
 from chain.devnode.tether import leave_no_core
@@ -78,6 +79,7 @@ def main() -> int:
     try:
         settings.check_network()
         services = open_services(settings)
+        notifier = Notifier(services.engine, services.projection, settings, services.audience)
     except START_FAULTS as error:
         return not_started(error)
     try:
@@ -119,6 +121,7 @@ def main() -> int:
         asyncio.constants.SSL_HANDSHAKE_TIMEOUT = HANDSHAKE  # the server leaves it at a minute
     log.info("started")
     threading.Thread(target=_keep_present, args=(presence, done, server), daemon=True).start()
+    notifier.start(done)
     try:
         server.run(sockets=[listener])
     finally:

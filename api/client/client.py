@@ -28,6 +28,7 @@ from api.errors import (
     NotUnderstood,
     RefusedByPolicy,
     UsageError,
+    VerificationFailed,
 )
 from chain.signatures import domain_of, typed_data
 from chain.vocabulary import Role
@@ -90,11 +91,69 @@ class Client:
         return datasets
 
     def permits(self) -> list[dict[str, Any]]:
-        permits: list[dict[str, Any]] = self._ask("GET", "/permits")
-        return permits
+        """Every permit, those that end last first."""
+        return self._all("/permits", {})
 
     def permit(self, permit: str) -> dict[str, Any]:
         return self._get(f"/permits/{permit}")
+
+    def permit_review(self, permit: str) -> dict[str, Any]:
+        """What the committee reads: how many are willing, what code would run, what was asked
+        before.
+        """
+        return self._get(f"/permits/{permit}/review")
+
+    def document(self, digest: str) -> str:
+        """The text whose sha256 the ledger has for a dataset or a permit.
+
+        Raises NotThere while nobody has sent it, VerificationFailed for another text.
+        """
+        text = str(self._get(f"/documents/{digest}")["text"])
+        if hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() != digest:
+            raise VerificationFailed(
+                "the service gives another text than the one on the ledger",
+                "do not decide by it; tell the operator and an auditor",
+            )
+        return text
+
+    def send_document(self, data: bytes) -> dict[str, Any]:
+        """Send the text of a registered dataset or a requested permit."""
+        answer: dict[str, Any] = self._put(
+            f"/documents/{hashlib.sha256(data).hexdigest()}", data, "text/plain; charset=utf-8"
+        )
+        return answer
+
+    def send_code(self, code: str, manifest: bytes) -> None:
+        """Send the manifest behind the code hash of a requested permit."""
+        self._put(f"/code/{code}", manifest, "application/json")
+
+    def dictionary(self, dataset: str) -> dict[str, Any]:
+        """The variables of a dataset, as its custodian says. Raises NotThere."""
+        return self._get(f"/datasets/{dataset}/dictionary")
+
+    def publish_dictionary(self, dataset: str, dictionary: Mapping[str, Any]) -> None:
+        """Publish a dataset's dictionary, as its custodian."""
+        self._put_signed_in(f"/datasets/{dataset}/dictionary", dictionary)
+
+    def send_report(self, dataset: str, lines: Sequence[str]) -> None:
+        """Keep the report of an ingest, as the dataset's custodian."""
+        self._put_signed_in(f"/datasets/{dataset}/report", {"lines": list(lines)})
+
+    def names(self) -> dict[str, dict[str, Any]]:
+        """What accounts are called, by account."""
+        known: dict[str, dict[str, Any]] = {}
+        page: list[dict[str, Any]] = self._ask("GET", "/names")
+        while page:
+            known |= {entry["account"]: entry for entry in page}
+            page = self._ask("GET", f"/names?after={page[-1]['account']}")
+        return known
+
+    def set_name(self, account: str, name: str, institution: str) -> dict[str, Any]:
+        """Say what an account is called, as a member of the committee."""
+        answer: dict[str, Any] = self._put_signed_in(
+            f"/names/{account}", {"name": name, "institution": institution}
+        )
+        return answer
 
     def runs(self, state: str = "") -> list[dict[str, Any]]:
         """Every run, newest first; only those in `state` if given."""
@@ -495,8 +554,24 @@ class Client:
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> httpx.Response:
+        content = None if body is None else json.dumps(body).encode()
+        typed = {"Content-Type": "application/json"} if body is not None else {}
+        return self._request(method, path, content, {**typed, **headers})
+
+    def _put(
+        self, path: str, data: bytes, media: str, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        return _parsed(self._request("PUT", path, data, {"Content-Type": media, **(headers or {})}))
+
+    def _put_signed_in(self, path: str, body: Mapping[str, Any]) -> Any:
+        self._sign_in()
+        return self._put(path, json.dumps(body).encode(), "application/json", self._bearer())
+
+    def _request(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, json=body, headers=headers)
+            answer = self._http.request(method, path, content=content, headers=headers)
         except httpx.HTTPError:
             raise NotServing("the service does not answer", "start it: volens serve") from None
         if answer.is_success:

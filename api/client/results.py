@@ -1,7 +1,8 @@
 """Open outputs on the reader's own machine (ciphertext from the API, key pieces from the broker);
 receipts.
 
-1. A fresh X25519 pair is saved in a file of mode 0600 before its public half is signed.
+1. A fresh X25519 pair is saved in a file of mode 0600 before its public half is signed. (Pages
+   derive it from the person's key instead, and keep nothing.)
 2. Hash and key commitment are checked before decryption, the output commitment on the ledger after
    it.
 3. The result is returned only if it and its salt match the ledger's commitment.
@@ -19,17 +20,31 @@ from typing import Any
 
 from api.client.client import Client
 from api.errors import NotThere, RefusedByPolicy, VerificationFailed
-from governance.errors import GovernanceError, KeyFileUnreadable
+from governance.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    GovernanceError,
+    KeyFileUnreadable,
+)
 from governance.objects.broker_client import BrokerClient
 from governance.objects.envelope import (
     OUTPUT,
     Label,
     decode_pieces,
+    disclosure_commitment,
     open_message,
     output_commitment,
     read_header,
 )
-from governance.objects.keys import PrivateKey, create_private, load_pair, new_pair, read_private
+from governance.objects.keys import (
+    RESULT_KEY,
+    PrivateKey,
+    create_private,
+    derived_pair,
+    load_pair,
+    new_pair,
+    read_private,
+)
 from governance.objects.vault import open_record
 from governance.rules.encoding import Malformed, canonical_json, part, raw, strict_json
 
@@ -44,6 +59,15 @@ class Opened:
     result: bytes
     disclosure: bytes
     salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A released result, the file of its receipt, and whether a broker's witness is in it."""
+
+    opened: Opened
+    receipt: Path
+    witnessed: bool
 
 
 def keep_pair(path: Path) -> bytes:
@@ -81,7 +105,7 @@ def open_output(
         )
     sealed = run["outputs"][-1]
     name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
-    private, public = _load(key_file)
+    private, public = _key_of(client, run, key_file)
     blob = client.output(run["run"])
     authorised = next(entry for entry in run["attempts"] if entry["attempt"] == attempt)
     answer = broker.output_pieces(
@@ -104,7 +128,25 @@ def open_output(
         )
     except GovernanceError as error:
         raise VerificationFailed(f"the output does not open: {error}", error.hint) from None
-    return check_output(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
+    opened = check_output(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
+    check_disclosure(opened, name, attempt, bytes.fromhex(sealed["disclosureCommitment"]))
+    return opened
+
+
+def open_released(
+    client: Client, broker: BrokerClient, run: Mapping[str, Any], key_file: Path, receipts: Path
+) -> Released:
+    """Open a released result, and keep the run's receipt in the folder `receipts`.
+
+    Raises what `open_output` raises.
+    """
+    opened = open_output(client, broker, run, key_file)
+    try:
+        witness = broker.witness()
+    except (BrokerUnavailable, BrokerRefused):
+        witness = None
+    kept = write_receipt(receipts, run_receipt(client, run, opened, witness))
+    return Released(opened, kept, witness is not None)
 
 
 def run_receipt(
@@ -113,13 +155,21 @@ def run_receipt(
     """The analyst's receipt of a released run (docs/ledger.md) as canonical JSON, without absent
     fields.
     """
+    fields = receipt_fields(client.identity_id.hex(), run, witness)
+    return canonical_json(fields | {"outputSalt": opened.salt.hex()})
+
+
+def receipt_fields(
+    identity: str, run: Mapping[str, Any], witness: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """A released run's receipt but for the salt, which only a reader of the output has."""
     sealed = run["outputs"][-1]
     authorised = next(
         attempt for attempt in run["attempts"] if attempt["attempt"] == sealed["attempt"]
     )
     fields = {
         "type": "volens/run-receipt/2",
-        "identity": client.identity_id.hex(),
+        "identity": identity,
         "run": run["run"],
         "attempt": sealed["attempt"],
         "permit": run["permit"],
@@ -127,7 +177,6 @@ def run_receipt(
         "granted": authorised["granted"],
         "sealHash": sealed["sealHash"],
         "outputCommitment": sealed["outputCommitment"],
-        "outputSalt": opened.salt.hex(),
         "releaseTx": sealed["release"]["tx"],
         "time": sealed["release"]["time"],
         "count": sealed["release"]["count"],
@@ -136,7 +185,7 @@ def run_receipt(
         "paramsHash": run["paramsHash"],
         "witness": witness,
     }
-    return canonical_json({name: value for name, value in fields.items() if value is not None})
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def await_settled(client: Client, tx: str, seconds: float = 10.0) -> dict[str, Any]:
@@ -212,10 +261,14 @@ def write_receipt(folder: Path, receipt: bytes) -> Path:
     return path
 
 
-def _load(key_file: Path) -> tuple[PrivateKey, bytes]:
+def _key_of(client: Client, run: Mapping[str, Any], key_file: Path) -> tuple[PrivateKey, bytes]:
+    """The pair in the file, or the one that follows from her key, as pages request runs."""
     try:
         return load_pair(read_private(key_file, 32))
     except KeyFileUnreadable:
+        pair = derived_pair(client.wallet.key, RESULT_KEY, bytes.fromhex(run["run"]))
+        if pair[1].hex() == run["resultKey"] and not key_file.exists():
+            return pair
         raise NotThere(
             404,
             "The key that opens this output is not here.",
@@ -244,6 +297,15 @@ def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) 
             "the output is not the one that was sealed", "tell the operator and an auditor"
         )
     return opened
+
+
+def check_disclosure(opened: Opened, run: bytes, attempt: int, commitment: bytes) -> None:
+    """Raise VerificationFailed unless the disclosure record is the one that was sealed."""
+    if disclosure_commitment(run, attempt, opened.disclosure, opened.salt) != commitment:
+        raise VerificationFailed(
+            "the disclosure record is not the one that was sealed",
+            "tell the operator and an auditor",
+        )
 
 
 def shown(opened: Opened) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from chain.errors import ChainError, LedgerDown, LedgerUnsure, Refused, SignatureMalformed
+from chain.vocabulary import Reason
 from governance.errors import (
+    BrokerRefused,
     BrokerUnavailable,
     BucketUnavailable,
     CatchingUp,
@@ -320,6 +322,15 @@ def problem_of(error: Exception) -> JSONResponse:
     if isinstance(error, RequestRefused):
         return problem(
             409, str(error), _sentence(error.hint), reason=error.reason.slug, code=error.reason.code
+        )
+    if isinstance(error, BrokerRefused):
+        passing = error.reason.code in (Reason.LEDGER_DOWN, Reason.CATCHING_UP)
+        return problem(
+            503 if passing else 409,
+            error.reason.sentence,
+            "Try again in a minute." if passing else "No key was given out; look at the run.",
+            reason=error.reason.slug,
+            code=error.reason.code,
         )
     if isinstance(error, ChainError):
         return _of_chain(error)

@@ -42,6 +42,7 @@ _WITHDRAWAL = "/consents/revocations"  # calls `check_rate_limit` itself
 _BEING_ANSWERED = 1  # token
 _ASKED_THE_LEDGER = 5  # tokens: the most expensive kind of refusal
 WITHDREW_NOTHING = 60  # tokens: one in twelve seconds, each 1.8 kB of the trail
+WRITES_TO_THE_BUCKET = 5  # tokens for a text that anybody may send
 DECISIONS = 60  # consents of one person, on all datasets, that are accepted in a burst
 # Seconds until one of them is available again. With its withdrawal, that is half a megabyte a day.
 DECISION_SECONDS = 600

@@ -7,7 +7,7 @@ contracts/typed-data.json.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from eth_utils.address import is_checksum_address
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -221,7 +221,9 @@ class Resume(Incoming):
 class SignInBody(Incoming):
     account: Address
     subject: Hex32 | None = Field(
-        None, description="A patient's id; without it the account's role signs in."
+        None,
+        description="A patient's id; without it the account's role signs in, or, where it has none, "
+        "the one person who is enrolled with it.",
     )
     nonce: Hex32
     issuedAt: Seconds
@@ -301,6 +303,58 @@ class SuspendBody(Incoming):
     signature: Signature
 
 
+class RoleOrder(Incoming):
+    kind: Literal["RoleChange"]
+    message: RoleChange
+    signature: Signature
+
+
+class VoidOrder(Incoming):
+    kind: Literal["VoidRecords"]
+    message: VoidRecords
+    signature: Signature
+
+
+OrderBody = Annotated[RoleOrder | VoidOrder, Field(discriminator="kind")]
+
+
+class InvitationBody(Incoming):
+    enrolment: Enrolment
+    signature: Signature
+
+
+Rounded = Annotated[int, Field(ge=10, multiple_of=5)]  # people
+
+
+class DictionaryRow(Incoming):
+    variable: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    unit: Annotated[str, StringConstraints(pattern=r"^[!-~ ]{0,40}$")]
+    category: Annotated[int, Field(ge=0, le=31)]
+    people: Rounded | None
+    completeness: Annotated[int, Field(ge=0, le=100, multiple_of=5)] | None
+
+
+class DictionaryBody(Incoming):
+    """What `volens dataset ingest --dictionary` writes: no count of people that is not rounded."""
+
+    type: Literal["volens/dictionary/1"]
+    people: Rounded | None
+    genotyped: Rounded | None
+    variables: Annotated[list[DictionaryRow], Field(max_length=200)]
+
+
+class ReportBody(Incoming):
+    lines: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]],
+        Field(max_length=300, description="what was taken, held back and not taken, and why"),
+    ]
+
+
+class NameBody(Incoming):
+    name: Annotated[str, Field(min_length=1, max_length=80, examples=["Noor Haddad"])]
+    institution: Annotated[str, Field(max_length=120, examples=["University of Porto"])]
+
+
 class VoteBody(Incoming):
     vote: Vote
     signature: Signature
@@ -332,6 +386,29 @@ class ResumeBody(Incoming):
 
 class ReviewBody(Incoming):
     review: Review
+    signature: Signature
+
+
+class WrappedShare(Incoming):
+    j: Annotated[int, Field(ge=0, le=2)]
+    wrapped: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{120}$")]
+
+
+class OutputRecord(Incoming):
+    record: Hex32
+    version: U32
+    shares: Annotated[list[WrappedShare], Field(min_length=1, max_length=3)]
+
+
+class OutputQuestion(Incoming):
+    """What is asked of the broker, signed by the reader (`question_digest` of the envelope)."""
+
+    run: Hex32
+    attempt: U32
+    records: Annotated[list[OutputRecord], Field(min_length=1, max_length=1)]
+    viewer: Signer | None = Field(
+        None, description="The checker's account; without it the analyst asks, after the release."
+    )
     signature: Signature
 
 

@@ -113,6 +113,7 @@ class Dataset(BaseModel):
     dataset: str
     custodian: str
     document: str = Field(description="sha256 of the document that describes it")
+    title: str = Field(description="that document's title, empty while nobody has sent it")
     records: int
 
 
@@ -140,6 +141,116 @@ class Ingest(BaseModel):
     relaxed: int
 
 
+class Ordered(BaseModel):
+    """`receipt` is null until the quorum's last signature."""
+
+    order: str
+    receipt: Receipt | None
+
+
+class Order(BaseModel):
+    """An order of the committee. `tx` carried it out; null while signatures are missing."""
+
+    order: str
+    kind: Literal["RoleChange", "VoidRecords"]
+    message: dict[str, Any]
+    signers: list[str]
+    by: str
+    deadline: int
+    tx: str | None
+
+
+class Invited(BaseModel):
+    invitation: str = Field(description="its address: /invitations/{invitation}")
+
+
+class Invitation(Invited):
+    enrolment: dict[str, Any]
+    registrarSignature: str
+    state: Literal["open", "accepted", "expired"]
+
+
+class DocumentTitle(BaseModel):
+    document: str = Field(description="its sha256")
+    title: str = Field(description="its first heading")
+
+
+class Document(DocumentTitle):
+    text: str
+
+
+class DictionaryRow(BaseModel):
+    variable: str
+    unit: str
+    category: int
+    people: int | None
+    completeness: int | None
+
+
+class Dictionary(BaseModel):
+    """The variables of a dataset, as its custodian says; counts of people are rounded to 5."""
+
+    type: str
+    people: int | None
+    genotyped: int | None
+    variables: list[DictionaryRow]
+
+
+class Report(BaseModel):
+    lines: list[str]
+
+
+class CodeHash(BaseModel):
+    code: str = Field(description="the code hash")
+
+
+class CodeManifest(CodeHash):
+    files: dict[str, str] = Field(description="the sha256 of each file, by path")
+    libraries: list[str]
+
+
+class Name(BaseModel):
+    """What an account is called; `by` is the member of the committee who said so, `at` when."""
+
+    account: str
+    name: str
+    institution: str
+    by: str
+    at: int
+
+
+class EarlierPermit(BaseModel):
+    """Another permit of the same applicant, its newest questions, and the number of its runs."""
+
+    permit: str
+    title: str
+    dataset: str
+    status: Literal["requested", "approved", "suspended", "rejected"]
+    expiry: int
+    questions: list[str]
+    runs: int
+
+
+class CodeReview(BaseModel):
+    """The code of a permit. `comparedWith` is the approved permit with other code that ends last;
+    without the manifests of both, `changes` is null.
+    """
+
+    current: bool = Field(description="whether this service runs exactly this code")
+    comparedWith: str | None
+    changes: list[str] | None
+
+
+class PermitReview(BaseModel):
+    """What a member of the committee reads before voting."""
+
+    willing: int | None = Field(
+        description="people whose consent allows all of it today, rounded to 5; null: fewer than 10"
+    )
+    code: CodeReview
+    earlier: list[EarlierPermit]
+
+
 class Permit(BaseModel):
     permit: str
     dataset: str
@@ -154,6 +265,7 @@ class Permit(BaseModel):
     minCohort: int
     outputClasses: int
     documentHash: str = Field(description="sha256 of the document that describes the project")
+    title: str = Field(description="that document's title, empty while nobody has sent it")
     requestHash: str
     yes: int
     no: int
@@ -184,6 +296,7 @@ class Output(BaseModel):
     sealHash: str
     ciphertext: str
     outputCommitment: str
+    disclosureCommitment: str
     outputClass: int
     statistics: int
     release: Receipt | None
@@ -228,6 +341,17 @@ class Run(RunSummary):
 
 class RunRequested(Written):
     run: str
+
+
+class OutputPieces(BaseModel):
+    """The broker's answer as it gave it: `sealed` opens with the reader's key only."""
+
+    broker: str
+    sealed: str
+    block: int
+    blockHash: str
+    leaseUntil: int
+    signature: str = Field(description="The broker's; the reader checks it.")
 
 
 class Approved(BaseModel):
@@ -338,3 +462,21 @@ class Health(BaseModel):
     broker: Part
     worker: Part
     api: Part
+
+
+class Notice(BaseModel):
+    """Something that concerns the caller; `href` is the page that it leads to, `read` when she marked
+    it as read, or null.
+    """
+
+    notice: str
+    kind: str
+    sentence: str
+    href: str
+    at: int
+    read: int | None
+
+
+class Notices(BaseModel):
+    unread: int
+    notices: list[Notice]

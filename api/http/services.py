@@ -21,6 +21,7 @@ from chain.events import Head, Receipt
 from chain.ledger import Ledger
 from chain.wallets import load
 from governance import withdrawal_effects
+from governance.documents import Documents
 from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
@@ -50,6 +51,7 @@ class Services:
     projection: Projection
     bucket: Bucket
     broker: BrokerClient
+    documents: Documents
     audience: str  # the URL that a sign-in must name
     health: Health
     metrics: Metrics = field(default_factory=Metrics)
@@ -153,6 +155,7 @@ def open_services(settings: Settings) -> Services:
         projection,
         bucket,
         broker,
+        Documents(bucket),
         _audience(settings),
         Health(
             probes_of(settings),

@@ -34,7 +34,7 @@ from api.operate.bootstrap import (
 )
 from api.operate.buckets import open_bucket
 from api.operate.health import progress_in
-from api.operate.settings import LOCAL, Settings
+from api.operate.settings import FOR_NOTICES, LOCAL, Settings
 from chain.devnode.gateway import SENDERS
 from chain.devnode.process import DevChain
 from chain.devnode.tether import tether
@@ -318,6 +318,9 @@ class Parts:
         """Start a Python service; its output goes to logs/<name>.log, unless `await_part` reads it."""
         if name in self.processes:
             _end(self.processes[name])
+        known = self.settings.child_environment(self.home)
+        if name != "api":
+            known = {key: value for key, value in known.items() if key not in FOR_NOTICES}
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
@@ -325,7 +328,7 @@ class Parts:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if awaited else log,
                 stderr=log,
-                env={**self.settings.child_environment(self.home), **environment},
+                env={**known, **environment},
                 start_new_session=True,
             )
         self.launched[name] = time.monotonic()

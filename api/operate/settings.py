@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import NotServing, UsageError
@@ -25,6 +25,8 @@ from api.errors import NotServing, UsageError
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 LOCAL, RAY = "local", "ray"  # engines
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# Only the API sends notices; nothing else is given these.
+FOR_NOTICES = ("VOLENS_SMTP_URL", "VOLENS_WEBHOOK_URL", "VOLENS_WEBHOOK_KEY_FILE")
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -89,6 +91,11 @@ class Settings(BaseSettings):
         "https://volens.example.org: a sign-in is good for this one only; without it "
         "http://localhost and the API's port",
     )
+    public_chain_url: str = Field(
+        default="",
+        description="the public address of a node of the ledger's network that only reads, if there "
+        "is one: pages name it to wallets that do not know the network",
+    )
     tls_certificate: Path | None = Field(
         default=None,
         description="the certificate (PEM, with its chain) by which the API answers https",
@@ -115,6 +122,25 @@ class Settings(BaseSettings):
         default="",
         description="the database of derived rows, e.g. postgresql+psycopg://USER:PASSWORD@HOST/NAME; "
         "without it `volens.db` (SQLite) in the home folder",
+    )
+    smtp_url: str = Field(
+        default="",
+        repr=False,
+        description="the server that mails notices: `smtp://USER:PASSWORD@HOST:587` (with STARTTLS), "
+        "`smtps://…:465`, or `smtp://localhost:25`, the only one without TLS; without it nothing is "
+        "mailed",
+    )
+    mail_from: str = Field(default="", description="the address that notices are mailed from")
+    webhook_url: str = Field(
+        default="",
+        repr=False,
+        description="where notices to people with a role are posted, e.g. "
+        "https://chat.example.org/volens",
+    )
+    webhook_key_file: Path | None = Field(
+        default=None,
+        description="the file of the key that those posts are signed with (HMAC-SHA256): 32 bytes "
+        "or more",
     )
     relax: Literal["", "isolation"] = Field(
         default="",
@@ -222,6 +248,8 @@ class Settings(BaseSettings):
                 "set VOLENS_TLS_CERTIFICATE and VOLENS_TLS_KEY",
             )
         public = checked_url(self.public_url, "VOLENS_PUBLIC_URL") if self.public_url else ""
+        if self.public_chain_url:
+            checked_url(self.public_chain_url, "VOLENS_PUBLIC_CHAIN_URL")
         if self.tls_certificate is None or self.tls_key is None:
             return
         if public.startswith("http:"):
@@ -271,6 +299,17 @@ class Settings(BaseSettings):
         return url.rstrip("/")
 
 
+def read_settings() -> Settings:
+    """The settings of this environment. Raises UsageError for a value that one cannot have."""
+    try:
+        return Settings()
+    except ValidationError:
+        raise UsageError(
+            "a VOLENS_… setting has a value that it cannot have",
+            "look at docs/reference/settings.md",
+        ) from None
+
+
 def checked_url(url: str, what: str) -> str:
     """An https address of a host, with a port or without; http for this machine only. Raises
     UsageError.
@@ -294,6 +333,11 @@ def checked_url(url: str, what: str) -> str:
         )
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def is_host(host: str) -> bool:
+    """Whether this is a host's name, or an address."""
+    return _is_host(host) or _is_address(host)
 
 
 def _is_address(host: str) -> bool:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from api.client.runs import complete_params
 from api.demo.stage import random32
 from api.errors import UsageError
 from api.ingest import cohort_files as cohort_files
 from api.ingest.cohort_files import from_files
-from api.ingest.sources import check_records, complete_params, from_folder, from_gse7390
+from api.ingest.sources import check_records, from_folder, from_gse7390
 
 
 def test_the_published_cohort_becomes_two_records_a_person(tmp_path: Path) -> None:

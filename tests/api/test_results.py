@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from api.client.results import keep_pair, open_output, run_receipt, write_receipt
 from api.errors import NotThere, VerificationFailed
-from governance.errors import BrokerRefused
+from governance.errors import BrokerRefused, NotAllowed
+from governance.objects.broker_client import BrokerClient
 from governance.rules.trail import Replay
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'  # what the place seals
@@ -42,6 +44,67 @@ def test_checker_then_analyst_open_it_and_the_receipt_verifies(
     kept = write_receipt(tmp_path / "receipts", receipt)
     assert kept.stat().st_mode & 0o777 == 0o600
     Replay(noor.trail()).receipt(receipt)
+
+
+class ThroughTheApi(BrokerClient):
+    """Asks for pieces as a browser does, which reaches no broker."""
+
+    api = ""
+
+    def _ask(self, method, path, body=None, seconds=30.0):
+        if path != "/output-pieces":
+            return super()._ask(method, path, body, seconds)
+        answer = httpx.post(f"{self.api}/runs/{body['run']}{path}", json=body)
+        if answer.status_code == 403:
+            raise NotAllowed(answer.json()["detail"])
+        if answer.status_code == 409:
+            raise BrokerRefused(answer.json()["code"])
+        assert answer.status_code == 200
+        return answer.json()
+
+
+def test_the_api_passes_question_and_answer_on(deployment, sealed, tmp_path, monkeypatch) -> None:
+    """What the broker refuses stays refused; strangers and nonsense do not reach it."""
+    passed: list[object] = []
+    real = deployment.services.broker.pass_on
+    monkeypatch.setattr(
+        deployment.services.broker, "pass_on", lambda it: passed.append(it) or real(it)
+    )
+    noor, sol, tess = (deployment.as_(name) for name in ("noor", "sol", "tess"))
+    broker = ThroughTheApi(deployment.settings.address("broker"), noor.domain, noor.identity_id)
+    broker.api = deployment.url
+    viewer, me = tmp_path / "viewer", sol.wallet.signer.hex()
+    with pytest.raises(BrokerRefused) as early:
+        open_output(noor, broker, noor.run(sealed.run), sealed.key_file)
+    assert early.value.reason.slug == "not-released"
+    sol.view_output(sealed.run, 1, keep_pair(viewer))
+    run = sol.run(sealed.run)
+    assert open_output(sol, broker, run, viewer, me).result == RESULT
+    with pytest.raises(BrokerRefused) as unseen:
+        open_output(tess, broker, run, viewer, tess.wallet.signer.hex())
+    assert unseen.value.reason.slug == "no-look"
+    for name in (me, None):  # in another's name
+        with pytest.raises(NotAllowed):
+            open_output(tess, broker, run, viewer, name)
+    shares = [{"j": j, "wrapped": "00" * 60} for j in range(3)]
+    record = {"record": sealed.run, "version": 1, "shares": shares}
+    question = {"run": sealed.run, "attempt": 1, "records": [record], "signature": "1c" * 64 + "1b"}
+    vera = deployment.as_("vera").wallet  # no checker
+    hers = {**question, "viewer": vera.signer.hex()}
+    for path, change, status in (
+        (sealed.run, broker._signed(hers, vera), 403),
+        (sealed.run, {}, 403),
+        ("ab" * 32, {"run": "ab" * 32, "records": [record | {"record": "ab" * 32}]}, 404),
+        ("ab" * 32, {}, 422),
+        (sealed.run, {"attempt": 2}, 422),
+        (sealed.run, {"records": [record | {"record": "ab" * 32}]}, 422),
+        (sealed.run, {"records": [record, record]}, 422),
+        (sealed.run, {"records": [record | {"shares": shares + shares[:1]}]}, 422),
+        (sealed.run, {"more": "x" * (1 << 20)}, 413),
+    ):
+        answer = httpx.post(f"{deployment.url}/runs/{path}/output-pieces", json=question | change)
+        assert answer.status_code == status, (change, answer.text)
+    assert len(passed) == 3
 
 
 def test_another_output_than_the_sealed_one_is_noticed(deployment, tmp_path) -> None:

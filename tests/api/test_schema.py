@@ -24,7 +24,7 @@ def test_an_answer_that_is_not_declared_is_seen(deployment) -> None:
 
 def test_no_endpoint_accepts_another_method(deployment) -> None:
     with httpx.Client(base_url=deployment.url) as client:
-        for path in client.get("/openapi.json").json()["paths"]:
-            for method in ("PUT", "DELETE", "PATCH", "TRACE"):
+        for path, methods in client.get("/openapi.json").json()["paths"].items():
+            for method in {"PUT", "DELETE", "PATCH", "TRACE"} - {name.upper() for name in methods}:
                 answer = client.request(method, path.replace("{", "").replace("}", ""))
                 assert answer.status_code == 405, (method, path)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from api.demo.stage import random32
 from api.errors import NotAuthorised, NotServing
 from chain.wallets import Wallet
 from governance.errors import NotSignedIn
@@ -123,6 +124,29 @@ def test_without_a_session_nothing_personal_is_shown(deployment) -> None:
                 401,
                 "application/problem+json",
             )
+
+
+def test_a_patient_s_account_is_enough_where_it_is_one_person_s(deployment) -> None:
+    """A wallet knows no id. A role goes before it, and of several people none is chosen."""
+    world = deployment.world
+    (subject,) = deployment.people()
+    world.people["own"] = world.subjects[subject]
+
+    def session_of(name: str) -> Caller:
+        body = _signed(deployment, name, _challenge(deployment))
+        token = httpx.post(f"{deployment.url}/sign-in", json=body).json().get("token", "")
+        services = deployment.services
+        return caller_of(services.engine, services.projection.replayed, token, int(time.time()))
+
+    address = world.people["own"].address
+    assert session_of("own") == Caller(address, subject.hex(), 0)
+    assert session_of("noor").subject == ""
+    again = world.enrolment(random32(), world.people["own"])
+    world.ledger.relay("ConsentRegistry", "enrol", [again])
+    with pytest.raises(NotSignedIn):
+        session_of("own")
+    world.set_role(address, "auditor", end=world.ledger.now() + 4000)
+    assert session_of("own") == Caller(address, "", 8)
 
 
 def _challenge(deployment) -> str:

@@ -245,7 +245,7 @@ def test_requests_with_effects_reach_the_api(deployment) -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "status"),
     [
-        ("/permits", "application/json", 200),
+        ("/names", "application/json", 200),
         ("/identity", "application/json", 200),
         ("/runs", "text/html", 200),
         ("/nowhere", "text/html", 404),

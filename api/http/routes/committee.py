@@ -9,10 +9,11 @@ from fastapi import APIRouter, Path, Query
 from api.http import requests as schemas
 from api.http import responses as answers
 from api.http.auth import Parts
+from api.http.permit_review import describe_review
 from api.http.problems import declared
 from api.http.routes.serializers import show_permit
 from api.http.services import Services
-from api.http.strict_route import LargeRoute, StrictRoute
+from api.http.strict_route import MOST, LargeRoute, Limit, Offset, StrictRoute
 from governance import permits
 from governance.errors import RequestInvalid
 from governance.objects import ingest
@@ -25,7 +26,6 @@ DatasetId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="A dataset's id, 32 bytes in hex.")
 ]
 Account = Annotated[str, Query(pattern=r"^(0x[0-9a-fA-F]{40})?$", description="An address.")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 PermitId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="A permit's id, 32 bytes in hex.")
 ]
@@ -93,6 +93,7 @@ def list_datasets(services: Parts) -> Any:
             "dataset": row.dataset,
             "custodian": row.custodian,
             "document": row.document,
+            "title": services.documents.title(row.document),
             "records": row.records,
         }
         for row in register.list_datasets(services.engine)
@@ -163,10 +164,11 @@ def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
 
 
 @router.get("/permits", response_model=list[answers.Permit], responses=declared())
-def list_permits(services: Parts) -> Any:
-    """The public register of permits."""
+def list_permits(services: Parts, limit: Limit = MOST, offset: Offset = 0) -> Any:
+    """The public register of permits, those that end last first."""
     services.projection.sync()
-    return [_show(services, permit) for permit in register.list_permits(services.engine)]
+    permits = register.list_permits(services.engine, limit=limit, offset=offset)
+    return [_show(services, permit) for permit in permits]
 
 
 @router.get("/permits/{permit}", response_model=answers.Permit, responses=declared(404))
@@ -174,6 +176,17 @@ def show_one_permit(permit: PermitId, services: Parts) -> Any:
     """One permit of the public register."""
     services.projection.sync()
     return _show(services, register.find_permit(services.engine, permit))
+
+
+@router.get(
+    "/permits/{permit}/review", response_model=answers.PermitReview, responses=declared(404)
+)
+def review_permit(permit: PermitId, services: Parts) -> Any:
+    """What the committee reads before it votes: how many people are willing, what code would run,
+    and what the applicant asked before. For everybody.
+    """
+    services.projection.sync()
+    return describe_review(services, register.find_permit(services.engine, permit))
 
 
 @router.post(
@@ -207,5 +220,4 @@ def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any
 
 
 def _show(services: Services, permit: Permit) -> dict[str, Any]:
-    request = services.projection.replayed.permits[bytes.fromhex(permit.permit)].request
-    return show_permit(permit, request["documentHash"])
+    return show_permit(permit, services.documents.title(permit.document))

@@ -42,7 +42,9 @@ def open_challenge(services: Parts) -> Any:
 
 @router.post("/sign-in", response_model=answers.Session, responses=declared(400, 401, 413))
 def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
-    """A bearer token for 15 minutes: a patient's by her id and key, anyone else's by a live role."""
+    """A bearer token for 15 minutes: a patient's by her id and key, or by her key alone if it holds
+    no role; anyone else's by a live role.
+    """
     message = {
         "account": body.account,
         "subject": body.subject or "",

@@ -19,6 +19,7 @@ from governance import permits, release
 from governance.errors import NotAllowed, NotFound, RequestInvalid
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Output, Run
+from governance.sessions import Caller
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A run's id, 32 bytes in hex.")]
@@ -169,6 +170,11 @@ def fetch_output(run: RunId, services: Parts, caller: SignedIn) -> Response:
     """The newest sealed output as ciphertext: for the analyst of the run and for checkers. Keys
     come from brokers.
     """
+    return give_output(run, services, caller)
+
+
+def give_output(run: str, services: Services, caller: Caller) -> Response:
+    """The ciphertext of `fetch_output`. Raises NotAllowed, NotFound."""
     services.projection.sync()
     run_row = register.find_run(services.engine, run)
     if caller.account != run_row.analyst and caller.role != Role.CHECKER:
@@ -182,6 +188,27 @@ def fetch_output(run: RunId, services: Parts, caller: SignedIn) -> Response:
     return Response(
         services.bucket.get(f"o/{outputs[-1].ciphertext}"), media_type="application/octet-stream"
     )
+
+
+@router.post(
+    "/runs/{run}/output-pieces",
+    response_model=answers.OutputPieces,
+    responses=declared(400, 403, 404, 409, 413),
+)
+def ask_for_pieces(run: RunId, body: schemas.OutputQuestion, services: Parts) -> Any:
+    """Passes a reader's signed question for an output's key on to the broker, and its answer back:
+    it is sealed for the reader, who checks that the broker gave it.
+    """
+    _same(body.run, run)
+    if [(item.record, item.version) for item in body.records] != [(run, body.attempt)]:
+        raise RequestInvalid("an output's record is its run and attempt", "ask for that one")
+    services.projection.sync()
+    analyst = register.find_run(services.engine, run).analyst
+    question = body.model_dump(exclude_none=True)
+    release.check_asker(
+        services.ledger.domain, services.projection.replayed, analyst, question, services.clock()
+    )
+    return services.broker.pass_on(question)
 
 
 def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) -> None:
@@ -261,11 +288,14 @@ def _show_attempt(services: Services, run: str, attempt: register.Attempt) -> di
 
 def _show_output(services: Services, output: Output) -> dict[str, Any]:
     mined = register.find_receipt(services.engine, output.release_tx) if output.released else None
+    attempt = bytes.fromhex(output.run), output.attempt
+    seal = services.projection.replayed.attempts[attempt].seal
     return {
         "attempt": output.attempt,
         "sealHash": output.seal_hash,
         "ciphertext": output.ciphertext,
         "outputCommitment": output.commitment,
+        "disclosureCommitment": seal["disclosureCommitment"].hex(),
         "outputClass": output.output_class,
         "statistics": output.statistics,
         "release": mined,

@@ -35,8 +35,8 @@ def show_consent(consent: Consent) -> dict[str, Any]:
     }
 
 
-def show_permit(permit: Permit, document: bytes) -> dict[str, Any]:
-    """`document` is the hash of the project's text, as it was signed."""
+def show_permit(permit: Permit, title: str) -> dict[str, Any]:
+    """`title` is that of the plan, "" while nobody has sent its text."""
     return {
         "permit": permit.permit,
         "dataset": permit.dataset,
@@ -50,7 +50,8 @@ def show_permit(permit: Permit, document: bytes) -> dict[str, Any]:
         "paramsSchemaHash": permit.params_schema,
         "minCohort": permit.minimum,
         "outputClasses": permit.output_classes,
-        "documentHash": document.hex(),
+        "documentHash": permit.document,
+        "title": title,
         "requestHash": permit.request_hash,
         "yes": permit.yes,
         "no": permit.no,

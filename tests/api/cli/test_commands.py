@@ -141,10 +141,27 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(
     assert volens("verify", "cut.json", "--head", head).code == 7
 
 
+def test_what_is_no_document_is_refused_before_anything_is_signed(deployment, volens) -> None:
+    before = len(deployment.anybody().datasets())
+    Path("plan.md").write_text("no heading")
+    told = volens("dataset", "register", "--as", "omar", "--document", "plan.md")
+    assert (told.code, "begin with its title" in told.err) == (2, True)
+    assert len(deployment.anybody().datasets()) == before
+
+
+def test_accounts_have_names_for_people(deployment, volens) -> None:
+    sol = deployment.world.people["sol"].address
+    named = ("role", "name", sol, "Sol Pereira", "--institution", "Hospital of Porto")
+    assert volens(*named, "--as", "noor").code == 5
+    assert "Sol Pereira, Hospital of Porto" in volens(*named, "--as", "pia").out
+    assert "Sol Pereira, Hospital of Porto" in volens("role", "list").out
+
+
 def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -> None:
-    Path("plan.md").write_text("what and why")
+    Path("plan.md").write_text("# Relapse from genes\n\nwhat and why\n")
     dataset = volens("dataset", "register", "--as", "omar", "--document", "plan.md").out.split()[0]
-    assert dataset in volens("dataset", "list").out
+    assert re.search(f"{dataset} +Relapse from genes", volens("dataset", "list").out)
+    assert "what and why" in volens("dataset", "document", dataset).out
     permit = volens(
         "permit", "request", "--as", "noor", dataset, "--document", "plan.md"
     ).out.split()[0]
@@ -159,7 +176,14 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
         "cancer-research",
     ]
     shown = volens("permit", "show", permit).out
-    assert hashlib.sha256(b"what and why").hexdigest() in shown
+    assert hashlib.sha256(Path("plan.md").read_bytes()).hexdigest() in shown
+    assert volens("permit", "document", permit).out == Path("plan.md").read_text()
+    review = volens("permit", "review", permit).out
+    assert "willing     fewer than 10 people today" in review
+    assert "the code of this service" in review
+    Path("other.md").write_text("# Another plan\n")
+    assert volens("permit", "document", permit, "--send", "other.md").code == 2
+    assert volens("permit", "document", permit, "--send", "plan.md").code == 0
     assert re.search(r"^outputs +metrics$", shown, re.M)
     assert re.search(r"^expiry +20[0-9]{2}-[0-9]{2}-[0-9]{2}$", shown, re.M)
     assert permit in volens("permit", "show").out

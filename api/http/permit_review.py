@@ -1,0 +1,74 @@
+"""A permit's review as an answer: rounded numbers, what changed in the code, earlier questions."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from analytics.code import Manifest, changes_between, code_hash, manifest_of
+from analytics.disclosure.rounding import round_count
+from api.http.code_manifests import get_manifest
+from api.http.routes.serializers import show_permit
+from api.http.services import Services
+from governance.errors import BucketUnavailable, NotFound, ObjectAltered
+from governance.permit_review import count_willing, earlier_permits, last_approved
+from governance.readmodel.tables import Permit
+
+MOST_CHANGES = 100  # lines of what differs between two codes
+
+
+def describe_review(services: Services, permit: Permit) -> dict[str, Any]:
+    """{willing, code, earlier} of a permit, as the committee reads it."""
+    return {
+        "willing": willing(services, permit),
+        "code": _describe_code(services, permit),
+        "earlier": [
+            {
+                name: show_permit(other.permit, services.documents.title(other.permit.document))[
+                    name
+                ]
+                for name in ("permit", "title", "dataset", "status", "expiry")
+            }
+            | {"questions": [run.params for run in other.runs], "runs": other.count}
+            for other in earlier_permits(services.engine, permit)
+        ],
+    }
+
+
+def willing(services: Services, permit: Permit) -> int | None:
+    """How many people's consents allow what the permit asks for, rounded; None below ten."""
+    count = count_willing(
+        services.engine, permit.dataset, permit.need, permit.categories, services.clock()
+    )
+    return round_count(count)
+
+
+def _describe_code(services: Services, permit: Permit) -> dict[str, Any]:
+    before = last_approved(services.engine, permit)
+    changes = None
+    if before is not None:
+        old, new = _manifest(services, before.code), _manifest(services, permit.code)
+        changes = changes_between(old, new) if old and new else None
+    if changes is not None and len(changes) > MOST_CHANGES:
+        left = len(changes) - MOST_CHANGES
+        changes = [*changes[:MOST_CHANGES], f"and {left} more: the manifests are at /code/HASH"]
+    return {
+        "current": permit.code == running_code(),
+        "comparedWith": before.permit if before else None,
+        "changes": changes,
+    }
+
+
+def _manifest(services: Services, code: str) -> Manifest | None:
+    if code == running_code():
+        return manifest_of()
+    try:
+        return get_manifest(services.bucket, code)
+    except (NotFound, ObjectAltered, BucketUnavailable):
+        return None
+
+
+@cache
+def running_code() -> str:
+    """The code hash of this process's own installation, at its first question."""
+    return code_hash().hex()

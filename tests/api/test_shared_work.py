@@ -1,0 +1,238 @@
+"""What several people sign one after the other: orders of the committee, invitations, comments."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from postgres import Postgres
+
+from api.client.client import wire
+from api.client.orders import role_order
+from chain.vocabulary import Role
+from chain.wallets import Wallet
+from governance import orders
+from governance.comments import LONGEST, MOST, add_comment, comments_on
+from governance.errors import RequestInvalid
+from governance.notices.inbox import list_notices
+from governance.readmodel.database import open_database
+from governance.rules.vocabulary import FOREVER
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'orders.db'}"
+    return postgres.url(f"d{secrets.token_hex(8)}")
+
+
+def order_of(deployment, account: str, **change: Any) -> dict[str, Any]:
+    pia = deployment.as_("pia")
+    return role_order(pia, account, Role.ANALYST, int(time.time())).message | change
+
+
+def send(deployment, name: str, message: dict[str, Any], kind: str = "RoleChange"):
+    signature = deployment.as_(name).sign(kind, message).hex()
+    return httpx.post(
+        f"{deployment.url}/orders",
+        json={"kind": kind, "message": wire(kind, message), "signature": signature},
+    )
+
+
+def role_of(deployment, account: str) -> int:
+    return next((r["role"] for r in deployment.anybody().roles() if r["account"] == account), 0)
+
+
+def test_the_quorums_last_signature_carries_an_order_out(deployment) -> None:
+    account = Wallet.new().address
+    message = order_of(deployment, account)
+    first = send(deployment, "pia", message)
+    assert (first.status_code, first.json()["receipt"]) == (200, None)
+    # The others have a notice, and the one who began it has none.
+    engine, people = deployment.services.engine, deployment.world.people
+    told = {
+        name: [
+            notice.about
+            for notice in list_notices(engine, people[name].address, 50)
+            if notice.kind == "order-waits"
+        ]
+        for name in ("pia", "quinn", "rui")
+    }
+    order = first.json()["order"]
+    assert [order in orders for orders in told.values()] == [False, True, True]
+    # Twice the same member is one signature.
+    assert send(deployment, "pia", message).json()["receipt"] is None
+    assert role_of(deployment, account) == 0
+    listed = httpx.get(f"{deployment.url}/orders").json()
+    known = next(row for row in listed if row["order"] == first.json()["order"])
+    assert known["signers"] == [deployment.world.people["pia"].address]
+    assert known["tx"] is None
+    last = send(deployment, "quinn", message).json()
+    assert last["receipt"]["count"] == deployment.head()[0]
+    assert role_of(deployment, account) == Role.ANALYST
+    again = send(deployment, "rui", message)
+    assert again.status_code == 422
+    assert "carried out already" in again.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["noor", "sol", "rita"])
+def test_only_members_sign_orders(deployment, name: str) -> None:
+    answer = send(deployment, name, order_of(deployment, Wallet.new().address))
+    assert answer.status_code == 403
+    assert "nly a member of the committee" in answer.json()["detail"]
+
+
+def test_a_signature_over_another_order_counts_for_nobody(deployment) -> None:
+    message = order_of(deployment, Wallet.new().address)
+    signature = deployment.as_("pia").sign("RoleChange", message | {"role": Role.WORKER}).hex()
+    answer = httpx.post(
+        f"{deployment.url}/orders",
+        json={
+            "kind": "RoleChange",
+            "message": wire("RoleChange", message),
+            "signature": signature,
+        },
+    )
+    assert answer.status_code == 403
+
+
+def test_one_member_alone_does_not_fill_the_list(
+    deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the notices of orders would push everything else out of the others' inboxes."""
+    soon = int(time.time()) + 2
+    short = send(deployment, "rui", order_of(deployment, Wallet.new().address, deadline=soon))
+    assert "less than ten minutes" in short.json()["detail"]
+    assert send(deployment, "rui", order_of(deployment, Wallet.new().address)).status_code == 200
+    monkeypatch.setattr(orders, "MOST_OF_ONE", 1)
+    answer = send(deployment, "rui", order_of(deployment, Wallet.new().address))
+    assert answer.status_code == 422
+    assert "let another one begin it" in answer.json()["hint"].lower()
+
+
+@pytest.mark.parametrize("deadline", [0, FOREVER])
+def test_an_order_ends(deployment, deadline: int) -> None:
+    message = order_of(deployment, Wallet.new().address, deadline=deadline)
+    answer = send(deployment, "pia", message)
+    assert answer.status_code == 422
+    assert "deadline" in answer.json()["detail"]
+
+
+def test_a_former_members_signature_does_not_count(deployment) -> None:
+    """It is kept, but the contract would refuse the whole order with it."""
+    world, former = deployment.world, Wallet.new()
+    world.people["former"] = former
+    world.set_role(former.address, "committee")
+    message = order_of(deployment, Wallet.new().address)
+    assert send(deployment, "former", message).status_code == 200
+    now = int(time.time())
+    world.set_role(former.address, "committee", end=now)
+    assert send(deployment, "pia", message).json()["receipt"] is None
+    assert send(deployment, "quinn", message).json()["receipt"] is not None
+
+
+def test_orders_are_bounded(deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = len(
+        [row for row in httpx.get(f"{deployment.url}/orders").json() if row["tx"] is None]
+    )
+    monkeypatch.setattr(orders, "MOST_OPEN", waiting + 1)
+    assert send(deployment, "pia", order_of(deployment, Wallet.new().address)).status_code == 200
+    answer = send(deployment, "pia", order_of(deployment, Wallet.new().address))
+    assert answer.status_code == 422
+    assert "wait for signatures already" in answer.json()["detail"]
+
+
+def invitation_for(deployment, wallet: Wallet, by: str = "rita", **change: Any):
+    message = {
+        "subject": secrets.token_bytes(32),
+        "signer": wallet.signer,
+        "assurance": 1,
+        "deadline": int(time.time()) + 600,
+    } | change
+    return message, httpx.post(
+        f"{deployment.url}/invitations",
+        json={
+            "enrolment": wire("Enrolment", message),
+            "signature": deployment.as_(by).sign("Enrolment", message).hex(),
+        },
+    )
+
+
+def test_an_invitation_waits_for_the_person(deployment) -> None:
+    wallet = Wallet.new()
+    message, answer = invitation_for(deployment, wallet)
+    digest = answer.json()["invitation"]
+    known = httpx.get(f"{deployment.url}/invitations/{digest}").json()
+    assert known["state"] == "open"
+    assert known["enrolment"] == wire("Enrolment", message)
+    her = deployment.patient(message["subject"], wallet)
+    done = her.enrol([her.accept(known)])
+    assert done["items"][0]["accepted"]
+    assert httpx.get(f"{deployment.url}/invitations/{digest}").json()["state"] == "accepted"
+    again = httpx.post(
+        f"{deployment.url}/invitations",
+        json={
+            "enrolment": wire("Enrolment", message),
+            "signature": deployment.as_("rita").sign("Enrolment", message).hex(),
+        },
+    )
+    assert "enrolled already" in again.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["noor", "pia", "omar"])
+def test_only_registrars_invite(deployment, name: str) -> None:
+    _, answer = invitation_for(deployment, Wallet.new(), by=name)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("deadline", [0, FOREVER])
+def test_an_invitation_ends(deployment, deadline: int) -> None:
+    _, answer = invitation_for(deployment, Wallet.new(), deadline=deadline)
+    assert answer.status_code == 422
+
+
+def test_comments_are_bounded_and_readable() -> None:
+    engine, run = open_database("sqlite://"), "a" * 64
+    add_comment(engine, run, 1, "0x" + "b" * 40, " See row 3.\r\n\r\nIt is small. ", 7)
+    assert [(row.text, row.at) for row in comments_on(engine, run)] == [
+        ("See row 3.\n\nIt is small.", 7)
+    ]
+    for text in ("", " ", "x" * (LONGEST + 1), "to \u202eyou"):
+        with pytest.raises(RequestInvalid):
+            add_comment(engine, run, 1, "0x" + "b" * 40, text, 7)
+    for _ in range(MOST - 1):
+        add_comment(engine, run, 1, "0x" + "b" * 40, "again", 7)
+    with pytest.raises(RequestInvalid, match="too many"):
+        add_comment(engine, run, 1, "0x" + "b" * 40, "again", 7)
+    assert comments_on(engine, "c" * 64) == []
+
+
+def test_signatures_of_several_processes_are_all_kept(url: str) -> None:
+    """Each process reads and writes the same row; none of them writes over another's signature."""
+    engines = [open_database(url) for _ in range(4)]
+    members = [Wallet.new().address for _ in range(8)]
+    now = int(time.time())
+
+    def add(at: int) -> dict[str, str]:
+        return orders._keep(
+            engines[at % 4],
+            "a" * 64,
+            "RoleChange",
+            "{}",
+            members[at],
+            b"\1",
+            now + 60,
+            now,
+            members,
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(add, range(8)))
+    assert max(map(len, results)) == 8
+    assert set(orders.list_orders(engines[0], now)[0].signers) == set(members)
