@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli import completion
 from api.cli import context as desk
 from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
@@ -78,7 +79,13 @@ def approve(run: RunId, as_: As, as_json: AsJson = False) -> None:
 def reject(
     run: RunId,
     as_: As,
-    reason: Annotated[str, typer.Option(help="disclosure-risk, not-permitted or other.")],
+    reason: Annotated[
+        str,
+        typer.Option(
+            help="disclosure-risk, not-permitted or other.",
+            autocompletion=completion.choices(REASONS),
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Reject an output that you viewed; the run ends.
@@ -97,22 +104,16 @@ def open_result(run: RunId, as_: As, out: Out = None) -> None:
 
     Example: `volens result open --as noor RUN --out result.json`
     """
-    from api.client.results import open_output, run_receipt, shown, write_receipt
-    from governance.errors import BrokerRefused, BrokerUnavailable
+    from api.client.results import open_released, shown
 
-    me = desk.client(as_)
-    state, broker = me.run(_checked(run)), desk.broker(me)
-    opened = open_output(me, broker, state, desk.settings().result_folder(as_) / f"{run}.key")
-    try:
-        witness = broker.witness()
-    except (BrokerUnavailable, BrokerRefused):
-        witness = None
+    me, settings = desk.client(as_), desk.settings()
+    state = me.run(_checked(run))
+    key_file = settings.result_folder(as_) / f"{run}.key"
+    released = open_released(me, desk.broker(me), state, key_file, settings.receipt_folder(as_))
+    if not released.witnessed:
         typer.echo("The broker gave no witness, so the receipt has none.", err=True)
-    kept = write_receipt(
-        desk.settings().receipt_folder(as_), run_receipt(me, state, opened, witness)
-    )
-    _write(shown(opened), out)
-    typer.echo(f"The run's receipt: {kept.name}", err=True)
+    _write(shown(released.opened), out)
+    typer.echo(f"The run's receipt: {released.receipt.name}", err=True)
 
 
 @trail.command("export")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli import completion
 from api.cli import context as desk
 from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
@@ -28,15 +29,26 @@ Out = Annotated[
 @role.command("list")
 def list_roles(as_json: AsJson = False) -> None:
     """Show who holds which role, and from when to when."""
-    rows = [_shown(entry) for entry in desk.client().roles()]
-    columns = ["role", "account", "from", "until", "version"]
+    reader = desk.client()
+    names = reader.names()
+    rows = [
+        _shown(entry) | {"name": _named(names.get(entry["account"]))} for entry in reader.roles()
+    ]
+    columns = ["role", "name", "account", "from", "until", "version"]
     desk.table(rows, columns, as_json, "Nobody has a role but the founders.")
 
 
 @role.command("give")
 def give_role(
     account: Account,
-    name: Annotated[str, typer.Argument(metavar="ROLE", help="E.g. analyst, checker, worker.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ROLE",
+            help="E.g. analyst, checker, worker.",
+            autocompletion=completion.role_names,
+        ),
+    ],
     as_: As,
     days: Annotated[
         int | None,
@@ -61,6 +73,24 @@ def give_role(
     end = now + days * 86_400 if days else FOREVER
     order = role_order(me, _address(account), ROLES[name], now, end=end)
     _begin(order, me, out or Path(f"give-{name}-{account[2:10]}.json"))
+
+
+@role.command("name")
+def name_account(
+    account: Account,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
+    as_: As,
+    institution: Annotated[str, typer.Option(help="Where it works.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what an account with a role is called, as a member of the committee.
+
+    The ledger knows addresses only; pages and commands show the name beside them.
+
+    Example: `volens role name 0x… "Noor Haddad" --institution "University of Porto" --as pia`
+    """
+    answer = desk.client(as_).set_name(_address(account), name, institution)
+    desk.show(answer, as_json, f"{answer['account']} is called {_named(answer)}.")
 
 
 @role.command("end")
@@ -173,6 +203,12 @@ def _shown(entry: dict[str, Any]) -> dict[str, Any]:
         "from": _moment(entry["start"]) if entry["start"] else "always",
         "until": "no end" if entry["end"] == FOREVER else _moment(entry["end"]),
     }
+
+
+def _named(entry: dict[str, Any] | None) -> str:
+    if entry is None:
+        return ""
+    return ", ".join(filter(None, (entry["name"], entry["institution"])))
 
 
 def _moment(seconds: int) -> str:

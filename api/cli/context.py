@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli import completion
 from api.errors import NotThere, UsageError
 
 if TYPE_CHECKING:
@@ -19,31 +19,29 @@ if TYPE_CHECKING:
     from chain.wallets import Wallet
     from governance.objects.broker_client import BrokerClient
 
-As = Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as", metavar="NAME", help="Whose key signs.", autocompletion=completion.key_names
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, failures too.")]
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 
 
 def settings() -> Settings:
-    from pydantic import ValidationError
+    from api.operate.settings import read_settings
 
-    from api.operate.settings import Settings
-
-    try:
-        return Settings()
-    except ValidationError:
-        raise UsageError(
-            "a VOLENS_… setting has a value that it cannot have", "look at the README's list"
-        ) from None
+    return read_settings()
 
 
 def open_key(name: str) -> tuple[Wallet, dict[str, str]]:
     """The wallet of a name and its public facts; a locked one asks for its password."""
-    from chain.wallets import load
+    from chain.wallets import is_locked, load
 
     path = settings().key_file(name)
-    locked = path.exists() and '"keystore"' in path.read_text(encoding="utf-8")
-    return load(path, typer.prompt("Password", hide_input=True, err=True) if locked else None)
+    password = typer.prompt("Password", hide_input=True, err=True) if is_locked(path) else None
+    return load(path, password)
 
 
 def client(name: str = "") -> Client:
@@ -153,24 +151,6 @@ def table(
         return
     console.width = max(console.width, needed)
     console.print(shown)
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str, float | None], None]]:
-    """Show progress on standard error, if it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
-    ) as shown:
-        task = shown.add_task("starting", total=None)
-
-        def tell(step: str, fraction: float | None) -> None:
-            known = None if fraction is None else 1.0
-            shown.update(task, description=step, total=known, completed=fraction)
-
-        yield tell
 
 
 def mined(receipt: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli import context as desk
-from api.errors import UsageError
+from api.errors import Declined, UsageError
 
 if TYPE_CHECKING:
     from governance.consent import Preset
@@ -23,7 +23,6 @@ Yes = Annotated[
     bool,
     typer.Option("--yes", help="Sign without being asked: for programs. Everything must be named."),
 ]
-DECLINED = 1  # exit code: the answer was no
 WITHDRAWAL = """You are about to withdraw. You need no reason, and it has no disadvantage for \
 your care. What follows:
   - From the block that records it on, nobody gets a key to your data: every new use is refused.
@@ -100,17 +99,17 @@ def describe_replacement(terms: Mapping[str, Any], before: Mapping[str, Any] | N
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask for confirmation; continue only after a yes. Raises typer.Exit, UsageError."""
+    """Ask for confirmation; continue only after a yes. Raises Declined, UsageError."""
     if yes or _answered(lambda: typer.confirm(question, default=False, err=True)):
         return
-    typer.echo("Nothing was signed.", err=True)
-    raise typer.Exit(DECLINED)
+    raise Declined("nothing was signed")
 
 
 def _answered(ask: Any) -> Any:
     try:
         return ask()
     except (typer.Abort, OSError, RuntimeError):  # no answer, or no standard input
+        typer.echo(err=True)  # after the question
         raise UsageError(
             "nobody answered the question, so nothing was signed",
             "answer it on a terminal; a program adds --yes to a command that names every choice",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli import context as desk
-from api.cli.context import AsJson
+from api.cli.context import As, AsJson
 from api.errors import NotAuthorised, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def sign(
     file: Annotated[
         Path, typer.Argument(help="A file of `volens init` from the operator's machine.")
     ],
-    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs.")] = "",
+    as_: As = "",
     broker: Annotated[
         Path | None, typer.Option(help="The folder of a key broker that signs, instead of NAME.")
     ] = None,

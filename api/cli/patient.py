@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli import completion, decision
 from api.cli import context as desk
-from api.cli import decision
 from api.cli.context import As, AsJson
 from api.cli.decision import Yes
 from api.errors import NotAuthorised, NotServing, NotThere, RefusedByPolicy, UsageError
@@ -61,7 +61,10 @@ def new_key(
 
 
 @keys.command("show")
-def show_key(name: str, as_json: AsJson = False) -> None:
+def show_key(
+    name: Annotated[str, typer.Argument(autocompletion=completion.key_names)],
+    as_json: AsJson = False,
+) -> None:
     """Show the public half of a key: what a registrar or the committee needs from you."""
     desk.show({"name": name} | _public(name), as_json)
 
@@ -69,7 +72,12 @@ def show_key(name: str, as_json: AsJson = False) -> None:
 @enrol.command("invite")
 def invite(
     as_: As,
-    name: Annotated[str, typer.Option("--for", help="A key in this home folder.")] = "",
+    name: Annotated[
+        str,
+        typer.Option(
+            "--for", help="A key in this home folder.", autocompletion=completion.key_names
+        ),
+    ] = "",
     subject: Annotated[
         str, typer.Option(help="The person's id, from her `volens keys show`.")
     ] = "",
@@ -126,7 +134,11 @@ def grant(
     dataset: Dataset,
     as_: As,
     preset: Annotated[
-        str, typer.Option(help="health, cancer or care; you are asked if you name none.")
+        str,
+        typer.Option(
+            help="health, cancer or care; you are asked if you name none.",
+            autocompletion=completion.preset_names,
+        ),
     ] = "",
     yes: Yes = False,
     as_json: AsJson = False,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli import completion
 from api.cli import context as desk
 from api.cli.context import As, AsJson
 from api.confinement import Confinement
-from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
+from api.errors import Answered, NotThere, UsageError
+
+if TYPE_CHECKING:
+    from api.client.client import Client
+    from governance.documents import Document
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
 permit = typer.Typer(help="Request, show, vote on and suspend permits.")
@@ -20,24 +25,30 @@ run = typer.Typer(help="Rehearse, request, follow, cancel and resume runs.")
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits.")]
 PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
-Document = Annotated[
+DocumentFile = Annotated[
     Path,
-    typer.Option("--document", help="The public text that describes it; its hash is recorded."),
+    typer.Option(
+        "--document",
+        help="The public text that describes it: UTF-8, its first line `# TITLE`. Its hash is "
+        "recorded, and everybody can read it.",
+    ),
 ]
+Send = Annotated[Path | None, typer.Option("--send", help="Send the text, if it is not there yet.")]
 _USUAL_FLOOR = 10  # people; the usual floor of AccessLedger, which each deployment sets
-ENDS = ("released", "denied", "withdrawn", "refused", "failed")
 
 
 @dataset.command("register")
-def register_dataset(as_: As, document: Document, as_json: AsJson = False) -> None:
+def register_dataset(as_: As, document: DocumentFile, as_json: AsJson = False) -> None:
     """Register a new dataset in your name, as its custodian.
 
     Example: `volens dataset register --as omar --document cohort.md`
     """
     import secrets
 
-    name = secrets.token_bytes(32)
-    answer = desk.client(as_).register_dataset(name, _hash_of(document))
+    name, described = secrets.token_bytes(32), _document(document)
+    me = desk.client(as_)
+    answer = me.register_dataset(name, bytes.fromhex(described.digest))
+    _send(me, described)
     desk.show(
         answer | {"dataset": name.hex()},
         as_json,
@@ -50,10 +61,22 @@ def list_datasets(as_json: AsJson = False) -> None:
     """Show every dataset with its number of encrypted records."""
     desk.table(
         desk.client().datasets(),
-        ["dataset", "records", "custodian"],
+        ["dataset", "title", "records", "custodian"],
         as_json,
         "There is no dataset yet.",
     )
+
+
+@dataset.command("document")
+def show_dataset_document(name: DatasetId, send: Send = None, as_json: AsJson = False) -> None:
+    """Show the text that describes a dataset, after comparing it with the hash on the ledger.
+
+    Example: `volens dataset document DATASET`
+    """
+    reader = desk.client()
+    desk.registered(reader, name)
+    digest = next(row["document"] for row in reader.datasets() if row["dataset"] == name)
+    _show_document(reader, digest, send, as_json)
 
 
 @dataset.command("ingest")
@@ -108,6 +131,7 @@ def ingest_records(
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json
     --fhir bundles`
     """
+    from api.client.progress import in_terminal
     from api.ingest import cohort_files, sources
     from api.operate.buckets import open_bucket
 
@@ -140,7 +164,7 @@ def ingest_records(
             vcf, samples, build, fhir, value_sets, confinement, leave_out_unlisted
         )
         sources.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
-        with desk.progress() as tell:
+        with in_terminal() as tell:
             answer = sources.bring_in(
                 me,
                 broker,
@@ -154,7 +178,49 @@ def ingest_records(
         report = cohort_files.summarise(cohort.report)
         if dictionary is not None:
             desk.write_json(dictionary, cohort.dictionary, "the records are registered")
+        _publish(me, name, cohort.dictionary if dictionary is not None else None, report)
     _show_ingest(answer, report, as_json)
+
+
+def _publish(
+    me: Client, name: str, dictionary: dict[str, Any] | None, report: dict[str, Any]
+) -> None:
+    """Send what the pages of the dataset show beside it. The records are registered already."""
+    from api.ingest.cohort_files import sentences
+
+    try:
+        if dictionary is not None:
+            me.publish_dictionary(name, dictionary)
+        me.send_report(name, [line.strip()[:300] for line in sentences(report)][:300])
+    except Answered as problem:
+        typer.echo(f"The records are registered, but not all was published: {problem}", err=True)
+
+
+@dataset.command("dictionary")
+def show_dictionary(
+    name: DatasetId,
+    send: Annotated[
+        Path | None, typer.Option("--send", help="Publish this file, as the dataset's custodian.")
+    ] = None,
+    as_: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="Whose key signs in, to publish.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the variables of a dataset, as its custodian published them; or publish them.
+
+    Example: `volens dataset dictionary DATASET --send dictionary.json --as omar`
+    """
+    me = desk.client(as_)
+    desk.registered(me, name)
+    if send is not None:
+        me.publish_dictionary(name, desk.read_json(send, "dictionary"))
+    desk.table(
+        me.dictionary(name)["variables"],
+        ["variable", "unit", "people", "completeness"],
+        as_json,
+        "It names no variable.",
+    )
 
 
 def _show_ingest(answer: dict[str, Any], report: dict[str, Any], as_json: bool) -> None:
@@ -224,13 +290,20 @@ def void_records(
 def request_permit(
     name: DatasetId,
     as_: As,
-    document: Document,
+    document: DocumentFile,
     purpose: Annotated[
-        str, typer.Option(help="Comma-separated.")
+        str,
+        typer.Option(help="Comma-separated.", autocompletion=completion.purpose_names),
     ] = "cancer-research,outside-recipient",
-    categories: Annotated[str, typer.Option(help="Comma-separated.")] = "observations,expression",
+    categories: Annotated[
+        str, typer.Option(help="Comma-separated.", autocompletion=completion.category_names)
+    ] = "observations,expression",
     output: Annotated[
-        str, typer.Option(help="metrics, table or genomic; comma-separated.")
+        str,
+        typer.Option(
+            help="metrics, table or genomic; comma-separated.",
+            autocompletion=completion.output_names,
+        ),
     ] = "metrics",
     minimum: Annotated[
         int, typer.Option(min=1, help="Smallest cohort; the ledger's own floor may be higher.")
@@ -245,25 +318,29 @@ def request_permit(
     """
     import secrets
 
-    from analytics.code import code_hash, params_schema_hash
+    from analytics.code import manifest_of, params_schema_hash
+    from api.http.code_manifests import write_manifest
     from governance.consent import CATEGORIES, PURPOSES, bits
     from governance.permits import OUTPUTS
 
-    new = secrets.token_bytes(32)
-    answer = desk.client(as_).request_permit(
+    new, plan, code = secrets.token_bytes(32), _document(document), manifest_of()
+    me = desk.client(as_)
+    answer = me.request_permit(
         {
             "permit": new,
             "dataset": desk.bytes32(name),
             "purposeNeed": bits(purpose.split(","), PURPOSES),
             "categories": bits(categories.split(","), CATEGORIES),
-            "codeHash": code_hash(),
+            "codeHash": code.digest,
             "paramsSchemaHash": params_schema_hash(),
             "minCohort": minimum,
             "outputClasses": bits(output.split(","), OUTPUTS),
             "expiry": int(time.time()) + days * 86_400,
-            "documentHash": _hash_of(document),
+            "documentHash": bytes.fromhex(plan.digest),
         }
     )
+    _send(me, plan)
+    me.send_code(code.digest.hex(), write_manifest(code))
     desk.show(
         answer | {"permit": new.hex()},
         as_json,
@@ -328,10 +405,34 @@ def show_permit(
         return
     desk.table(
         desk.client().permits(),
-        ["permit", "status", "yes", "no", "purposes", "categories", "minCohort"],
+        ["permit", "title", "status", "yes", "no", "purposes", "categories", "minCohort"],
         as_json,
         "Nobody has asked for a permit yet.",
     )
+
+
+@permit.command("document")
+def show_permit_document(name: PermitId, send: Send = None, as_json: AsJson = False) -> None:
+    """Show the plan of a permit, after comparing it with the hash on the ledger.
+
+    Example: `volens permit document PERMIT`
+    """
+    reader = desk.client()
+    desk.bytes32(name)
+    _show_document(reader, reader.permit(name)["documentHash"], send, as_json)
+
+
+@permit.command("review")
+def review_permit(name: PermitId, as_json: AsJson = False) -> None:
+    """Show what to read before voting: the request, how many people are willing, what code would
+    run, and what the applicant asked under earlier permits. The plan: `volens permit document`.
+
+    Example: `volens permit review PERMIT`
+    """
+    desk.bytes32(name)
+    reader = desk.client()
+    review, request = reader.permit_review(name), reader.permit(name)
+    desk.show(review, as_json, "\n".join(_review_lines(request, review, reader.names())))
 
 
 @run.command("request")
@@ -352,19 +453,12 @@ def request_run(
 
     Example: `volens run request --as noor PERMIT --params params.json`
     """
-    import secrets
-
-    from api.client.results import keep_pair
-    from api.ingest.sources import check_permit, complete_params
-    from governance.permits import run_id
+    from api.client import runs
 
     permit_id = desk.bytes32(name)
-    wanted = complete_params(desk.read_json(params, "file of parameters"))
-    me, nonce = desk.client(as_), secrets.randbits(256)
-    check_permit(me.permit(name), wanted)
-    name_of_run = run_id(me.wallet.address, nonce).hex()
-    result_key = keep_pair(desk.settings().result_folder(as_) / f"{name_of_run}.key")
-    answer = me.request_run(permit_id, wanted, result_key, nonce)
+    wanted = runs.complete_params(desk.read_json(params, "file of parameters"))
+    folder = desk.settings().result_folder(as_)
+    answer = runs.request_run(desk.client(as_), permit_id, wanted, folder)
     desk.show(
         answer,
         as_json,
@@ -387,18 +481,13 @@ def rehearse_run(
     """
     import json
 
-    from api.ingest.sources import complete_params
-    from api.worker.rehearsal import rehearse
-    from api.worker.sandbox import ForkServer
+    from api.client.progress import in_terminal
+    from api.client.runs import complete_params
+    from api.worker.rehearsal import rehearse_here
 
-    settings = desk.settings()
     wanted = complete_params(desk.read_json(params, "file of parameters"))
-    children = ForkServer(confinement=Confinement.of(settings.relax, settings.home))
-    try:
-        with desk.progress() as tell:
-            done = rehearse(children, wanted, people, settings.device, tell)
-    finally:
-        children.end()
+    with in_terminal() as tell:
+        done = rehearse_here(desk.settings(), wanted, people, tell)
     result, withheld = json.loads(done["result"]), json.loads(done["disclosure"])["withheld"]
     seconds = sum(float(spent) for spent in done["record"]["seconds"].values())
     lines = [
@@ -428,33 +517,20 @@ def watch_run(
 
     Example: `volens run watch RUN`
     """
+    from api.client import runs
+
     desk.bytes32(name)
-    reader, last = desk.client(), ""
-    deadline = time.monotonic() + seconds
-    while True:
-        state = reader.run(name)
+    last = ""
+    for state in runs.follow(desk.client(), name, seconds):
         line = _progress_line(state)
         if line != last and not as_json:
             typer.echo(line)
         last = line
-        if state["state"] in ("sealed", *ENDS) or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
     if as_json:
         desk.show(state, True)
-    if state["state"] in ("denied", "refused", "failed"):
-        reason = state["reason"] or {"sentence": state["failure"] or "", "slug": "failed"}
-        raise RefusedByPolicy(
-            409,
-            f"The run ended: {reason['sentence']}",
-            "Look at it: volens run show RUN",
-            reason["slug"],
-        )
-    if state["state"] not in ("sealed", *ENDS):
-        raise NotServing(
-            f"gave up after {seconds} seconds: the run is still {state['state']}",
-            "watch it again, or check whether a worker is alive: volens doctor",
-        )
+    runs.check_outcome(state)
+    if state["state"] not in (runs.SEALED, *runs.ENDS):
+        raise runs.still_on_its_way(state, seconds)
 
 
 @run.command("cancel")
@@ -486,7 +562,7 @@ def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
 
     words = {
         name: request[name]
-        for name in ("permit", "status", "dataset", "applicant", "purposes", "categories")
+        for name in ("permit", "title", "status", "dataset", "applicant", "purposes", "categories")
     }
     outputs = names_of(request["outputClasses"], OUTPUTS)
     hashes = ("documentHash", "codeHash", "paramsSchemaHash", "requestHash")
@@ -504,18 +580,78 @@ def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _progress_line(state: dict[str, Any]) -> str:
-    step = state["progress"][-1] if state["progress"] else None
-    doing = (
-        f"   {step['step']} {step['fraction'] // 10} %"
-        if step and state["state"] == "computing"
-        else ""
-    )
-    return f"{state['state']}{doing}"
+    from api.client.runs import last_step
+
+    step = last_step(state)
+    return f"{state['state']}   {step[0]} {int(step[1] * 100)} %" if step else str(state["state"])
 
 
-def _hash_of(path: Path) -> bytes:
-    import hashlib
+def _review_lines(
+    request: dict[str, Any], review: dict[str, Any], names: dict[str, dict[str, Any]]
+) -> list[str]:
+    """A permit's review in words."""
+    applicant = request["applicant"]
+    named = names.get(applicant)
+    who = f"{named['name']}, {named['institution']} ({applicant})" if named else applicant
+    code = review["code"]
+    lines = [
+        f"{request['title'] or 'A plan whose text nobody has sent'}",
+        f"  applicant   {who}",
+        f"  purposes    {', '.join(request['purposes'])}",
+        f"  categories  {', '.join(request['categories'])}",
+        f"  willing     {review['willing'] or 'fewer than 10'} people today",
+        f"  code        {'the code of this service' if code['current'] else 'other code than this service runs'}",
+    ]
+    if code["comparedWith"]:
+        changes = code["changes"]
+        lines.append(f"  compared with the approved permit {code['comparedWith']}:")
+        lines += (
+            ["    its manifest is not there, so nobody can say what changed"]
+            if changes is None
+            else [f"    {change}" for change in changes]
+        )
+    for earlier in review["earlier"]:
+        lines.append(
+            f"  earlier     {earlier['title'] or earlier['permit']}: {earlier['status']}, "
+            f"{earlier['runs']} runs"
+        )
+        lines += [f"    asked {question}" for question in earlier["questions"]]
+    return lines
+
+
+def _document(path: Path) -> Document:
+    """A file as a document, before its hash is signed. Raises UsageError."""
+    from governance.documents import read_document
+    from governance.errors import RequestInvalid
 
     if not path.is_file():
         raise UsageError("there is no such document", "name the file that describes it")
-    return hashlib.sha256(path.read_bytes()).digest()
+    try:
+        return read_document(path.read_bytes())
+    except RequestInvalid as error:
+        raise UsageError(str(error), error.hint) from None
+
+
+def _send(me: Client, document: Document) -> None:
+    """Send a document whose hash is on the ledger now."""
+    try:
+        me.send_document(document.text.encode())
+    except Answered as problem:
+        typer.echo(
+            f"Its hash is recorded, but its text could not be sent: {problem} "
+            "Send it later: volens permit document or volens dataset document, with --send.",
+            err=True,
+        )
+
+
+def _show_document(reader: Client, digest: str, send: Path | None, as_json: bool) -> None:
+    if send is not None:
+        document = _document(send)
+        if document.digest != digest:
+            raise UsageError(
+                "this is another text than the one whose hash is on the ledger",
+                "name exactly the file that was registered",
+            )
+        reader.send_document(document.text.encode())
+    text = reader.document(digest)
+    desk.show({"document": digest, "text": text}, as_json, text.rstrip("\n"))
