@@ -7,11 +7,18 @@ id is only in the details, and only for auditors and data protection.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from api.pages import labels as words
 from governance.errors import reason_of
 from governance.readmodel.trail_queries import Happening, Step
+
+
+class People(Protocol):
+    """What accounts are called, by address."""
+
+    def get(self, address: str, otherwise: str) -> str: ...
+
 
 # The kinds of the trail's filter: plain name and the ledger's events.
 KINDS = {
@@ -53,7 +60,7 @@ _MANY = {
 }
 
 
-def sentence(step: Step, people: Mapping[str, str]) -> str:
+def sentence(step: Step, people: People) -> str:
     """The step in words, e.g. "Analyst Noor asked for a run."; people: known names by address."""
     names = [event.name for event in step.events]
     sentences = [_describe(event, people) for event in step.events if event.name in _SENTENCES]
@@ -100,11 +107,11 @@ def _text(value: Any) -> str:
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
-def _describe(event: Happening, people: Mapping[str, str]) -> str:
+def _describe(event: Happening, people: People) -> str:
     return _SENTENCES[event.name].format(**_named(event.fields, people))
 
 
-def _named(fields: Mapping[str, Any], people: Mapping[str, str]) -> dict[str, str]:
+def _named(fields: Mapping[str, Any], people: People) -> dict[str, str]:
     texts = {name: _text(value) for name, value in fields.items()}
     named = {name: people.get(text, words.short(text)) for name, text in texts.items()}
     if "reason" in fields and isinstance(fields["reason"], int):

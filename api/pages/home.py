@@ -8,6 +8,7 @@ from api.http.auth import Parts
 from api.pages.rendering import PageRoute, render
 from api.pages.runs import list_runs
 from api.pages.session import Visitor
+from api.pages.tasks import starts_of, tasks_of
 from governance.consent import NOTICE, notice_hash, notice_points
 from governance.readmodel import queries as register
 
@@ -17,10 +18,12 @@ _RECENT = 5
 
 @router.get("/")
 def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
-    """What volens is, and the newest runs of the public register."""
+    """What waits for the visitor; for others, what volens is and the newest runs of the register."""
     return render(
         request,
         "home.html",
+        tasks=tasks_of(services, visitor) if visitor else [],
+        starts=starts_of(visitor) if visitor else (),
         runs=list_runs(services, _RECENT),
         count=register.count_runs(services.engine),
         datasets=register.list_datasets(services.engine),

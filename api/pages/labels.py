@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from analytics.catalogue import SHOWN
-from chain.vocabulary import Role
+from api.pages.diagnoses import diagnoses
+from chain.vocabulary import PermitStatus, Role
 from governance.consent import CATEGORIES, PURPOSES, names_of
+from governance.permits import OUTPUTS
 from governance.rules.encoding import Malformed, strict_json
 
 DAY = 86_400
+LAST_SECOND = 253_402_300_799  # of the year 9999: the ledger's times go on, calendars do not
 ROLES: dict[int, str] = {
     Role.COMMITTEE: "committee member",
     Role.CUSTODIAN: "custodian",
@@ -54,6 +57,17 @@ _CATEGORIES = {
     "sexual-health": "sexual health",
     "hiv": "HIV",
 }
+_OUTPUTS = {
+    "metrics": "metrics of models",
+    "table": "tables of counts",
+    "genomic": "results about genetic variants",
+}
+_PERMIT_STATES = {
+    PermitStatus.REQUESTED: "waits for votes",
+    PermitStatus.APPROVED: "approved",
+    PermitStatus.SUSPENDED: "suspended",
+    PermitStatus.REJECTED: "rejected",
+}
 _STATES = {
     "queued": "waiting",
     "authorised": "allowed, not begun",
@@ -92,6 +106,14 @@ def purposes(mask: int) -> str:
     )
 
 
+def needed_purposes(mask: int) -> str:
+    """What for, where a consent must allow all of it: "cancer research and health research"."""
+    return _joined(
+        [_PURPOSES.get(name, name) for name in names_of(mask, PURPOSES) if name not in _RECIPIENTS],
+        "and",
+    )
+
+
 def recipients(mask: int) -> str:
     """Who may get results besides the organisation that holds the data."""
     names = [_RECIPIENTS[name] for name in names_of(mask, PURPOSES) if name in _RECIPIENTS]
@@ -101,6 +123,28 @@ def recipients(mask: int) -> str:
 def categories(mask: int) -> str:
     """Which kinds of data."""
     return _joined([_CATEGORIES.get(name, name) for name in names_of(mask, CATEGORIES)], "and")
+
+
+def purpose_label(name: str) -> str:
+    """A purpose or recipient by its name in the vocabulary."""
+    return _PURPOSES.get(name) or f"results to {_RECIPIENTS.get(name, name)}"
+
+
+def category_label(name: str) -> str:
+    return _CATEGORIES.get(name, name)
+
+
+def output_label(name: str) -> str:
+    return _OUTPUTS.get(name, name)
+
+
+def outputs(mask: int) -> str:
+    """Which kinds of results."""
+    return _joined([_OUTPUTS.get(name, name) for name in names_of(mask, OUTPUTS)], "and")
+
+
+def permit_state(status: int) -> str:
+    return _PERMIT_STATES[PermitStatus(status)]
 
 
 def state(name: str) -> str:
@@ -130,7 +174,11 @@ def question(params: str) -> str:
         asked: Any = strict_json(params.encode())
         if asked["analysis"] == "frequencies":
             return "How common are some genetic variants?"
-        what = outcome_of(asked["outcome"]["kind"], asked["outcome"]["horizon_days"])
+        outcome = asked["outcome"]
+        what = outcome_of(outcome["kind"], outcome["horizon_days"])
+        if outcome["kind"] == "diagnosis" and {"event", "index"} <= outcome.keys():
+            after = f"{diagnoses(outcome['event'])} follows {diagnoses(outcome['index'])}"
+            what = what.replace("a named diagnosis follows", after)
         return {
             "evaluate": f"How well can one predict {what}?",
             "associate": f"Which genetic variants go together with {what}?",
@@ -152,6 +200,11 @@ def outcome_of(kind: str, days: int) -> str:
         "diagnosis": "whether a named diagnosis follows",
     }
     return f"{text.get(kind, kind)} within {within}"
+
+
+def sentence(text: str) -> str:
+    """A message as a sentence: a capital letter first, and one full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def role(number: int) -> str:
@@ -188,6 +241,8 @@ def clock(seconds: int) -> str:
 
 
 def iso(seconds: int) -> str:
+    """A time for programs; one beyond the calendar is its last second."""
+    seconds = min(seconds, LAST_SECOND)
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -210,3 +265,98 @@ def ago(seconds: int, now: int) -> str:
 
 def _joined(words: Sequence[str], last: str) -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+_PARAMETERS = {
+    "cohort": "Who is in",
+    "cohort.age": "Age in whole years, both included",
+    "cohort.with": "Codes that a person must have",
+    "cohort.without": "Codes that a person must not have",
+    "outcome": "What is predicted",
+    "genes": "Genes",
+    "genes.source": "Gene columns from",
+    "genes.select": "Chosen inside each fold by",
+    "genes.keep": "How many are kept",
+    "genes.components": "Principal components added to them",
+    "variants": "Which variants and genotypes are used",
+    "variants.min_maf": "Least frequency of the rarer allele",
+    "variants.min_call_rate": "Least call rate",
+    "variants.min_hwe": "Least p of Hardy-Weinberg",
+    "variants.min_depth": "Least depth of a call",
+    "variants.min_quality": "Least quality of a call",
+    "variants.passed_only": "Only variants that passed the filter of every file",
+    "clinical": "Clinical variables",
+    "impute": "Missing values are filled by",
+    "scale": "Columns are scaled by",
+    "models": "Models, and the data that each is given",
+    "folds": "Folds of the cross-validation",
+    "repeats": "Repeats of the cross-validation",
+    "permutations": "Permutations of the outcome",
+    "seed": "Seed of the random numbers",
+    "components": "Ancestry components as covariates",
+    "statistics": "How many variants may be reported",
+    "sites": "Variants",
+}
+_PARAMETER_NAMES = {
+    "horizon_days": "Within how many days",
+    "index": "Codes that begin the follow-up",
+    "event": "Codes that are the outcome",
+    "censoring": "People whose follow-up ends before",
+}
+_PARAMETER_VALUES = {
+    "distant-metastasis": "whether a tumour spreads",
+    "diagnosis": "whether a diagnosis follows another",
+    "exclude": "are left out",
+    "event-free": "count as without the outcome",
+    "chi2": "chi-square",
+    "f": "F test",
+    "mutual-information": "mutual information",
+    "score": "score test",
+    "knn": "nearest neighbours",
+    "genes": "genes",
+    "clinical": "clinical data",
+    "combined": "both together",
+}
+_VARIABLES = {
+    "age_years": "age at diagnosis (years)",
+    "size_mm": "tumour size (mm)",
+    "grade": "histological grade (1 to 3)",
+    "er_positive": "oestrogen receptor positive",
+    "female": "female",
+    "bmi": "body-mass index (kg/m²)",
+    "height_cm": "height (cm)",
+    "weight_kg": "weight (kg)",
+    "systolic_mmhg": "systolic blood pressure (mm Hg)",
+    "diastolic_mmhg": "diastolic blood pressure (mm Hg)",
+    "heart_rate": "heart rate (per minute)",
+    "glucose_mmol_l": "blood glucose (mmol/L)",
+    "hba1c_percent": "HbA1c (%)",
+    "ldl_mmol_l": "LDL cholesterol (mmol/L)",
+    "hdl_mmol_l": "HDL cholesterol (mmol/L)",
+    "cholesterol_mmol_l": "total cholesterol (mmol/L)",
+    "triglycerides_mmol_l": "triglycerides (mmol/L)",
+    "creatinine_umol_l": "creatinine (µmol/L)",
+    "egfr": "estimated glomerular filtration rate (mL/min per 1.73 m²)",
+    "steps_per_day": "steps a day",
+    "sleep_hours": "hours of sleep",
+    "activity_minutes_per_week": "minutes of activity a week",
+    "diet_score": "diet score",
+}
+
+
+def parameter(path: str, name: str) -> str:
+    """A parameter by its path in the document, in words."""
+    if path in _PARAMETERS:
+        return _PARAMETERS[path]
+    if path.startswith("models."):
+        return model(name)
+    return _PARAMETER_NAMES.get(name, name.replace("_", " "))
+
+
+def parameter_value(value: str) -> str:
+    return _PARAMETER_VALUES.get(value, value)
+
+
+def variable(name: str) -> str:
+    """A clinical variable in words."""
+    return _VARIABLES.get(name, name.replace("_", " "))

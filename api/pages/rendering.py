@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+import re
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +21,16 @@ from api.http.services import Services
 from api.http.strict_route import LargeRequest
 from api.pages import labels as words
 from api.pages import session as visitor
+from api.pages.markdown import render_markdown
 from api.pages.personas import names_of
+from governance import names as known_names
+from governance.notices.inbox import count_unread
+from governance.readmodel import queries as register
+from governance.readmodel.database import DATABASE_FAULTS, OUTAGES
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]  # of a long list
+_OWN_PATH = re.compile(r"/[A-Za-z0-9/?=&_-]*")
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
     autoescape=True,
@@ -36,12 +44,18 @@ _TEMPLATES.filters.update(
     role=words.role,
     state=words.state,
     purposes=words.purposes,
+    needed_purposes=words.needed_purposes,
     recipients=words.recipients,
     categories=words.categories,
+    outputs=words.outputs,
+    permit_state=words.permit_state,
     iso=words.iso,
     clock=words.clock,
     step=words.step,
     question=words.question,
+    sentence=words.sentence,
+    variable=words.variable,
+    markdown=render_markdown,
 )
 
 
@@ -73,11 +87,23 @@ def page_of(request: Request, error: Exception) -> Response:
             "detail": "There is no such page.",
             "hint": "Look at the address, or start from the first page.",
         }
-    page = render(request, "problem.html", answer.status_code, problem=problem)
+    page = render(
+        request, "problem.html", answer.status_code, problem=problem, came_from=_came_from(request)
+    )
     if answer.status_code == 401 and "hx-request" in request.headers:
         # Reload the page, which says that the session has ended.
         page.headers["HX-Refresh"] = "true"
     return page
+
+
+def _came_from(request: Request) -> str:
+    """The path of our own page whose form was sent, "" for any other request."""
+    services: Services = request.app.state.services
+    referer = request.headers.get("referer", "")
+    if request.method != "POST" or not referer.startswith(f"{services.audience}/"):
+        return ""
+    path = referer.removeprefix(services.audience)
+    return path if _OWN_PATH.fullmatch(path) else ""
 
 
 async def answer_page(request: Request, error: Exception) -> Response:
@@ -90,34 +116,77 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> HT
     offered.
     """
     services: Services = request.app.state.services
-    now, names = services.clock(), names_here(services)
+    now, names, me = services.clock(), Names(services), visitor.who_views(request, services)
     common = {
-        "me": visitor.who_views(request, services),
+        "me": me,
+        "unread": _count_unread(services, me.recipient) if me else 0,
         "path": request.url.path,
         "demo": services.settings.demo,
         "identity": services.identity_id,
         "when": lambda seconds: _when(seconds, now),
-        "who": lambda address: _who(address, names),
+        "who": names.show,
+        "titled": lambda digest, name: _titled(services, digest, name),
+        "dataset_named": lambda dataset: _titled(
+            services, register.document_of(services.engine, dataset), dataset
+        ),
     }
     return HTMLResponse(_TEMPLATES.get_template(name).render(common | context), status)
 
 
-def names_here(services: Services) -> Mapping[str, str]:
-    """Names by address, known only for the demo's personas."""
-    if not services.settings.demo:
-        return {}
-    return names_of(services.settings.home)
+def _count_unread(services: Services, recipient: str) -> int:
+    """0 while the database is away, so that a page can say so."""
+    try:
+        return count_unread(services.engine, recipient)
+    except (*DATABASE_FAULTS, *OUTAGES):
+        return 0
 
 
-def _who(address: str, names: Mapping[str, str]) -> Markup:
-    return (
-        Markup("<b>{}</b>").format(names[address])
-        if address in names
-        else Markup("<code>{}</code>").format(words.short(address))
-    )
+class Names:
+    """What accounts are called: the committee's names, for the demo's personas also their own.
+
+    Each account is asked for once a page.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._engine = services.engine
+        self._personas = names_of(services.settings.home) if services.settings.demo else {}
+        self._known: dict[str, tuple[str, str]] = {}
+
+    def of(self, address: str) -> tuple[str, str]:
+        """(name, institution) of an account, "" for what nobody said."""
+        if address not in self._known:
+            row = known_names.names_of(self._engine, [address]).get(address)
+            self._known[address] = (
+                (row.name, row.institution) if row else (self._personas.get(address, ""), "")
+            )
+        return self._known[address]
+
+    def get(self, address: str, otherwise: str) -> str:
+        """The name of an account, `otherwise` for one without a name and for any other text."""
+        return (_ADDRESS.fullmatch(address) and self.of(address)[0]) or otherwise
+
+    def show(self, address: str, full: bool = False) -> Markup:
+        """An account's name, or its shortened address; full: with institution and whole address."""
+        name, institution = self.of(address)
+        if full:
+            shown = Markup("<b>{}</b>, ").format(name) if name else Markup()
+            workplace = Markup("{}, ").format(institution) if institution else Markup()
+            return shown + workplace + Markup('account <code class="hex">{}</code>').format(address)
+        if name:
+            return Markup("<b>{}</b>").format(name)
+        return Markup("<code>{}</code>").format(words.short(address))
+
+
+def _titled(services: Services, digest: str, name: str) -> Markup:
+    """The title of a dataset or permit with its shortened id, which no two have in common."""
+    title = services.documents.title(digest) if digest else ""
+    short = Markup("<code>{}</code>").format(words.short(name))
+    return Markup("{} ({})").format(title, short) if title else short
 
 
 def _when(seconds: int, now: int) -> Markup:
+    if seconds > words.LAST_SECOND:
+        return Markup("without end")
     return Markup('<time datetime="{}">{} ({})</time>').format(
         words.iso(seconds), words.moment(seconds), words.ago(seconds, now)
     )

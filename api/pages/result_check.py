@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.client.results import check_output, shown
+from api.client.results import check_disclosure, check_output, shown
 from api.errors import VerificationFailed
 from governance.errors import RequestInvalid
 from governance.rules.encoding import Malformed, canonical_json, part, raw, strict_json
@@ -36,14 +36,10 @@ def check_opened(run: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], d
         ) from None
     sealed = run["outputs"][-1]
     try:
-        opened = shown(
-            check_output(
-                inside,
-                bytes.fromhex(run["run"]),
-                int(sealed["attempt"]),
-                bytes.fromhex(sealed["outputCommitment"]),
-            )
-        )
+        name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
+        checked = check_output(inside, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
+        check_disclosure(checked, name, attempt, bytes.fromhex(sealed["disclosureCommitment"]))
+        opened = shown(checked)
     except VerificationFailed as error:
         raise RequestInvalid(
             str(error), "choose the file of this very run, as it was written"

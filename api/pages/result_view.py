@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.client.renamed_keys import with_current_keys
 from api.pages import labels as words
 from api.pages import plots
-from api.pages.renamed_keys import with_current_keys
 
 # Names of columns, in the order of display; other columns follow.
 _COLUMNS = {

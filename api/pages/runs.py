@@ -7,15 +7,18 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 
+from api.client.results import receipt_fields
 from api.http.auth import Parts
-from api.http.routes.runs import RunId, describe_run
+from api.http.routes.runs import RunId, describe_run, give_output
 from api.http.routes.serializers import show_summary
 from api.http.services import Services
 from api.pages import labels as words
 from api.pages import result_check, result_view
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
+from chain.vocabulary import Role
 from governance.errors import NotAllowed, NotFound
 from governance.readmodel import queries as register
 from governance.readmodel.run_states import ENDS
@@ -89,11 +92,26 @@ def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> 
 
 @router.post("/pages/runs/{run}/result", dependencies=[OwnOrigin])
 async def check_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
-    """Check a result that its analyst opened on her machine, show it, and do not store it."""
-    description = _released(services, run, me)
+    """Check an output that its reader opened on her machine, show it, and do not store it: for the
+    analyst after its release, and for a checker whose view of it is on the ledger.
+    """
+    description = _opened_by(services, run, me)
     opened = result_check.check_opened(description, await request.body())
     shown = await run_in_threadpool(result_view.describe, *opened)
     return render(request, "part-result.html", run=description, **shown)
+
+
+@router.get("/pages/runs/{run}/output")
+def fetch_output(run: RunId, services: Parts, me: SignedIn) -> Response:
+    """The newest sealed output as ciphertext, as the API gives it for a bearer token."""
+    return give_output(run, services, me)
+
+
+@router.get("/pages/runs/{run}/receipt")
+def fetch_receipt(run: RunId, services: Parts, me: SignedIn) -> Response:
+    """The receipt of a released run but for the salt, which only the opened output has."""
+    description = _released(services, run, me)
+    return JSONResponse(receipt_fields(services.identity_id, description, services.witness()))
 
 
 def _demo_accounts_here(request: Request, services: Services) -> bool:
@@ -119,6 +137,17 @@ def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
     if description["state"] != "released":
         raise NotFound("the run has no released result", "wait until two checkers have released it")
     return description
+
+
+def _opened_by(services: Services, run: str, me: Caller) -> dict[str, Any]:
+    """A run's description for one who may have opened its output. Raises as `_released`."""
+    description = describe_run(services, register.find_run(services.engine, run))
+    if me.role == Role.CHECKER and description["outputs"]:
+        newest = description["outputs"][-1]["attempt"]
+        attempt = next(entry for entry in description["attempts"] if entry["attempt"] == newest)
+        if me.account in attempt["checkers"]:
+            return description
+    return _released(services, run, me)
 
 
 def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> dict[str, Any]:
@@ -181,14 +210,14 @@ def _line(run: dict[str, Any]) -> str:
     reason = run["reason"]["sentence"] if run["reason"] else ""
     match run["state"]:
         case "failed":
-            return _sentence(run["failure"])
+            return words.sentence(run["failure"])
         case "queued" | "authorised" | "computing":
             now = (
                 f"now: {words.step(run['progress'][-1]['step'])}"
                 if run["progress"]
                 else "it is about to begin"
             )
-            return reason or _sentence(run["waiting"] or now)
+            return reason or words.sentence(run["waiting"] or now)
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0
             return f"Two checkers review the output before anybody else; {signed} of 2 have signed."
@@ -198,7 +227,3 @@ def _line(run: dict[str, Any]) -> str:
                 "and everybody in it was willing in that block."
             )
     return reason or "The analyst cancelled it."
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -4,12 +4,14 @@ pages.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from api.http.auth import Parts
 from api.http.services import Services
+from chain.vocabulary import Role
 from governance.errors import NotAllowed, NotSignedIn
 from governance.sessions import Caller, caller_of
 
@@ -60,6 +62,24 @@ def _patient(visitor: SignedIn) -> Caller:
 
 
 Patient = Annotated[Caller, Depends(_patient)]
+
+
+def _role_holder(role: Role, where: str) -> Callable[[Caller], Caller]:
+    """A dependency: the signed-in holder of this role."""
+
+    def check(visitor: SignedIn) -> Caller:
+        if visitor.role != role:
+            raise NotAllowed(f"this page is for {where}", "sign in with that role's key")
+        return visitor
+
+    return check
+
+
+Analyst = Annotated[Caller, Depends(_role_holder(Role.ANALYST, "analysts"))]
+Checker = Annotated[Caller, Depends(_role_holder(Role.CHECKER, "output checkers"))]
+Custodian = Annotated[Caller, Depends(_role_holder(Role.CUSTODIAN, "custodians"))]
+Registrar = Annotated[Caller, Depends(_role_holder(Role.REGISTRAR, "registrars"))]
+Member = Annotated[Caller, Depends(_role_holder(Role.COMMITTEE, "members of the committee"))]
 
 
 def own_origin(request: Request, services: Parts) -> None:

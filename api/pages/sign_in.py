@@ -21,8 +21,28 @@ from governance import sessions
 from governance.sessions import SESSION_SECONDS, Caller
 
 router = APIRouter(route_class=PageRoute)
-SIGNED_HERE = ("SignIn", "Grant", "Revoke", "Cancel")
-_AFTER = re.compile(r"/(me|runs|trail)([/?][A-Za-z0-9/?=&_-]*)?")
+SIGNED_HERE = (
+    "SignIn",
+    "Grant",
+    "Revoke",
+    "Cancel",
+    "Vote",
+    "Suspend",
+    "PermitRequest",
+    "RegisterDataset",
+    "RunRequest",
+    "Resume",
+    "Review",
+    "Decision",
+    "RoleChange",
+    "CancelRole",
+    "Enrolment",
+    "VoidRecords",
+    "Statement",
+)
+_AFTER = re.compile(
+    r"/(me|datasets|permits|runs|reviews|roles|enrolments|trail)([/?][A-Za-z0-9/?=&_-]*)?"
+)
 
 
 class SessionBody(Incoming):
@@ -48,12 +68,22 @@ def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
     )
 
 
+@router.get("/keys/new")
+def show_new_key(request: Request) -> Response:
+    """Make a key in the browser; nothing of it is sent here."""
+    return render(request, "new-key.html")
+
+
 @router.get("/pages/signing")
 def show_signing(services: Parts) -> Response:
-    """For the signing script: fields and EIP-712 domain of each kind of message that pages sign."""
+    """For the signing script: fields and EIP-712 domain of each kind of message that pages sign,
+    the ledger's identity, and its network for wallets.
+    """
     domain = services.ledger.domain
+    chain = {"id": domain.chain_id, "node": services.settings.public_chain_url}
     return JSONResponse(
-        {
+        {"identity": services.identity_id, "chain": chain}
+        | {
             kind: {
                 "name": kind,
                 "fields": typed_data()["types"][kind],
@@ -96,5 +126,4 @@ def sign_out(request: Request, services: Parts) -> Response:
 def _first_page(caller: Caller) -> str:
     if caller.subject:
         return "/me"
-    homes: dict[int, str] = {Role.ANALYST: "/runs", Role.AUDITOR: "/trail"}
-    return homes.get(caller.role, "/")
+    return "/trail" if caller.role == Role.AUDITOR else "/"

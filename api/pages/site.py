@@ -21,12 +21,45 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.services import Services
 from api.operate.settings import THIS_MACHINE
-from api.pages import home, patient, runs, sign_in, trail
+from api.pages import (
+    api_docs,
+    datasets,
+    deployment,
+    enrolments,
+    home,
+    notices,
+    patient,
+    permits,
+    reviews,
+    roles,
+    run_request,
+    runs,
+    sign_in,
+    trail,
+)
 from api.pages.rendering import answer_page
 
-ROUTERS = (home.router, sign_in.router, patient.router, runs.router, trail.router)
+ROUTERS = (
+    home.router,
+    api_docs.router,
+    sign_in.router,
+    patient.router,
+    datasets.router,
+    permits.router,
+    run_request.router,  # before the page of one run
+    runs.router,
+    reviews.router,
+    roles.router,
+    enrolments.router,
+    notices.router,
+    trail.router,
+    deployment.router,
+)
 STATIC = Path(__file__).resolve().parent / "static"
 CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+# Swagger UI draws its arrows from images within its style sheet.
+POLICIES = {"/docs": f"{CSP}; img-src 'self' data:"}
 
 
 def create_pages(services: Services) -> FastAPI:
@@ -67,7 +100,7 @@ class Front:
                 headers = MutableHeaders(scope=message)
                 headers.update(
                     {
-                        "Content-Security-Policy": CSP,
+                        "Content-Security-Policy": POLICIES.get(scope["path"], CSP),
                         "Referrer-Policy": "same-origin",
                         "Vary": "Accept",
                     }

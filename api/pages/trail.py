@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,7 +14,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.http.auth import Parts
 from api.pages import event_text as sentences
-from api.pages.rendering import PageRoute, names_here, render
+from api.pages.rendering import Names, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
 from chain.vocabulary import Role
 from governance.errors import NotAllowed, RequestInvalid, reasons
@@ -90,7 +89,7 @@ def show_trail(
         if len(steps) > PAGE
         else ""
     )
-    names = names_here(services)
+    names = Names(services)
     return render(
         request,
         "trail.html",
@@ -118,7 +117,7 @@ def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -
             services.witness,
             step,
         ).checks()
-    row = _row(step, names_here(services), _sees_everything(me), "")
+    row = _row(step, Names(services), _sees_everything(me), "")
     return render(
         request,
         "part-verify.html" if "hx-request" in request.headers else "verify.html",
@@ -133,7 +132,7 @@ def _sees_everything(visitor: Caller | None) -> bool:
     return visitor is not None and visitor.role in (Role.AUDITOR, Role.PROTECTION)
 
 
-def _row(step: Step, names: Mapping[str, str], everything: bool, subject: str) -> Row:
+def _row(step: Step, names: Names, everything: bool, subject: str) -> Row:
     shown = sentences.details(step.events, everything, subject)
     run = next((event.run for event in step.events if event.run), "")
     return Row(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -20,16 +21,16 @@ from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
 from analytics.simulate.synthetic import simulate_people
 from api.client.client import Client, wire
-from api.client.results import keep_pair
 from api.operate.bootstrap import DEMO_HOME, read_identity
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from api.pages.demo_accounts import COOKIE
 from chain.wallets import Wallet, load, save
+from governance.certificates import trusted
 from governance.consent import BATCH, CATEGORIES, PRESETS, PURPOSES, bits, offer
 from governance.objects.broker_client import BrokerClient
 from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
-from governance.objects.keys import new_pair
+from governance.objects.keys import RESULT_KEY, create_private, derived_pair, new_pair
 from governance.objects.vault import Bucket
 from governance.permits import run_id
 from governance.readmodel.database import open_database
@@ -102,7 +103,7 @@ class Deployment:
         """The one opening of the printed address; every visit of the tests is in the browser that
         it admits.
         """
-        answer = httpx.get(self.parts.address, follow_redirects=False)
+        answer = httpx.get(self.parts.address, follow_redirects=False, verify=trusted())
         assert answer.status_code == 303
         return answer
 
@@ -225,7 +226,9 @@ class Deployment:
     def request(self, name: str, params: bytes) -> str:
         noor, nonce = self.client("noor"), secrets.randbits(256)
         run = run_id(noor.wallet.address, nonce).hex()
-        key = keep_pair(self.result_key(run))
+        # The key that her browser would derive, so that it opens the result as well.
+        private, key = derived_pair(noor.wallet.key, RESULT_KEY, bytes.fromhex(run))
+        create_private(self.result_key(run), private.private_bytes_raw())
         noor.request_run(self.permit, params, key, nonce)
         self.runs[name] = run
         return run
@@ -274,13 +277,25 @@ def people_on_the_pages() -> int:
 def deployment(
     tmp_path_factory: pytest.TempPathFactory, people_on_the_pages: int
 ) -> Iterator[Deployment]:
-    home = tmp_path_factory.mktemp("pages")
+    with served(tmp_path_factory.mktemp("pages"), people_on_the_pages) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
+def serve_home() -> Callable[..., AbstractContextManager[Deployment]]:
+    """For a file that wants a home of its own, e.g. one with https."""
+    return served
+
+
+@contextmanager
+def served(home: Path, people: int = PEOPLE) -> Iterator[Deployment]:
+    """A served home of the demo with so many people, and an approved permit."""
     (home / DEMO_HOME).touch()
     settings = Settings(home=home, demo=True, api_host="127.0.0.1")
-    parts = Parts.start(settings, worker=people_on_the_pages == PEOPLE)
+    parts = Parts.start(settings, worker=people == PEOPLE)
     try:
         deployment = Deployment(parts, pictures=Settings().pictures)
-        deployment.bring_in(people_on_the_pages)
+        deployment.bring_in(people)
         deployment.allow()
         yield deployment
     finally:
@@ -322,7 +337,12 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Browser, deployment: Deployment) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900},
+        accept_downloads=True,
+        # A certificate of a test's own authority, which this browser does not know.
+        ignore_https_errors=deployment.url.startswith("https:"),
+    )
     context.add_cookies([deployment.entrance])
     context.add_init_script(f"localStorage.setItem('{COOKIE}', '{deployment.word}')")
     context.set_default_timeout(EVENT)

@@ -8,12 +8,19 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 import time
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import pytest
+from extent import extent
 from playwright.sync_api import expect
+from signed_forms import open_form, sign_in_with
 
-from api.client.results import open_output, shown
+from api.client.results import open_output, run_receipt, shown
 from governance import verify
 from governance.rules.encoding import canonical_json
 
@@ -98,7 +105,8 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
 
 def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Path) -> None:
     page = visit.act_as("Noor")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
+    expect(page.get_by_role("heading", level=1)).to_have_text("What waits for you")
+    page.get_by_role("link", name="Runs").first.click()
     page.get_by_role("link", name=deployment.runs["second"][:8]).click()
     expect(page.locator("#state .pill").first).to_have_text("computing")
     lines = page.locator("#log li")
@@ -158,6 +166,110 @@ def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Pa
     )
     deployment.picture(page, "run", 1230)
     assert not list(deployment.home.rglob("result.json")), "what was sent in must not be kept"
+
+
+def test_the_analyst_opens_it_in_the_browser_with_her_own_key(deployment, visit) -> None:
+    """As she got it: the file and the receipt are those of the command line, byte for byte."""
+    third, noor = deployment.runs["third"], deployment.client("noor")
+    page = visit.open(f"/sign-in?next=/runs/{third}")
+    sign_in_with(page, deployment.key_file("noor"))
+    button, alert = (
+        page.get_by_role("button", name="Open it with my key"),
+        page.locator("[data-act=open-output] [role=alert]"),
+    )
+
+    def forge(pattern: str, change: Callable[[bytes], bytes], said: str) -> None:
+        """Something between the browser and the broker or the bucket changes what it answers."""
+        page.route(
+            pattern,
+            lambda route: route.fulfill(response=(real := route.fetch()), body=change(real.body())),
+        )
+        button.click()
+        expect(alert).to_contain_text(said)
+        expect(button).to_be_enabled()
+        page.unroute(pattern)
+
+    def answered(**change: Any) -> Callable[[bytes], bytes]:
+        return lambda body: json.dumps(json.loads(body) | change).encode()
+
+    def resigned(body: bytes) -> bytes:
+        answer = json.loads(body)
+        digest = {"digest": sha256(answer["sealed"].encode()).digest()}
+        return json.dumps(answer | {"signature": noor.sign("Statement", digest).hex()}).encode()
+
+    for change in (
+        answered(sealed="ab" * 200),
+        answered(blockHash="cd" * 32),
+        answered(leaseUntil=7),
+        resigned,
+    ):
+        forge("**/output-pieces", change, "is not signed by the key broker that the output names")
+    asked = len(visit.asked)
+    forge("**/pages/runs/*/output", lambda body: body[:-1] + b"x", "is not the one that was sealed")
+    assert not any("pieces" in url for url in visit.asked[asked:])
+    other = json.dumps({"outputCommitment": "ef" * 32})[1:-1].encode()
+    forge(
+        f"**/runs/{third}",
+        lambda body: re.sub(rb'"outputCommitment":"[0-9a-f]{64}"', other, body),
+        "is not the one that was sealed",
+    )
+    forge(
+        f"**/runs/{third}",
+        lambda body: re.sub(rb'"resultKey":"[0-9a-f]{64}"', b'"resultKey":""', body),
+        "The key that opens this is not here",
+    )
+    expect(page.locator("#result")).to_be_empty()
+    button.click()
+    expect(page.locator("#result")).to_contain_text("byte for byte what two checkers released")
+    run = noor.run(third)
+    opened = open_output(noor, deployment.broker(), run, deployment.result_key(third))
+    files = []
+    for name in ("Download it", "Download my receipt"):
+        with page.expect_download() as saved:
+            page.get_by_role("link", name=name).click()
+        files.append(Path(saved.value.path()).read_bytes())
+    assert json.loads(files[0]) == shown(opened)
+    mine, own = json.loads(files[1]), json.loads(run_receipt(noor, run, opened, None))
+    assert files[1] == canonical_json(mine)
+    witness = mine.pop("witness")
+    assert mine == own
+    report = verify.examine(
+        json.dumps(noor.trail()).encode(), receipts=[canonical_json(mine | {"witness": witness})]
+    )
+    assert {report[word][0] for word in report} == {"ok"}
+    deployment.result_key(third).unlink()  # it follows from her key
+    assert open_output(noor, deployment.broker(), run, deployment.result_key(third)) == opened
+
+
+def test_a_checker_views_an_output_in_the_browser(deployment, visit) -> None:
+    """Her view is on the ledger before the key comes; others and other keys get nothing."""
+    run = deployment.request("fourth", deployment.short)
+    deployment.await_run(run, "sealed")
+    data = {"run": run, "attempt": "1", "role": "viewer", "endpoint": f"/pages/runs/{run}/result"}
+    marks = " ".join(f'data-{name}="{value}"' for name, value in data.items())
+    form = f'<form data-act="open-output" {marks}><p role="alert"></p><button>View</button></form>'
+    form += '<div id="result"></div>'
+    sign_in_with(visit.open("/sign-in"), deployment.key_file("noor"))
+    page = open_form(visit, form)
+    page.get_by_role("button", name="View").click()
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    assert deployment.client("noor").run(run)["attempts"][0]["checkers"] == []
+    page = open_form(visit, form.replace("viewer", "analyst"))
+    page.get_by_role("button", name="View").click()
+    expect(page.get_by_role("alert")).to_contain_text("The output has not been released.")
+    visit.context.clear_cookies()
+    sign_in_with(visit.open("/sign-in"), deployment.key_file("sol"))
+    sol = deployment.client("sol")
+    shown_before = {"Origin": visit.url, "Content-Type": "application/json"}
+    path = f"{visit.url}/pages/runs/{run}/result"
+    assert page.request.post(path, data="{}", headers=shown_before).status == 403
+    page = open_form(visit, form)
+    for _ in range(2):  # again under the same view
+        page.get_by_role("button", name="View").click()
+        expect(page.locator("#result")).to_contain_text("nobody has released it")
+        assert sol.run(run)["attempts"][0]["checkers"] == [sol.wallet.address]
+        page.reload()
+    assert page.request.get(f"{visit.url}/pages/runs/{run}/receipt").status == 403
 
 
 def test_the_auditor_filters_and_checks_a_step_again(deployment, visit) -> None:
@@ -221,3 +333,32 @@ def test_no_tick_without_a_check_that_holds(deployment, visit) -> None:
         deployment.parts.launch_broker()
         deployment.parts.await_part("broker")
         time.sleep(0.1)
+
+
+@pytest.mark.campaign
+def test_the_cells_of_the_analysts_notebook_run(
+    deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/notebook.py executes them; their outputs have the form of those in the documents.
+
+    The sample asks only; with --whole a run is rehearsed, requested, released and opened.
+    """
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "docs"))
+    import notebook
+
+    written = json.loads(notebook.NOTEBOOK.read_text())["cells"]
+    written = written[: extent(sample=6, whole=len(written))]
+    with notebook.releasing(deployment.url, deployment.home):
+        key = deployment.key_file("noor")
+        executed = notebook.execute(deployment.url, key, tmp_path, len(written))
+    assert list(map(outputs, executed["cells"])) == list(map(outputs, written))
+    assert str(deployment.home) not in json.dumps(executed)
+    assert sys.modules.pop("notebook") is notebook
+
+
+def outputs(cell: dict) -> tuple[object, ...]:
+    """A cell's source, and the kinds of what it shows."""
+    shown = [
+        sorted(output.get("data", output["output_type"])) for output in cell.get("outputs", [])
+    ]
+    return "".join(cell["source"]), cell.get("execution_count"), shown

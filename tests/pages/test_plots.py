@@ -12,8 +12,9 @@ import pytest
 from analytics.params import complete
 from analytics.run import parse_params, run
 from analytics.simulate.rehearsal import invent
+from api.client.renamed_keys import RENAMED, with_current_keys
 from api.pages import labels as words
-from api.pages.renamed_keys import RENAMED, with_current_keys
+from api.pages import rendering
 from api.pages.result_view import describe
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
@@ -161,3 +162,11 @@ def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) ->
 )
 def test_steps_in_words(step: str, said: str) -> None:
     assert words.step(step) == said
+
+
+def test_times_beyond_the_calendar_break_no_page() -> None:
+    """The ledger takes times up to 2^40 - 1, and what it has taken stays."""
+    for seconds in (253_402_300_799, 253_402_300_800, (1 << 40) - 1):
+        assert rendering._when(seconds, 0)
+        assert words.iso(seconds)
+        assert words.moment(seconds)

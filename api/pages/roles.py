@@ -1,0 +1,190 @@
+"""Pages of roles: who may do what, orders that wait for a quorum, and a new order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eth_utils.address import is_checksum_address, to_checksum_address
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.http.auth import Parts
+from api.http.services import Services
+from api.pages import labels as words
+from api.pages.forms import form_of, number_in
+from api.pages.labels import DAY
+from api.pages.rendering import PageRoute, render
+from api.pages.session import Member, OwnOrigin, Visitor
+from chain.vocabulary import Role
+from governance import orders
+from governance.errors import NotFound, RequestInvalid
+from governance.names import set_name
+from governance.readmodel import queries as register
+from governance.rules.vocabulary import FOREVER
+
+router = APIRouter(route_class=PageRoute)
+PAGE = 50
+ORDER_SECONDS = 14 * DAY  # that the members have for signing
+DEADLINE_SECONDS = 3600
+LONGEST_DAYS = 36_600
+# In the order of the form: what is given most first, and what governs last.
+GIVEN_HERE = (
+    Role.ANALYST,
+    Role.CHECKER,
+    Role.REGISTRAR,
+    Role.CUSTODIAN,
+    Role.AUDITOR,
+    Role.PROTECTION,
+    Role.WORKER,
+    Role.BROKER,
+    Role.COMMITTEE,
+)
+
+
+@router.get("/roles")
+def show_roles(request: Request, services: Parts, visitor: Visitor, after: str = "") -> Response:
+    """Who has which role, by account; for members, the orders that wait and forms for new ones."""
+    services.projection.sync()
+    members = register.list_members(services.engine, after, PAGE + 1)
+    is_member = visitor is not None and visitor.role == Role.COMMITTEE
+    now = services.clock()
+    known = {member.account for member in members}
+    founders = [
+        to_checksum_address(account) for account in services.identity["founders"] if not after
+    ]
+    return render(
+        request,
+        "roles.html",
+        members=[
+            {
+                "account": member.account,
+                "role": member.role,
+                "start": member.start,
+                "end": member.end,
+                "state": "over" if member.end <= now else "waits" if member.start > now else "",
+                "cancel": {
+                    "account": member.account,
+                    "version": member.version,
+                    "deadline": now + DEADLINE_SECONDS,
+                }
+                if is_member
+                and member.role in (Role.WORKER, Role.BROKER)
+                and now < member.start < member.end
+                else None,
+            }
+            for member in members[:PAGE]
+        ],
+        founders=[account for account in founders if account not in known],
+        after=members[PAGE - 1].account if len(members) > PAGE else "",
+        forever=FOREVER,
+        orders=[_describe(order) for order in orders.list_orders(services.engine, now)],
+        quorum=services.identity["quorum"],
+        is_member=is_member,
+        roles={int(role): words.role(role) for role in GIVEN_HERE},
+        longest=LONGEST_DAYS,
+    )
+
+
+@router.post("/pages/roles/preview", dependencies=[OwnOrigin])
+async def preview_role(request: Request, services: Parts, me: Member) -> Response:
+    """What would be signed to give or end a role."""
+    given = form_of(await request.body())
+
+    def answer() -> Response:
+        services.projection.sync()
+        message = _role_change(services, given)
+        return render(
+            request,
+            "role-preview.html",
+            message=message,
+            ends=message["end"] <= services.clock(),
+            forever=FOREVER,
+            quorum=services.identity["quorum"],
+        )
+
+    return await run_in_threadpool(answer)
+
+
+@router.post("/pages/roles/name", dependencies=[OwnOrigin])
+async def name_account(request: Request, services: Parts, me: Member) -> Response:
+    """Say what an account is called."""
+    given = form_of(await request.body())
+
+    def answer() -> Response:
+        services.projection.sync()
+        set_name(
+            services.engine,
+            services.projection.replayed,
+            me,
+            _account_in(given),
+            given.get("name", [""])[0],
+            given.get("institution", [""])[0],
+            services.clock(),
+        )
+        return RedirectResponse("/roles", 303)
+
+    return await run_in_threadpool(answer)
+
+
+def _describe(order: orders.OpenOrder) -> dict[str, Any]:
+    meanings = {
+        "RoleChange": (
+            ("account", "whose role it is"),
+            ("role", words.role(order.message.get("role", 0))),
+            ("start", "when it begins; 0: at once"),
+            ("end", "when it ends"),
+            ("replaces", "how often this account's role was changed before"),
+            ("deadline", "until when the signatures can be used"),
+        ),
+        "VoidRecords": (
+            ("ingest", "the registration that is taken back, for good"),
+            ("deadline", "until when the signatures can be used"),
+        ),
+    }
+    return {
+        "digest": order.digest,
+        "kind": order.kind,
+        "message": order.message,
+        "meanings": meanings[order.kind],
+        "signers": order.signers,
+        "by": order.by,
+        "deadline": order.deadline,
+        "done": order.done,
+    }
+
+
+def _account_in(given: Mapping[str, list[str]]) -> str:
+    account = given.get("account", [""])[0].strip()
+    if not is_checksum_address(account):
+        raise RequestInvalid(
+            "the account is no address, or one of its letters is wrong",
+            "copy it from where the key was made: 0x and 40 hex digits",
+        )
+    return account
+
+
+def _role_change(services: Services, given: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The message of a filled form. Raises RequestInvalid, NotFound."""
+    account, now = _account_in(given), services.clock()
+    current = services.projection.replayed.members.get(bytes.fromhex(account[2:]))
+    base = {
+        "account": account,
+        "replaces": current.version if current else 0,
+        "deadline": now + ORDER_SECONDS,
+    }
+    if given.get("act", [""])[0] == "end":
+        if current is None or current.end <= now:
+            raise NotFound("this account has no role", "look at the list")
+        return base | {
+            "role": current.role,
+            "start": current.start,
+            "end": max(now, current.start),
+        }
+    role = number_in(given, "role", min(Role), max(Role), "the role")
+    if role not in GIVEN_HERE:
+        raise RequestInvalid("this role is not given here", "choose one of the list")
+    days = given.get("days", [""])[0].strip()
+    end = now + number_in(given, "days", 1, LONGEST_DAYS, "days") * DAY if days else FOREVER
+    return base | {"role": role, "start": 0, "end": end}

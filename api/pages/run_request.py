@@ -1,0 +1,133 @@
+"""Pages that ask for a run: the form of its parameters, and what is signed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from analytics.params import ANALYSES, GENE_RECORDS, parse_params
+from api.http.auth import Parts
+from api.http.permit_review import running_code, willing
+from api.http.services import Services
+from api.pages import labels as words
+from api.pages.forms import form_of
+from api.pages.rendering import PageRoute, render
+from api.pages.run_form import Given, form_parts, params_from
+from api.pages.session import Analyst, OwnOrigin
+from chain.vocabulary import Category, OutputClass, PermitStatus
+from governance.errors import NotAllowed, RequestInvalid
+from governance.permit_review import runs_under
+from governance.permits import missing
+from governance.readmodel import queries as register
+from governance.readmodel.tables import Permit
+from governance.sessions import Caller
+
+router = APIRouter(route_class=PageRoute)
+BEGIN_SECONDS = 86_400  # within which a worker may begin
+PermitId = Annotated[str, Query(pattern=r"^[0-9a-f]{64}$")]
+
+
+@router.get("/runs/new")
+def ask_for_run(
+    request: Request, services: Parts, me: Analyst, permit: PermitId, analysis: str = "evaluate"
+) -> Response:
+    """The form of a run's parameters; nothing is signed yet."""
+    row = _own_permit(services, permit, me)
+    return render(
+        request,
+        "run-new.html",
+        permit=row,
+        **_form(row, analysis, None),
+        problem=None,
+    )
+
+
+@router.post("/pages/runs/preview", dependencies=[OwnOrigin])
+async def preview_run(request: Request, services: Parts, me: Analyst) -> Response:
+    """What would be signed: the complete parameters, in words and word for word."""
+    given = form_of(await request.body())
+
+    def answer() -> Response:
+        row = _own_permit(services, given.get("permit", [""])[0], me)
+        analysis = given.get("analysis", [""])[0]
+        try:
+            params = params_from(analysis, given)
+            _check_allowed(row, params)
+        except RequestInvalid as error:
+            return render(
+                request,
+                "run-new.html",
+                422,
+                permit=row,
+                **_form(row, analysis, given),
+                problem=error,
+            )
+        return render(
+            request,
+            "run-preview.html",
+            permit=row,
+            params=params.decode(),
+            question=words.question(params.decode()),
+            willing=willing(services, row),
+            asked=runs_under(services.engine, row.permit)[1],
+            message={
+                "permit": row.permit,
+                "paramsHash": hashlib.sha256(params).hexdigest(),
+                "resultKey": "",  # both drawn in the browser
+                "nonce": "",
+                "deadline": services.clock() + BEGIN_SECONDS,
+            },
+        )
+
+    return await run_in_threadpool(answer)
+
+
+def _form(permit: Permit, analysis: str, given: Given | None) -> dict[str, Any]:
+    """The form of an analysis that the permit allows, with gene columns that it allows."""
+    allowed = [
+        name
+        for name in ANALYSES
+        if permit.output_classes
+        >> (OutputClass.METRICS if name == "evaluate" else OutputClass.GENOMIC)
+        & 1
+    ] or list(ANALYSES)
+    chosen = analysis if analysis in allowed else allowed[0]
+    source = next(
+        (
+            name
+            for name, category in GENE_RECORDS.items()
+            if name == "expression" and permit.categories >> category & 1
+        ),
+        "variants" if permit.categories >> Category.GERMLINE_VARIANTS & 1 else "expression",
+    )
+    return {"analysis": chosen, "analyses": allowed, "parts": form_parts(chosen, given, source)}
+
+
+def _own_permit(services: Services, permit: str, me: Caller) -> Permit:
+    """An approved permit of the visitor's. Raises NotFound, NotAllowed, RequestInvalid."""
+    row = register.find_permit(services.engine, permit)
+    if row.applicant != me.account:
+        raise NotAllowed("this is another analyst's permit", "ask for one of your own")
+    if row.status != PermitStatus.APPROVED or row.expiry <= services.clock():
+        raise RequestInvalid("no run can be asked for under this permit now", "look at its page")
+    if row.code != running_code():
+        raise RequestInvalid(
+            "this permit is for other code than this service runs", "ask for a new permit"
+        )
+    return row
+
+
+def _check_allowed(permit: Permit, params: bytes) -> None:
+    """Raise RequestInvalid if the parameters need what the permit does not allow."""
+    wanted = parse_params(params)
+    lacks = missing(
+        permit.categories, permit.output_classes, wanted.categories, wanted.output_class
+    )
+    if lacks:
+        raise RequestInvalid(
+            f"the permit does not allow what these parameters need: {lacks}",
+            "ask for another permit, or change the parameters",
+        )

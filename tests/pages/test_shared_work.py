@@ -1,0 +1,394 @@
+"""The work of every role on the pages alone, in a real browser and over TLS: a person who is invited,
+a plan with a weakness and one without, a run, its output with something planted in it, its release.
+
+In this order, on one home.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from certificates import Authority
+from playwright.sync_api import Page, expect
+from signed_forms import PASSWORD, sign_in_with
+
+from api.pages.output_checks import check_result
+from api.pages.run_form import form_parts, params_from
+from chain.wallets import Wallet, load, save
+from governance.certificates import trusted
+
+WEAK = """# Lifestyle and relapse
+
+## Question
+Do women who smoke relapse more often?
+
+## Data
+Findings only. No genomes, nothing sensitive.
+
+## What leaves
+Metrics only.
+"""
+NEEDED = (
+    "cancer research",
+    "results to researchers outside the place that keeps your data",
+    "findings and lab values",
+    "gene activity of the tumour",
+)
+SOUND = WEAK.replace("Lifestyle and relapse", "Relapse from genes").replace(
+    "Findings only. No genomes, nothing sensitive.", "Findings and the activity of genes."
+)
+
+
+@pytest.fixture(scope="module")
+def deployment(serve_home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """As for the other pages, but with https."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    certificate, key = authority.certificate("localhost")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "SSL_CERT_FILE": authority.file,
+            "VOLENS_API_PORT": port,
+            "VOLENS_PUBLIC_URL": f"https://localhost:{port}",
+            "VOLENS_TLS_CERTIFICATE": certificate,
+            "VOLENS_TLS_KEY": key,
+        }.items():
+            patch.setenv(name, str(value))
+        trusted.cache_clear()
+        with serve_home(tmp_path_factory.mktemp("pages")) as deployment:
+            yield deployment
+    trusted.cache_clear()
+
+
+def as_(visit, name: str) -> Page:
+    """Another person takes the browser over."""
+    page = visit.open("/")
+    if page.get_by_role("button", name="Sign out").count():
+        page.get_by_role("button", name="Sign out").click()
+    return visit.act_as(name)
+
+
+def ask_for_permit(page: Page, plan: str, *boxes: str) -> None:
+    page.get_by_role("link", name="Ask for a permit").click()
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("alert").first).to_contain_text("still the empty form")
+    page.get_by_label("Your plan").fill(plan)
+    expect(page.locator("html.script")).to_be_attached()
+    page.reload()  # as after the end of a session: what was written is there again
+    expect(page.get_by_label("Your plan")).to_have_value(plan)
+    for label in boxes:
+        page.get_by_label(label, exact=True).check()
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(plan.splitlines()[0][2:])
+    page.get_by_role("button", name="Yes, sign and send it").click()
+    expect(page.locator(".state .pill")).to_have_text("waits for votes")
+
+
+def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> None:
+    page = visit.open("/keys/new")
+    page.get_by_label("A patient").check()
+    for field in page.locator("input[type=password]").all():
+        field.fill(PASSWORD)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Make").click()
+    file = tmp_path / "me.json"
+    saved.value.save_as(file)
+    made = json.loads(file.read_text())
+    address, subject = page.inner_text("#made-address"), page.inner_text("#made-id")
+    assert (address, subject) == (made["address"], made["subject"])
+
+    page = as_(visit, "Rita")
+    expect(page.get_by_role("heading", level=1)).to_have_text("What waits for you")
+    page.get_by_role("link", name="Invitations").click()
+    page.get_by_label("Her key's address").fill(address)
+    page.get_by_label("Her id; empty").fill(subject)
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.locator("main")).to_contain_text(address)
+    page.get_by_role("button", name="Yes, invite her").click()
+    expect(page.locator(".rows .pill").first).to_have_text("open")
+    page.get_by_role("link", name="Sheet of open ones").click()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    link = re.search(r"/invitations/[0-9a-f]{64}", page.inner_text(".sheet"))
+    assert link
+
+    page.get_by_role("button", name="Sign out").click()
+    page = visit.open(link[0])
+    other = tmp_path / "other.json"
+    wrong = Wallet.new()
+    other.write_text(
+        json.dumps({"type": "volens/key/1", "address": wrong.address, "key": wrong.key.hex()})
+    )
+    page.get_by_label("Your key file").set_input_files(other)
+    page.get_by_role("button", name="Accept and sign in").click()
+    expect(page.locator("[role=alert]").first).to_contain_text("for another key")
+    page.get_by_label("Your key file").set_input_files(file)
+    page.get_by_label("Its password").fill(PASSWORD)
+    page.get_by_role("button", name="Accept and sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Who can use my data now")
+    page.get_by_role("link", name="Give permission").first.click()
+    page.get_by_label("Cancer research, not for profit, two years").check()
+    page.get_by_role("button", name="Show what I would agree to").click()
+    page.get_by_role("button", name="Yes, sign", exact=True).click()
+    expect(page.locator("#done")).to_be_visible()
+
+
+def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
+    """The plan says that nothing sensitive is used; the request asks for more."""
+    page = as_(visit, "Noor")
+    ask_for_permit(page, WEAK, *NEEDED, "alcohol and drugs", "results about genetic variants")
+    for name in ("Pia", "Quinn"):
+        page = as_(visit, name)
+        page.get_by_role("link", name="Vote on Lifestyle and relapse").click()
+        points = page.locator(".points")
+        expect(points).to_contain_text("It asks for sensitive data: alcohol and drugs.")
+        expect(points).to_contain_text("results about genetic variants")
+        expect(page.locator(".document")).to_contain_text("nothing sensitive")
+        expect(page.locator("main")).to_contain_text("It is the code that this service runs now.")
+        page.get_by_role("button", name="No", exact=True).click()
+        expect(page.locator("main")).to_contain_text(
+            re.compile(f"{name}, account 0x[0-9a-fA-F]+ voted no")
+        )
+    expect(page.locator(".state .pill")).to_have_text("rejected")
+    expect(page.get_by_role("heading", name="Your vote")).to_have_count(0)
+
+
+def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Path) -> None:
+    """The analyst signs with a locked key file of her own, which never leaves the tab."""
+    page = as_(visit, "Noor")
+    ask_for_permit(page, SOUND, *NEEDED)
+    deployment.runs["permit"] = page.url.rpartition("/")[2]
+    for name in ("Pia", "Quinn"):
+        page = as_(visit, name)
+        page.get_by_role("link", name="Vote on Relapse from genes").click()
+        expect(page.locator(".points")).to_have_count(0)
+        page.get_by_role("button", name="Yes, approve it").click()
+        expect(page.locator("main")).to_contain_text(
+            re.compile(f"{name}, account 0x[0-9a-fA-F]+ voted yes")
+        )
+    expect(page.locator(".state .pill")).to_have_text("approved")
+
+    wallet, _ = load(deployment.key_file("noor"))
+    save(wallet, tmp_path / "noor.json", password=PASSWORD)
+    page.get_by_role("button", name="Sign out").click()
+    visit.open("/sign-in")
+    page.get_by_label("Its password").fill(PASSWORD)
+    sign_in_with(page, tmp_path / "noor.json")
+    page.get_by_role("link", name="Ask for a run under Relapse from genes").click()
+    page.get_by_label("Within how many days").first.fill("0")
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("alert").first).to_contain_text(
+        "“Within how many days” is a whole number from 1 to 36500."
+    )
+    page.get_by_label("Within how many days").first.fill("1825")
+    page.get_by_label("Folds of the cross-validation").fill("2")
+    page.get_by_label("Permutations of the outcome").fill("19")
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        "How well can one predict whether a tumour spreads within 5 years?"
+    )
+    page.get_by_role("button", name="Yes, sign and ask").click()
+    page.wait_for_url(re.compile("/runs/[0-9a-f]{64}$"))
+    deployment.runs["asked"] = page.url.rpartition("/")[2]
+    deployment.await_run(deployment.runs["asked"], "sealed")
+
+
+def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
+    for name, other in (("Sol", ""), ("Tess", "Sol")):
+        page = as_(visit, name)
+        page.get_by_role("link", name="Check the output").first.click()
+        expect(page.get_by_role("button", name="Approve the release")).to_be_disabled()
+        if other:
+            expect(page.locator("#comments ~ ul")).to_contain_text("I see nothing")
+        page.get_by_role("button", name="View it").click()
+        expect(page.locator("#result .checks")).to_contain_text("found nothing")
+        expect(page.locator("#result")).to_contain_text("What was withheld, and why")
+        expect(page.get_by_role("button", name="Approve the release")).to_be_enabled()
+        expect(page.get_by_text("View it first.").first).to_be_hidden()
+        if not other:
+            page.get_by_label("Your comment").fill("I see nothing.\nAnd you?")
+            page.get_by_role("button", name="Add it").click()
+        page.get_by_role("button", name="Approve the release").click()
+        expect(page.locator("main")).to_contain_text(
+            "This output is decided" if other else "You have approved it."
+        )
+    page = as_(visit, "Noor")
+    page.get_by_role("link", name="Read the released result").first.click()
+    page.get_by_role("button", name="Open it with my key").click()
+    expect(page.locator("#result")).to_contain_text("What the run found")
+    for label, kind in (("Download it", "volens-result"), ("Download my receipt", "volens-")):
+        with page.expect_download() as saved:
+            page.get_by_role("link", name=label).click()
+        assert saved.value.suggested_filename.startswith(kind)
+    assert "I see nothing" not in page.content()
+
+
+def test_a_quorum_gives_a_role_and_names_it(deployment, visit) -> None:
+    account = Wallet.new().address
+    page = as_(visit, "Pia")
+    page.get_by_role("link", name="Roles").first.click()
+    form = page.locator("section", has=page.get_by_role("heading", name="Give or end a role"))
+    form.get_by_label("Account").fill(account)
+    form.get_by_label("Role").select_option(label="auditor")
+    form.get_by_role("button", name="Show what we would sign").click()
+    page.get_by_role("button", name="Yes, sign").click()
+    expect(page.locator("main")).to_contain_text("1 of 2")
+    page = as_(visit, "Quinn")
+    page.get_by_role("link", name="Sign or leave a role change").click()
+    page.get_by_role("button", name="Add my signature").click()
+    expect(page.locator("main")).to_contain_text("It was carried out.")
+    form = page.locator("section", has=page.get_by_role("heading", name="Say what an account"))
+    form.get_by_label("Account").fill(account)
+    form.get_by_label("Name").fill("Vera Lima")
+    form.get_by_label("Institution").fill("Court of Auditors")
+    form.get_by_role("button", name="Keep the name").click()
+    expect(page.locator("table")).to_contain_text(
+        f"Vera Lima, Court of Auditors, account {account}"
+    )
+
+
+def test_what_happened_is_in_the_inbox_until_it_is_read(visit) -> None:
+    """Made in the background by the serving process."""
+    page = as_(visit, "Pia")
+    page.get_by_role("link", name=re.compile(r"Notices \(\d+ unread\)")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Notices")
+    expect(page.locator(".rows .pill").first).to_have_text("unread")
+    expect(page.locator("main")).to_contain_text("A permit was asked for, and waits for votes.")
+    page.get_by_role("button", name="Mark all as read").click()
+    expect(page.get_by_role("button", name="Mark all as read")).to_have_count(0)
+    expect(page.get_by_role("link", name="Notices", exact=True)).to_be_visible()
+    page = as_(visit, "Noor")
+    page.get_by_role("link", name=re.compile("Notices")).click()
+    expect(page.locator("main")).to_contain_text("The result of your run was released.")
+    page.get_by_role("link", name="The result of your run was released.").first.click()
+    page.wait_for_url(re.compile("/runs/[0-9a-f]{64}$"))
+
+
+def test_a_custodian_describes_a_new_dataset(visit) -> None:
+    page = as_(visit, "Omar")
+    page.get_by_role("link", name="Register a dataset").click()
+    page.get_by_label("The description").fill("Tumours of Porto")
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("alert").first).to_contain_text("begin with its title")
+    page.get_by_label("The description").fill(
+        "# Tumours of Porto\n\n<b>Not bold</b> [nor a link](x)"
+    )
+    page.get_by_role("button", name="Show what I would sign").click()
+    page.get_by_role("button", name="Yes, sign and register it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tumours of Porto")
+    expect(page.locator(".document")).to_contain_text("<b>Not bold</b> [nor a link](x)")
+    expect(page.locator(".document a")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("noor", ["/reviews", "/enrolments", "/datasets/new", "/runs/{run}/review"]),
+        ("sol", ["/permits/new", "/enrolments", "/datasets/new"]),
+        ("ada", ["/reviews", "/permits/new", "/runs/{run}/review"]),
+        ("", ["/reviews", "/permits/new", "/enrolments"]),
+    ],
+)
+def test_a_roles_pages_are_its_own(deployment, name: str, paths: list[str]) -> None:
+    cookies = {}
+    if name:
+        client = deployment.client(name)
+        client.sign_in()
+        cookies = {"volens-session": client._token}
+    for path in paths:
+        answer = httpx.get(
+            deployment.url + path.format(run=deployment.runs["asked"]),
+            headers={"Accept": "text/html"},
+            cookies=cookies,
+            verify=trusted(),
+        )
+        assert answer.status_code == (403 if name else 401), path
+
+
+RESULT = {
+    "type": "volens/result/3",
+    "analysis": "evaluate",
+    "params": "0" * 64,
+    "granted": 120,
+    "people": 110,
+    "events": 30,
+    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "p": "0.0100"}],
+}
+
+
+RECORD = {
+    "type": "volens/disclosure/1",
+    "statistic_class": "metrics",
+    "people": 120,
+    "withheld": [{"what": "f1: svm/genes", "why": "fewer than 5 confusion matrices would fit"}],
+}
+
+
+@pytest.mark.parametrize("planted", [{"patients": ["ada"]}, {"withheld": [{"why": "5e" * 32}]}])
+def test_what_is_planted_in_the_disclosure_record_is_shown_too(planted: dict[str, object]) -> None:
+    """It leaves with the result."""
+    params = params_from("evaluate", _usual("evaluate")).decode()
+    checks = check_result(RESULT, RECORD | planted, params, 2, 20)
+    assert [check for check in checks if not check.passed]
+
+
+@pytest.mark.parametrize(
+    ("planted", "sentence"),
+    [
+        ({"events": 3}, "below 10"),
+        ({"events": 33}, "rounded to 5"),
+        ({"people": "7"}, "below 10"),
+        ({"granted": 12}, "At least 20"),
+        ({"patients": ["ada"]}, "nothing that this analysis does not write"),
+        ({"rows": [{"model": "5e" * 32, "auc": 71}]}, "id"),
+        ({"rows": [{"model": "svm", "auc": "71.4285714"}]}, "digits that count"),
+        ({"people": 180, "events": 175}, "complement"),
+        ({"rows": [{"model": "svm", "step": 5, "accuracy": 81}]}, "multiples of"),
+        ({"rows": [{"model": "ada-lovelace-1815"}]}, "names of the catalogue"),
+        ({"inflation": "x" * 81}, "long enough to hold a record"),
+    ],
+)
+def test_what_is_planted_in_an_output_is_shown_first(
+    planted: dict[str, object], sentence: str
+) -> None:
+    params = params_from("evaluate", _usual("evaluate")).decode()
+    assert all(check.passed for check in check_result(RESULT, RECORD, params, 2, 20))
+    checks = check_result(RESULT | planted, RECORD, params, 2, 20)
+    assert [check.text for check in checks if not check.passed and sentence in check.text]
+
+
+def test_an_output_of_another_class_is_shown_first() -> None:
+    params = params_from("associate", _usual("associate")).decode()
+    checks = check_result(RESULT, RECORD, params, 2, 20)
+    failed = [check.text for check in checks if not check.passed]
+    assert failed == ["It is of a class that the permit allows."]
+
+
+def _usual(analysis: str) -> dict[str, list[str]]:
+    """What a browser sends of a form that nobody changed."""
+    given: dict[str, list[str]] = {}
+
+    def fill(parts) -> None:
+        for part in parts:
+            if part.kind not in ("group",):
+                given[part.name] = list(part.values)
+            fill(part.parts)
+
+    fill(form_parts(analysis, None))
+    return given
+
+
+@pytest.mark.parametrize("analysis", ["evaluate", "associate", "frequencies"])
+def test_a_form_that_nobody_changed_gives_valid_parameters(analysis: str) -> None:
+    given = _usual(analysis)
+    params = params_from(analysis, given)
+    assert json.loads(params)["analysis"] == analysis
+    filled = form_parts(analysis, given)
+    assert filled == form_parts(analysis, None)
