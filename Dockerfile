@@ -13,6 +13,7 @@ COPY chain chain
 COPY governance governance
 COPY analytics analytics
 COPY api api
+COPY volens volens
 ARG EXTRAS=postgres
 RUN pip install --no-cache-dir --editable ".[${EXTRAS}]"
 # Which account a container has is said where it is started; it owns nothing in the image.

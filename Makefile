@@ -1,6 +1,6 @@
 # volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check fix docs serve bench science soak clean
+.PHONY: help install demo test test-fast check fix docs notebook serve bench science soak clean
 
 BIN := .venv/bin
 PRETTIER := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/prettier
@@ -63,6 +63,10 @@ docs: install ## the documents as a site, links checked, in .volens/site
 	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install $(QUIET) --editable '.[docs]' </dev/null
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The documents: .volens/site/index.html"
+
+notebook: install ## execute the notebook of the documents on the demo's home, and write its outputs
+	@$(BIN)/python docs/notebook.py
+	@$(BIN)/python docs/generate.py
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve

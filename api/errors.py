@@ -9,10 +9,16 @@ class ApiError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # a notebook shows it below the fact
 
 
 class UsageError(ApiError):
     """The caller's input is invalid."""
+
+
+class Declined(ApiError):
+    """The person answered no, so nothing was done."""
 
 
 class NotServing(ApiError):

@@ -65,6 +65,11 @@ def save(
         json.dump(body, file)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a key file needs a password; False where there is none."""
+    return path.is_file() and '"keystore"' in path.read_text("utf-8", "replace")
+
+
 def load(path: Path, password: str | None = None) -> tuple[Wallet, dict[str, str]]:
     """The wallet of a key file and its public facts; raises ChainError when missing, damaged or
     locked.

@@ -17,6 +17,7 @@ from pathlib import Path
 import join_verifier
 import links
 import model_lists
+import notebook
 import reference
 import third_party
 import threats
@@ -175,6 +176,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "README.md": lambda: write_digest("README.md"),
     "docs/guide/auditor.md": lambda: write_digest("docs/guide/auditor.md"),
     "docs/guide/analyst.md": write_analyst_guide,
+    "docs/guide/notebook.md": lambda: _finish([notebook.page()], "docs/guide/analyst.ipynb"),
     "CHANGELOG.md": lambda: write_digest("CHANGELOG.md"),
 }
 

@@ -16,10 +16,32 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from api.app import describe_api
+from api.cli.failures import KINDS
 from api.cli.root import app
 from api.operate.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+_SHELLS = """## In a shell
+
+`volens --install-completion` makes the shell of this terminal (bash, zsh, fish, PowerShell) complete
+commands and options, the names of keys in the home folder, and the names of roles, presets, purposes,
+categories and outputs; `volens --show-completion` prints the script instead. `volens --version` shows
+the release, and the code hash that a permit for it names."""
+_FAILURES = """## Failures, for programs
+
+A command that fails says what happened and what to do next, in two sentences on standard error. With
+`--json` the last line on standard error is one JSON object instead, also for options that do not
+exist; standard output holds answers only, so it can be read by the next program:
+
+```json
+{"error": {"kind": "refused", "detail": "…", "hint": "…", "reason": "PermitUndecided"}, "exit": 3}
+```
+`kind` follows from the exit code, `reason` names the rule that refused, `hint` and `reason` may be
+null. Questions to a person, and what happens meanwhile, are on standard error too, before that line.
+`volens verify` also exits with 8 (something was not checked) and 9 (anchored up to an earlier step).
+
+| exit code | kind |
+|---|---|"""
 _SHARED_PROBLEMS = {"422", "500", "503"}
 
 
@@ -28,7 +50,8 @@ def write_cli() -> str:
     command = get_command(app)
     context = click.Context(command, info_name="volens")  # type: ignore[arg-type]
     text = get_docs_for_click(obj=command, ctx=context, name="volens", title="Command line")
-    return text.strip()
+    kinds = "\n".join(f"| {code} | `{kind}` |" for code, kind in KINDS.items())
+    return f"{text.strip()}\n\n{_SHELLS}\n\n{_FAILURES}\n{kinds}"
 
 
 def write_settings() -> list[str]:
@@ -54,7 +77,8 @@ def write_api() -> list[str]:
     lines = [
         "# HTTP API",
         "",
-        "The OpenAPI document of a running deployment is at `/openapi.json`. Errors are "
+        "The OpenAPI document of a running deployment is at `/openapi.json`; its page `/docs` shows it "
+        "in a browser, with nothing from other hosts, and tries out what only asks. Errors are "
         "problem+json (RFC 9457) with a `hint` that says what to do. Every route may also answer "
         "422, 500 or 503.",
         "",
@@ -181,17 +205,40 @@ LIMITS = (
     Limit("sign-in challenge", "governance.sessions", "CHALLENGE_SECONDS", "s", "401"),
     Limit("session", "governance.sessions", "SESSION_SECONDS", "s", "401"),
     Limit("sessions of one account", "governance.sessions", "MOST_SESSIONS", "", "the oldest ends"),
+    Limit(
+        "notices kept of one person",
+        "governance.notices.inbox",
+        "MOST_KEPT",
+        "",
+        "the oldest that were read go first",
+    ),
+    Limit("a notice", "governance.notices.inbox", "KEPT_SECONDS", "s", "it is deleted"),
+    Limit(
+        "attempts to send a mail or post",
+        "governance.notices.deliveries",
+        "MOST_ATTEMPTS",
+        "",
+        "it is given up, and its person's page says so",
+    ),
+    Limit(
+        "links to confirm an address, of one person and day",
+        "governance.notices.addresses",
+        "MOST_ASKED",
+        "",
+        "422, tomorrow again",
+    ),
+    Limit("such a link", "governance.notices.addresses", "LINK_SECONDS", "s", "404"),
     Limit("body to the broker", "governance.broker.endpoint", "MAX_BODY", "bytes", "413"),
     Limit(
         "smallest printed count",
-        "analytics.disclosure.counts",
+        "analytics.disclosure.rounding",
         "SMALLEST_COUNT",
         "people",
         "smaller ones are suppressed",
     ),
     Limit(
         "grid of printed counts",
-        "analytics.disclosure.counts",
+        "analytics.disclosure.rounding",
         "COUNT_GRID",
         "people",
         "counts are rounded to it",

@@ -95,8 +95,10 @@ tools, which stand in `pyproject.toml`. The lists of codes and the data have the
 """
 BROWSER_HOMES = {
     "htmx.org": "https://htmx.org",
+    "@noble/ciphers": "https://paulmillr.com/noble/",
     "@noble/curves": "https://paulmillr.com/noble/",
     "@noble/hashes": "https://paulmillr.com/noble/",
+    "swagger-ui-dist": "https://swagger.io/tools/swagger-ui/",
 }
 SHORT = 40  # characters; a longer text is the licence itself
 _LICENSING = Licensing()
@@ -331,9 +333,9 @@ def _in_the_browser() -> list[Part]:
     """The external scripts in api/pages/static/VENDOR.md. Raises LookupError if it names a new one."""
     text = (ROOT / "api" / "pages" / "static" / "VENDOR.md").read_text(encoding="utf-8")
     licences = {}
-    for what, licence in re.findall(r"^\| `[\w.]+` \| (.+?) \| (.+?) \|", text, re.MULTILINE):
-        for name in re.findall(r"(@?[a-z][\w/.]+) \d+\.\d+", what):
-            licences[name] = licence.split("both ")[-1]
+    for what, licence in re.findall(r"^\| `[\w.-]+` \| (.+?) \| (.+?) \|", text, re.MULTILINE):
+        for name in re.findall(r"(@?[a-z][\w/.-]+) \d+\.\d+", what):
+            licences[name] = licence.split("both ")[-1].split("all ")[-1]
     if licences.keys() != BROWSER_HOMES.keys():
         raise LookupError(
             "the vendored scripts are others than before; name their home pages in docs/third_party.py"

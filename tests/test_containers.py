@@ -85,7 +85,7 @@ def test_a_gpu_is_reserved_where_a_profile_says_so() -> None:
 
 def test_the_image_carries_every_room_and_ends_as_nobody_special() -> None:
     text = (ROOT / "Dockerfile").read_text()
-    rooms = ("contracts", "chain", "governance", "analytics", "api")
+    rooms = ("contracts", "chain", "governance", "analytics", "api", "volens")
     assert [room for room in rooms if f"COPY {room} {room}\n" not in text] == []
     assert re.findall(r"^USER (\d+)", text, re.MULTILINE)[-1] != "0"
 

@@ -364,6 +364,7 @@ def test_a_certificate_and_an_address_that_do_not_fit_stop_the_start(tmp_path: P
         {"tls_key": other},
         {"tls_certificate": tmp_path / "nothing.pem"},
         {"public_url": "http://localhost:1"},
+        {"public_chain_url": "http://node.example.org"},
         {"public_url": "http://volens.example.org", "tls_key": None, "tls_certificate": None},
     ):
         with pytest.raises(UsageError):

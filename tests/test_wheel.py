@@ -69,7 +69,10 @@ def test_the_dev_chain_and_the_notice_come_out_of_the_wheel(unpacked: Path, tmp_
         "governance/terms/notice-1.md",
         "analytics/params-schema.json",
         "api/pages/static/sign.js",
+        "api/pages/static/swagger-ui-bundle.js",
+        "api/pages/templates/docs.html",
         "api/demo/templates/report.html",
+        "volens/connection.py",
     ],
 )
 def test_it_holds_every_kind_of_file_that_is_read(unpacked: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("analytics", "api", "bench", "chain", "docs", "governance")
+ROOMS = ("analytics", "api", "bench", "chain", "docs", "governance", "volens")
 # Replaced word: the glossary's word.
 REPLACED = {
     "chance": "predicted probability",

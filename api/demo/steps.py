@@ -44,12 +44,10 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
     files).
     """
     omar = cast.client("omar")
-    omar.register_dataset(
-        cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest()
-    )
-    omar.register_dataset(
-        cast.simulated, sha256(b"Simulated genomes and clinical records").digest()
-    )
+    for dataset, name in ((cast.dataset, "research"), (cast.simulated, "simulated")):
+        text = document(name)
+        omar.register_dataset(dataset, sha256(text).digest())
+        omar.send_document(text)
     sources = [
         Source(p.subject, category, payload)
         for p, person in zip(cast.patients, people, strict=True)
@@ -73,6 +71,11 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
     ]
     second = bring_in(*parts, cast.simulated, sampled(cohort_files.sources(), canaries))
     return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
+
+
+def document(name: str) -> bytes:
+    """One of the demo's plans and descriptions."""
+    return (Path(__file__).parent / "documents" / f"{name}.md").read_bytes()
 
 
 def sampled(sources: Iterable[Source], canaries: list[bytes]) -> Iterator[Source]:
@@ -100,8 +103,11 @@ def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
     vote).
     """
     noor, permits = cast.client("noor"), {}
-    for name, dataset in (("research", cast.dataset), ("simulated", cast.simulated)):
-        permits[name] = secrets.token_bytes(32)
+    for name, dataset, written in (
+        ("research", cast.dataset, "plan"),
+        ("simulated", cast.simulated, "plan-simulated"),
+    ):
+        permits[name], plan = secrets.token_bytes(32), document(written)
         noor.request_permit(
             {
                 "permit": permits[name],
@@ -113,9 +119,10 @@ def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
                 "minCohort": 20,
                 "outputClasses": 1 << OutputClass.METRICS,
                 "expiry": int(time.time()) + 30 * 86_400,
-                "documentHash": sha256(b"Relapse of breast cancer from genes").digest(),
+                "documentHash": sha256(plan).digest(),
             }
         )
+        noor.send_document(plan)
     try:
         noor.vote(permits["research"].hex(), True)
         own_vote = "ACCEPTED"

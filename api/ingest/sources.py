@@ -1,4 +1,4 @@
-"""Ingest of prepared records, and parameters of runs: all are checked before anything else is done.
+"""Ingest of prepared records: all are checked before anything else is done.
 
 Genomes (VCF) and clinical records (FHIR) are ingested by api/ingest/cohort_files.py.
 """
@@ -24,10 +24,9 @@ from chain.events import (
     parse,
 )
 from chain.vocabulary import Role
-from governance.consent import CATEGORIES, bits, names_of
+from governance.consent import CATEGORIES, names_of
 from governance.objects.ingest import Source, encrypt, leaves_root, load_leaves
 from governance.objects.vault import Bucket
-from governance.permits import missing
 from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 
 if TYPE_CHECKING:
@@ -183,45 +182,6 @@ def check_broker(bundle: Mapping[str, Any], broker: bytes, now: int) -> None:
         raise UsageError(
             "the key broker does not hold its role on this ledger",
             "check VOLENS_BROKER_URL with volens doctor; nothing was encrypted",
-        )
-
-
-def complete_params(document: object) -> bytes:
-    """Canonical parameters from a written document; missing ones get their defaults.
-
-    Raises UsageError.
-    """
-    from analytics.errors import ParamsError
-    from analytics.params import complete
-
-    try:
-        if not isinstance(document, dict):
-            raise ParamsError("parameters: they are not one JSON object")
-        return complete(document)
-    except ParamsError as error:
-        hint = (
-            error.hint
-            if error.hint != ParamsError.hint
-            else "compare them with analytics/params-schema.json"
-        )
-        raise UsageError(str(error), f"{hint}; nothing was signed") from None
-
-
-def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
-    """Check that the permit allows what these parameters need. Raises UsageError."""
-    from analytics.params import parse_params
-
-    wanted = parse_params(params)
-    lacks = missing(
-        bits(permit["categories"], CATEGORIES),
-        permit["outputClasses"],
-        wanted.categories,
-        wanted.output_class,
-    )
-    if lacks:
-        raise UsageError(
-            f"the permit does not allow what these parameters need: {lacks}",
-            "ask for another permit (--categories, --output), or change the parameters",
         )
 
 

@@ -6,11 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 from analytics.params import find_late_models
+from api.confinement import Confinement
 from api.errors import NotServing, UsageError
+from api.operate.settings import Settings
 from api.worker.child_messages import BEGINS, Phases
 from api.worker.sandbox import AttemptEnded, ForkServer
 
 NOTE = "The people are synthetic: only the shape of the result and the seconds mean something."
+
+
+def rehearse_here(
+    settings: Settings, params: bytes, people: int, tell: Callable[[str, float], None]
+) -> dict[str, Any]:
+    """As `rehearse`, in a computing process of its own, confined as on a worker."""
+    children = ForkServer(confinement=Confinement.of(settings.relax, settings.home))
+    try:
+        return rehearse(children, params, people, settings.device, tell)
+    finally:
+        children.end()
 
 
 def rehearse(

@@ -30,10 +30,10 @@ from analytics.disclosure.counts import (
     least_people,
     percent,
     plausible_sizes,
-    round_count,
     share,
 )
 from analytics.disclosure.record import describe_genomic, describe_metrics
+from analytics.disclosure.rounding import round_count
 from analytics.evaluate import Cells, metrics_of
 from analytics.run import Result
 

@@ -35,7 +35,7 @@ from chain.ledger import Ledger
 from chain.node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("contracts", "chain", "governance", "analytics", "api", "bench")
+ROOMS = ("contracts", "chain", "governance", "analytics", "api", "volens", "bench")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # What never connects to a ledger, or reads one by itself.
 WITHOUT = (

@@ -130,7 +130,7 @@ def is_number(node: ast.expr) -> bool:
 
 
 def product_files() -> list[Path]:
-    rooms = ("analytics", "api", "bench", "chain", "governance")
+    rooms = ("analytics", "api", "bench", "chain", "governance", "volens")
     return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
 
 
