@@ -153,37 +153,12 @@ def _part(
         case "const":
             return None
         case "kinds":
-            names = [variant["properties"]["kind"]["const"] for variant in schema["oneOf"]]
-            chosen = _given(given, f"{path}.kind", (usual or {}).get("kind"))
-            groups = tuple(
-                FormPart(
-                    "group",
-                    f"{path}.{variant}",
-                    words.parameter_value(variant),
-                    parts=_parts(part, f"{path}.{variant}.", usual, given),
-                )
-                for variant, part in zip(names, schema["oneOf"], strict=True)
-            )
-            return FormPart(
-                kind, f"{path}.kind", label, hint, _options(names), groups, values=chosen
-            )
+            return _kinds(schema, path, label, hint, usual, given)
         case "group":
-            parts = (
-                tuple(
-                    FormPart(
-                        "number",
-                        f"{path}.{at}",
-                        ("from", "to")[at],
-                        least=_resolved(item)["minimum"],
-                        most=_resolved(item)["maximum"],
-                        values=_given(given, f"{path}.{at}", usual[at] if usual else ""),
-                    )
-                    for at, item in enumerate(schema["prefixItems"])
-                )
-                if "prefixItems" in schema
-                else _parts(schema, f"{path}.", usual, given)
-            )
-            return FormPart(kind, path, label, hint, parts=parts)
+            pair = "prefixItems" in schema
+            parts = _pair if pair else _parts
+            inner = parts(schema, f"{path}.", usual, given)
+            return FormPart(kind, path, label, hint, parts=inner)
         case "choice":
             return FormPart(
                 kind, path, label, hint, _options(schema["enum"]), values=_given(given, path, usual)
@@ -215,6 +190,41 @@ def _part(
         least=schema["minimum"],
         most=schema["maximum"],
         values=_given(given, path, usual),
+    )
+
+
+def _kinds(
+    schema: Mapping[str, Any], path: str, label: str, hint: str, usual: Any, given: Given | None
+) -> FormPart:
+    """A choice between groups, e.g. of what is predicted."""
+    names = [variant["properties"]["kind"]["const"] for variant in schema["oneOf"]]
+    groups = tuple(
+        FormPart(
+            "group",
+            f"{path}.{variant}",
+            words.parameter_value(variant),
+            parts=_parts(part, f"{path}.{variant}.", usual, given),
+        )
+        for variant, part in zip(names, schema["oneOf"], strict=True)
+    )
+    chosen = _given(given, f"{path}.kind", (usual or {}).get("kind"))
+    return FormPart("kinds", f"{path}.kind", label, hint, _options(names), groups, values=chosen)
+
+
+def _pair(
+    schema: Mapping[str, Any], path: str, usual: Any, given: Given | None
+) -> tuple[FormPart, ...]:
+    """The two ends of a range."""
+    return tuple(
+        FormPart(
+            "number",
+            f"{path}{at}",
+            ("from", "to")[at],
+            least=_resolved(item)["minimum"],
+            most=_resolved(item)["maximum"],
+            values=_given(given, f"{path}{at}", usual[at] if usual else ""),
+        )
+        for at, item in enumerate(schema["prefixItems"])
     )
 
 
