@@ -7,8 +7,11 @@ import pytest
 
 from api.client.results import keep_pair, open_output, run_receipt, write_receipt
 from api.errors import NotThere, VerificationFailed
-from governance.errors import BrokerRefused, NotAllowed
+from api.pages.result_check import check_opened
+from governance.errors import BrokerRefused, NotAllowed, RequestInvalid
 from governance.objects.broker_client import BrokerClient
+from governance.objects.envelope import disclosure_commitment, output_commitment
+from governance.rules.encoding import canonical_json
 from governance.rules.trail import Replay
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'  # what the place seals
@@ -121,3 +124,27 @@ def test_without_the_key_of_the_request_nothing_opens(deployment, sealed, tmp_pa
     noor = deployment.as_("noor")
     with pytest.raises(NotThere):
         open_output(noor, sealed.broker, noor.run(sealed.run), tmp_path / "elsewhere.key")
+
+
+def test_a_disclosure_record_that_was_not_sealed_is_refused() -> None:
+    """It leaves with the result: checkers must see the one that the ledger commits to."""
+    run, salt, result = b"\1" * 32, b"\2" * 32, {"analysis": "evaluate"}
+    sealed: dict[str, list[object]] = {"withheld": []}
+    parts = [canonical_json(part) for part in (result, sealed)]
+    description = {
+        "run": run.hex(),
+        "outputs": [
+            {
+                "attempt": 1,
+                "outputCommitment": output_commitment(run, 1, parts[0], salt).hex(),
+                "disclosureCommitment": disclosure_commitment(run, 1, parts[1], salt).hex(),
+            }
+        ],
+    }
+
+    def opened(disclosure: object) -> bytes:
+        return canonical_json({"result": result, "disclosure": disclosure, "salt": salt.hex()})
+
+    assert check_opened(description, opened(sealed)) == (result, sealed)
+    with pytest.raises(RequestInvalid, match="disclosure record"):
+        check_opened(description, opened({"withheld": [], "patients": ["ada"]}))
