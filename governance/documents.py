@@ -142,11 +142,18 @@ class Documents:
         self._remember(document)
         return document
 
-    def get(self, digest: str) -> Document:
-        """The document with this hash. Raises NotFound, ObjectAltered, BucketUnavailable."""
+    def find(self, digest: str) -> Document | None:
+        """The document with this hash, None while nobody has sent it.
+
+        Raises ObjectAltered (another text than the signed one is never shown), BucketUnavailable.
+        """
         with self._lock:
             document = self._texts.get(digest)
-        document = document or self._read(digest)
+        return document or self._read(digest)
+
+    def get(self, digest: str) -> Document:
+        """As `find`; raises NotFound while nobody has sent it."""
+        document = self.find(digest)
         if document is None:
             raise NotFound(
                 "nobody has sent this document yet",

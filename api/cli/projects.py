@@ -12,9 +12,10 @@ from api.cli import completion
 from api.cli import context as desk
 from api.cli.context import As, AsJson
 from api.confinement import Confinement
-from api.errors import Answered, NotThere, UsageError
+from api.errors import Answered, NotServing, NotThere, UsageError
 
 if TYPE_CHECKING:
+    from analytics.code import Manifest
     from api.client.client import Client
     from governance.documents import Document
 
@@ -192,7 +193,7 @@ def _publish(
         if dictionary is not None:
             me.publish_dictionary(name, dictionary)
         me.send_report(name, [line.strip()[:300] for line in sentences(report)][:300])
-    except Answered as problem:
+    except (Answered, NotServing) as problem:
         typer.echo(f"The records are registered, but not all was published: {problem}", err=True)
 
 
@@ -319,7 +320,6 @@ def request_permit(
     import secrets
 
     from analytics.code import manifest_of, params_schema_hash
-    from api.http.code_manifests import write_manifest
     from governance.consent import CATEGORIES, PURPOSES, bits
     from governance.permits import OUTPUTS
 
@@ -339,8 +339,7 @@ def request_permit(
             "documentHash": bytes.fromhex(plan.digest),
         }
     )
-    _send(me, plan)
-    me.send_code(code.digest.hex(), write_manifest(code))
+    _send(me, plan, code)
     desk.show(
         answer | {"permit": new.hex()},
         as_json,
@@ -417,9 +416,16 @@ def show_permit_document(name: PermitId, send: Send = None, as_json: AsJson = Fa
 
     Example: `volens permit document PERMIT`
     """
+    from analytics.code import manifest_of
+    from api.http.code_manifests import write_manifest
+
     reader = desk.client()
     desk.bytes32(name)
-    _show_document(reader, reader.permit(name)["documentHash"], send, as_json)
+    request = reader.permit(name)
+    _show_document(reader, request["documentHash"], send, as_json)
+    code = manifest_of()
+    if send is not None and code.digest.hex() == request["codeHash"]:
+        reader.send_code(request["codeHash"], write_manifest(code))
 
 
 @permit.command("review")
@@ -632,13 +638,17 @@ def _document(path: Path) -> Document:
         raise UsageError(str(error), error.hint) from None
 
 
-def _send(me: Client, document: Document) -> None:
-    """Send a document whose hash is on the ledger now."""
+def _send(me: Client, document: Document, code: Manifest | None = None) -> None:
+    """Send a document, and the manifest of a code, whose hashes are on the ledger now."""
+    from api.http.code_manifests import write_manifest
+
     try:
         me.send_document(document.text.encode())
-    except Answered as problem:
+        if code is not None:
+            me.send_code(code.digest.hex(), write_manifest(code))
+    except (Answered, NotServing) as problem:
         typer.echo(
-            f"Its hash is recorded, but its text could not be sent: {problem} "
+            f"It is recorded, but not all of its text could be sent: {problem} "
             "Send it later: volens permit document or volens dataset document, with --send.",
             err=True,
         )

@@ -62,7 +62,7 @@ def get_manifest(bucket: Bucket, digest: str) -> Manifest:
     if data is None:
         raise NotFound(
             "nobody has sent the manifest of this code",
-            "ask the applicant to send it: volens permit document PERMIT --send FILE",
+            "ask the applicant: volens permit document PERMIT --send FILE sends it with the plan",
         )
     try:
         manifest = read_manifest(data)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from analytics.code import Manifest, changes_between, code_hash, manifest_of
 from analytics.disclosure.rounding import round_count
-from api.http.code_manifests import get_manifest
+from api.http.code_manifests import get_manifest, put_manifest, write_manifest
 from api.http.routes.serializers import show_permit
 from api.http.services import Services
 from governance.errors import BucketUnavailable, NotFound, ObjectAltered
@@ -41,6 +42,15 @@ def willing(services: Services, permit: Permit) -> int | None:
         services.engine, permit.dataset, permit.need, permit.categories, services.clock()
     )
     return round_count(count)
+
+
+def keep_own_manifest(services: Services, code: str) -> None:
+    """Keep the manifest of a requested permit's code if it is this service's own: a later release
+    cannot tell any more what this one was. The applicant can send it again if the bucket is away.
+    """
+    if code == running_code():
+        with suppress(BucketUnavailable):
+            put_manifest(services.bucket, code, write_manifest(manifest_of()))
 
 
 def _describe_code(services: Services, permit: Permit) -> dict[str, Any]:

@@ -13,20 +13,19 @@ from analytics.disclosure.rounding import round_count
 from api.client.client import wire
 from api.http.auth import Parts
 from api.http.services import Services
-from api.pages.forms import form_of
+from api.pages.forms import DEADLINE_SECONDS, form_of
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Custodian, OwnOrigin, Visitor
 from chain.vocabulary import Role
 from governance import supplements
-from governance.documents import Document, read_document
-from governance.errors import NotFound, RequestInvalid
+from governance.documents import read_document
+from governance.errors import RequestInvalid
 from governance.permit_review import count_willing
 from governance.readmodel import queries as register
 
 router = APIRouter(route_class=PageRoute)
 PAGE = 20
 PERMITS = 20  # of one dataset on its page
-DEADLINE_SECONDS = 3600
 DatasetId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 _TEMPLATE = """# Name of the dataset
 
@@ -104,7 +103,7 @@ def show_dataset(
         request,
         "dataset.html",
         dataset=row,
-        described=_described(services, row.document),
+        described=services.documents.find(row.document),
         ingests=services.projection.ingests_of(bytes.fromhex(dataset)),
         categories=_categories(services, dataset),
         dictionary=supplements.find(services.engine, dataset, "dictionary"),
@@ -114,13 +113,6 @@ def show_dataset(
         may_ask=visitor is not None and visitor.role == Role.ANALYST,
         is_own=is_own,
     )
-
-
-def _described(services: Services, digest: str) -> Document | None:
-    try:
-        return services.documents.get(digest)
-    except NotFound:
-        return None
 
 
 def _categories(services: Services, dataset: str) -> list[dict[str, Any]]:

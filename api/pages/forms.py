@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from governance.consent import bits
 from governance.errors import RequestInvalid
 
+DEADLINE_SECONDS = 3600  # within which what a page shows must be signed
 LARGEST = 256 << 10  # bytes of a form
 MOST_FIELDS = 1000
 _MOST_DIGITS = 15  # of a number: more than any that fits

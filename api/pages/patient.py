@@ -14,6 +14,7 @@ from api.http.auth import Parts
 from api.http.routes.serializers import show_withdrawal
 from api.http.services import Services
 from api.pages import labels as words
+from api.pages.forms import DEADLINE_SECONDS
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Patient
@@ -25,7 +26,6 @@ from governance.readmodel.queries import AccessDetail
 from governance.readmodel.tables import Consent
 
 router = APIRouter(route_class=PageRoute)
-DEADLINE_SECONDS = 3600
 PAGE = 20  # runs that used her data
 Hex32 = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
 _SENTENCES = {

@@ -18,14 +18,14 @@ from api.http.auth import Parts
 from api.http.permit_review import describe_review, running_code, willing
 from api.http.services import Services
 from api.pages import labels as words
-from api.pages.forms import chosen_mask, form_of, number_in
+from api.pages.forms import DEADLINE_SECONDS, chosen_mask, form_of, number_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Analyst, OwnOrigin, Visitor
 from chain.vocabulary import Category, OutputClass, PermitStatus, Purpose, Role
 from governance.consent import CATEGORIES, PURPOSES
 from governance.documents import Document, read_document
-from governance.errors import NotFound, RequestInvalid
+from governance.errors import RequestInvalid
 from governance.permit_review import runs_under
 from governance.permits import OUTPUTS
 from governance.readmodel import queries as register
@@ -34,7 +34,6 @@ from governance.sessions import Caller
 
 router = APIRouter(route_class=PageRoute)
 PAGE = 20
-DEADLINE_SECONDS = 3600
 YEAR_DAYS = 365
 LONGEST_DAYS = 3660
 PermitId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
@@ -142,7 +141,7 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         request,
         "permit.html",
         permit=row,
-        plan=_plan(services, row.document),
+        plan=services.documents.find(row.document),
         dataset=register.find_dataset(services.engine, row.dataset),
         review=describe_review(services, row),
         points=_points(services, row),
@@ -158,17 +157,6 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         may_send=_is_applicant(row, visitor),
         over=row.expiry <= services.clock(),
     )
-
-
-def _plan(services: Services, digest: str) -> Document | None:
-    """The plan's text, None while nobody has sent it.
-
-    Raises ObjectAltered: another text than the signed one is never shown.
-    """
-    try:
-        return services.documents.get(digest)
-    except NotFound:
-        return None
 
 
 def _ballot(

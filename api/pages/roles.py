@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.auth import Parts
 from api.http.services import Services
 from api.pages import labels as words
-from api.pages.forms import form_of, number_in
+from api.pages.forms import DEADLINE_SECONDS, form_of, number_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageRoute, render
 from api.pages.session import Member, OwnOrigin, Visitor
@@ -27,7 +27,6 @@ from governance.rules.vocabulary import FOREVER
 router = APIRouter(route_class=PageRoute)
 PAGE = 50
 ORDER_SECONDS = 14 * DAY  # that the members have for signing
-DEADLINE_SECONDS = 3600
 LONGEST_DAYS = 36_600
 # In the order of the form: what is given most first, and what governs last.
 GIVEN_HERE = (

@@ -16,6 +16,7 @@ from api.http.routes.serializers import show_summary
 from api.http.services import Services
 from api.pages import labels as words
 from api.pages import result_check, result_view
+from api.pages.forms import DEADLINE_SECONDS
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
 from chain.vocabulary import Role
@@ -28,7 +29,6 @@ from governance.runs import waiting
 from governance.sessions import Caller
 
 router = APIRouter(route_class=PageRoute)
-DEADLINE_SECONDS = 3600
 LINES = 200  # of the log on a page
 PAGE = 50  # runs
 

@@ -16,9 +16,6 @@ from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
 from governance.rules.encoding import canonical
 
 RESULT_KEY = b"volens/result-key/1"  # opens a run's result; the context is the run's id
-VIEW_KEY = (
-    b"volens/view-key/1"  # opens a checker's view; run's id and attempt (4 bytes, big-endian)
-)
 PrivateKey = X25519PrivateKey  # opens what is sealed for its holder
 
 

@@ -235,6 +235,16 @@ def test_a_permit_shows_what_changed_in_its_code_and_what_was_asked_before(deplo
     deployment.as_("noor").cancel(run)
 
 
+def test_the_service_keeps_the_manifest_of_its_own_code(deployment) -> None:
+    """Also for a permit that a page asked for, which sends none: a later release has other code."""
+    own = manifest_of()
+    message = deployment.world.permit_request(codeHash=own.digest)
+    message.pop("deadline")
+    deployment.as_("noor").request_permit(message)
+    kept = httpx.get(f"{deployment.url}/code/{own.digest.hex()}").json()
+    assert kept["files"] == own.files
+
+
 def test_the_number_of_willing_people_is_rounded(deployment) -> None:
     world, anybody = deployment.world, deployment.anybody()
     permit = world.permit().hex()

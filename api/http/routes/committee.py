@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query
 from api.http import requests as schemas
 from api.http import responses as answers
 from api.http.auth import Parts
-from api.http.permit_review import describe_review
+from api.http.permit_review import describe_review, keep_own_manifest
 from api.http.problems import declared
 from api.http.routes.serializers import show_permit
 from api.http.services import Services
@@ -160,6 +160,7 @@ def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
         schemas.message_of("PermitRequest", body.request),
         bytes.fromhex(body.signature),
     )
+    keep_own_manifest(services, body.request.codeHash)
     return {"receipt": services.settle(receipt)}
 
 

@@ -14,6 +14,7 @@ from api.http.auth import Parts, SignedIn
 from api.http.code_manifests import get_manifest, put_manifest
 from api.http.problems import declared
 from api.http.rate_limit import WRITES_TO_THE_BUCKET
+from api.http.routes.committee import DatasetId
 from api.http.services import Services
 from api.http.strict_route import Limit, StrictRoute
 from governance import names, supplements
@@ -26,9 +27,6 @@ from governance.sessions import Caller
 router = APIRouter(route_class=StrictRoute, tags=["documents"])
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex.")]
 After = Annotated[str, Query(pattern=r"^(0x[0-9a-fA-F]{40})?$", description="An address.")]
-DatasetId = Annotated[
-    str, Path(pattern=r"^[0-9a-f]{64}$", description="A dataset's id, 32 bytes in hex.")
-]
 AccountPath = Annotated[schemas.Address, Path(description="An address.")]
 
 
