@@ -48,11 +48,13 @@ def count_willing(engine: Engine, dataset: str, purposes: int, categories: int, 
 
 
 def earlier_permits(engine: Engine, permit: Permit) -> list[EarlierPermit]:
-    """The applicant's other permits, those that end last first, at most EARLIER."""
+    """The applicant's other permits, at most EARLIER: those of the same dataset, then those that
+    end last.
+    """
     query = (
         select(Permit)
         .where(Permit.applicant == permit.applicant, Permit.permit != permit.permit)
-        .order_by(Permit.expiry.desc(), Permit.permit)
+        .order_by((Permit.dataset == permit.dataset).desc(), Permit.expiry.desc(), Permit.permit)
         .limit(EARLIER)
     )
     with engine.connect() as connection:
