@@ -221,6 +221,6 @@ def rig(
     devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path, rig_people: int
 ) -> Iterator[Rig]:
     """Everything in one process: willing people with two encrypted records each."""
-    rig = Rig.build(tmp_path, devchain, bucket_process, rig_people)
+    rig = Rig.build(tmp_path, devchain.url, bucket_process, rig_people)
     yield rig
     rig.close()

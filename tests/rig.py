@@ -20,7 +20,6 @@ from api.demo.stage import World
 from api.operate.bootstrap import FOREVER
 from api.worker.sandbox import ForkServer
 from api.worker.supervisor import Worker
-from chain.devnode.process import DevChain
 from chain.events import Receipt
 from chain.ledger import Ledger
 from governance.broker.custody import Broker
@@ -63,10 +62,10 @@ class Rig:
     database_at: Callable[[str], str] | None = None  # the address for a file's name, if it is none
 
     @classmethod
-    def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Rig:
-        world = World.create(chain.url, role_delay=0)
+    def build(cls, folder: Path, chain_url: str, bucket: BucketProcess, people: int = 24) -> Rig:
+        world = World.create(chain_url, role_delay=0)
         broker = Broker(
-            folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time())
+            folder / "broker", chain_url, dict(world.ledger.identity), lambda: int(time.time())
         )
         world.set_role(broker.address, "broker")
         endpoint = Server(0, broker)

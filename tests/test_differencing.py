@@ -50,7 +50,7 @@ def genomes(
 ) -> Iterator[Rig]:
     """Invented people with a clinical record and genotypes each, all willing."""
     CHILDREN.warm()  # in the thread that lives longest: children die with it
-    rig = Rig.build(tmp_path, devchain, bucket_process, people=1)
+    rig = Rig.build(tmp_path, devchain.url, bucket_process, people=1)
     rig.subjects = rig.world.enrol(request.param)
     names = dict(zip(sorted({one.subject for one in made}), rig.subjects, strict=False))
     rig.ingest(

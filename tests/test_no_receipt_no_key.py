@@ -309,7 +309,7 @@ def test_output_pieces_need_a_view_or_the_release(rig: Rig) -> None:
 def test_ledger_stopped_means_no_fetch_and_no_key(tmp_path: Path, bucket_process: Any) -> None:
     """Through the worker: the ledger cannot be written, so nothing is read."""
     with DevChain.start(tmp_path / "chain") as chain:
-        rig = Rig.build(tmp_path, chain, bucket_process, people=3)
+        rig = Rig.build(tmp_path, chain.url, bucket_process, people=3)
         run = rig.request()
         worker = rig.worker()
         worker.projection.sync()
@@ -336,7 +336,7 @@ def test_a_ledger_restored_from_an_older_copy_gets_no_key(
     """
     folder = tmp_path / "chain"
     with DevChain.start(folder) as chain:
-        rig = Rig.build(tmp_path, chain, bucket_process, people=3)
+        rig = Rig.build(tmp_path, chain.url, bucket_process, people=3)
         older = (folder / "journal.jsonl").read_bytes()
         question = authorised(rig)
         worker = rig.worker()

@@ -263,7 +263,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> Iterator[Rig]:
     CHILDREN.warm()  # in the thread that lives longest: children die with it
-    rig = Rig.build(tmp_path, devchain, bucket_process, people=60)
+    rig = Rig.build(tmp_path, devchain.url, bucket_process, people=60)
     yield rig
     rig.close()
 
