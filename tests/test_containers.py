@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,9 +26,12 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from eth_keys import keys
+from founders import Founders
 from postgres import Postgres
 
 from api.errors import UsageError
+from api.operate.besu import COMPOSED, write_network
 from api.operate.containers import write_secrets
 from api.operate.processes import Parts
 from api.operate.settings import Settings
@@ -35,7 +39,12 @@ from api.operate.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if name != "database"}
+BESU = {name: service for name, service in SERVICES.items() if name.startswith("besu-")}
+OURS = {
+    name: service
+    for name, service in SERVICES.items()
+    if name not in BESU and name not in ("database", "network")
+}
 PORTS = ("8545", "4443", "8546", "8000")
 START_SECONDS = 120.0
 
@@ -55,7 +64,8 @@ def test_it_names_programs_options_and_settings_that_exist() -> None:
 
 
 def test_each_container_has_its_own_files_and_no_rights() -> None:
-    assert [name for name, service in SERVICES.items() if service.get("ports")] == ["chain"]
+    assert [name for name, service in SERVICES.items() if service.get("ports")] == ["network"]
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES["network"]["ports"])
     for name, service in SERVICES.items():
         owned = {volume.split(":")[0] for volume in service.get("volumes", [])}
         assert not owned & {"./.volens", "./.volens/keys", "./.volens/containers"}
@@ -63,9 +73,11 @@ def test_each_container_has_its_own_files_and_no_rights() -> None:
         assert ("./.volens/database" in owned) == (name == "database")
         assert service["user"].split(":")[0] not in ("", "0", "root")
         assert not service.get("privileged")
-        assert service["healthcheck"]["test"][0] == "CMD"
-    for name, service in OURS.items():
-        assert service["cap_drop"] == ["ALL"], name
+        if name != "network":  # it holds the others' network, and does nothing
+            assert service["healthcheck"]["test"][0] == "CMD"
+            assert service["network_mode"] == "service:network"
+        if name != "database":
+            assert service["cap_drop"] == ["ALL"], name
     keys = {
         secret["source"]: name
         for name, service in SERVICES.items()
@@ -81,6 +93,113 @@ def test_a_gpu_is_reserved_where_a_profile_says_so() -> None:
     assert SERVICES["worker-ray"]["profiles"] == ["ray"]
     for name in ("worker", "worker-ray"):
         assert "nvidia" in json.dumps(SERVICES[name]["deploy"])
+
+
+def test_a_profile_starts_one_ledger_and_every_part_waits_for_it() -> None:
+    assert SERVICES["chain"]["profiles"] == ["dev"]
+    assert {tuple(service["profiles"]) for service in BESU.values()} == {("besu",)}
+    for name in ("broker", "api", "worker", "worker-cpu", "worker-ray"):
+        for ledger in ("chain", "besu-1"):
+            awaited = SERVICES[name]["depends_on"][ledger]
+            assert awaited == {"condition": "service_healthy", "required": False}
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """The folder of a docker-compose.yml with what `volens init besu` writes beside it."""
+    write_network(tmp_path / ".volens", COMPOSED)
+    return tmp_path
+
+
+def options_of(name: str) -> dict[str, str]:
+    """What a Besu node is started with, from its command and its environment, by option."""
+    words = [word.removeprefix("--").partition("=") for word in BESU[name]["command"]]
+    given = {
+        setting.removeprefix("BESU_").lower().replace("_", "-"): value
+        for setting, value in BESU[name]["environment"].items()
+    }
+    return {option: value for option, _, value in words} | given
+
+
+def test_besu_is_started_with_the_files_that_were_written(network: Path) -> None:
+    enodes = json.loads((network / ".volens/besu/network/static-nodes.json").read_text())
+    assert list(BESU) == [f"besu-{number + 1}" for number in range(COMPOSED)]
+    for (name, service), enode in zip(BESU.items(), enodes, strict=True):
+        here = {inside: network / path for path, inside, *_ in map(_parts, service["volumes"])}
+        options = options_of(name)
+        files = {
+            option: _here(value, here)
+            for option, value in options.items()
+            if value.startswith("/volens/")
+        }
+        assert {option for option in files if option.endswith(("path", "file"))} == set(files)
+        assert {path.name for path in files.values()} == {
+            "genesis.json",
+            "key",
+            "permissions.toml",
+            "static-nodes.json",
+            name.replace("besu", "validator"),
+        }
+        assert all(path.exists() for path in files.values())
+        # Its own key and data only, and what all share only to read.
+        writable = [path for path, _, *mode in map(_parts, service["volumes"]) if mode != ["ro"]]
+        assert writable == [f"./.volens/besu/{name.replace('besu', 'validator')}"]
+        key = keys.PrivateKey(bytes.fromhex(files["node-private-key-file"].read_text()))
+        assert enode == (
+            f"enode://{key.public_key.to_bytes().hex()}@{options['p2p-host']}:{options['p2p-port']}"
+        )
+
+
+def test_besu_listens_inside_only_and_offers_what_is_used() -> None:
+    assert {service["image"] for service in BESU.values()} == {"hyperledger/besu:26.3.0"}
+    used = {options_of(name)["rpc-http-port"] for name in BESU} | set(PORTS)
+    assert len(used) == len(BESU) + len(PORTS) - 1  # the first is asked where the dev chain is
+    assert options_of("besu-1")["rpc-http-port"] == PORTS[0]
+    assert SERVICES["network"]["ports"][1].endswith(f":{PORTS[0]}")
+    for name, service in BESU.items():
+        options = options_of(name)
+        assert options["rpc-http-api"] == "ETH,WEB3"
+        assert (options["min-gas-price"], options["discovery-enabled"]) == ("0", "false")
+        assert options["p2p-interface"] == "127.0.0.1"
+        assert (options["rpc-http-host"] == "127.0.0.1") == (name != "besu-1")
+        # The image's entry script joins these words into one line of a shell.
+        assert all(re.fullmatch(r"--[a-z0-9-]+(=[\w./:,-]+)?", word) for word in service["command"])
+
+
+@pytest.mark.parametrize(("status", "healthy"), [("200 OK", True), ("503 Not Ready", False)])
+def test_a_besu_node_is_healthy_once_it_says_that_it_is_ready(status: str, healthy: bool) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as lines:
+                asked.extend(iter(lines.readline, b"\r\n"))  # the shell sends line by line
+                connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        node = threading.Thread(target=answer)
+        node.start()
+        code = _ask_health("besu-1", server.getsockname()[1])
+        node.join()
+    assert (code == 0) == healthy
+    assert asked[:2] == [b"GET /readiness?minPeers=2 HTTP/1.1\r\n", b"Host: localhost\r\n"]
+    assert _ask_health("besu-1", 9) != 0
+
+
+def _ask_health(name: str, port: int) -> int:
+    """A node's health check, as Docker runs it after Compose has read `$$` as `$`."""
+    argv = [word.replace("$$", "$") for word in BESU[name]["healthcheck"]["test"][1:]]
+    environment = {"PATH": "/usr/bin:/bin", "BESU_RPC_HTTP_PORT": str(port)}
+    return subprocess.run(argv, env=environment, stderr=subprocess.DEVNULL, timeout=30).returncode
+
+
+def _parts(volume: str) -> list[str]:
+    return volume.split(":")
+
+
+def _here(path: str, mounts: dict[str, Path]) -> Path:
+    inside = next(inside for inside in mounts if path == inside or path.startswith(f"{inside}/"))
+    return mounts[inside] / path.removeprefix(inside).lstrip("/")
 
 
 def test_the_image_carries_every_room_and_ends_as_nobody_special() -> None:
@@ -102,6 +221,15 @@ def test_passwords_are_made_once_and_for_this_account_only(tmp_path: Path) -> No
     assert {path.stat().st_mode & 0o777 for path in (password, passfile)} == {0o600}
     named = {secret["file"] for secret in COMPOSE["secrets"].values()}
     assert {f"./.volens/containers/{path.name}" for path in (password, passfile)} <= named
+
+
+def test_the_next_command_names_the_ledger_that_was_made(tmp_path: Path) -> None:
+    operator = Founders(tmp_path)
+    operator.op.mkdir()
+    (operator.op / "identity.json").write_text("{}")
+    assert "--profile dev --profile cpu up" in operator.run("op", "init", "containers").text
+    (operator.op / "besu").mkdir()
+    assert "--profile besu --profile cpu up" in operator.run("op", "init", "containers").text
 
 
 @dataclass

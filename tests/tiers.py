@@ -42,6 +42,7 @@ SYSTEM_FILES = {
     "tests/test_kills.py",
     "tests/test_long_history.py",
     "tests/test_operating.py",
+    "tests/test_plain_ledger.py",
     "tests/test_report.py",
     "tests/test_scenes.py",
     "tests/test_story.py",
@@ -66,6 +67,7 @@ LONGEST = (
     "tests/test_bench.py",
     "tests/test_ray.py",
     "tests/test_operating.py",
+    "tests/test_plain_ledger.py",
     "tests/test_several_workers.py",
     "tests/test_joining.py",
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.operate.settings import Settings
 
 init = typer.Typer(invoke_without_command=True)
+MAX_CHAIN_ID = 4_503_599_627_370_476  # the largest that wallets take
 
 
 @init.callback()
@@ -62,12 +63,74 @@ def containers(as_json: AsJson = False) -> None:
     """
     from api.operate.containers import write_secrets
 
-    files = [path.name for path in write_secrets(desk.settings().home.resolve())]
+    home = desk.settings().home.resolve()
+    files = [path.name for path in write_secrets(home)]
+    ledger = "besu" if (home / "besu").exists() else "dev"
     desk.show(
         {"files": files},
         as_json,
         f"{' and '.join(files)} are in containers/ in the home folder.\n"
-        "Next: VOLENS_UID=$(id -u) VOLENS_GID=$(id -g) docker compose --profile cpu up",
+        f"Next: VOLENS_UID=$(id -u) VOLENS_GID=$(id -g) docker compose --profile {ledger} --profile cpu up",
+    )
+
+
+@init.command("besu")
+def besu(
+    validators: Annotated[
+        int,
+        typer.Option(
+            min=1, max=100, help="How many nodes make blocks; four bear the failure of one."
+        ),
+    ] = 4,
+    chain_id: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MAX_CHAIN_ID, help="The id of the new ledger; 0: a large one is drawn."
+        ),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write the genesis file and the keys of a ledger of your own, for Besu nodes that agree by QBFT.
+
+    Call it before anything is deployed. In the home folder, besu/network/ gets what all nodes share
+    (genesis.json, static-nodes.json, permissions.toml), and besu/validator-1/ and so on the data
+    folder of each node with its key. Keys are never overwritten, and a second call is refused.
+
+    Then start the nodes, and deploy on one of them: VOLENS_CHAIN_URL=http://127.0.0.1:18545 volens init
+
+    Example: `volens init besu --validators 4`
+    """
+    from api.operate.besu import COMPOSED, write_network
+
+    network = write_network(desk.settings().home.resolve(), validators, chain_id)
+    lines = [
+        f"besu/ in the home folder has the genesis file of a ledger with the chain id {network.chain_id},",
+        f"and a key for each of its {validators} validators: each belongs on its node only.",
+    ]
+    if not network.failures:
+        lines.append(
+            "Warning: no block is made while one of them is down. Four bear the failure of one."
+        )
+    if validators == COMPOSED:
+        nodes = " ".join(f"besu-{number + 1}" for number in range(COMPOSED))
+        lines += [
+            "Next: VOLENS_UID=$(id -u) VOLENS_GID=$(id -g) docker compose --profile besu up -d "
+            + nodes,
+            "Then: VOLENS_CHAIN_URL=http://127.0.0.1:18545 volens init",
+        ]
+    else:
+        lines.append(
+            f"docker-compose.yml starts {COMPOSED} validators, so start these with Besu itself; then: "
+            "VOLENS_CHAIN_URL=http://… volens init"
+        )
+    desk.show(
+        {
+            "chainId": network.chain_id,
+            "validators": list(network.validators),
+            "failures": network.failures,
+        },
+        as_json,
+        "\n".join(lines),
     )
 
 
@@ -154,9 +217,6 @@ def _chain(settings: Settings) -> Iterator[str]:
 
     parts = Parts(settings.home.resolve(), settings)
     parts.make_home()
-    if settings.chain_url:
-        yield settings.chain_url.rstrip("/")
-        return
     parts.start_chain()
     try:
         yield parts.urls["chain"]

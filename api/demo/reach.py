@@ -47,7 +47,11 @@ def play(folder: Path, say: Say) -> bool:
     """Play the scene; whether everything was as expected. Raises UsageError, NotServing."""
     database, engine = _database(), _engine()
     settings = Settings(
-        home=folder / "home", database_url=database, worker=",".join(WORKERS), engine=engine
+        home=folder / "home",
+        chain_url="",  # a temporary ledger
+        database_url=database,
+        worker=",".join(WORKERS),
+        engine=engine,
     )
     for name in WORKERS:
         key_of(settings.home, name)

@@ -38,8 +38,8 @@ def main(home: Path | None = None) -> int:
         "The people are personas. 198 records are published research data (GSE7390), "
         "the rest simulated; consents are invented."
     )
-    # The demo looks into the files of its home, so it uses neither bucket nor database of others.
-    own = {"home": home, "bucket_url": "", "database_url": ""}
+    # The demo stops its ledger and looks into the files of its home, so it uses nothing of others.
+    own = {"home": home, "chain_url": "", "bucket_url": "", "database_url": ""}
     parts = Parts.start(settings.model_copy(update=own))
     try:
         material = _play(home, parts, teller)

@@ -116,7 +116,7 @@ def examine(settings: Settings) -> list[Check]:
         "versions": partial(_versions, ledger),
         "confinement": partial(_confinement, settings),
         "relaxed": partial(_isolation, settings),
-        "ledger nodes": _nodes,
+        "ledger nodes": partial(_nodes, ledger),
     }
     if ledger is not None:
         points |= {"clock": partial(_clock, ledger.node.url, time.time())}
@@ -475,19 +475,21 @@ def _relay(settings: Settings, ledger: Ledger) -> Check:
     )
 
 
+def _client(ledger: Ledger) -> str:
+    """Name and version of the node's program, as it says itself."""
+    try:
+        return str(ledger.node.call("web3_clientVersion", []))[:40]
+    except ChainError:
+        return "does not answer"
+
+
 def _versions(ledger: Ledger | None) -> Check:
-    anvil = "not asked"
-    if ledger is not None:
-        try:
-            anvil = str(ledger.node.call("web3_clientVersion", []))[:40]
-        except ChainError:
-            anvil = "does not answer"
     sources = sha256("".join(load(name).source_hash for name in CONTRACTS).encode()).hexdigest()[:8]
     parts = {
         "volens": importlib.metadata.version("volens"),
         "Python": platform.python_version(),
         "contracts": sources,
-        "node": anvil,
+        "node": _client(ledger) if ledger is not None else "not asked",
         "models": code_hash().hex()[:8],
         **{name: importlib.metadata.version(name) for name in ("torch", "scikit-learn")},
     }
@@ -536,13 +538,25 @@ def _isolation(settings: Settings) -> Check:
     return Check("relaxed", "ok", "nothing")
 
 
-def _nodes() -> Check:
+def _nodes(ledger: Ledger | None) -> Check:
+    """What is asked for the ledger, by the name that its program gives itself."""
+    if ledger is None:
+        return Check("ledger nodes", "warn", "not asked: see the check of contracts", AGAIN)
+    client = _client(ledger)
+    if client.startswith("anvil/"):
+        return Check(
+            "ledger nodes",
+            "warn",
+            "1 (a dev chain: not decentralised); its operator can rewrite it, and is "
+            "found out only by heads that others keep",
+            "keep receipts and heads elsewhere: volens trail head",
+        )
     return Check(
         "ledger nodes",
         "warn",
-        "1 (a dev chain: not decentralised); its operator can rewrite it, and is "
-        "found out only by heads that others keep",
-        "keep receipts and heads elsewhere: volens trail head",
+        f"1 is asked ({client}); which nodes make its blocks, and how many have to agree, is not "
+        "checked here",
+        "ask who runs them; keep receipts and heads elsewhere: volens trail head",
     )
 
 

@@ -117,11 +117,13 @@ class Parts:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def name_senders(self, *others: str) -> None:
-        """Write the list of trusted senders for the ledger: relay and worker of this home, and
+        """Write the list of trusted senders for the dev chain: relay and worker of this home, and
         `others`.
 
         The settings may name more, e.g. the worker of another machine. No key is opened.
         """
+        if self.settings.chain_url:
+            return  # another ledger knows no such list
         own = (self.settings.relay, *self.settings.workers)
         local = [_address_in(self.settings.key_file(name)) for name in own]
         named = self.settings.senders.replace(",", " ").split()
@@ -130,6 +132,10 @@ class Parts:
         replace_private(self.home / "chain" / SENDERS, lines.encode())
 
     def start_chain(self) -> None:
+        """Start this home's dev chain, unless the settings name another ledger."""
+        if self.settings.chain_url:
+            self._know("chain", self.settings.chain_url.rstrip("/"), 0.0)
+            return
         relaxed = self.settings.relax == "isolation"
         self.chain = DevChain.start(
             self.home / "chain",

@@ -40,7 +40,11 @@ class Settings(BaseSettings):
     home: Path = Field(
         default=Path(".volens"), description="the folder of keys, receipts, ledger and database"
     )
-    chain_url: str = Field(default="", description="where the ledger's node answers")
+    chain_url: str = Field(
+        default="",
+        description="where the ledger's node answers; without it `volens init` and `volens serve` "
+        "start a dev chain in the home folder",
+    )
     bucket_url: str = Field(
         default="",
         description="the bucket of the encrypted objects: `gs://NAME` is one of Google Cloud "
@@ -216,6 +220,7 @@ class Settings(BaseSettings):
         own = {
             "HOME": str(home),
             "DEMO": str(self.demo),
+            "CHAIN_URL": self.chain_url,
             "BUCKET_URL": self.bucket_url,
             "DATABASE_URL": self.database_url,
             "ENGINE": self.engine,

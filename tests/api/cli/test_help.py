@@ -88,7 +88,7 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
         "worker": set(),
         "doctor": set(),
         "join": set(),
-        "init": {"containers", "sign"},
+        "init": {"besu", "containers", "sign"},
         "enrol": {"invite", "submit"},
         "consent": {"grant", "show", "revoke", "withdrawals"},
         "role": {"list", "give", "name", "end", "cancel"},
