@@ -34,11 +34,14 @@ class Received:
 
 @dataclass
 class MailServer:
-    """`refusals`: how many mails are refused before the others are taken."""
+    """`refusals`: how many mails are refused before the others are taken; `stranger`: whether a
+    user is.
+    """
 
     port: int = 0
     mails: list[Received] = field(default_factory=list)
     refusals: int = 0
+    stranger: bool = False
     context: ssl.SSLContext | None = None
     implicit: bool = False
     connections: int = 0
@@ -73,7 +76,7 @@ class _Dialogue(socketserver.StreamRequestHandler):
                     encrypted = True
                 case "AUTH":
                     user = base64.b64decode(rest.split()[1]).split(b"\0")[1].decode()
-                    self._say("235 welcome")
+                    self._say("535 no: p@ss" if server.stranger else "235 welcome")
                 case "MAIL":
                     sender, recipients = rest, []
                     self._say("250 ok")

@@ -23,6 +23,7 @@ from api.confinement import Confinement, NotConfined
 from api.confinement.layers import HINT, describe
 from api.confinement.probe import probe
 from api.errors import ApiError
+from api.operate import doctor_notices
 from api.operate.buckets import GOOGLE, open_bucket
 from api.operate.ceremony_files import proven_signers
 from api.operate.doctor_files import SERVE, Check, committee, disk, key_files, rows
@@ -116,6 +117,8 @@ def examine(settings: Settings) -> list[Check]:
         "versions": partial(_versions, ledger),
         "confinement": partial(_confinement, settings),
         "relaxed": partial(_isolation, settings),
+        "mail": partial(doctor_notices.mail, settings),
+        "webhook": partial(doctor_notices.webhook, settings),
         "ledger nodes": partial(_nodes, ledger),
     }
     if ledger is not None:

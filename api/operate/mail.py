@@ -85,8 +85,11 @@ def sender_of(settings: Settings) -> str:
 class Mailer:
     """Sends mails by one connection, which is opened when it is needed. For one thread."""
 
-    def __init__(self, server: MailServer, sender: str, public_url: str) -> None:
+    def __init__(
+        self, server: MailServer, sender: str, public_url: str, seconds: float = SECONDS
+    ) -> None:
         self._server, self._sender, self._url = server, sender, public_url
+        self._seconds = seconds
         self._host = urlsplit(public_url).hostname or "localhost"
         self._open: smtplib.SMTP | None = None
 
@@ -114,6 +117,15 @@ class Mailer:
             reference,
         )
 
+    def connect(self) -> smtplib.SMTP:
+        """The connection, opened and signed in. Raises NotSent."""
+        try:
+            self._open = self._open or self._connect()
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            # The text of such an error may hold an address or what the server was sent.
+            raise NotSent(type(error).__name__) from None
+        return self._open
+
     def close(self) -> None:
         """End the connection, if there is one."""
         server, self._open = self._open, None
@@ -130,13 +142,11 @@ class Mailer:
         mail["Message-ID"] = f"<{reference[:32]}@{self._host}>"
         mail["Auto-Submitted"] = "auto-generated"  # no automatic answer (RFC 3834)
         mail.set_content(text, cte="7bit")
+        server = self.connect()
         try:
-            if self._open is None:
-                self._open = self._connect()
-            self._open.send_message(mail, self._sender, [address])
+            server.send_message(mail, self._sender, [address])
         except (OSError, smtplib.SMTPException, ValueError) as error:
             self.close()
-            # The text of such an error may hold an address or what the server was sent.
             raise NotSent(type(error).__name__) from None
 
     def _connect(self) -> smtplib.SMTP:
@@ -144,10 +154,10 @@ class Mailer:
         server: smtplib.SMTP
         if known.security == "tls":
             server = smtplib.SMTP_SSL(
-                known.host, known.port, name, timeout=SECONDS, context=trusted()
+                known.host, known.port, name, timeout=self._seconds, context=trusted()
             )
         else:
-            server = smtplib.SMTP(known.host, known.port, name, timeout=SECONDS)
+            server = smtplib.SMTP(known.host, known.port, name, timeout=self._seconds)
         try:
             if known.security == "starttls":
                 server.starttls(context=trusted())  # a server without it gets no mail

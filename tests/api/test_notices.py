@@ -26,7 +26,7 @@ from notice_rows import DAY, NOW, Rows, account
 from sqlalchemy import select
 
 from api.errors import UsageError
-from api.operate import logs, mail, processes
+from api.operate import doctor_notices, logs, mail, processes
 from api.operate.notifier import Notifier
 from api.operate.processes import Parts
 from api.operate.settings import Settings
@@ -583,3 +583,84 @@ def test_only_the_api_is_given_the_secrets_of_mail_and_webhook(
     for name in ("api", "broker", "worker"):
         parts._launch("module", name, name)
     assert [name for name, env in given.items() if "VOLENS_SMTP_URL" in env] == ["api"]
+
+
+def examined(**change: Any) -> tuple[str, str, str]:
+    """State and words of the doctor on mail, which name no secret, and what was asked for."""
+    given = {"mail_from": "volens@example.org", "public_url": URL} | change
+    check = doctor_notices.mail(Settings(**given))
+    words = f"{check.means} {check.do}"
+    assert not [secret for secret in ("volens:", "p%40ss", "p@ss") if secret in words]
+    return check.state, check.means, check.do
+
+
+def test_the_doctor_tries_the_mail_server_and_sends_nothing(
+    post: MailServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert examined()[:2] == ("ok", doctor_notices.INBOX_ONLY)
+    url = f"smtp://volens:p%40ss@127.0.0.1:{post.port}"
+    assert examined(smtp_url=url)[:2] == (
+        "ok",
+        "the server answers without TLS, on this machine, and takes the user and password",
+    )
+    assert (post.connections, post.mails) == (1, [])
+    assert examined(smtp_url=url, public_url="")[0] == "warn"
+    post.stranger = True
+    state, means, _ = examined(smtp_url=url)
+    assert (state, "it refuses the user and password" in means) == ("down", True)
+    monkeypatch.setattr(mail, "THIS_MACHINE", ())  # from here on TLS is asked for
+    state, means, _ = examined(smtp_url=url)
+    assert (state, "it offers no TLS" in means) == ("down", True)
+    authority = Authority(tmp_path)
+    with mail_server(authority.certificate("127.0.0.1")) as encrypted:
+        url = f"smtp://volens:p%40ss@127.0.0.1:{encrypted.port}"
+        state, means, _ = examined(smtp_url=url)
+        assert (state, "no authority that this machine trusts" in means) == ("down", True)
+        context = ssl.create_default_context(cafile=str(authority.file))
+        monkeypatch.setattr(mail, "trusted", lambda: context)
+        assert examined(smtp_url=url)[1].startswith("the server answers with TLS")
+        assert encrypted.mails == []
+    state, means, _ = examined(smtp_url="smtp://volens:p%40ss@127.0.0.1:9")
+    assert (state, "it does not answer" in means) == ("down", True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"smtp_url": "https://volens:p%40ss@mail.example.org"},
+        {"smtp_url": "smtp://volens@mail.example.org"},
+        {"smtp_url": "smtp://volens:p%40ss@127.0.0.1:25", "mail_from": ""},
+    ],
+)
+def test_the_doctor_says_which_mail_setting_is_wrong(change: dict[str, str]) -> None:
+    state, means, do = examined(**change)
+    assert (state, means.startswith("VOLENS_"), bool(do)) == ("bad", True, True)
+
+
+def test_the_doctor_reaches_the_webhook_and_posts_nothing(
+    hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(KEY)
+
+    def told(url: str, file: Path = key) -> tuple[str, str]:
+        settings = Settings(webhook_url=url, webhook_key_file=file, public_url=URL)
+        check = doctor_notices.webhook(settings)
+        assert "token" not in f"{check.means} {check.do}"
+        return check.state, check.means
+
+    assert doctor_notices.webhook(Settings()).means == doctor_notices.INBOX_ONLY
+    url = f"http://127.0.0.1:{hook.port}/token"
+    assert told(url)[0] == "ok"
+    assert hook.posts == []
+    assert told(url, tmp_path / "none")[0] == "bad"
+    assert told("http://hook.example.org/token")[0] == "bad"
+    assert told("http://127.0.0.1:9/token")[0] == "down"
+    authority = Authority(tmp_path)
+    with mail_server(authority.certificate("127.0.0.1"), implicit=True) as server:
+        url = f"https://127.0.0.1:{server.port}/token"
+        state, means = told(url)
+        assert (state, "no authority that this machine trusts" in means) == ("down", True)
+        context = ssl.create_default_context(cafile=str(authority.file))
+        monkeypatch.setattr(doctor_notices, "trusted", lambda: context)
+        assert told(url) == ("ok", "the receiver takes connections with TLS; nothing was posted")
