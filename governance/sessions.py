@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -49,12 +49,18 @@ _AGAIN = "sign in again"
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A signed-in caller: a checksummed address, the subject id or "", and the role that is live
-    now (0: none).
+    now (0: none). `until`: the second at which the session ends.
     """
 
     account: str
     subject: str
     role: int
+    until: int = field(default=0, compare=False)
+
+    @property
+    def has_part(self) -> bool:
+        """Whether the caller is an enrolled person or holds a role now."""
+        return bool(self.subject or self.role)
 
     @property
     def recipient(self) -> str:
@@ -135,7 +141,7 @@ def caller_of(engine: Engine, replayed: ReplayedState, token: str, now: int) -> 
         row = connection.execute(query).one_or_none()
     if row is None:
         raise NotSignedIn("there is no such session, or it has ended", _AGAIN)
-    return Caller(row.account, row.subject, _live_role(replayed, row.account, now))
+    return Caller(row.account, row.subject, _live_role(replayed, row.account, now), row.expires)
 
 
 def end(engine: Engine, token: str) -> None:
@@ -194,7 +200,7 @@ def _check_known(replayed: ReplayedState, signer: str, subject: str, now: int) -
     elif not _live_role(replayed, signer, now):
         raise NotSignedIn(
             "this account holds no role now, and nobody is enrolled with it",
-            "choose the account of your enrolment or role",
+            "accept your invitation first, or choose the account of your enrolment or role",
         )
 
 

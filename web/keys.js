@@ -5,7 +5,7 @@ import { open, seal } from "./keystore.js";
 import { Problem } from "./requests.js";
 import { addressOf } from "./typed.js";
 
-const SESSION = 900_000;  // milliseconds: SESSION_SECONDS in governance/sessions.py
+export const SESSION = 900_000;  // milliseconds: SESSION_SECONDS in governance/sessions.py
 const HEX = /^[0-9a-f]{64}$/;
 export const LEAST_PASSWORD = 12;  // characters
 
@@ -58,7 +58,7 @@ export function kept(name) {
 export function dropWithSession(name, signedIn) {
   const value = kept(name);
   if (value && !signedIn) drop(name);
-  else if (value) setTimeout(() => drop(name), value.until - Date.now());
+  else if (value) setTimeout(() => dropWithSession(name, true), value.until - Date.now());  // it may have been renewed meanwhile
 }
 
 function parse(text) {

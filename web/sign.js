@@ -5,12 +5,12 @@ import { bytesToHex, concatBytes, hexToBytes, randomBytes, utf8ToBytes } from "@
 import { canonical } from "./encoding.js";
 import { openMessage, publicOf } from "./hpke.js";
 import { all, copy, offer, one, textOf, withProgress, write } from "./dom.js";
-import { LEAST_PASSWORD, makeFile, openFile } from "./keys.js";
+import { LEAST_PASSWORD, makeFile, openFile, SESSION } from "./keys.js";
 import { openOutput, check, joined, open, pieces, split } from "./outputs.js";
 import { accept, derive, fileOf, keyFor, keyForNew, purpose } from "./reading-keys.js";
 import { commitment, nameOf } from "./receipt.js";
 import { ask, Problem, send, signing } from "./requests.js";
-import { dropSigner, dropSignerWithSession, signerHere, signerOfFile, signerOfWallet, usesWallet } from "./signer.js";
+import { dropSigner, dropSignerWithSession, holdsKey, signerHere, signerOfFile, signerOfWallet, usesWallet } from "./signer.js";
 import { addressOf, canonicalSignature, digest, recover, sign, typedData } from "./typed.js";
 import { connect, eachWallet } from "./wallet.js";
 
@@ -26,6 +26,12 @@ const WORD = "volens-demo";  // gives access to the keys of the demo accounts (a
 // ---- signing in
 
 async function signIn(who) {
+  const place = await openSession(who);
+  location.assign(one("[data-next]")?.dataset.next || place.next);
+}
+
+/** A session of this signer in this browser; where it leads to first. */
+async function openSession(who) {
   const challenge = await ask("POST", "/sign-in/challenge");
   if (challenge.audience !== location.origin) {
     throw new Problem(`This page is not at its own address. Open ${challenge.audience} instead.`);
@@ -36,7 +42,7 @@ async function signIn(who) {
     nonce: challenge.nonce, issuedAt: message.issuedAt, signature: await who.sign("SignIn", message) });
   const place = await ask("POST", "/pages/session", { token: session.token });
   who.keep();
-  location.assign(one("[data-next]")?.dataset.next || place.next);
+  return place;
 }
 
 async function openAndSignIn(form) {
@@ -94,6 +100,7 @@ async function makeKey(form) {
   one("#made-address").textContent = made.address;
   one("#made-id").textContent = made.subject ?? "";
   one("#made-id").closest("div").hidden = !patient;
+  one("#made-qr").src = `/pages/keys/${made.address}/qr`;
   form.hidden = true;
   one("#made").hidden = false;
   one("#made h2").focus();
@@ -323,6 +330,14 @@ async function openResult(form) {
   await show(one("#result"), text, form.dataset.endpoint);
 }
 
+/** Add a comment, and show the list again; the rest of the page stays, with the output that was opened. */
+async function comment(form) {
+  const answer = await send("POST", form.action, new URLSearchParams(new FormData(form)).toString(),
+    { "Content-Type": "application/x-www-form-urlencoded" });
+  one("#comment-list").innerHTML = await answer.text(); // made by our own templates, which escape every value
+  form.reset();
+}
+
 // ---- wiring
 
 function busy(form, yes) {
@@ -364,6 +379,50 @@ function dropDrafts() {
   Object.keys(sessionStorage).filter((name) => name.startsWith(DRAFT)).forEach((name) => sessionStorage.removeItem(name));
 }
 
+// ---- the end of the session
+
+const WARNING = 120;  // seconds before it
+
+/** Say before the session ends that it will, with a way to go on where this tab holds the key; and when it has ended. */
+function warnOfEnd(region) {
+  const left = Number(region.dataset.left), end = region.dataset.end;
+  const timers = [setTimeout(() => {
+    const button = document.createElement("button");
+    button.textContent = "Stay signed in";
+    button.className = "quiet";
+    button.addEventListener("click", () => renew(region, button, timers));
+    const mine = holdsKey();
+    tell(region, mine ? `Your session ends at ${end}.`
+      : `Your session ends at ${end}. Save what you are writing, then sign in again.`, ...(mine ? [button] : []));
+  }, Math.max(0, left - WARNING) * 1000), setTimeout(() => tell(region, "Your session has ended. Sign in again to go on."), left * 1000)];
+}
+
+/** A new session with the key of this tab, without leaving the page. */
+async function renew(region, button, timers) {
+  button.disabled = true;
+  try {
+    await openSession(signerHere());
+  } catch (error) {
+    button.disabled = false;
+    tell(region, error instanceof Problem ? error.message : UNKNOWN, button);
+    return;
+  }
+  timers.forEach(clearTimeout);
+  const until = new Date(Date.now() + SESSION);
+  Object.assign(region.dataset, { left: SESSION / 1000, end: `${until.toISOString().slice(11, 16)} UTC` });
+  tell(region, `You stay signed in until ${region.dataset.end}.`);
+  one(".who time").textContent = region.dataset.end;
+  one(".who time").dateTime = until.toISOString();
+  setTimeout(() => region.replaceChildren(), 10_000);
+  warnOfEnd(region);
+}
+
+function tell(region, text, ...more) {
+  const line = document.createElement("p");
+  line.textContent = text;
+  region.replaceChildren(line, ...more);
+}
+
 const ACTS = {
   "key-file": openAndSignIn,
   "act-as": async (form, button) => {
@@ -372,7 +431,7 @@ const ACTS = {
     const file = await ask("POST", `/pages/demo-accounts/${encodeURIComponent(name)}`, undefined, word);
     await signIn(signerOfFile(await openFile(JSON.stringify(file))));
   },
-  "new-key": makeKey, "send-document": sendFile, accept: acceptInvitation, wallet: useWallet, give, stop, cancel, sign: signShown, cosign, "request-run": requestRun, "open-output": openSealed, "open-result": openResult,
+  "new-key": makeKey, comment, "send-document": sendFile, accept: acceptInvitation, wallet: useWallet, give, stop, cancel, sign: signShown, cosign, "request-run": requestRun, "open-output": openSealed, "open-result": openResult,
 };
 if (location.hash.startsWith(`#${WORD}=`)) {  // bound to this port, as no cookie is; for every tab of this browser
   localStorage.setItem(WORD, location.hash.slice(WORD.length + 2));
@@ -396,4 +455,5 @@ for (const button of all("[data-copy]")) button.addEventListener("click", () => 
 addEventListener("pageshow", () => all("form").forEach((form) => busy(form, false)));
 addEventListener("storage", (event) => event.key === SIGNED_OUT && dropSigner());  // in another tab
 dropSignerWithSession();
+all(".session").forEach(warnOfEnd);
 document.documentElement.classList.add("script");

@@ -28,6 +28,15 @@ export function signerHere() {
   return signer;
 }
 
+/** Whether this tab can sign for the visitor who is signed in. */
+export function holdsKey() {
+  try {
+    return Boolean(signerHere());
+  } catch {
+    return false;
+  }
+}
+
 export const usesWallet = () => kept(WALLET) !== null;
 
 export function dropSigner() {

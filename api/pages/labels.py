@@ -232,12 +232,22 @@ def is_better_than_chance(row: Mapping[str, Any]) -> bool:
 
 def moment(seconds: int) -> str:
     """A time, absolute: 24 November 2026, 14:02 UTC."""
-    return f"{day(seconds // DAY)}, {seconds % DAY // 3600:02}:{seconds % 3600 // 60:02} UTC"
+    return f"{day(seconds // DAY)}, {minute(seconds)}"
+
+
+def seconds(spent: float) -> str:
+    """A duration, as exact as it means something: 4 s, below two seconds 0.6 s."""
+    return f"{spent:.1f} s" if spent < 2 else f"{spent:.0f} s"
 
 
 def clock(seconds: int) -> str:
     """A time without its day: 14:02:31 UTC."""
     return f"{seconds % DAY // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02} UTC"
+
+
+def minute(seconds: int) -> str:
+    """A time to the minute, without its day: 14:02 UTC."""
+    return f"{seconds % DAY // 3600:02}:{seconds % 3600 // 60:02} UTC"
 
 
 def iso(seconds: int) -> str:

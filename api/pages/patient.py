@@ -17,7 +17,7 @@ from api.pages import labels as words
 from api.pages.forms import DEADLINE_SECONDS
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
-from api.pages.session import Patient
+from api.pages.session import Patient, SignedIn, check_patient
 from chain.vocabulary import ConsentStatus
 from governance.consent import PRESETS, notice_points, offer
 from governance.errors import NotFound, reason_of
@@ -68,8 +68,11 @@ class Permission:
 
 
 @router.get("/me")
-def show_me(request: Request, services: Parts, me: Patient, page: PageNumber = 1) -> Response:
+def show_me(request: Request, services: Parts, visitor: SignedIn, page: PageNumber = 1) -> Response:
     """Who can use her data now, and the runs that used it, by pages, newest first."""
+    if not visitor.has_part:
+        return render(request, "no-role.html", 403)
+    me = check_patient(visitor)
     names = register.runs_with(services.engine, me.subject, PAGE + 1, PAGE * (page - 1))
     return render(
         request,

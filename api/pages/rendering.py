@@ -51,6 +51,7 @@ _TEMPLATES.filters.update(
     permit_state=words.permit_state,
     iso=words.iso,
     clock=words.clock,
+    minute=words.minute,
     step=words.step,
     question=words.question,
     sentence=words.sentence,
@@ -119,6 +120,7 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> HT
     now, names, me = services.clock(), Names(services), visitor.who_views(request, services)
     common = {
         "me": me,
+        "left": max(0, me.until - now) if me else 0,  # seconds of the session
         "unread": _count_unread(services, me.recipient) if me else 0,
         "path": request.url.path,
         "demo": services.settings.demo,

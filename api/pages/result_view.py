@@ -33,8 +33,9 @@ _COLUMNS = {
     "permutations": "permutations",
     "step": "rounded to",
 }
+OPENED = "People whose data was opened"
 _FACTS = {
-    "granted": "People whose data was opened",
+    "granted": OPENED,
     "people": "People in the analysis",
     "events": "Of them with the outcome",
     "baseline": "Right by always giving the more frequent answer",

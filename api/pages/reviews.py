@@ -99,7 +99,9 @@ async def show_opened(run: RunId, request: Request, services: Parts, me: Checker
 
 @router.post("/pages/runs/{run}/review/comments", dependencies=[OwnOrigin])
 async def comment(run: RunId, request: Request, services: Parts, me: Checker) -> Response:
-    """Keep a comment for the other checkers."""
+    """Keep a comment for the other checkers. A script gets the list alone: the page with the opened
+    output stays.
+    """
     given = form_of(await request.body())
 
     def answer() -> Response:
@@ -108,6 +110,8 @@ async def comment(run: RunId, request: Request, services: Parts, me: Checker) ->
         add_comment(
             services.engine, run, description["attempt"], me.account, text, services.clock()
         )
+        if "text/html" not in request.headers.get("accept", ""):
+            return render(request, "part-comments.html", comments=comments_on(services.engine, run))
         return RedirectResponse(f"/runs/{run}/review#comments", 303)
 
     return await run_in_threadpool(answer)

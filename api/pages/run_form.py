@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,48 @@ def form_parts(
     if "genes" in usual:
         usual["genes"]["source"] = gene_source
     return _parts(schema, "", usual, given)
+
+
+def with_variables(
+    parts: Sequence[FormPart], dictionary: Mapping[str, Any] | None
+) -> tuple[FormPart, ...]:
+    """The form with only the clinical variables that the dataset has, by its dictionary: those of
+    at least ten people, each with how complete it is. Without a dictionary the form says so.
+    """
+    return tuple(
+        _with_variables(part, dictionary) if part.name == "clinical" else part for part in parts
+    )
+
+
+def _with_variables(part: FormPart, dictionary: Mapping[str, Any] | None) -> FormPart:
+    if dictionary is None:
+        return replace(
+            part,
+            hint="The dataset's custodian has published no dictionary: it may lack some of these.",
+        )
+    complete_by = {
+        row["variable"]: row["completeness"]
+        for row in dictionary["variables"]
+        if row["people"] is not None
+    }
+    lacking = [label for name, label in part.options if name not in complete_by]
+    hint = "As the dataset's dictionary says."
+    if lacking:
+        hint += " Not offered, since fewer than 10 people have them: " + ", ".join(lacking) + "."
+    return replace(
+        part,
+        hint=hint,
+        options=tuple(
+            (name, f"{label} ({_completeness(complete_by[name])})")
+            for name, label in part.options
+            if name in complete_by
+        ),
+        values=tuple(name for name in part.values if name in complete_by),
+    )
+
+
+def _completeness(percent: int | None) -> str:
+    return "completeness not told" if percent is None else f"{percent} % complete"
 
 
 def params_from(analysis: str, given: Given) -> bytes:

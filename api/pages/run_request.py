@@ -1,23 +1,28 @@
-"""Pages that ask for a run: the form of its parameters, and what is signed."""
+"""Pages that ask for a run: the form of its parameters, a rehearsal of them, and what is signed."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.params import ANALYSES, GENE_RECORDS, parse_params
+from api.errors import NotServing, UsageError
 from api.http.auth import Parts
 from api.http.permit_review import running_code, willing
+from api.http.problems import TooMany
 from api.http.services import Services
 from api.pages import labels as words
 from api.pages.forms import form_of
+from api.pages.rehearsals import SECONDS, Rehearsals
 from api.pages.rendering import PageRoute, render
-from api.pages.run_form import Given, form_parts, params_from
+from api.pages.run_form import Given, form_parts, params_from, with_variables
 from api.pages.session import Analyst, OwnOrigin
 from chain.vocabulary import Category, OutputClass, PermitStatus
+from governance import supplements
 from governance.errors import NotAllowed, RequestInvalid
 from governance.permit_review import runs_under
 from governance.permits import missing
@@ -35,14 +40,33 @@ def ask_for_run(
     request: Request, services: Parts, me: Analyst, permit: PermitId, analysis: str = "evaluate"
 ) -> Response:
     """The form of a run's parameters; nothing is signed yet."""
-    row = _own_permit(services, permit, me)
-    return render(
-        request,
-        "run-new.html",
-        permit=row,
-        **_form(row, analysis, None),
-        problem=None,
-    )
+    return _show_form(request, services, _own_permit(services, permit, me), analysis, None)
+
+
+@router.post("/pages/runs/rehearse", dependencies=[OwnOrigin])
+async def rehearse_run(request: Request, services: Parts, me: Analyst) -> Response:
+    """The parameters computed on made-up people, above the same form. Nothing is recorded."""
+    given = form_of(await request.body())
+    rehearsals: Rehearsals = request.app.state.rehearsals
+
+    def answer() -> Response:
+        row = _own_permit(services, given.get("permit", [""])[0], me)
+        analysis = given.get("analysis", [""])[0]
+        status, rehearsed = 200, {}
+        problem: Exception | None = None
+        try:
+            params = params_from(analysis, given)
+            _check_allowed(row, params)
+            rehearsed = rehearsals.rehearse(services.settings, me.account, params)
+        except (RequestInvalid, UsageError) as error:
+            status, problem = 422, error
+        except TooMany as error:
+            status, problem = 429, error
+        except NotServing as error:
+            status, problem = 503, error
+        return _show_form(request, services, row, analysis, given, status, problem, rehearsed)
+
+    return await run_in_threadpool(answer)
 
 
 @router.post("/pages/runs/preview", dependencies=[OwnOrigin])
@@ -57,14 +81,7 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
             params = params_from(analysis, given)
             _check_allowed(row, params)
         except RequestInvalid as error:
-            return render(
-                request,
-                "run-new.html",
-                422,
-                permit=row,
-                **_form(row, analysis, given),
-                problem=error,
-            )
+            return _show_form(request, services, row, analysis, given, 422, error)
         return render(
             request,
             "run-preview.html",
@@ -85,8 +102,19 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
     return await run_in_threadpool(answer)
 
 
-def _form(permit: Permit, analysis: str, given: Given | None) -> dict[str, Any]:
-    """The form of an analysis that the permit allows, with gene columns that it allows."""
+def _show_form(
+    request: Request,
+    services: Services,
+    permit: Permit,
+    analysis: str,
+    given: Given | None,
+    status: int = 200,
+    problem: Exception | None = None,
+    rehearsed: Mapping[str, Any] | None = None,
+) -> Response:
+    """The form of an analysis that the permit allows, with gene columns that it allows and the
+    variables that the dataset has; above it a problem, or the result of a rehearsal.
+    """
     allowed = [
         name
         for name in ANALYSES
@@ -103,7 +131,19 @@ def _form(permit: Permit, analysis: str, given: Given | None) -> dict[str, Any]:
         ),
         "variants" if permit.categories >> Category.GERMLINE_VARIANTS & 1 else "expression",
     )
-    return {"analysis": chosen, "analyses": allowed, "parts": form_parts(chosen, given, source)}
+    dictionary = supplements.find(services.engine, permit.dataset, "dictionary")
+    return render(
+        request,
+        "run-new.html",
+        status,
+        permit=permit,
+        analysis=chosen,
+        analyses=allowed,
+        parts=with_variables(form_parts(chosen, given, source), dictionary),
+        problem=problem,
+        rehearsal_seconds=f"{SECONDS:g}",
+        **{"rehearsal": None, **(rehearsed or {})},
+    )
 
 
 def _own_permit(services: Services, permit: str, me: Caller) -> Permit:

@@ -55,13 +55,14 @@ def _signed_in(request: Request, visitor: Visitor) -> Caller:
 SignedIn = Annotated[Caller, Depends(_signed_in)]
 
 
-def _patient(visitor: SignedIn) -> Caller:
+def check_patient(visitor: SignedIn) -> Caller:
+    """The signed-in patient. Raises NotAllowed for everybody else."""
     if not visitor.subject:
         raise NotAllowed("this page is a patient's own", "sign in with a patient's key")
     return visitor
 
 
-Patient = Annotated[Caller, Depends(_patient)]
+Patient = Annotated[Caller, Depends(check_patient)]
 
 
 def _role_holder(role: Role, where: str) -> Callable[[Caller], Caller]:

@@ -7,17 +7,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from eth_utils.address import is_checksum_address
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import Field
 
 from api.http.auth import Parts
 from api.http.requests import Incoming
+from api.pages.enrolments import qr_of
 from api.pages.rendering import PageRoute, render
 from api.pages.session import COOKIE, OwnOrigin
 from chain.signatures import typed_data
 from chain.vocabulary import Role
 from governance import sessions
+from governance.errors import RequestInvalid
 from governance.sessions import SESSION_SECONDS, Caller
 
 router = APIRouter(route_class=PageRoute)
@@ -72,6 +75,14 @@ def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
 def show_new_key(request: Request) -> Response:
     """Make a key in the browser; nothing of it is sent here."""
     return render(request, "new-key.html")
+
+
+@router.get("/pages/keys/{address}/qr")
+def draw_address(address: Annotated[str, Path(pattern=r"^0x[0-9a-fA-F]{40}$")]) -> Response:
+    """The address of a key as a QR code, for a registrar's scanner. Raises RequestInvalid."""
+    if not is_checksum_address(address):
+        raise RequestInvalid("one letter of the address is wrong", "copy it from where it was made")
+    return Response(qr_of(address), media_type="image/svg+xml")
 
 
 @router.get("/pages/signing")

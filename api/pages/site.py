@@ -37,6 +37,7 @@ from api.pages import (
     sign_in,
     trail,
 )
+from api.pages.rehearsals import Rehearsals
 from api.pages.rendering import answer_page
 
 ROUTERS = (
@@ -66,6 +67,7 @@ def create_pages(services: Services) -> FastAPI:
     """The pages over these services, with the demo accounts if the settings enable them."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages.state.services = services
+    pages.state.rehearsals = Rehearsals()
     for router in ROUTERS:
         pages.include_router(router)
     if services.settings.demo:

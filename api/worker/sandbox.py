@@ -117,12 +117,13 @@ class ForkServer:
         return child
 
     def end(self) -> None:
-        """Stop the server, and with it every child."""
-        if self._server is not None:
-            self._server.end()
-        if self._socket is not None:
-            self._socket.close()
+        """Stop the server, and with it every child. Any thread may call this, also several."""
+        server, connection = self._server, self._socket
         self._server = self._socket = None
+        if server is not None:
+            server.end()
+        if connection is not None:
+            connection.close()
 
 
 class Child:

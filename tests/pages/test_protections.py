@@ -32,6 +32,7 @@ from governance.errors import NotAllowed
 HTML = {"Accept": "text/html"}
 # What pages ask for themselves, or give as a file: no pages of their own.
 WITHIN_PAGES = {
+    "/pages/keys/{address}/qr",
     "/pages/me/stopped",
     "/pages/me/stopped/{tx}/receipt",
     "/pages/runs/{run}/live",
@@ -480,6 +481,7 @@ def pages_of(deployment, name: str) -> list[str]:
             "/permits",
             f"/permits/{deployment.permit.hex()}",
             "/roles",
+            "/invitations",
             f"/invitations/{invitation(deployment)}",
             f"/notices/confirm/{'x' * 43}",
             "/health",

@@ -6,24 +6,41 @@ In this order, on one home.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import secrets
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from certificates import Authority
 from playwright.sync_api import Page, expect
 from signed_forms import PASSWORD, sign_in_with
+from sqlalchemy import insert
 
+from api.app import create_app
+from api.errors import NotServing
+from api.http.problems import TooMany
+from api.http.services import open_services
+from api.pages import rehearsals
 from api.pages.output_checks import check_result
+from api.pages.rehearsals import Rehearsals
 from api.pages.run_form import form_parts, params_from
 from chain.wallets import Wallet, load, save
 from governance.certificates import trusted
+from governance.readmodel.database import open_database
+from governance.readmodel.tables import Session
 
+HTML = {"Accept": "text/html"}
+VIOLATIONS = {"resultTypes": ["violations"]}
 WEAK = """# Lifestyle and relapse
 
 ## Question
@@ -120,7 +137,14 @@ def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> N
     assert link
 
     page.get_by_role("button", name="Sign out").click()
-    page = visit.open(link[0])
+    page = visit.open("/sign-in")  # before she has accepted: she is led to her invitation
+    page.get_by_label("Your key file").set_input_files(file)
+    page.get_by_label("Its password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.locator("[role=alert]:not(:empty)")).to_contain_text("Accept your invitation first")
+    page.get_by_label("The link of your invitation").fill(f" {visit.url}{link[0]}\n")
+    page.get_by_role("button", name="Open the invitation").click()
+    page.wait_for_url(f"**{link[0]}")
     other = tmp_path / "other.json"
     wrong = Wallet.new()
     other.write_text(
@@ -138,6 +162,51 @@ def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> N
     page.get_by_role("button", name="Show what I would agree to").click()
     page.get_by_role("button", name="Yes, sign", exact=True).click()
     expect(page.locator("#done")).to_be_visible()
+
+
+@pytest.mark.parametrize("code", ["", "nonsense", "f" * 63, f"/invitations/{'G' * 64}", "f" * 65])
+def test_what_is_no_code_of_an_invitation_is_asked_for_again(deployment, code: str) -> None:
+    answer = httpx.get(
+        f"{deployment.url}/invitations", params={"code": code}, headers=HTML, verify=trusted()
+    )
+    assert answer.status_code == (422 if code else 200)
+    assert 'name="code"' in answer.text
+    assert ("is not the link or code of an invitation" in answer.text) is bool(code)
+
+
+def test_whoever_has_no_role_is_told_so_and_led_to_an_invitation(deployment) -> None:
+    """A session outlives its role: then its home page names the two ways in, and no list is empty."""
+    token, now = secrets.token_urlsafe(32), int(time.time())
+    engine = open_database(f"sqlite:///{deployment.home / 'volens.db'}")
+    with engine.begin() as connection:
+        connection.execute(
+            insert(Session).values(
+                token_hash=sha256(token.encode()).hexdigest(),
+                account=Wallet.new().address,
+                subject="",
+                expires=now + 600,
+            )
+        )
+    engine.dispose()
+    for path, status in (("/", 200), ("/me", 403)):
+        answer = httpx.get(
+            deployment.url + path,
+            headers=HTML | {"Cookie": f"volens-session={token}"},
+            verify=trusted(),
+        )
+        assert answer.status_code == status
+        assert "You have no role here." in answer.text
+        assert "Nothing waits for you" not in answer.text
+        form = re.search(r'<form method="get" action="([^"]+)">', answer.text)
+        assert form
+    named = httpx.get(
+        deployment.url + form[1],
+        params={"code": "0" * 64},
+        headers=HTML,
+        verify=trusted(),
+        follow_redirects=False,
+    )
+    assert named.headers["location"] == f"/invitations/{'0' * 64}"
 
 
 def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
@@ -158,6 +227,156 @@ def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
         )
     expect(page.locator(".state .pill")).to_have_text("rejected")
     expect(page.get_by_role("heading", name="Your vote")).to_have_count(0)
+
+
+def traces(deployment) -> tuple[object, ...]:
+    """What a run would leave: steps of the ledger, runs, and questions to the key broker."""
+    noor = deployment.client("noor")
+    journal = (deployment.home / "broker" / "journal.jsonl").read_bytes()
+    head = noor.trail_head()
+    return head["count"], head["head"], [run["run"] for run in noor.runs()], journal
+
+
+def test_the_analyst_rehearses_on_made_up_people_without_script(deployment, browser) -> None:
+    noor, before = deployment.client("noor"), traces(deployment)
+    noor.sign_in()
+    context = browser.new_context(
+        java_script_enabled=False, base_url=deployment.url, ignore_https_errors=True
+    )
+    context.add_cookies([{"name": "volens-session", "value": noor._token, "url": deployment.url}])
+    page = context.new_page()
+    page.goto(f"/runs/new?permit={deployment.permit.hex()}")
+    page.get_by_label("Folds of the cross-validation").fill("99")
+    rehearse = page.get_by_role("button", name="Rehearse with made-up people")
+    rehearse.click()
+    expect(page.get_by_role("alert")).to_contain_text("is a whole number from")
+    page.get_by_label("Folds of the cross-validation").fill("2")
+    page.get_by_label("Permutations of the outcome").fill("19")
+    rehearse.click()
+    shown = page.locator("main")
+    expect(shown).to_contain_text("rehearsed with 60 made-up people")
+    expect(shown).to_contain_text("Nobody's data was read, and nothing was recorded.")
+    expect(shown).not_to_contain_text("People whose data was opened")
+    expect(shown.get_by_role("img", name="AUC of each model")).to_be_visible()
+    expect(shown).to_contain_text(re.compile(r"\d s of computing"))
+    expect(page.get_by_label("Folds of the cross-validation")).to_have_value("2")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("button", name="Yes, sign and ask")).to_be_attached()
+    context.close()
+    assert traces(deployment) == before
+
+
+@pytest.fixture
+def rehearsing(deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """The same home served in this process, so that its bounds can be lowered: POSTs a form."""
+    services = open_services(deployment.parts.settings)
+    app = create_app(services)
+    noor = deployment.client("noor")
+    noor.sign_in()
+    headers = HTML | {"Cookie": f"volens-session={noor._token}", "Origin": services.audience}
+    usual = _usual("evaluate") | {"permit": [deployment.permit.hex()], "analysis": ["evaluate"]}
+
+    def post(headers: dict[str, str] = headers, **change: str) -> httpx.Response:
+        async def call() -> httpx.Response:
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://volens") as client:
+                given = usual | {name.replace("_", "."): [value] for name, value in change.items()}
+                return await client.post("/pages/runs/rehearse", data=given, headers=headers)
+
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, call()).result()
+
+    yield post
+    services.engine.dispose()
+
+
+def test_a_rehearsal_beyond_its_bound_is_ended(
+    deployment, rehearsing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = traces(deployment)
+    monkeypatch.setattr(rehearsals, "SECONDS", 1.0)
+    answer = rehearsing(repeats="50", permutations="499")
+    assert answer.status_code == 422
+    assert "The rehearsal was ended after 1 seconds, the most that it has here." in answer.text
+    monkeypatch.setattr(rehearsals, "SECONDS", 50.0)
+    monkeypatch.setattr(rehearsals, "MEMORY", 64 << 20)
+    answer = rehearsing(folds="2", permutations="19")
+    assert answer.status_code == 422
+    assert "needs more memory than it has here" in answer.text
+    assert traces(deployment) == before
+
+
+def test_rehearsals_are_for_the_analyst_who_asks_on_our_page_and_not_too_often(
+    deployment, rehearsing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsals, "rehearse_here", _never)
+    sol = deployment.client("sol")
+    sol.sign_in()
+    audience = deployment.parts.settings.public_url
+    as_sol = HTML | {"Cookie": f"volens-session={sol._token}"}
+    assert rehearsing(as_sol).status_code == 403
+    assert rehearsing(as_sol | {"Origin": audience}).status_code == 403
+    assert rehearsing(HTML | {"Origin": audience}).status_code == 401
+    told = [rehearsing() for _ in range(rehearsals.BURST + 1)]
+    assert [answer.status_code for answer in told] == [503] * rehearsals.BURST + [429]
+    assert "This machine cannot compute." in told[0].text
+    assert f"You rehearsed {rehearsals.BURST} times in a row." in told[-1].text
+    assert "volens run rehearse" in told[-1].text
+
+
+def _never(*_: object) -> None:
+    raise NotServing("this machine cannot compute", "rehearse on your own")
+
+
+def test_one_rehearsal_at_a_time_for_each_and_two_for_all() -> None:
+    now = [0.0]
+    counted = Rehearsals(lambda: now[0]).counted
+    with counted("noor"):
+        with pytest.raises(TooMany, match="of yours is under way"), counted("noor"):
+            pass
+        with counted("nils"):
+            with pytest.raises(TooMany, match="other analysts"), counted("nina"):
+                pass
+        for _ in range(rehearsals.BURST):
+            with counted("nina"):
+                pass
+        with pytest.raises(TooMany, match="in a row"), counted("nina"):
+            pass
+        now[0] += rehearsals.EVERY_SECONDS
+        with counted("nina"):
+            pass
+
+
+def test_the_form_offers_the_variables_that_the_dataset_has(deployment, visit) -> None:
+    page, form = as_(visit, "Noor"), f"/runs/new?permit={deployment.permit.hex()}"
+    visit.open(form)
+    boxes = page.locator('input[name="clinical"]')
+    everything = boxes.count()
+    expect(page.locator("main")).to_contain_text("has published no dictionary")
+    rows = [
+        {"variable": name, "unit": "1", "category": 2, "people": people, "completeness": complete}
+        for name, people, complete in (("grade", 120, 95), ("er_positive", None, None))
+    ]
+    deployment.client("omar").publish_dictionary(
+        deployment.dataset.hex(),
+        {"type": "volens/dictionary/1", "people": 120, "genotyped": None, "variables": rows},
+    )
+    visit.open(form)
+    assert everything > 1
+    assert boxes.evaluate_all("all => all.map((one) => [one.value, one.checked])") == [
+        ["grade", True]
+    ]
+    expect(page.get_by_label("95 % complete")).to_be_checked()
+    expect(page.locator("main")).to_contain_text(
+        "Not offered, since fewer than 10 people have them"
+    )
+    page.get_by_label("Folds of the cross-validation").fill("2")
+    page.get_by_label("Permutations of the outcome").fill("19")
+    page.get_by_role("button", name="Rehearse with made-up people").click()
+    expect(page.get_by_role("heading", level=2).first).to_contain_text("These parameters work")
+    assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
 
 
 def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Path) -> None:
@@ -206,7 +425,7 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
         page.get_by_role("link", name="Check the output").first.click()
         expect(page.get_by_role("button", name="Approve the release")).to_be_disabled()
         if other:
-            expect(page.locator("#comments ~ ul")).to_contain_text("I see nothing")
+            expect(page.locator("#comment-list")).to_contain_text("I see nothing")
         page.get_by_role("button", name="View it").click()
         expect(page.locator("#result .checks")).to_contain_text("found nothing")
         expect(page.locator("#result")).to_contain_text("What was withheld, and why")
@@ -215,6 +434,10 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
         if not other:
             page.get_by_label("Your comment").fill("I see nothing.\nAnd you?")
             page.get_by_role("button", name="Add it").click()
+            expect(page.locator("#comment-list")).to_contain_text("And you?")
+            expect(page.get_by_label("Your comment")).to_have_value("")
+            # What she opened stays.
+            expect(page.locator("#result")).to_contain_text("What was withheld, and why")
         page.get_by_role("button", name="Approve the release").click()
         expect(page.locator("main")).to_contain_text(
             "This output is decided" if other else "You have approved it."

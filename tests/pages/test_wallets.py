@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -11,7 +13,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
+import segno
 from axe_playwright_python.sync_playwright import Axe
 from eth_account import Account
 from eth_account.messages import encode_typed_data
@@ -111,6 +115,66 @@ def test_the_key_is_dropped_when_the_session_has_ended(deployment, visit, tmp_pa
     assert page.evaluate(kept) is None
 
 
+def test_a_code_is_drawn_of_an_address_alone(deployment) -> None:
+    """Never of what could be a key: 64 hex digits are none, and a wrong letter is seen."""
+    address = Wallet.new().address
+    drawn = httpx.get(f"{deployment.url}/pages/keys/{address}/qr")
+    assert drawn.headers["content-type"] == "image/svg+xml"
+    expected = io.BytesIO()
+    segno.make(address, error="m", micro=False).save(
+        expected, kind="svg", xmldecl=False, scale=4, border=4, dark="#000", light="#fff"
+    )
+    assert drawn.content == expected.getvalue()
+    for other in (secrets.token_hex(32), address.swapcase().replace("0X", "0x"), address[:-1]):
+        assert httpx.get(f"{deployment.url}/pages/keys/{other}/qr").status_code in (404, 422)
+
+
+def test_a_session_is_renewed_before_it_ends(deployment, visit, tmp_path: Path) -> None:
+    page = visit.page
+    page.clock.install()
+    visit.open("/sign-in")
+    open_locked(page, locked_file(deployment, tmp_path, "noor"))
+    visit.open("/permits/new?dataset=" + deployment.dataset.hex())
+    until = page.locator(".who time")
+    assert re.fullmatch(r"\d\d:\d\d UTC", until.inner_text())
+    plan, warning = page.get_by_label("Your plan"), page.locator(".session")
+    plan.fill("# Half a plan")
+
+    def pass_by(seconds: int) -> None:
+        page.clock.fast_forward(seconds * 1000)
+        page.clock.set_system_time(time.time())  # the service's clock does not run ahead
+
+    pass_by(770)
+    expect(warning).to_be_empty()
+    pass_by(15)
+    expect(warning).to_contain_text(f"Your session ends at {until.inner_text()}.")
+    assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
+    before = visit.context.cookies()
+    warning.get_by_role("button", name="Stay signed in").click()
+    expect(warning).to_contain_text("You stay signed in until")
+    assert visit.context.cookies() != before
+    expect(plan).to_have_value("# Half a plan")
+    pass_by(11)
+    expect(warning).to_be_empty()
+    pass_by(775)  # the first session's end is over: the key is here still
+    expect(warning).to_contain_text("Your session ends at")
+    assert page.evaluate("sessionStorage.getItem('volens-key')")
+    page.clock.fast_forward(900_000)
+    expect(warning).to_contain_text("Your session has ended.")
+    assert page.evaluate("sessionStorage.getItem('volens-key')") is None
+
+
+def test_a_tab_without_the_key_only_warns(deployment, visit, tmp_path: Path) -> None:
+    open_locked(visit.open("/sign-in"), locked_file(deployment, tmp_path, "noor"))
+    page = visit.context.new_page()
+    page.clock.install()
+    page.goto(f"{visit.url}/permits")
+    page.clock.fast_forward(790_000)
+    warning = page.locator(".session")
+    expect(warning).to_contain_text("Save what you are writing, then sign in again.")
+    expect(warning.get_by_role("button")).to_have_count(0)
+
+
 @pytest.mark.parametrize("patient", [True, False])
 def test_a_key_made_in_the_browser_opens_everywhere(
     deployment, visit, tmp_path: Path, patient: bool
@@ -131,6 +195,9 @@ def test_a_key_made_in_the_browser_opens_everywhere(
     shown, own = page.locator("#public").inner_text(), body.get("subject")
     assert body["address"] in shown
     assert (len(own or "") == 64 and own in shown) is patient
+    code = page.get_by_role("img", name="QR code of the address")
+    assert code.get_attribute("src") == f"/pages/keys/{body['address']}/qr"
+    assert code.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
     assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
     page.get_by_role("button", name="Copy").click()
     page.get_by_text("Copied.").wait_for()
