@@ -23,11 +23,11 @@ demo: .venv/.demo node_modules/.done ## one fixed story on a dev chain of your o
 
 test: install browser ## every test, against real parts
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
-		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+		$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-fast: install ## the pure tests and those on a chain, without whole deployments
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
-		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m "not system"
+		$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not system"
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh
 	@$(BIN)/ruff check .

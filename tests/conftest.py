@@ -96,6 +96,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `--numprocesses auto`: a process more than cores, since a third of the tests' time is
+    spent waiting for services. At most five: each holds services of its own in memory.
+    """
+    return min(5, len(os.sched_getaffinity(0)) + 1)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A file's tests run in one process, and files that share what takes long to make do so too."""
     from xdist.scheduler import LoadFileScheduling
