@@ -142,11 +142,15 @@ async function record(form, message) {
   if (documents.some(([hash, text]) => bytesToHex(sha256(utf8ToBytes(text))) !== hash)) {
     throw new Problem("The page shows another text than the one whose hash it signs. Nothing was signed.");
   }
-  const extra = all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]);
   const answer = await ask("POST", form.dataset.endpoint, { [form.dataset.name]: message,
-    signature: await who.sign(form.dataset.kind, message), ...Object.fromEntries(extra) });
+    signature: await who.sign(form.dataset.kind, message), ...unsigned(form) });
   for (const [hash, text] of documents) await sendDocument(hash, text);
   return answer;
+}
+
+/** What is sent beside the signed message, e.g. why it is signed. */
+function unsigned(form) {
+  return Object.fromEntries(all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]));
 }
 
 async function sendDocument(hash, text) {
@@ -171,7 +175,7 @@ async function sendFile(form) {
 async function cosign(form, button) {
   const who = signerHere();
   const message = await shown(form, button), kind = form.dataset.kind;
-  await ask("POST", form.dataset.endpoint, { kind, message, signature: await who.sign(kind, message) });
+  await ask("POST", form.dataset.endpoint, { kind, message, signature: await who.sign(kind, message), ...unsigned(form) });
   goOn(form);
 }
 

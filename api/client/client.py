@@ -293,9 +293,12 @@ class Client:
         message = {"account": account, "version": version, "deadline": _until(None)}
         return self._signed("/roles/cancellations", "cancel", "CancelRole", message)
 
-    def suspend(self, permit: str) -> dict[str, Any]:
+    def suspend(self, permit: str, reason: str) -> dict[str, Any]:
+        """The reason is for committee, applicant and auditors; the ledger has no field for it."""
         message = {"permit": bytes.fromhex(permit), "deadline": _until(None)}
-        return self._signed(f"/permits/{permit}/suspension", "suspend", "Suspend", message)
+        return self._signed(
+            f"/permits/{permit}/suspension", "suspend", "Suspend", message, reason=reason
+        )
 
     def ingests(self, dataset: bytes) -> list[dict[str, Any]]:
         """The registrations of records for a dataset, in order."""
@@ -358,15 +361,22 @@ class Client:
             leaves=list(leaves),
         )
 
-    def vote(self, permit: str, yes: bool) -> dict[str, Any]:
-        """Vote on the request in the register."""
+    def vote(self, permit: str, yes: bool, reason: str = "") -> dict[str, Any]:
+        """Vote on the request in the register; a no needs a reason, as a suspension does."""
         message = {
             "permit": bytes.fromhex(permit),
             "requestHash": bytes.fromhex(self.permit(permit)["requestHash"]),
             "yes": yes,
             "deadline": _until(None),
         }
-        return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message)
+        return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message, reason=reason)
+
+    def reasons(self, permit: str) -> list[dict[str, Any]]:
+        """Why members voted as they did, or suspended it."""
+        reasons: list[dict[str, Any]] = self._ask(
+            "GET", f"/permits/{permit}/reasons", signed_in=True
+        )
+        return reasons
 
     def denials(self) -> list[dict[str, Any]]:
         """Every refusal on the ledger, oldest first."""

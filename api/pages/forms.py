@@ -39,10 +39,17 @@ def number_in(
     given: Mapping[str, Sequence[str]], name: str, least: int, most: int, what: str
 ) -> int:
     """A whole number within limits. Raises RequestInvalid, which says `what` is missing."""
-    text = given.get(name, [""])[0].strip()
+    return whole_number(given.get(name, [""])[0], least, most, what)
+
+
+def whole_number(text: str, least: int, most: int, what: str) -> int:
+    """The number that a person wrote, within limits. Raises RequestInvalid, which names `what`."""
+    text = text.strip()
     digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
     if not digits or not least <= int(text) <= most:
-        raise RequestInvalid(f"{what} is a number from {least} to {most}", "write it in digits")
+        raise RequestInvalid(
+            f"{what} is a whole number from {least} to {most}", "write it in digits"
+        )
     return int(text)
 
 

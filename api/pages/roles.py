@@ -18,7 +18,8 @@ from api.pages.labels import DAY
 from api.pages.rendering import PageRoute, render
 from api.pages.session import Member, OwnOrigin, Visitor
 from chain.vocabulary import Role
-from governance import orders
+from governance import orders, reasons
+from governance.comments import LONGEST
 from governance.errors import NotFound, RequestInvalid
 from governance.names import set_name
 from governance.readmodel import queries as register
@@ -50,6 +51,12 @@ def show_roles(request: Request, services: Parts, visitor: Visitor, after: str =
     is_member = visitor is not None and visitor.role == Role.COMMITTEE
     now = services.clock()
     known = {member.account for member in members}
+    waiting = orders.list_orders(services.engine, now)
+    given = (
+        reasons.reasons_on(services.engine, [order.digest for order in waiting])
+        if reasons.may_read(visitor)
+        else []
+    )
     founders = [
         to_checksum_address(account) for account in services.identity["founders"] if not after
     ]
@@ -78,7 +85,12 @@ def show_roles(request: Request, services: Parts, visitor: Visitor, after: str =
         founders=[account for account in founders if account not in known],
         after=members[PAGE - 1].account if len(members) > PAGE else "",
         forever=FOREVER,
-        orders=[_describe(order) for order in orders.list_orders(services.engine, now)],
+        orders=[_describe(order) for order in waiting],
+        reasons={
+            order.digest: [reason for reason in given if reason.about == order.digest]
+            for order in waiting
+        },
+        longest_reason=LONGEST,
         quorum=services.identity["quorum"],
         is_member=is_member,
         roles={int(role): words.role(role) for role in GIVEN_HERE},
@@ -101,6 +113,7 @@ async def preview_role(request: Request, services: Parts, me: Member) -> Respons
             ends=message["end"] <= services.clock(),
             forever=FOREVER,
             quorum=services.identity["quorum"],
+            longest_reason=LONGEST,
         )
 
     return await run_in_threadpool(answer)

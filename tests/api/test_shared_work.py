@@ -14,6 +14,7 @@ from postgres import Postgres
 
 from api.client.client import wire
 from api.client.orders import role_order
+from api.errors import NotAuthorised, NotUnderstood
 from chain.vocabulary import Role
 from chain.wallets import Wallet
 from governance import orders
@@ -37,11 +38,13 @@ def order_of(deployment, account: str, **change: Any) -> dict[str, Any]:
     return role_order(pia, account, Role.ANALYST, int(time.time())).message | change
 
 
-def send(deployment, name: str, message: dict[str, Any], kind: str = "RoleChange"):
+def send(
+    deployment, name: str, message: dict[str, Any], kind: str = "RoleChange", **more: str
+) -> httpx.Response:
     signature = deployment.as_(name).sign(kind, message).hex()
     return httpx.post(
         f"{deployment.url}/orders",
-        json={"kind": kind, "message": wire(kind, message), "signature": signature},
+        json={"kind": kind, "message": wire(kind, message), "signature": signature, **more},
     )
 
 
@@ -146,6 +149,89 @@ def test_orders_are_bounded(deployment, monkeypatch: pytest.MonkeyPatch) -> None
     answer = send(deployment, "pia", order_of(deployment, Wallet.new().address))
     assert answer.status_code == 422
     assert "wait for signatures already" in answer.json()["detail"]
+
+
+REASON = "The plan names <b>no method</b>.\nWrite one."
+
+
+def asked_permit(deployment) -> str:
+    return deployment.world.permit(approve=()).hex()
+
+
+def test_a_no_says_why_and_a_yes_may(deployment) -> None:
+    permit, steps = asked_permit(deployment), deployment.head()[0]
+    for reason in ("", "  ", "x" * (LONGEST + 1), "to \u202eyou"):
+        with pytest.raises(NotUnderstood):
+            deployment.as_("pia").vote(permit, False, reason)
+    assert deployment.head()[0] == steps  # nothing is recorded without its reason
+    deployment.as_("pia").vote(permit, False, REASON)
+    deployment.as_("rui").vote(permit, True)
+    deployment.as_("quinn").vote(permit, True, "Sound.")
+    people = deployment.world.people
+    given = {row["account"]: row for row in deployment.as_("pia").reasons(permit)}
+    assert {account: (row["act"], row["text"]) for account, row in given.items()} == {
+        people["pia"].address: ("reject", REASON),
+        people["quinn"].address: ("approve", "Sound."),
+    }
+    assert abs(given[people["pia"].address]["at"] - time.time()) < 60
+    with pytest.raises(NotUnderstood):
+        deployment.as_("dora").suspend(permit, " ")
+    deployment.as_("dora").suspend(permit, "Data left.")
+    assert {"suspend"} == {
+        row["act"]
+        for row in deployment.as_("dora").reasons(permit)
+        if row["account"] == people["dora"].address
+    }
+
+
+def test_reasons_are_for_committee_applicant_and_auditors(deployment) -> None:
+    permit = asked_permit(deployment)
+    deployment.as_("pia").vote(permit, False, REASON)
+    for name in ("pia", "quinn", "dora", "vera", "noor"):
+        assert [row["text"] for row in deployment.as_(name).reasons(permit)] == [REASON]
+    for name in ("sol", "rita", "omar"):
+        with pytest.raises(NotAuthorised):
+            deployment.as_(name).reasons(permit)
+    assert httpx.get(f"{deployment.url}/permits/{permit}/reasons").status_code == 401
+
+
+def test_a_reason_is_not_changed_by_who_has_seen_the_vote(deployment) -> None:
+    """The signature is public once the vote is mined, and does not cover the reason."""
+    permit, pia = asked_permit(deployment), deployment.as_("pia")
+    message = {
+        "permit": bytes.fromhex(permit),
+        "requestHash": bytes.fromhex(pia.permit(permit)["requestHash"]),
+        "yes": False,
+        "deadline": int(time.time()) + 600,
+    }
+    body = {"vote": wire("Vote", message), "signature": pia.sign("Vote", message).hex()}
+    address = f"{deployment.url}/permits/{permit}/votes"
+    assert httpx.post(address, json=body | {"reason": "mine"}).status_code == 200
+    assert httpx.post(address, json=body | {"reason": "another's"}).status_code == 409
+    assert [row["text"] for row in pia.reasons(permit)] == ["mine"]
+
+
+def test_an_order_may_say_why(deployment) -> None:
+    message = order_of(deployment, Wallet.new().address)
+    order = send(deployment, "pia", message, reason="She joins the team.").json()["order"]
+    assert send(deployment, "rui", message | {"role": Role.CHECKER}, reason="x" * 2001).is_error
+
+    def reasons(name: str) -> httpx.Response:
+        client = deployment.as_(name)
+        client.sign_in()
+        return httpx.get(
+            f"{deployment.url}/orders/{order}/reasons",
+            headers={"Authorization": f"Bearer {client._token}"},
+        )
+
+    (row,) = reasons("quinn").json()
+    assert (row["account"], row["act"], row["text"]) == (
+        deployment.world.people["pia"].address,
+        "sign",
+        "She joins the team.",
+    )
+    assert reasons("vera").status_code == 200
+    assert reasons("noor").status_code == 403
 
 
 def invitation_for(deployment, wallet: Wallet, by: str = "rita", **change: Any):

@@ -152,12 +152,27 @@ def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
         expect(points).to_contain_text("results about genetic variants")
         expect(page.locator(".document")).to_contain_text("nothing sensitive")
         expect(page.locator("main")).to_contain_text("It is the code that this service runs now.")
-        page.get_by_role("button", name="No", exact=True).click()
+        no = page.get_by_role("button", name="No", exact=True)
+        no.click()
+        expect(page.get_by_label("Why not")).to_be_focused()  # nothing is signed without it
+        page.get_by_label("Why not").fill(f"{name} finds <b>alcohol</b> in the request.")
+        no.click()
         expect(page.locator("main")).to_contain_text(
             re.compile(f"{name}, account 0x[0-9a-fA-F]+ voted no")
         )
     expect(page.locator(".state .pill")).to_have_text("rejected")
     expect(page.get_by_role("heading", name="Your vote")).to_have_count(0)
+    rejected = page.url.removeprefix(visit.url)
+    # Who reads why: the applicant and auditors too, but no other role, and nobody without one.
+    for name, reads in (("Noor", True), ("Vera", True), ("Sol", False)):
+        page = as_(visit, name)
+        page.goto(visit.url + rejected)
+        for member in ("Pia", "Quinn") if reads else ():
+            expect(page.locator("main")).to_contain_text(
+                f"{member} finds <b>alcohol</b> in the request."
+            )
+        if not reads:
+            expect(page.locator("main")).not_to_contain_text("finds")
 
 
 def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Path) -> None:

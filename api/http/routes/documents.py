@@ -16,7 +16,7 @@ from api.http.problems import declared
 from api.http.rate_limit import WRITES_TO_THE_BUCKET
 from api.http.routes.committee import DatasetId
 from api.http.services import Services
-from api.http.strict_route import Limit, StrictRoute
+from api.http.strict_route import Digest, Limit, StrictRoute
 from governance import names, supplements
 from governance.documents import is_named
 from governance.errors import NotFound
@@ -25,7 +25,6 @@ from governance.readmodel.tables import Name
 from governance.sessions import Caller
 
 router = APIRouter(route_class=StrictRoute, tags=["documents"])
-Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex.")]
 After = Annotated[str, Query(pattern=r"^(0x[0-9a-fA-F]{40})?$", description="An address.")]
 AccountPath = Annotated[schemas.Address, Path(description="An address.")]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.errors import reason_of
-from governance.readmodel.tables import Consent, Permit, Run
+from governance.readmodel.tables import Consent, GivenReason, Permit, Run
 from governance.withdrawal_effects import Effect, Withdrawal
 
 _CONSENT = {0: "none", 1: "live", 2: "revoked"}
@@ -98,3 +98,9 @@ def show_effect(effect: Effect) -> dict[str, Any]:
         "over": use.over,
         "sentence": effect.sentence,
     }
+
+
+def show_reasons(rows: Iterable[GivenReason]) -> list[dict[str, Any]]:
+    return [
+        {"account": row.account, "act": row.act, "text": row.text, "at": row.at} for row in rows
+    ]
