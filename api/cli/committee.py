@@ -168,7 +168,8 @@ def _begin(order: Order, me: Client, path: Path, described: bool = False) -> Non
         missing = quorum - len(signed.signatures)
         typer.echo(
             f"Signed. {missing} more signature{'s are' if missing > 1 else ' is'} needed: "
-            f"send {path.name} to another member (volens committee sign {path.name} --as NAME)."
+            f"send {path.name} to another member (volens committee sign {path.name} --as NAME), "
+            "or give it to the page /roles."
         )
         return
     signatures = list(signed.signatures.values())

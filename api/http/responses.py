@@ -329,6 +329,7 @@ class RunSummary(BaseModel):
     analyst: str
     state: str
     reason: Reason | None
+    shut: str | None = Field(description="Why a released result can no longer be opened.")
     attempt: int
     block: int
 

@@ -10,10 +10,14 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.client.client import wire
+from api.client.orders import file_of, parse_order
+from api.errors import UsageError, VerificationFailed
 from api.http.auth import Parts
 from api.http.services import Services
+from api.http.strict_route import Digest
 from api.pages import labels as words
-from api.pages.forms import DEADLINE_SECONDS, form_of, number_in
+from api.pages.forms import DEADLINE_SECONDS, file_in, form_of, number_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageRoute, render
 from api.pages.session import Member, OwnOrigin, Visitor
@@ -119,6 +123,34 @@ async def preview_role(request: Request, services: Parts, me: Member) -> Respons
     return await run_in_threadpool(answer)
 
 
+@router.get("/pages/roles/orders/{digest}")
+def fetch_order(digest: Digest, services: Parts, me: Member) -> Response:
+    """An order begun here, as the file that `volens committee sign` takes."""
+    listed = orders.list_orders(services.engine, services.clock())
+    order = next((order for order in listed if order.digest == digest and not order.done), None)
+    if order is None:
+        raise NotFound("no such order waits for signatures", "look at the list of roles")
+    return Response(
+        file_of(services.identity_id, order.kind, order.message, order.signatures),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="order-{digest[:8]}.json"'},
+    )
+
+
+@router.post("/pages/roles/orders", dependencies=[OwnOrigin])
+async def take_order(request: Request, services: Parts, me: Member) -> Response:
+    """An order begun on the command line: its signatures wait here for the others. With those of a
+    quorum it is carried out.
+    """
+    sent = file_in(request.headers.get("content-type", ""), await request.body(), "file")
+
+    def answer() -> Response:
+        services.projection.sync()
+        return RedirectResponse(f"/roles#order-{_keep(services, sent)[:8]}", 303)
+
+    return await run_in_threadpool(answer)
+
+
 @router.post("/pages/roles/name", dependencies=[OwnOrigin])
 async def name_account(request: Request, services: Parts, me: Member) -> Response:
     """Say what an account is called."""
@@ -138,6 +170,35 @@ async def name_account(request: Request, services: Parts, me: Member) -> Respons
         return RedirectResponse("/roles", 303)
 
     return await run_in_threadpool(answer)
+
+
+def _keep(services: Services, sent: bytes) -> str:
+    """Keep each signature of an order's file; the order's digest. Raises RequestInvalid, and what
+    `orders.sign` raises.
+    """
+    try:
+        order = parse_order(sent, services.identity_id, services.ledger.domain)
+    except (UsageError, VerificationFailed) as error:
+        raise RequestInvalid(str(error), error.hint) from None
+    if not order.signatures:
+        raise RequestInvalid("nobody has signed this order", "sign it: volens committee sign")
+    digest = ""
+    for signature in order.signatures.values():
+        digest, receipt = orders.sign(
+            services.ledger,
+            services.engine,
+            services.projection.replayed,
+            int(services.identity["quorum"]),
+            order.kind,
+            wire(order.kind, order.message),
+            order.message,
+            signature,
+            services.clock(),
+        )
+        if receipt:
+            services.settle(receipt)
+            break
+    return digest
 
 
 def _describe(order: orders.OpenOrder) -> dict[str, Any]:

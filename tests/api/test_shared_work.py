@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from postgres import Postgres
 
 from api.client.client import wire
-from api.client.orders import role_order
+from api.client.orders import read_order, role_order
 from api.errors import NotAuthorised, NotUnderstood
 from chain.vocabulary import Role
 from chain.wallets import Wallet
@@ -149,6 +150,94 @@ def test_orders_are_bounded(deployment, monkeypatch: pytest.MonkeyPatch) -> None
     answer = send(deployment, "pia", order_of(deployment, Wallet.new().address))
     assert answer.status_code == 422
     assert "wait for signatures already" in answer.json()["detail"]
+
+
+def on_the_page(deployment, name: str, method: str, path: str, **sent: Any) -> httpx.Response:
+    """As a browser does: with the session's cookie, from our own page."""
+    client = deployment.as_(name)
+    client.sign_in()
+    return httpx.request(
+        method,
+        deployment.url + path,
+        cookies={"volens-session": client._token},
+        headers={"Origin": deployment.url},
+        **sent,
+    )
+
+
+def upload(deployment, name: str, data: bytes) -> httpx.Response:
+    return on_the_page(
+        deployment, name, "POST", "/pages/roles/orders", files={"file": ("order.json", data)}
+    )
+
+
+def test_an_order_begun_by_a_file_is_signed_on_the_page(deployment, tmp_path: Path) -> None:
+    pia, account = deployment.as_("pia"), Wallet.new().address
+    order = role_order(pia, account, Role.ANALYST, int(time.time())).signed_by(pia)
+    order.write(tmp_path / "order.json", pia)
+    data = (tmp_path / "order.json").read_bytes()
+    assert upload(deployment, "noor", data).status_code == 403
+    taken = upload(deployment, "pia", data)
+    assert (taken.status_code, role_of(deployment, account)) == (303, 0)
+    listed = httpx.get(f"{deployment.url}/orders").json()
+    (known,) = [row for row in listed if row["message"]["account"] == account]
+    assert taken.headers["location"] == f"/roles#order-{known['order'][:8]}"
+    assert known["signers"] == [pia.wallet.address]
+    assert send(deployment, "quinn", order.message).json()["receipt"] is not None
+    assert role_of(deployment, account) == Role.ANALYST
+
+
+def test_a_file_with_a_quorums_signatures_is_carried_out(deployment, tmp_path: Path) -> None:
+    pia, account = deployment.as_("pia"), Wallet.new().address
+    order = role_order(pia, account, Role.AUDITOR, int(time.time()))
+    order.signed_by(pia).signed_by(deployment.as_("rui")).write(tmp_path / "order.json", pia)
+    assert upload(deployment, "quinn", (tmp_path / "order.json").read_bytes()).status_code == 303
+    assert role_of(deployment, account) == Role.AUDITOR
+
+
+def test_an_order_begun_on_the_page_is_signed_by_its_file(deployment, tmp_path: Path) -> None:
+    account = Wallet.new().address
+    message = order_of(deployment, account)
+    digest = send(deployment, "pia", message).json()["order"]
+    path = f"/pages/roles/orders/{digest}"
+    assert on_the_page(deployment, "noor", "GET", path).status_code == 403
+    assert on_the_page(deployment, "pia", "GET", f"{path[:-64]}{'0' * 64}").status_code == 404
+    given = on_the_page(deployment, "rui", "GET", path)
+    assert given.headers["content-disposition"].startswith("attachment")
+    file = tmp_path / "order.json"
+    file.write_bytes(given.content)
+    rui = deployment.as_("rui")
+    order = read_order(file, rui).signed_by(rui)
+    assert set(order.signatures) == {deployment.world.people[n].address for n in ("pia", "rui")}
+    rui.set_role(order.message, list(order.signatures.values()))
+    assert role_of(deployment, account) == Role.ANALYST
+
+
+def test_what_is_no_order_of_this_ledger_is_not_taken(deployment, tmp_path: Path) -> None:
+    pia = deployment.as_("pia")
+    order = role_order(pia, Wallet.new().address, Role.ANALYST, int(time.time())).signed_by(pia)
+    order.write(tmp_path / "order.json", pia)
+    document = json.loads((tmp_path / "order.json").read_text())
+    message = document["message"]
+    before = httpx.get(f"{deployment.url}/orders").json()
+    for change in (
+        {"identity": "00" * 32},
+        {"kind": "Vote"},
+        {"signatures": {}},
+        {"signatures": {pia.wallet.address: "00"}},
+        {"message": message | {"role": Role.CHECKER}},
+        {"message": message | {"account": "0x12"}},
+        {"message": message | {"account": 7}},
+        {"message": message | {"deadline": -1}},
+        {"message": message | {"deadline": 1 << 60}},
+    ):
+        answer = upload(deployment, "pia", json.dumps(document | change).encode())
+        assert answer.status_code == 422, change
+    for data in (b"", b"{}", b"[]", b"\xff", b" " * (300 << 10)):
+        assert upload(deployment, "pia", data).status_code == 422
+    bare = on_the_page(deployment, "pia", "POST", "/pages/roles/orders", data={"file": "x"})
+    assert bare.status_code == 422
+    assert httpx.get(f"{deployment.url}/orders").json() == before
 
 
 REASON = "The plan names <b>no method</b>.\nWrite one."

@@ -13,6 +13,11 @@ from governance.withdrawal_effects import Effect, Withdrawal
 _CONSENT = {0: "none", 1: "live", 2: "revoked"}
 _PERMIT = {1: "requested", 2: "approved", 3: "suspended", 4: "rejected"}
 
+SHUT = (
+    "The result was released, but its permit is suspended: no key to it leaves any more. Read on "
+    "the permit's page why it was suspended, and ask for another permit and another run."
+)
+
 
 def show_reason(code: int) -> dict[str, Any] | None:
     """A reason by its code; None for 0."""
@@ -58,13 +63,15 @@ def show_permit(permit: Permit, title: str) -> dict[str, Any]:
     }
 
 
-def show_summary(run: Run) -> dict[str, Any]:
+def show_summary(run: Run, shut: bool) -> dict[str, Any]:
+    """`shut`: released, under a permit that is suspended."""
     return {
         "run": run.run,
         "permit": run.permit,
         "analyst": run.analyst,
         "state": run.state,
         "reason": show_reason(run.reason),
+        "shut": SHUT if shut else None,
         "attempt": run.attempt,
         "block": run.block,
     }

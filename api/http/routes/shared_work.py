@@ -64,7 +64,7 @@ def list_orders(services: Parts) -> Any:
     response_model=list[answers.GivenReason],
     responses=declared(401, 403),
 )
-def list_reasons(digest: Digest, services: Parts, caller: SignedIn) -> Any:
+def list_order_reasons(digest: Digest, services: Parts, caller: SignedIn) -> Any:
     """Why members signed an order: for the committee, data-protection officers and auditors."""
     reasons.check_reader(caller)
     return show_reasons(reasons.reasons_on(services.engine, [digest]))
