@@ -368,6 +368,15 @@ function dropDrafts() {
   Object.keys(sessionStorage).filter((name) => name.startsWith(DRAFT)).forEach((name) => sessionStorage.removeItem(name));
 }
 
+/** A pasted list goes into this field and those after it, a line each. Nothing of it is kept or sent. */
+function spread(event, fields) {
+  const lines = event.clipboardData.getData("text").split(/\r?\n/).map((line) => line.trim());
+  if (lines.length < 2) return;
+  event.preventDefault();
+  const from = fields.indexOf(event.target);
+  lines.slice(0, fields.length - from).forEach((line, at) => { fields[from + at].value = line.slice(0, fields[from + at].maxLength); });
+}
+
 const ACTS = {
   "key-file": openAndSignIn,
   "act-as": async (form, button) => {
@@ -383,6 +392,7 @@ if (location.hash.startsWith(`#${WORD}=`)) {  // bound to this port, as no cooki
   history.replaceState(null, "", location.pathname);
 }
 all("textarea[data-draft]").forEach(keepDraft);
+all("[data-label]").forEach((field, _, fields) => field.addEventListener("paste", (event) => spread(event, fields)));
 for (const form of all("form")) {
   const act = ACTS[form.dataset.act];
   if (act) onSubmit(form, act);

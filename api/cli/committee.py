@@ -83,7 +83,7 @@ def name_account(
     institution: Annotated[str, typer.Option(help="Where it works.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what an account with a role is called, as a member of the committee.
+    """Say what an account is called, also before it has a role, as a member of the committee.
 
     The ledger knows addresses only; pages and commands show the name beside them.
 

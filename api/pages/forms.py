@@ -62,10 +62,10 @@ def number_in(
     given: Mapping[str, Sequence[str]], name: str, least: int, most: int, what: str
 ) -> int:
     """A whole number within limits. Raises RequestInvalid, which says `what` is missing."""
-    return whole_number(given.get(name, [""])[0], least, most, what)
+    return number_from(given.get(name, [""])[0], least, most, what)
 
 
-def whole_number(text: str, least: int, most: int, what: str) -> int:
+def number_from(text: str, least: int, most: int, what: str) -> int:
     """The number that a person wrote, within limits. Raises RequestInvalid, which names `what`."""
     text = text.strip()
     digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

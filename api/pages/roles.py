@@ -28,6 +28,7 @@ from governance.errors import NotFound, RequestInvalid
 from governance.names import set_name
 from governance.readmodel import queries as register
 from governance.rules.vocabulary import FOREVER
+from governance.sessions import Caller
 
 router = APIRouter(route_class=PageRoute)
 PAGE = 50
@@ -104,12 +105,16 @@ def show_roles(request: Request, services: Parts, visitor: Visitor, after: str =
 
 @router.post("/pages/roles/preview", dependencies=[OwnOrigin])
 async def preview_role(request: Request, services: Parts, me: Member) -> Response:
-    """What would be signed to give or end a role."""
+    """What would be signed to give or end a role; a name that is given with it is kept now, so that
+    everybody who signs reads it.
+    """
     given = form_of(await request.body())
 
     def answer() -> Response:
         services.projection.sync()
         message = _role_change(services, given)
+        if given.get("name", [""])[0].strip():
+            _name(services, given, me)
         return render(
             request,
             "role-preview.html",
@@ -158,18 +163,22 @@ async def name_account(request: Request, services: Parts, me: Member) -> Respons
 
     def answer() -> Response:
         services.projection.sync()
-        set_name(
-            services.engine,
-            services.projection.replayed,
-            me,
-            _account_in(given),
-            given.get("name", [""])[0],
-            given.get("institution", [""])[0],
-            services.clock(),
-        )
+        _name(services, given, me)
         return RedirectResponse("/roles", 303)
 
     return await run_in_threadpool(answer)
+
+
+def _name(services: Services, given: Mapping[str, list[str]], me: Caller) -> None:
+    set_name(
+        services.engine,
+        services.projection.replayed,
+        me,
+        _account_in(given),
+        given.get("name", [""])[0],
+        given.get("institution", [""])[0],
+        services.clock(),
+    )
 
 
 def _keep(services: Services, sent: bytes) -> str:

@@ -19,7 +19,7 @@ from analytics.errors import ParamsError
 from analytics.params import ANALYSES, complete
 from analytics.readers.codes import VARIABLES
 from api.pages import labels as words
-from api.pages.forms import whole_number
+from api.pages.forms import number_from
 from governance.errors import RequestInvalid
 from governance.rules.encoding import strict_json
 
@@ -286,4 +286,4 @@ def _integer(values: Sequence[str], path: str, schema: Mapping[str, Any]) -> int
     """A whole number within the schema's limits. Raises RequestInvalid, with the part's label."""
     label = words.parameter(path, path.rpartition(".")[2])
     text = values[0] if values else ""
-    return whole_number(text, schema["minimum"], schema["maximum"], f"“{label}”")
+    return number_from(text, schema["minimum"], schema["maximum"], f"“{label}”")

@@ -420,7 +420,7 @@ class Invitation(Row):
 
 
 class Name(Row):
-    """What people call an account that has a role, as a member of the committee said.
+    """What people call an account, as a member of the committee said.
 
     compared: the name without what people do not see, which no two accounts share; by: that
     member's account; at: when.

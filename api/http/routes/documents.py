@@ -141,13 +141,11 @@ def list_names(services: Parts, after: After = "", limit: Limit = 100) -> Any:
     return [_show(row) for row in names.list_names(services.engine, after, limit)]
 
 
-@router.put(
-    "/names/{account}", response_model=answers.Name, responses=declared(400, 401, 403, 404, 413)
-)
+@router.put("/names/{account}", response_model=answers.Name, responses=declared(400, 401, 403, 413))
 def set_name(
     account: AccountPath, body: schemas.NameBody, services: Parts, caller: SignedIn
 ) -> Any:
-    """Say what an account with a role is called: a member of the committee only."""
+    """Say what an account is called, also before it has a role: a member of the committee only."""
     services.projection.sync()
     row = names.set_name(
         services.engine,
