@@ -34,6 +34,7 @@ HTML = {"Accept": "text/html"}
 WITHIN_PAGES = {
     "/pages/me/stopped",
     "/pages/me/stopped/{tx}/receipt",
+    "/pages/roles/orders/{digest}",
     "/pages/runs/{run}/live",
     "/pages/runs/{run}/output",
     "/pages/runs/{run}/receipt",
