@@ -17,6 +17,7 @@ from analytics.disclosure.counts import (
     Counts,
     Shown,
     auc_leaves_enough_tables,
+    baseline_at_most,
     build_table,
     filter_counts,
     filter_flow,
@@ -211,7 +212,7 @@ def describe_prediction(
     }
     if feature_sets.flow:
         result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
-    shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline_percent}
+    shown = {"people": counts.people, "events": counts.events, "baseline": baseline_at_most(counts)}
     result |= {name: value for name, value in shown.items() if value is not None}
     few = [row.name for row in rows if row.few]
     return result, describe_metrics(

@@ -21,10 +21,7 @@ def add_comment(engine: Engine, run: str, attempt: int, account: str, text: str,
 
     Raises RequestInvalid.
     """
-    text = text.replace("\r\n", "\n").strip()
-    if not 0 < len(text) <= LONGEST:
-        raise RequestInvalid(f"a comment has 1 to {LONGEST} characters", "write less, or something")
-    check_readable(text.replace("\n", ""), "the comment")
+    text = checked_text(text, "a comment")
     with engine.begin() as connection:
         count = select(func.count()).select_from(Comment).where(Comment.run == run)
         if connection.execute(count).scalar_one() >= MOST:
@@ -42,3 +39,12 @@ def comments_on(engine: Engine, run: str) -> list[Comment]:
     with engine.connect() as connection:
         rows = connection.execute(query.order_by(Comment.id).limit(MOST))
         return [Comment(**row._mapping) for row in rows]
+
+
+def checked_text(text: str, what: str) -> str:
+    """A person's plain text of bounded length, as it is kept and shown. Raises RequestInvalid."""
+    text = text.replace("\r\n", "\n").strip()
+    if not 0 < len(text) <= LONGEST:
+        raise RequestInvalid(f"{what} has 1 to {LONGEST} characters", "write less, or something")
+    check_readable(text.replace("\n", ""), what)
+    return text

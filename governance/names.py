@@ -14,13 +14,14 @@ from sqlalchemy.exc import IntegrityError
 
 from chain.vocabulary import Role
 from governance.documents import check_readable
-from governance.errors import NotAllowed, NotFound, RequestInvalid
+from governance.errors import NotAllowed, RequestInvalid
 from governance.readmodel.database import upsert
 from governance.readmodel.tables import Name
 from governance.rules.replayed import ReplayedState
 from governance.sessions import Caller
 
 LONGEST_NAME, LONGEST_INSTITUTION = 80, 120  # characters
+MOST_AHEAD = 200  # accounts without a role that one member named
 
 
 def set_name(
@@ -32,17 +33,16 @@ def set_name(
     institution: str,
     now: int,
 ) -> Name:
-    """Keep the name of an account that has, or had, a role. Another account's name is refused.
+    """Keep the name of an account, also before it has a role. Another account's name is refused.
 
-    `caller` signed in; the replayed state is at the newest head. Raises NotAllowed, NotFound,
-    RequestInvalid.
+    `caller` signed in; the replayed state is at the newest head. Raises NotAllowed, RequestInvalid.
     """
     if caller.role != Role.COMMITTEE:
         raise NotAllowed(
             "only a member of the committee names accounts", "ask a member of the committee"
         )
     if bytes.fromhex(account[2:]) not in replayed.members:
-        raise NotFound("this account has no role", "give it a role first: volens role give")
+        _check_ahead(engine, replayed, caller, account)
     name, institution = " ".join(name.split()), " ".join(institution.split())
     name = unicodedata.normalize("NFC", name)
     if not _compared(name) or len(name) > LONGEST_NAME or len(institution) > LONGEST_INSTITUTION:
@@ -69,6 +69,23 @@ def set_name(
             "add what tells them apart, e.g. a middle name",
         ) from None
     return row
+
+
+def _check_ahead(engine: Engine, replayed: ReplayedState, caller: Caller, account: str) -> None:
+    """Raise RequestInvalid unless an account without a role may be named."""
+    if bytes.fromhex(account[2:]) in replayed.signers.values():
+        # Else everybody could read who takes part.
+        raise RequestInvalid(
+            "this is the account of a person whose data are here, who is not named", "check it"
+        )
+    query = select(Name.account).where(Name.by == caller.account, Name.account != account)
+    with engine.connect() as connection:
+        given = connection.execute(query).scalars().all()
+    ahead = [one for one in given if bytes.fromhex(one[2:]) not in replayed.members]
+    if len(ahead) >= MOST_AHEAD:
+        raise RequestInvalid(
+            f"you named {MOST_AHEAD} accounts that have no role", "give them their roles first"
+        )
 
 
 def list_names(engine: Engine, after: str, limit: int) -> list[Name]:

@@ -40,15 +40,21 @@ KEPT_SECONDS = 30 * 86_400  # a finished order is shown so long
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order: its message as it is sent, its signers, and the transaction that recorded it."""
+    """An order: its message as it is sent, its signatures by account, and the transaction that
+    recorded it.
+    """
 
     digest: str
     kind: str
     message: dict[str, Any]
-    signers: tuple[str, ...]
+    signatures: dict[str, str]
     by: str
     deadline: int
     done: str
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        return tuple(self.signatures)
 
 
 def sign(
@@ -114,7 +120,7 @@ def list_orders(engine: Engine, now: int) -> list[OpenOrder]:
                 row.digest,
                 row.kind,
                 _object(row.message),
-                tuple(_object(row.signatures)),
+                _object(row.signatures),
                 row.by,
                 row.deadline,
                 row.done,

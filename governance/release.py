@@ -25,8 +25,15 @@ from chain.events import Receipt, Released, ReleaseRefused
 from chain.ledger import Ledger, message_tuple
 from chain.signatures import Domain, recover, typed_data
 from chain.vocabulary import Role
-from governance.errors import DecisionPending, NotAllowed, NotFound, RequestRefused
+from governance.errors import (
+    DecisionPending,
+    NotAllowed,
+    NotFound,
+    RequestInvalid,
+    RequestRefused,
+)
 from governance.objects.broker_client import signer_of
+from governance.orders import LONGEST_SECONDS
 from governance.readmodel.tables import Approval
 from governance.rules.encoding import canonical_json
 from governance.rules.replayed import ReplayedState
@@ -105,12 +112,17 @@ def approve(
     second is missing).
 
     `replayed` is at the newest head. Raises NotFound, Refused (not a live checker who viewed it,
-    another seal), DecisionPending, RequestRefused when the ledger recorded a refused release.
+    another seal), RequestInvalid, DecisionPending, RequestRefused when the ledger recorded a refused release.
     """
     checker = recover(ledger.domain, "Decision", decision, signature)
     run, attempt = bytes(decision["run"]), int(decision["attempt"])
     with _ONE_AT_A_TIME:
         _check_may_sign(replayed, decision, bytes.fromhex(checker[2:]), now)
+        if decision["deadline"] > now + LONGEST_SECONDS:
+            # Until then no checker could sign another decision on this output.
+            raise RequestInvalid(
+                "the decision's deadline is more than 30 days away", "sign one with an earlier one"
+            )
         signatures = _keep(engine, decision, checker, signature, now)
         if len(signatures) < 2:
             return None

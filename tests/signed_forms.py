@@ -76,4 +76,7 @@ def ask_for_permit(deployment: Any) -> tuple[str, dict[str, Any]]:
     return permit.hex(), ballot | {"deadline": int(time.time()) + 600}
 
 
-YES_OR_NO = '<button data-set="yes=true">Yes</button><button data-set="yes=false">No</button>'
+YES_OR_NO = (
+    '<textarea data-extra="reason">Too wide.</textarea>'
+    '<button data-set="yes=true">Yes</button><button data-set="yes=false">No</button>'
+)

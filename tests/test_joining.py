@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 from certificates import Authority
-from test_operating import Served
+from served import Served
 
 from api.client import joining
 from api.client.joining import Address

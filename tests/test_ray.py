@@ -25,10 +25,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from asked_runs import WORKERS, ask, await_all
 from extent import extent
 from faults.random_kills import ServedHome
 from postgres import Postgres
-from test_several_workers import WORKERS, ask, await_all
 
 from api.errors import UsageError
 from api.operate.settings import Settings

@@ -13,17 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from asked_runs import WORKERS, ask, await_all
 from extent import extent
-from faults.operations import PARAMS
 from faults.random_kills import ServedHome
 from postgres import Postgres
 from sqlalchemy import func, select
 
-from api.demo.steps import request
 from governance.readmodel.database import open_database
 from governance.readmodel.tables import Claim, Output
-
-WORKERS = ("worker", "worker-2")
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +30,6 @@ def two(postgres: Postgres) -> Iterator[ServedHome]:
     yield served
     served.parts.stop()
     shutil.rmtree(folder)
-
-
-def ask(two: ServedHome, count: int) -> list[str]:
-    return [request(two.cast, two.permit, PARAMS) for _ in range(count)]
-
-
-def await_all(two: ServedHome, runs: list[str]) -> dict[str, int]:
-    """The attempts of each run, once all are sealed."""
-    noor, deadline = two.cast.client("noor"), time.monotonic() + 60 + 10 * len(runs)
-    while True:
-        attempts = {
-            run["run"]: run["attempt"]
-            for run in noor.runs()
-            if run["run"] in runs and run["state"] == "sealed"
-        }
-        if len(attempts) == len(runs):
-            return attempts
-        assert two.parts.ended() == {}
-        assert time.monotonic() < deadline, f"{len(attempts)} of {len(runs)} runs are sealed"
-        time.sleep(0.2)
 
 
 @pytest.mark.campaign

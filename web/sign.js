@@ -149,11 +149,15 @@ async function record(form, message) {
   if (documents.some(([hash, text]) => bytesToHex(sha256(utf8ToBytes(text))) !== hash)) {
     throw new Problem("The page shows another text than the one whose hash it signs. Nothing was signed.");
   }
-  const extra = all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]);
   const answer = await ask("POST", form.dataset.endpoint, { [form.dataset.name]: message,
-    signature: await who.sign(form.dataset.kind, message), ...Object.fromEntries(extra) });
+    signature: await who.sign(form.dataset.kind, message), ...unsigned(form) });
   for (const [hash, text] of documents) await sendDocument(hash, text);
   return answer;
+}
+
+/** What is sent beside the signed message, e.g. why it is signed. */
+function unsigned(form) {
+  return Object.fromEntries(all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]));
 }
 
 async function sendDocument(hash, text) {
@@ -178,7 +182,7 @@ async function sendFile(form) {
 async function cosign(form, button) {
   const who = signerHere();
   const message = await shown(form, button), kind = form.dataset.kind;
-  await ask("POST", form.dataset.endpoint, { kind, message, signature: await who.sign(kind, message) });
+  await ask("POST", form.dataset.endpoint, { kind, message, signature: await who.sign(kind, message), ...unsigned(form) });
   goOn(form);
 }
 
@@ -423,6 +427,15 @@ function tell(region, text, ...more) {
   region.replaceChildren(line, ...more);
 }
 
+/** A pasted list goes into this field and those after it, a line each. Nothing of it is kept or sent. */
+function spread(event, fields) {
+  const lines = event.clipboardData.getData("text").split(/\r?\n/).map((line) => line.trim());
+  if (lines.length < 2) return;
+  event.preventDefault();
+  const from = fields.indexOf(event.target);
+  lines.slice(0, fields.length - from).forEach((line, at) => { fields[from + at].value = line.slice(0, fields[from + at].maxLength); });
+}
+
 const ACTS = {
   "key-file": openAndSignIn,
   "act-as": async (form, button) => {
@@ -438,6 +451,7 @@ if (location.hash.startsWith(`#${WORD}=`)) {  // bound to this port, as no cooki
   history.replaceState(null, "", location.pathname);
 }
 all("textarea[data-draft]").forEach(keepDraft);
+all("[data-label]").forEach((field, _, fields) => field.addEventListener("paste", (event) => spread(event, fields)));
 for (const form of all("form")) {
   const act = ACTS[form.dataset.act];
   if (act) onSubmit(form, act);

@@ -47,16 +47,11 @@ LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The printable counts of a cohort; None is suppressed.
-
-    granted is exact, as on the ledger. baseline_percent: the exact share of the more frequent
-    outcome, in whole percent.
-    """
+    """The printable counts of a cohort; None is suppressed. granted is exact, as on the ledger."""
 
     granted: int
     people: int | None
     events: int | None
-    baseline_percent: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +76,12 @@ def filter_counts(*, granted: int, people: int, events: int) -> Counts:
     """Round or suppress the cohort's counts, related ones together.
 
     If fewer than 10 were left out, `people` is suppressed: with the public `granted` it would
-    reveal that small count. If either outcome has fewer than 10, `events` and the majority
-    `baseline_percent` are both suppressed, since each reveals the other. If fewer than 5 sizes
-    would be printed the same, rounding hides nothing: the baseline is suppressed, then the events.
+    reveal that small count. If either outcome has fewer than 10, or fewer than 5 sizes would be
+    printed the same, `events` is suppressed.
     """
     counts = _round_counts(granted, people, events)
-    for fewer in (counts, replace(counts, baseline_percent=None)):
-        if len(plausible_sizes(fewer)) >= CANDIDATES_NEEDED:
-            return fewer
-    return replace(counts, events=None, baseline_percent=None)
+    hidden = len(plausible_sizes(counts)) >= CANDIDATES_NEEDED
+    return counts if hidden else replace(counts, events=None)
 
 
 def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
@@ -102,8 +94,21 @@ def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
         (people, events)
         for people in range(max(first, 2 * SMALLEST_COUNT), counts.granted + 1)
         for events in around
-        if _prints_as(_round_counts(counts.granted, people, events), counts)
+        if _round_counts(counts.granted, people, events) == counts
     ]
+
+
+def baseline_at_most(counts: Counts) -> int | None:
+    """The largest share of the more frequent outcome, in percent rounded up, of all sizes that
+    print as `counts`; None where the events are suppressed.
+
+    It follows from what is printed. The exact share in whole percents would not: whoever knows how
+    many people were analysed, as where nobody is missing, could read the exact number of events.
+    """
+    sizes = plausible_sizes(counts)
+    return max(
+        (-(-100 * max(events, people - events) // people) for people, events in sizes), default=None
+    )
 
 
 def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dict[str, Shown]:
@@ -238,14 +243,8 @@ def least_people(counts: Counts) -> int:
 
 def _round_counts(granted: int, people: int, events: int) -> Counts:
     shown_people = round_count(people) if granted - people >= SMALLEST_COUNT else None
-    if min(events, people - events) < SMALLEST_COUNT:
-        return Counts(granted, shown_people, None, None)
-    baseline_percent = share(max(events, people - events), people)
-    return Counts(granted, shown_people, round_count(events), baseline_percent)
-
-
-def _prints_as(rounded: Counts, counts: Counts) -> bool:
-    return counts in (rounded, replace(rounded, baseline_percent=None))
+    small = min(events, people - events) < SMALLEST_COUNT
+    return Counts(granted, shown_people, None if small else round_count(events))
 
 
 def _print(cells: Cells, level: int) -> dict[str, int]:

@@ -67,8 +67,6 @@ def describe_metrics(
         _describe_curves(rows, curves, coarsened, withheld)
     if counts.people is None:
         withheld.append(_PEOPLE)
-    if counts.events is not None and counts.baseline_percent is None:
-        withheld.append({"what": "baseline", "why": "fewer than 5 sizes of the cohort would fit"})
     if counts.events is None:
         withheld.append({"what": "events, baseline, threshold metrics, curves", "why": small})
         coarsened.append({"what": "auc, interval, gains", "step": STEPS[-1], "why": small})
@@ -78,6 +76,7 @@ def describe_metrics(
         )
     rules: list[object] = [
         *_COUNTS,
+        {"rule": "largest baseline of these counts", "source": "the printed counts"},
         {"rule": "means over repeats", "repeats": repeats},
         # The number that fits is not given: it would reveal the size that was rounded.
         {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},

@@ -83,7 +83,7 @@ def name_account(
     institution: Annotated[str, typer.Option(help="Where it works.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say what an account with a role is called, as a member of the committee.
+    """Say what an account is called, also before it has a role, as a member of the committee.
 
     The ledger knows addresses only; pages and commands show the name beside them.
 
@@ -168,7 +168,8 @@ def _begin(order: Order, me: Client, path: Path, described: bool = False) -> Non
         missing = quorum - len(signed.signatures)
         typer.echo(
             f"Signed. {missing} more signature{'s are' if missing > 1 else ' is'} needed: "
-            f"send {path.name} to another member (volens committee sign {path.name} --as NAME)."
+            f"send {path.name} to another member (volens committee sign {path.name} --as NAME), "
+            "or give it to the page /roles."
         )
         return
     signatures = list(signed.signatures.values())

@@ -358,15 +358,21 @@ def vote(
     name: PermitId,
     as_: As,
     yes: Annotated[bool, typer.Option("--yes/--no", help="Your vote.")] = True,
+    reason: Annotated[
+        str, typer.Option(help="Why; a no needs it. Committee, applicant and auditors read it.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Vote on a permit, as a member of the committee.
 
-    Example: `volens permit vote --as pia PERMIT --yes`
+    The service keeps the reason beside the vote. The ledger has no field for it, and your signature
+    does not cover it.
+
+    Example: `volens permit vote --as pia PERMIT --no --reason "The plan names no method."`
     """
     desk.bytes32(name)
     me = desk.client(as_)
-    answer = me.vote(name, yes)
+    answer = me.vote(name, yes, reason)
     desk.show(
         answer,
         as_json,
@@ -375,18 +381,36 @@ def vote(
 
 
 @permit.command("suspend")
-def suspend(name: PermitId, as_: As, as_json: AsJson = False) -> None:
+def suspend(
+    name: PermitId,
+    as_: As,
+    reason: Annotated[str, typer.Option(help="Why. Committee, applicant and auditors read it.")],
+    as_json: AsJson = False,
+) -> None:
     """Suspend an approved permit at once. One committee member or data-protection officer is
     enough.
 
     No run begins under it any more, no key leaves and nothing is released. This cannot be undone:
-    later work needs a new permit.
+    later work needs a new permit. Results that were released and not opened yet stay shut.
 
-    Example: `volens permit suspend --as dora PERMIT`
+    Example: `volens permit suspend --as dora PERMIT --reason "Data left the agreed machine."`
     """
     desk.bytes32(name)
-    answer = desk.client(as_).suspend(name)
+    answer = desk.client(as_).suspend(name, reason)
     desk.show(answer, as_json, f"Suspended in {desk.mined(answer['receipt'])}.")
+
+
+@permit.command("reasons")
+def list_reasons(name: PermitId, as_: As, as_json: AsJson = False) -> None:
+    """Show why members voted as they did, or suspended it, as they wrote beside what they signed.
+
+    For the committee, data-protection officers, auditors and the applicant.
+
+    Example: `volens permit reasons PERMIT --as noor`
+    """
+    desk.bytes32(name)
+    rows = desk.client(as_).reasons(name)
+    desk.table(rows, ["act", "account", "text"], as_json, "Nobody gave a reason.")
 
 
 @permit.command("show")

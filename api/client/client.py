@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+from eth_utils.address import is_checksum_address
 
 from api.errors import (
     Answered,
@@ -293,9 +294,12 @@ class Client:
         message = {"account": account, "version": version, "deadline": _until(None)}
         return self._signed("/roles/cancellations", "cancel", "CancelRole", message)
 
-    def suspend(self, permit: str) -> dict[str, Any]:
+    def suspend(self, permit: str, reason: str) -> dict[str, Any]:
+        """The reason is for committee, applicant and auditors; the ledger has no field for it."""
         message = {"permit": bytes.fromhex(permit), "deadline": _until(None)}
-        return self._signed(f"/permits/{permit}/suspension", "suspend", "Suspend", message)
+        return self._signed(
+            f"/permits/{permit}/suspension", "suspend", "Suspend", message, reason=reason
+        )
 
     def ingests(self, dataset: bytes) -> list[dict[str, Any]]:
         """The registrations of records for a dataset, in order."""
@@ -358,15 +362,22 @@ class Client:
             leaves=list(leaves),
         )
 
-    def vote(self, permit: str, yes: bool) -> dict[str, Any]:
-        """Vote on the request in the register."""
+    def vote(self, permit: str, yes: bool, reason: str = "") -> dict[str, Any]:
+        """Vote on the request in the register; a no needs a reason, as a suspension does."""
         message = {
             "permit": bytes.fromhex(permit),
             "requestHash": bytes.fromhex(self.permit(permit)["requestHash"]),
             "yes": yes,
             "deadline": _until(None),
         }
-        return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message)
+        return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message, reason=reason)
+
+    def reasons(self, permit: str) -> list[dict[str, Any]]:
+        """Why members voted as they did, or suspended it."""
+        reasons: list[dict[str, Any]] = self._ask(
+            "GET", f"/permits/{permit}/reasons", signed_in=True
+        )
+        return reasons
 
     def denials(self) -> list[dict[str, Any]]:
         """Every refusal on the ledger, oldest first."""
@@ -587,18 +598,30 @@ def wire(kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
 def unwire(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """A typed message from its sent form. Raises UsageError for another form."""
     try:
-        return {
-            name: bytes.fromhex(body[name])
-            if type_.startswith("bytes")
-            else int(body[name])
-            if type_.startswith("uint")
-            else body[name]
-            for name, type_ in typed_data()["types"][kind]
-        }
+        return {name: _typed(type_, body[name]) for name, type_ in typed_data()["types"][kind]}
     except (KeyError, ValueError, TypeError):
         raise UsageError(
             f"this is not a signed message of type {kind}", "use the file as it was made"
         ) from None
+
+
+def _typed(type_: str, value: Any) -> Any:
+    """Raises ValueError or TypeError for what this type cannot hold: encoding it would fail."""
+    if type_.startswith("bytes"):
+        data = bytes.fromhex(value)
+        if len(data) != int(type_[5:] or len(data)):
+            raise ValueError
+        return data
+    if type_.startswith("uint"):
+        number = int(value)
+        if not 0 <= number < 1 << int(type_[4:]):
+            raise ValueError
+        return number
+    if type_ == "address" and not is_checksum_address(value):
+        raise ValueError
+    if type_ == "bool" and not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
 def _sent(type_: str, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 {type, identity, kind, message, signatures: {address: hex}}: a typed message of kind RoleChange or
 VoidRecords as it is sent, and its signatures so far. The member with the quorum's last signature
-sends it to the service.
+sends it to the service. The page of roles takes such a file, and gives one of an order begun there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from api.errors import UsageError, VerificationFailed
 from api.operate.bootstrap import FOREVER
 from api.operate.logs import escape
 from chain.errors import SignatureMalformed
-from chain.signatures import recover
+from chain.signatures import Domain, recover
 from chain.vocabulary import Role
 from governance.objects.keys import replace_private
 from governance.rules.encoding import Malformed, canonical_json, strict_json
@@ -46,14 +46,9 @@ class Order:
         return Order(self.kind, self.message, {**self.signatures, client.wallet.address: signature})
 
     def write(self, path: Path, client: Client) -> None:
-        document = {
-            "type": TYPE,
-            "identity": client.identity_id.hex(),
-            "kind": self.kind,
-            "message": wire(self.kind, self.message),
-            "signatures": {who: signature.hex() for who, signature in self.signatures.items()},
-        }
-        replace_private(path, canonical_json(document) + b"\n")
+        signatures = {who: signature.hex() for who, signature in self.signatures.items()}
+        message = wire(self.kind, self.message)
+        replace_private(path, file_of(client.identity_id.hex(), self.kind, message, signatures))
 
     def describe(self) -> list[str]:
         """The meaning of a signature, line by line."""
@@ -84,12 +79,34 @@ class Order:
         return [*lines, until]
 
 
+def file_of(
+    identity: str, kind: str, message: Mapping[str, Any], signatures: Mapping[str, str]
+) -> bytes:
+    """The file of an order, from its message as it is sent, with bytes in hex."""
+    document = {
+        "type": TYPE,
+        "identity": identity,
+        "kind": kind,
+        "message": dict(message),
+        "signatures": dict(signatures),
+    }
+    return canonical_json(document) + b"\n"
+
+
 def read_order(path: Path, client: Client) -> Order:
-    """Read an order from its file. Raises UsageError; VerificationFailed for a wrong signature."""
+    """Read an order from its file. Raises as `parse_order`."""
     try:
-        if path.stat().st_size > LONGEST:
-            raise Malformed("too long")
-        document: Any = strict_json(path.read_bytes(), LONGEST)
+        with path.open("rb") as file:
+            data = file.read(LONGEST + 1)
+    except OSError:
+        raise UsageError("there is no such order", "check the file's name") from None
+    return parse_order(data, client.identity_id.hex(), client.domain)
+
+
+def parse_order(data: bytes, identity: str, domain: Domain) -> Order:
+    """The order in a file's bytes. Raises UsageError; VerificationFailed for a wrong signature."""
+    try:
+        document: Any = strict_json(data, LONGEST)
         kind, signatures = document["kind"], document["signatures"]
         if document["type"] != TYPE or kind not in KINDS or len(document) != 5:
             raise Malformed("another type")
@@ -97,17 +114,15 @@ def read_order(path: Path, client: Client) -> Order:
         if wire(kind, message) != document["message"] or not isinstance(signatures, dict):
             raise Malformed("another message")
         checked = {who: bytes.fromhex(signature) for who, signature in signatures.items()}
-    except OSError:
-        raise UsageError("there is no such order", "check the file's name") from None
     except (Malformed, KeyError, TypeError, ValueError, UsageError):
         raise UsageError(
             "this is not an order of the committee, or it was altered", "ask for the file again"
         ) from None
-    if document["identity"] != client.identity_id.hex():
+    if document["identity"] != identity:
         raise UsageError("the order is for another ledger", "ask for one for this ledger")
     for who, signature in checked.items():
         try:
-            good = recover(client.domain, kind, message, signature) == who
+            good = recover(domain, kind, message, signature) == who
         except SignatureMalformed:
             good = False
         if not good:

@@ -138,8 +138,11 @@ def open_released(
 ) -> Released:
     """Open a released result, and keep the run's receipt in the folder `receipts`.
 
-    Raises what `open_output` raises.
+    Raises what `open_output` raises; RefusedByPolicy where its permit is suspended.
     """
+    if run["shut"]:
+        why, _, advice = run["shut"].partition(". ")
+        raise RefusedByPolicy(409, f"{why}.", advice, "permit-suspended")
     opened = open_output(client, broker, run, key_file)
     try:
         witness = broker.witness()

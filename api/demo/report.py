@@ -372,7 +372,7 @@ def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[
         say(
             better > 0,
             f"{better} of {len(rows)} rows are, beyond rounding, right more often than saying "
-            f"“nobody relapses”, which is right for {report['baseline']} %.",
+            f"“nobody relapses”, which is right for at most {report['baseline']} %.",
         )
     if "gain" in report:
         low, high = report["gain"]["interval"]

@@ -187,7 +187,9 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     opened = [view_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
     summary = (
-        f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
+        f'"nobody relapses" is right for at most {result["baseline"]} %'
+        if "baseline" in result
+        else ""
     )
     how = json.loads(FULL)
     years = round(how["outcome"]["horizon_days"] / 365.25)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from chain.errors import SignatureMalformed
 from chain.signatures import check_shape, typed_data
 from chain.vocabulary import Role
+from governance.comments import LONGEST
 from governance.objects.ingest import MAX_RECORDS
 
 MAX_ITEMS = 60  # of one transaction
@@ -76,6 +77,17 @@ class Incoming(BaseModel):
     """A request message: no value is converted, no field may be added."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Why = Annotated[
+    str,
+    Field(
+        max_length=LONGEST,
+        examples=["The plan names no method."],
+        description="Why: kept by this service and not signed; the committee, data-protection "
+        "officers, auditors and the applicant read it.",
+    ),
+]
 
 
 def message_of(kind: str, model: BaseModel) -> dict[str, Any]:
@@ -301,18 +313,21 @@ class PermitBody(Incoming):
 class SuspendBody(Incoming):
     suspend: Suspend
     signature: Signature
+    reason: Why = Field("", description="A suspension has to say why.")
 
 
 class RoleOrder(Incoming):
     kind: Literal["RoleChange"]
     message: RoleChange
     signature: Signature
+    reason: Why = ""
 
 
 class VoidOrder(Incoming):
     kind: Literal["VoidRecords"]
     message: VoidRecords
     signature: Signature
+    reason: Why = ""
 
 
 OrderBody = Annotated[RoleOrder | VoidOrder, Field(discriminator="kind")]
@@ -358,6 +373,7 @@ class NameBody(Incoming):
 class VoteBody(Incoming):
     vote: Vote
     signature: Signature
+    reason: Why = Field("", description="A vote of no has to say why.")
 
 
 class RunBody(Incoming):

@@ -219,6 +219,15 @@ class Name(BaseModel):
     at: int
 
 
+class GivenReason(BaseModel):
+    """Why a member voted, suspended or signed: kept by this service, not on the ledger."""
+
+    account: str
+    act: Literal["approve", "reject", "suspend", "sign"]
+    text: str
+    at: int
+
+
 class EarlierPermit(BaseModel):
     """Another permit of the same applicant, its newest questions, and the number of its runs."""
 
@@ -320,6 +329,7 @@ class RunSummary(BaseModel):
     analyst: str
     state: str
     reason: Reason | None
+    shut: str | None = Field(description="Why a released result can no longer be opened.")
     attempt: int
     block: int
 

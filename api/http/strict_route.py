@@ -7,7 +7,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.routing import APIRoute
 
 from api.http.problems import BodyTooLarge, problem_of
@@ -15,6 +15,7 @@ from governance.rules.encoding import strict_json
 
 MOST = 1000  # entries of a list in one answer
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex.")]
 Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
 # Most bytes of a body: of one signed message, of most routes, and of the list of an ingest.
 _ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 8 << 20

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import secrets
-from typing import Annotated
 
 import segno
 from eth_utils.address import is_checksum_address
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
 from api.http.auth import Parts
 from api.http.services import Services
+from api.http.strict_route import Digest
 from api.pages.forms import form_of, number_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
@@ -30,7 +30,6 @@ router = APIRouter(route_class=PageRoute)
 PAGE = 20
 SHEET = 24  # invitations on a sheet for printing
 ASSURANCE = 1
-Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
 @router.get("/enrolments")

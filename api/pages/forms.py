@@ -1,8 +1,12 @@
-"""Read the forms of our own pages: bounded fields, names chosen from a list, whole numbers."""
+"""Read the forms of our own pages: bounded fields and files, names chosen from a list, whole
+numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from email.parser import BytesParser
+from email.policy import HTTP
 from urllib.parse import parse_qs
 
 from governance.consent import bits
@@ -35,14 +39,40 @@ def form_of(body: bytes) -> dict[str, list[str]]:
         ) from None
 
 
+def file_in(content_type: str, body: bytes, name: str) -> bytes:
+    """The bytes of the file that a form (multipart/form-data) sends under this name.
+
+    Raises RequestInvalid.
+    """
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
+    small = len(body) <= LARGEST and "\n" not in content_type
+    sent = BytesParser(policy=HTTP).parsebytes(head + body) if small else None
+    for part in sent.iter_parts() if sent is not None and sent.is_multipart() else ():
+        data = part.get_payload(decode=True)
+        if (
+            part.get_param("name", header="content-disposition") == name
+            and part.get_filename()
+            and isinstance(data, bytes)
+        ):
+            return data
+    raise RequestInvalid("the form sends no file, or one that is too large", "choose the file")
+
+
 def number_in(
     given: Mapping[str, Sequence[str]], name: str, least: int, most: int, what: str
 ) -> int:
     """A whole number within limits. Raises RequestInvalid, which says `what` is missing."""
-    text = given.get(name, [""])[0].strip()
+    return number_from(given.get(name, [""])[0], least, most, what)
+
+
+def number_from(text: str, least: int, most: int, what: str) -> int:
+    """The number that a person wrote, within limits. Raises RequestInvalid, which names `what`."""
+    text = text.strip()
     digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
     if not digits or not least <= int(text) <= most:
-        raise RequestInvalid(f"{what} is a number from {least} to {most}", "write it in digits")
+        raise RequestInvalid(
+            f"{what} is a whole number from {least} to {most}", "write it in digits"
+        )
     return int(text)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from analytics.catalogue import FEATURE_SETS, MODELS
@@ -38,6 +39,9 @@ _DISCLOSED = frozenset(
 )
 _COUNTS = frozenset({"people", "events", "carriers"})  # of people, rounded
 _METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+_SHARES = (*_METRICS, "frequency")
+RATE_STEP = 5  # percent: the finest step of a curve's rates (CURVE_STEPS in analytics/disclosure)
+_ALL_ALIKE = (0, 100, "0", "1", "100", "0.0", "1.0", "0.00", "1.00")
 _ID = re.compile(r"[0-9a-f]{32,}")
 _MOST_DIGITS = 6  # significant digits of a printed number
 _LONGEST_TEXT, _LONGEST_REASON = 80, 160  # characters of a text in a result, and in the record
@@ -93,6 +97,19 @@ def check_result(
         _check(f"No count of people is below {SMALLEST_COUNT}.", small),
         _check(f"Nobody's complement is below {SMALLEST_COUNT}.", _complements(result)),
         _check("Metrics are multiples of their row's step.", _off_step(result)),
+        _check(
+            f"One step of a curve holds at least {SMALLEST_COUNT} people: it draws no single "
+            "person.",
+            _fine_steps(result),
+        ),
+        _check(
+            f"Rates of curves and calibration are in steps of at least {RATE_STEP} %.",
+            [(path, value) for path, value in _rates(result) if not _on_grid(value)],
+        ),
+        _check(
+            "No proportion is 0 or 100 %, which would say the same of everybody in its group.",
+            [(path, value) for path, value in _proportions(result) if value in _ALL_ALIKE],
+        ),
         _check("Models and data have names of the catalogue.", _unknown_names(result)),
         _check(f"Counts of people are rounded to {COUNT_GRID}.", exact),
         _check("It holds nothing that this analysis does not write.", unknown),
@@ -135,6 +152,68 @@ def _off_step(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
         for name in _METRICS
         if name in row and not (isinstance(row[name], int) and row[name] % row["step"] == 0)
     ]
+
+
+def _curves(result: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """(path, points) of every list of pairs, whatever it is called: a ROC or precision-recall
+    curve, calibration groups.
+    """
+
+    def within(value: Any, path: str) -> Iterator[tuple[str, list[Any]]]:
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+        pairs = isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value)
+        if value and pairs and not path.endswith("interval"):
+            yield path, value
+            return
+        for name, inner in parts:
+            if isinstance(inner, Mapping | list):
+                yield from within(inner, f"{path}.{name}")
+
+    curves = result.get("curves")
+    return within(curves, "curves") if isinstance(curves, Mapping | list) else iter(())
+
+
+def _fine_steps(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Curves in which one step of the grid is fewer people than may be counted.
+
+    The most people that the printed counts allow: a step is not called too fine for its rounding.
+    """
+    people, events = (result.get(name) for name in ("people", "events"))
+    total = people + COUNT_GRID if isinstance(people, int) else result.get("granted")
+    if not isinstance(total, int):
+        return []
+    others = total - (events - COUNT_GRID if isinstance(events, int) else 0)
+    wrong = []
+    for path, points in _curves(result):
+        if path.endswith(".groups"):
+            continue
+        xs = sorted({point[0] for point in points if isinstance(point[0], int)})
+        steps = [after - before for before, after in pairwise(xs)]
+        if steps and min(steps) * others < 100 * SMALLEST_COUNT:
+            wrong.append((path, f"steps of {min(steps)} % of about {others} people"))
+    return wrong
+
+
+def _rates(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for path, points in _curves(result):
+        for at, point in enumerate(points):
+            for value in point:
+                yield f"{path}.{at}", value
+
+
+def _on_grid(value: Any) -> bool:
+    return isinstance(value, int) and value % RATE_STEP == 0
+
+
+def _proportions(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every printed share of people; a ROC curve begins at 0 and ends at 100, and is not asked."""
+    if "baseline" in result:
+        yield "baseline", result["baseline"]
+    for path, row in _rows(result):
+        yield from ((f"{path}.{name}", row[name]) for name in _SHARES if name in row)
+    for path, points in _curves(result):
+        if path.endswith(".groups"):
+            yield from ((f"{path}.{at}", point[1]) for at, point in enumerate(points))
 
 
 def _unknown_names(result: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from eth_utils.address import to_checksum_address
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.code import params_schema_hash
 from api.client.client import wire
 from api.http.auth import Parts
 from api.http.permit_review import describe_review, running_code, willing
+from api.http.routes.committee import PermitId
 from api.http.services import Services
 from api.pages import labels as words
 from api.pages.forms import DEADLINE_SECONDS, chosen_mask, form_of, number_in
@@ -23,6 +24,8 @@ from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Analyst, OwnOrigin, Visitor
 from chain.vocabulary import Category, OutputClass, PermitStatus, Purpose, Role
+from governance import reasons
+from governance.comments import LONGEST
 from governance.consent import CATEGORIES, PURPOSES
 from governance.documents import Document, read_document
 from governance.errors import RequestInvalid
@@ -36,7 +39,6 @@ router = APIRouter(route_class=PageRoute)
 PAGE = 20
 YEAR_DAYS = 365
 LONGEST_DAYS = 3660
-PermitId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 DatasetId = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
 _FILTERS = {status.name.lower(): status for status in PermitStatus}
 _SENSITIVE = (
@@ -137,9 +139,15 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         VoteShown(to_checksum_address(account), yes) for account, yes in replayed.votes.items()
     ]
     deadline = services.clock() + DEADLINE_SECONDS
+    sees = reasons.may_read(visitor, row.applicant)
+    given = reasons.reasons_on(services.engine, [permit]) if sees else []
     return render(
         request,
         "permit.html",
+        reasons={(reason.account, reason.act): reason for reason in given},
+        suspensions=[reason for reason in given if reason.act == reasons.SUSPEND],
+        sees_reasons=sees,
+        longest_reason=LONGEST,
         permit=row,
         plan=services.documents.find(row.document),
         dataset=register.find_dataset(services.engine, row.dataset),
@@ -149,7 +157,7 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         quorum=services.identity["quorum"],
         runs=runs,
         count=count,
-        vote=_ballot(services, row, visitor, votes),
+        ballots=_ballots(services, row, visitor, votes),
         suspend={"permit": permit, "deadline": deadline}
         if _may_suspend(row, visitor, services.clock())
         else None,
@@ -159,10 +167,10 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
     )
 
 
-def _ballot(
+def _ballots(
     services: Services, permit: Permit, visitor: Caller | None, votes: Sequence[VoteShown]
-) -> dict[str, Any] | None:
-    """The vote that this visitor may sign, without its yes or no; None if there is none."""
+) -> list[dict[str, Any]]:
+    """The two votes of which this visitor may sign one; none if there is nothing to vote on."""
     if (
         visitor is None
         or visitor.role != Role.COMMITTEE
@@ -170,13 +178,13 @@ def _ballot(
         or permit.applicant == visitor.account
         or any(vote.account == visitor.account for vote in votes)
     ):
-        return None
-    return {
+        return []
+    ballot = {
         "permit": permit.permit,
         "requestHash": permit.request_hash,
-        "yes": "true",  # set by the button
         "deadline": services.clock() + DEADLINE_SECONDS,
     }
+    return [ballot | {"yes": yes} for yes in ("true", "false")]
 
 
 def _may_suspend(permit: Permit, visitor: Caller | None, now: int) -> bool:

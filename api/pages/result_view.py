@@ -38,7 +38,7 @@ _FACTS = {
     "granted": OPENED,
     "people": "People in the analysis",
     "events": "Of them with the outcome",
-    "baseline": "Right by always giving the more frequent answer",
+    "baseline": "Right by always giving the more frequent answer, in percent at most",
     "folds": "Folds",
     "repeats": "Repeats",
     "components": "Ancestry components as covariates",

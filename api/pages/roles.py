@@ -10,19 +10,25 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.client.client import wire
+from api.client.orders import file_of, parse_order
+from api.errors import UsageError, VerificationFailed
 from api.http.auth import Parts
 from api.http.services import Services
+from api.http.strict_route import Digest
 from api.pages import labels as words
-from api.pages.forms import DEADLINE_SECONDS, form_of, number_in
+from api.pages.forms import DEADLINE_SECONDS, file_in, form_of, number_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageRoute, render
 from api.pages.session import Member, OwnOrigin, Visitor
 from chain.vocabulary import Role
-from governance import orders
+from governance import orders, reasons
+from governance.comments import LONGEST
 from governance.errors import NotFound, RequestInvalid
 from governance.names import set_name
 from governance.readmodel import queries as register
 from governance.rules.vocabulary import FOREVER
+from governance.sessions import Caller
 
 router = APIRouter(route_class=PageRoute)
 PAGE = 50
@@ -50,6 +56,12 @@ def show_roles(request: Request, services: Parts, visitor: Visitor, after: str =
     is_member = visitor is not None and visitor.role == Role.COMMITTEE
     now = services.clock()
     known = {member.account for member in members}
+    waiting = orders.list_orders(services.engine, now)
+    given = (
+        reasons.reasons_on(services.engine, [order.digest for order in waiting])
+        if reasons.may_read(visitor)
+        else []
+    )
     founders = [
         to_checksum_address(account) for account in services.identity["founders"] if not after
     ]
@@ -78,7 +90,12 @@ def show_roles(request: Request, services: Parts, visitor: Visitor, after: str =
         founders=[account for account in founders if account not in known],
         after=members[PAGE - 1].account if len(members) > PAGE else "",
         forever=FOREVER,
-        orders=[_describe(order) for order in orders.list_orders(services.engine, now)],
+        orders=[_describe(order) for order in waiting],
+        reasons={
+            order.digest: [reason for reason in given if reason.about == order.digest]
+            for order in waiting
+        },
+        longest_reason=LONGEST,
         quorum=services.identity["quorum"],
         is_member=is_member,
         roles={int(role): words.role(role) for role in GIVEN_HERE},
@@ -88,12 +105,16 @@ def show_roles(request: Request, services: Parts, visitor: Visitor, after: str =
 
 @router.post("/pages/roles/preview", dependencies=[OwnOrigin])
 async def preview_role(request: Request, services: Parts, me: Member) -> Response:
-    """What would be signed to give or end a role."""
+    """What would be signed to give or end a role; a name that is given with it is kept now, so that
+    everybody who signs reads it.
+    """
     given = form_of(await request.body())
 
     def answer() -> Response:
         services.projection.sync()
         message = _role_change(services, given)
+        if given.get("name", [""])[0].strip():
+            _name(services, given, me)
         return render(
             request,
             "role-preview.html",
@@ -101,7 +122,36 @@ async def preview_role(request: Request, services: Parts, me: Member) -> Respons
             ends=message["end"] <= services.clock(),
             forever=FOREVER,
             quorum=services.identity["quorum"],
+            longest_reason=LONGEST,
         )
+
+    return await run_in_threadpool(answer)
+
+
+@router.get("/pages/roles/orders/{digest}")
+def fetch_order(digest: Digest, services: Parts, me: Member) -> Response:
+    """An order begun here, as the file that `volens committee sign` takes."""
+    listed = orders.list_orders(services.engine, services.clock())
+    order = next((order for order in listed if order.digest == digest and not order.done), None)
+    if order is None:
+        raise NotFound("no such order waits for signatures", "look at the list of roles")
+    return Response(
+        file_of(services.identity_id, order.kind, order.message, order.signatures),
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="order-{digest[:8]}.json"'},
+    )
+
+
+@router.post("/pages/roles/orders", dependencies=[OwnOrigin])
+async def take_order(request: Request, services: Parts, me: Member) -> Response:
+    """An order begun on the command line: its signatures wait here for the others. With those of a
+    quorum it is carried out.
+    """
+    sent = file_in(request.headers.get("content-type", ""), await request.body(), "file")
+
+    def answer() -> Response:
+        services.projection.sync()
+        return RedirectResponse(f"/roles#order-{_keep(services, sent)[:8]}", 303)
 
     return await run_in_threadpool(answer)
 
@@ -113,18 +163,51 @@ async def name_account(request: Request, services: Parts, me: Member) -> Respons
 
     def answer() -> Response:
         services.projection.sync()
-        set_name(
-            services.engine,
-            services.projection.replayed,
-            me,
-            _account_in(given),
-            given.get("name", [""])[0],
-            given.get("institution", [""])[0],
-            services.clock(),
-        )
+        _name(services, given, me)
         return RedirectResponse("/roles", 303)
 
     return await run_in_threadpool(answer)
+
+
+def _name(services: Services, given: Mapping[str, list[str]], me: Caller) -> None:
+    set_name(
+        services.engine,
+        services.projection.replayed,
+        me,
+        _account_in(given),
+        given.get("name", [""])[0],
+        given.get("institution", [""])[0],
+        services.clock(),
+    )
+
+
+def _keep(services: Services, sent: bytes) -> str:
+    """Keep each signature of an order's file; the order's digest. Raises RequestInvalid, and what
+    `orders.sign` raises.
+    """
+    try:
+        order = parse_order(sent, services.identity_id, services.ledger.domain)
+    except (UsageError, VerificationFailed) as error:
+        raise RequestInvalid(str(error), error.hint) from None
+    if not order.signatures:
+        raise RequestInvalid("nobody has signed this order", "sign it: volens committee sign")
+    digest = ""
+    for signature in order.signatures.values():
+        digest, receipt = orders.sign(
+            services.ledger,
+            services.engine,
+            services.projection.replayed,
+            int(services.identity["quorum"]),
+            order.kind,
+            wire(order.kind, order.message),
+            order.message,
+            signature,
+            services.clock(),
+        )
+        if receipt:
+            services.settle(receipt)
+            break
+    return digest
 
 
 def _describe(order: orders.OpenOrder) -> dict[str, Any]:

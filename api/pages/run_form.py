@@ -19,11 +19,11 @@ from analytics.errors import ParamsError
 from analytics.params import ANALYSES, complete
 from analytics.readers.codes import VARIABLES
 from api.pages import labels as words
+from api.pages.forms import number_from
 from governance.errors import RequestInvalid
 from governance.rules.encoding import strict_json
 
 Given = Mapping[str, Sequence[str]]
-_MOST_DIGITS = 15  # of a number
 _OUTCOME_ITSELF = ("metastasis", "follow_up_days")  # never predictors
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "evaluate": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
@@ -326,13 +326,6 @@ def _read(schema: Mapping[str, Any], path: str, given: Given) -> Any:
 
 def _integer(values: Sequence[str], path: str, schema: Mapping[str, Any]) -> int:
     """A whole number within the schema's limits. Raises RequestInvalid, with the part's label."""
-    text = values[0].strip() if values else ""
-    least, most = schema["minimum"], schema["maximum"]
-    digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-    if not digits or not least <= int(text) <= most:
-        name = path.rpartition(".")[2]
-        raise RequestInvalid(
-            f"“{words.parameter(path, name)}” is a whole number from {least} to {most}",
-            "write it in digits",
-        )
-    return int(text)
+    label = words.parameter(path, path.rpartition(".")[2])
+    text = values[0] if values else ""
+    return number_from(text, schema["minimum"], schema["maximum"], f"“{label}”")

@@ -54,11 +54,12 @@ def list_runs(services: Services, limit: int, offset: int = 0) -> list[dict[str,
     """The newest runs, each with its question and a line that explains its state."""
     queue = waiting(services.engine)
     runs = register.list_runs(services.engine, "", limit, offset)
-    return [_listed(services, run, queue) for run in runs]
+    shut = register.shut_among(services.engine, runs)
+    return [_listed(services, run, queue, run.run in shut) for run in runs]
 
 
-def _listed(services: Services, run: Run, queue: Sequence[str]) -> dict[str, Any]:
-    shown = show_summary(run) if run.state in ENDS else describe_run(services, run, queue)
+def _listed(services: Services, run: Run, queue: Sequence[str], shut: bool) -> dict[str, Any]:
+    shown = show_summary(run, shut) if run.state in ENDS else describe_run(services, run, queue)
     return shown | {"question": words.question(run.params), "line": _line(shown)}
 
 
@@ -80,6 +81,9 @@ def show_live(
 def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
     """The released result, opened with the demo analyst's key, which no other server has."""
     description = _released(services, run, me)
+    if description["shut"]:
+        why, _, advice = description["shut"].partition(". ")
+        raise NotAllowed(why, advice)
     if not _demo_accounts_here(request, services):
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
@@ -221,6 +225,8 @@ def _line(run: dict[str, Any]) -> str:
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0
             return f"Two checkers review the output before anybody else; {signed} of 2 have signed."
+        case "released" if run["shut"]:
+            return str(run["shut"])
         case "released":
             return (
                 "Two checkers released the result to the analyst, "

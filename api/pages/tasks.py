@@ -103,9 +103,13 @@ def _committee(services: Services, me: Caller) -> Iterator[Task]:
 
 
 def _analyst(services: Services, me: Caller) -> Iterator[Task]:
-    for run in register.list_runs(services.engine, analyst=me.account, limit=_LOOKED_AT):
+    runs = register.list_runs(services.engine, analyst=me.account, limit=_LOOKED_AT)
+    shut = register.shut_among(services.engine, runs)
+    for run in runs:
         question = words.question(run.params) or "a run"
-        if run.state == "released":
+        if run.run in shut:
+            yield Task(f"/runs/{run.run}", "See why a released result stays shut", question)
+        elif run.state == "released":
             yield Task(f"/runs/{run.run}", "Read the released result", question)
         elif register.failure_of(services.engine, run.run):
             yield Task(f"/runs/{run.run}", "See why no worker tries it again", question)

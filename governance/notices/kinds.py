@@ -24,7 +24,11 @@ KINDS: Mapping[str, Kind] = {
     "permit-voted": Kind("A member voted on your request for a permit.", "/permits/{about}"),
     "permit-approved": Kind("Your permit was approved.", "/permits/{about}"),
     "permit-rejected": Kind("Your request for a permit was rejected.", "/permits/{about}"),
-    "permit-suspended": Kind("Your permit was suspended.", "/permits/{about}"),
+    "permit-suspended": Kind(
+        "Your permit was suspended: no run begins under it, and a released result can no longer be "
+        "opened. Read why on its page, and ask for another permit.",
+        "/permits/{about}",
+    ),
     "permit-expiring": Kind("Your permit expires soon.", "/permits/{about}"),
     "run-sealed": Kind("Your run has an output, which waits for its check.", "/runs/{about}"),
     "run-released": Kind("The result of your run was released.", "/runs/{about}"),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Row, Select, case, func, literal, select, union_all
 
+from chain.vocabulary import PermitStatus
 from governance.errors import NotFound
 from governance.readmodel.tables import (
     Access,
@@ -189,6 +190,17 @@ def find_permit(engine: Engine, permit: str) -> Permit:
     """Raises NotFound."""
     row = _only(engine, select(Permit).where(Permit.permit == permit), "permit")
     return Permit(**row._mapping)
+
+
+def shut_among(engine: Engine, runs: Sequence[Run]) -> set[str]:
+    """The released runs among these whose permit is suspended: no key to their results leaves."""
+    permits = {run.permit for run in runs if run.state == "released"}
+    query = select(Permit.permit).where(
+        Permit.permit.in_(permits), Permit.status == int(PermitStatus.SUSPENDED)
+    )
+    with engine.connect() as connection:
+        suspended = set(connection.execute(query).scalars()) if permits else set()
+    return {run.run for run in runs if run.state == "released" and run.permit in suspended}
 
 
 def list_runs(

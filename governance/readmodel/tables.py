@@ -370,6 +370,20 @@ class Comment(Row):
     at: Mapped[int]
 
 
+class GivenReason(Row):
+    """Why a member voted, suspended or signed; about: the permit or the order's digest, act: which
+    of these (governance/reasons.py).
+    """
+
+    __tablename__ = "reasons"
+
+    about: Mapped[Hash] = mapped_column(primary_key=True)
+    account: Mapped[Account] = mapped_column(primary_key=True)
+    act: Mapped[str] = mapped_column(String(8), primary_key=True)
+    text: Mapped[LongText]
+    at: Mapped[int]
+
+
 class Order(Row):
     """A message of the committee that waits for the signatures of a quorum.
 
@@ -406,7 +420,7 @@ class Invitation(Row):
 
 
 class Name(Row):
-    """What people call an account that has a role, as a member of the committee said.
+    """What people call an account, as a member of the committee said.
 
     compared: the name without what people do not see, which no two accounts share; by: that
     member's account; at: when.

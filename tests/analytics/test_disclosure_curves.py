@@ -121,7 +121,7 @@ def printed_calibration(spread: Table, people: int) -> Any:
     )
     probabilities = np.linspace(0.1, 0.9, people)[None, :]
     calibration = calibration_groups(
-        probabilities, event.astype(np.int64), Counts(people + 20, None, sum(spread), None)
+        probabilities, event.astype(np.int64), Counts(people + 20, None, sum(spread))
     )
     return (
         None
@@ -339,7 +339,7 @@ def test_calibration_groups_hold_ten_people_of_both_outcomes(
     event = np.array([1] * events + [0] * negatives)
     noise = np.random.default_rng(seed).normal(size=(2, events + negatives))
     probabilities = 1 / (1 + np.exp(-(noise + signal * event)))
-    calibration = calibration_groups(probabilities, event, Counts(200, None, events, None))
+    calibration = calibration_groups(probabilities, event, Counts(200, None, events))
     if calibration is not None:
         step, groups = calibration
         smallest = [
@@ -348,7 +348,7 @@ def test_calibration_groups_hold_ten_people_of_both_outcomes(
         ]
         assert len(groups) > 1
         assert max(smallest) >= 10
-    assert calibration_groups(probabilities, event, Counts(200, None, None, None)) is None
+    assert calibration_groups(probabilities, event, Counts(200, None, None)) is None
 
 
 def cuts_that_fit(
@@ -379,6 +379,6 @@ def test_without_the_group_rule_calibration_groups_are_small(
 ) -> None:
     event = (np.arange(100) % 8 == 0).astype(np.int64)
     probabilities = np.linspace(0.9, 0.1, 100)[None, :]
-    assert calibration_groups(probabilities, event, Counts(200, 100, 10, 88)) is None
+    assert calibration_groups(probabilities, event, Counts(200, 100, 10)) is None
     monkeypatch.setattr(disclosure_curves, "SMALLEST_COUNT", 1)
-    assert calibration_groups(probabilities, event, Counts(200, 100, 10, 88)) is not None
+    assert calibration_groups(probabilities, event, Counts(200, 100, 10)) is not None

@@ -159,7 +159,7 @@ def test_printed_metrics_are_the_exact_ones_rounded(
         400,
         300,
         100,
-        67,
+        68,  # at most
     )
     assert shown["flow"] == [
         {"step": "has the records", "people": 340},

@@ -17,6 +17,8 @@ from analytics.code import Manifest, changes_between, manifest_of
 from api.errors import Answered, NotAuthorised, NotThere, NotUnderstood, VerificationFailed
 from api.http.code_manifests import write_manifest
 from api.pages.markdown import render_markdown
+from chain.wallets import Wallet
+from governance import names
 from governance.documents import MAX_DOCUMENT, Documents, read_document
 from governance.errors import BucketUnavailable, ObjectAltered, RequestInvalid
 from governance.objects.vault import DOCUMENT, Bucket
@@ -334,9 +336,16 @@ def test_a_name_that_could_deceive_is_refused(deployment, name: str, sentence: s
         pia.set_name(people["noor"].address, name, "")
 
 
-def test_an_account_without_a_role_gets_no_name(deployment) -> None:
-    with pytest.raises(NotThere, match="no role"):
-        deployment.as_("pia").set_name("0x52908400098527886E0F7030069857D2E4169EE7", "X", "")
+def test_an_account_is_named_before_it_has_a_role_but_no_patient(deployment, monkeypatch) -> None:
+    pia, account = deployment.as_("pia"), Wallet.new().address
+    assert pia.set_name(account, "Nuno Reis", "")["account"] == account
+    subject = deployment.people()[0]
+    with pytest.raises(NotUnderstood, match="whose data are here"):
+        pia.set_name(deployment.world.subjects[subject].address, "Eve Adams", "")
+    monkeypatch.setattr(names, "MOST_AHEAD", 1)
+    with pytest.raises(NotUnderstood, match="have no role"):
+        pia.set_name(Wallet.new().address, "Ines Melo", "")
+    pia.set_name(account, "Nuno Reis Melo", "")  # the same one again
 
 
 DICTIONARY = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import time
 from typing import Any
 
 import httpx
 import pytest
 
-from api.client.client import Client
+from api.client.client import Client, wire
 from api.demo.stage import CODE, SCHEMA, random32
 from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
 from api.http.strict_route import LargeRequest
@@ -30,6 +31,7 @@ from governance.objects.ingest import (
     encrypt,
     leaves_root,
 )
+from governance.orders import LONGEST_SECONDS
 from governance.permits import run_id
 from governance.rules.encoding import canonical_json, strict_json
 
@@ -136,7 +138,7 @@ def test_a_refused_run_is_a_conflict_with_its_reason(deployment) -> None:
     assert absent.reason == "PermitUnknown"
     assert deployment.head()[0] == steps  # not yet decided: nothing is used up
     for name in ("pia", "quinn"):
-        deployment.as_(name).vote(permit, False)
+        deployment.as_(name).vote(permit, False, "It names no method.")
     steps = deployment.head()[0]
     assert refused(permit).reason == "permit-rejected"
     assert deployment.head()[0] == steps + 1  # the refusal itself is on the trail
@@ -178,13 +180,35 @@ def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deplo
     assert deployment.anybody().run(run)["decision"] is None
 
 
+def test_an_approval_ends(deployment) -> None:
+    """Else one checker could keep every other decision on an output out, for good."""
+    sol, tess = deployment.as_("sol"), deployment.as_("tess")
+    _, run = _sealed_run(deployment)
+    sol.view_output(run, 1, random32())
+    decision = sol._decision(sol.run(run), 0)
+    for deadline in (int(time.time()) + LONGEST_SECONDS + 60, FOREVER):
+        answer = httpx.post(
+            f"{deployment.url}/runs/{run}/attempts/1/release",
+            json={
+                "decision": wire("Decision", decision | {"deadline": deadline}),
+                "signature": sol.sign("Decision", decision | {"deadline": deadline}).hex(),
+            },
+        )
+        assert answer.status_code == 422
+        assert "more than 30 days away" in answer.json()["detail"]
+    assert sol.run(run)["decision"] is None
+    tess.view_output(run, 1, random32())
+    assert tess.approve(run)["checkers"] == [tess.wallet.address]
+
+
 def test_a_second_pending_decision_is_refused(deployment) -> None:
     sol, tess = deployment.as_("sol"), deployment.as_("tess")
     _, run = _sealed_run(deployment)
     for checker in (sol, tess):
         checker.view_output(run, 1, random32())
     sol.approve(run)
-    other = sol._decision(sol.run(run), 0) | {"deadline": FOREVER}
+    other = sol._decision(sol.run(run), 0)
+    other["deadline"] += 1
     with pytest.raises(RefusedByPolicy, match="second signature"):
         tess._signed(f"/runs/{run}/attempts/1/release", "decision", "Decision", other)
     with pytest.raises(RefusedByPolicy) as stranger:

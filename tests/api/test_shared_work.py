@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ import pytest
 from postgres import Postgres
 
 from api.client.client import wire
-from api.client.orders import role_order
+from api.client.orders import read_order, role_order
+from api.errors import NotAuthorised, NotUnderstood
 from chain.vocabulary import Role
 from chain.wallets import Wallet
 from governance import orders
@@ -37,11 +39,13 @@ def order_of(deployment, account: str, **change: Any) -> dict[str, Any]:
     return role_order(pia, account, Role.ANALYST, int(time.time())).message | change
 
 
-def send(deployment, name: str, message: dict[str, Any], kind: str = "RoleChange"):
+def send(
+    deployment, name: str, message: dict[str, Any], kind: str = "RoleChange", **more: str
+) -> httpx.Response:
     signature = deployment.as_(name).sign(kind, message).hex()
     return httpx.post(
         f"{deployment.url}/orders",
-        json={"kind": kind, "message": wire(kind, message), "signature": signature},
+        json={"kind": kind, "message": wire(kind, message), "signature": signature, **more},
     )
 
 
@@ -146,6 +150,177 @@ def test_orders_are_bounded(deployment, monkeypatch: pytest.MonkeyPatch) -> None
     answer = send(deployment, "pia", order_of(deployment, Wallet.new().address))
     assert answer.status_code == 422
     assert "wait for signatures already" in answer.json()["detail"]
+
+
+def on_the_page(deployment, name: str, method: str, path: str, **sent: Any) -> httpx.Response:
+    """As a browser does: with the session's cookie, from our own page."""
+    client = deployment.as_(name)
+    client.sign_in()
+    return httpx.request(
+        method,
+        deployment.url + path,
+        cookies={"volens-session": client._token},
+        headers={"Origin": deployment.url},
+        **sent,
+    )
+
+
+def upload(deployment, name: str, data: bytes) -> httpx.Response:
+    return on_the_page(
+        deployment, name, "POST", "/pages/roles/orders", files={"file": ("order.json", data)}
+    )
+
+
+def test_an_order_begun_by_a_file_is_signed_on_the_page(deployment, tmp_path: Path) -> None:
+    pia, account = deployment.as_("pia"), Wallet.new().address
+    order = role_order(pia, account, Role.ANALYST, int(time.time())).signed_by(pia)
+    order.write(tmp_path / "order.json", pia)
+    data = (tmp_path / "order.json").read_bytes()
+    assert upload(deployment, "noor", data).status_code == 403
+    taken = upload(deployment, "pia", data)
+    assert (taken.status_code, role_of(deployment, account)) == (303, 0)
+    listed = httpx.get(f"{deployment.url}/orders").json()
+    (known,) = [row for row in listed if row["message"]["account"] == account]
+    assert taken.headers["location"] == f"/roles#order-{known['order'][:8]}"
+    assert known["signers"] == [pia.wallet.address]
+    assert send(deployment, "quinn", order.message).json()["receipt"] is not None
+    assert role_of(deployment, account) == Role.ANALYST
+
+
+def test_a_file_with_a_quorums_signatures_is_carried_out(deployment, tmp_path: Path) -> None:
+    pia, account = deployment.as_("pia"), Wallet.new().address
+    order = role_order(pia, account, Role.AUDITOR, int(time.time()))
+    order.signed_by(pia).signed_by(deployment.as_("rui")).write(tmp_path / "order.json", pia)
+    assert upload(deployment, "quinn", (tmp_path / "order.json").read_bytes()).status_code == 303
+    assert role_of(deployment, account) == Role.AUDITOR
+
+
+def test_an_order_begun_on_the_page_is_signed_by_its_file(deployment, tmp_path: Path) -> None:
+    account = Wallet.new().address
+    message = order_of(deployment, account)
+    digest = send(deployment, "pia", message).json()["order"]
+    path = f"/pages/roles/orders/{digest}"
+    assert on_the_page(deployment, "noor", "GET", path).status_code == 403
+    assert on_the_page(deployment, "pia", "GET", f"{path[:-64]}{'0' * 64}").status_code == 404
+    given = on_the_page(deployment, "rui", "GET", path)
+    assert given.headers["content-disposition"].startswith("attachment")
+    file = tmp_path / "order.json"
+    file.write_bytes(given.content)
+    rui = deployment.as_("rui")
+    order = read_order(file, rui).signed_by(rui)
+    assert set(order.signatures) == {deployment.world.people[n].address for n in ("pia", "rui")}
+    rui.set_role(order.message, list(order.signatures.values()))
+    assert role_of(deployment, account) == Role.ANALYST
+
+
+def test_what_is_no_order_of_this_ledger_is_not_taken(deployment, tmp_path: Path) -> None:
+    pia = deployment.as_("pia")
+    order = role_order(pia, Wallet.new().address, Role.ANALYST, int(time.time())).signed_by(pia)
+    order.write(tmp_path / "order.json", pia)
+    document = json.loads((tmp_path / "order.json").read_text())
+    message = document["message"]
+    before = httpx.get(f"{deployment.url}/orders").json()
+    for change in (
+        {"identity": "00" * 32},
+        {"kind": "Vote"},
+        {"signatures": {}},
+        {"signatures": {pia.wallet.address: "00"}},
+        {"message": message | {"role": Role.CHECKER}},
+        {"message": message | {"account": "0x12"}},
+        {"message": message | {"account": 7}},
+        {"message": message | {"deadline": -1}},
+        {"message": message | {"deadline": 1 << 60}},
+    ):
+        answer = upload(deployment, "pia", json.dumps(document | change).encode())
+        assert answer.status_code == 422, change
+    for data in (b"", b"{}", b"[]", b"\xff", b" " * (300 << 10)):
+        assert upload(deployment, "pia", data).status_code == 422
+    bare = on_the_page(deployment, "pia", "POST", "/pages/roles/orders", data={"file": "x"})
+    assert bare.status_code == 422
+    assert httpx.get(f"{deployment.url}/orders").json() == before
+
+
+REASON = "The plan names <b>no method</b>.\nWrite one."
+
+
+def asked_permit(deployment) -> str:
+    return deployment.world.permit(approve=()).hex()
+
+
+def test_a_no_says_why_and_a_yes_may(deployment) -> None:
+    permit, steps = asked_permit(deployment), deployment.head()[0]
+    for reason in ("", "  ", "x" * (LONGEST + 1), "to \u202eyou"):
+        with pytest.raises(NotUnderstood):
+            deployment.as_("pia").vote(permit, False, reason)
+    assert deployment.head()[0] == steps  # nothing is recorded without its reason
+    deployment.as_("pia").vote(permit, False, REASON)
+    deployment.as_("rui").vote(permit, True)
+    deployment.as_("quinn").vote(permit, True, "Sound.")
+    people = deployment.world.people
+    given = {row["account"]: row for row in deployment.as_("pia").reasons(permit)}
+    assert {account: (row["act"], row["text"]) for account, row in given.items()} == {
+        people["pia"].address: ("reject", REASON),
+        people["quinn"].address: ("approve", "Sound."),
+    }
+    assert abs(given[people["pia"].address]["at"] - time.time()) < 60
+    with pytest.raises(NotUnderstood):
+        deployment.as_("dora").suspend(permit, " ")
+    deployment.as_("dora").suspend(permit, "Data left.")
+    assert {"suspend"} == {
+        row["act"]
+        for row in deployment.as_("dora").reasons(permit)
+        if row["account"] == people["dora"].address
+    }
+
+
+def test_reasons_are_for_committee_applicant_and_auditors(deployment) -> None:
+    permit = asked_permit(deployment)
+    deployment.as_("pia").vote(permit, False, REASON)
+    for name in ("pia", "quinn", "dora", "vera", "noor"):
+        assert [row["text"] for row in deployment.as_(name).reasons(permit)] == [REASON]
+    for name in ("sol", "rita", "omar"):
+        with pytest.raises(NotAuthorised):
+            deployment.as_(name).reasons(permit)
+    assert httpx.get(f"{deployment.url}/permits/{permit}/reasons").status_code == 401
+
+
+def test_a_reason_is_not_changed_by_who_has_seen_the_vote(deployment) -> None:
+    """The signature is public once the vote is mined, and does not cover the reason."""
+    permit, pia = asked_permit(deployment), deployment.as_("pia")
+    message = {
+        "permit": bytes.fromhex(permit),
+        "requestHash": bytes.fromhex(pia.permit(permit)["requestHash"]),
+        "yes": False,
+        "deadline": int(time.time()) + 600,
+    }
+    body = {"vote": wire("Vote", message), "signature": pia.sign("Vote", message).hex()}
+    address = f"{deployment.url}/permits/{permit}/votes"
+    assert httpx.post(address, json=body | {"reason": "mine"}).status_code == 200
+    assert httpx.post(address, json=body | {"reason": "another's"}).status_code == 409
+    assert [row["text"] for row in pia.reasons(permit)] == ["mine"]
+
+
+def test_an_order_may_say_why(deployment) -> None:
+    message = order_of(deployment, Wallet.new().address)
+    order = send(deployment, "pia", message, reason="She joins the team.").json()["order"]
+    assert send(deployment, "rui", message | {"role": Role.CHECKER}, reason="x" * 2001).is_error
+
+    def reasons(name: str) -> httpx.Response:
+        client = deployment.as_(name)
+        client.sign_in()
+        return httpx.get(
+            f"{deployment.url}/orders/{order}/reasons",
+            headers={"Authorization": f"Bearer {client._token}"},
+        )
+
+    (row,) = reasons("quinn").json()
+    assert (row["account"], row["act"], row["text"]) == (
+        deployment.world.people["pia"].address,
+        "sign",
+        "She joins the team.",
+    )
+    assert reasons("vera").status_code == 200
+    assert reasons("noor").status_code == 403
 
 
 def invitation_for(deployment, wallet: Wallet, by: str = "rita", **change: Any):

@@ -79,6 +79,21 @@ def release(deployment, run: str, folder: Path) -> None:
         checker.approve(run)
 
 
+def test_a_result_whose_permit_is_suspended_says_so(deployment, noor, sealed, tmp_path) -> None:
+    release(deployment, sealed.run, tmp_path)
+    run = noor.run(sealed.run)
+    assert run.result().metrics() is not None
+    assert deployment.anybody().run(sealed.run)["shut"] is None
+    deployment.as_("dora").suspend(run.raw["permit"], "Data left.")
+    (listed,) = [row for row in deployment.anybody().runs() if row["run"] == sealed.run]
+    assert listed["state"] == "released"
+    assert "its permit is suspended" in listed["shut"]
+    with pytest.raises(RefusedByPolicy, match="no key to it leaves any more") as refused:
+        run.result()
+    assert refused.value.reason == "permit-suspended"
+    assert "ask for another permit" in refused.value.hint
+
+
 def test_a_ledger_that_nobody_compared_is_shown_and_refused(
     deployment, fingerprint, tmp_path, monkeypatch
 ) -> None:

@@ -35,6 +35,7 @@ WITHIN_PAGES = {
     "/pages/keys/{address}/qr",
     "/pages/me/stopped",
     "/pages/me/stopped/{tx}/receipt",
+    "/pages/roles/orders/{digest}",
     "/pages/runs/{run}/live",
     "/pages/runs/{run}/output",
     "/pages/runs/{run}/receipt",

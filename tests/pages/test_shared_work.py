@@ -26,12 +26,13 @@ from playwright.sync_api import Page, expect
 from signed_forms import PASSWORD, sign_in_with
 from sqlalchemy import insert
 
+from analytics.disclosure.curves import CURVE_STEPS
 from api.app import create_app
 from api.errors import NotServing
 from api.http.problems import TooMany
 from api.http.services import open_services
 from api.pages import rehearsals
-from api.pages.output_checks import check_result
+from api.pages.output_checks import RATE_STEP, check_result
 from api.pages.rehearsals import Rehearsals
 from api.pages.run_form import form_parts, params_from
 from chain.wallets import Wallet, load, save
@@ -109,6 +110,27 @@ def ask_for_permit(page: Page, plan: str, *boxes: str) -> None:
     expect(page.locator(".state .pill")).to_have_text("waits for votes")
 
 
+def label_stays_on_paper(visit) -> None:
+    """A registrar's label is printed beside the code, and is neither sent nor there again."""
+    page, label, sent = visit.page, visit.page.get_by_label("Label, on paper only"), []
+    page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+    label.evaluate("""(field) => {
+        const data = new DataTransfer();
+        data.setData("text", "Ward 7, no. 12\\nWard 7, no. 13");
+        field.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true}));
+    }""")
+    expect(label).to_have_value("Ward 7, no. 12")  # a line for each code
+    label.fill("Study number 4711")
+    label.press("Enter")
+    page.emulate_media(media="print")
+    expect(label).to_be_visible()
+    expect(page.get_by_text("Label, on paper only")).to_be_hidden()
+    page.emulate_media(media="screen")
+    page.reload()
+    expect(label).to_have_value("")
+    assert not [one for one in sent if "4711" in one or "Ward" in one]
+
+
 def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> None:
     page = visit.open("/keys/new")
     page.get_by_label("A patient").check()
@@ -135,6 +157,7 @@ def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> N
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
     link = re.search(r"/invitations/[0-9a-f]{64}", page.inner_text(".sheet"))
     assert link
+    label_stays_on_paper(visit)
 
     page.get_by_role("button", name="Sign out").click()
     page = visit.open("/sign-in")  # before she has accepted: she is led to her invitation
@@ -221,12 +244,27 @@ def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
         expect(points).to_contain_text("results about genetic variants")
         expect(page.locator(".document")).to_contain_text("nothing sensitive")
         expect(page.locator("main")).to_contain_text("It is the code that this service runs now.")
-        page.get_by_role("button", name="No", exact=True).click()
+        no = page.get_by_role("button", name="No", exact=True)
+        no.click()
+        expect(page.get_by_label("Why not")).to_be_focused()  # nothing is signed without it
+        page.get_by_label("Why not").fill(f"{name} finds <b>alcohol</b> in the request.")
+        no.click()
         expect(page.locator("main")).to_contain_text(
             re.compile(f"{name}, account 0x[0-9a-fA-F]+ voted no")
         )
     expect(page.locator(".state .pill")).to_have_text("rejected")
     expect(page.get_by_role("heading", name="Your vote")).to_have_count(0)
+    rejected = page.url.removeprefix(visit.url)
+    # Who reads why: the applicant and auditors too, but no other role, and nobody without one.
+    for name, reads in (("Noor", True), ("Vera", True), ("Sol", False)):
+        page = as_(visit, name)
+        page.goto(visit.url + rejected)
+        for member in ("Pia", "Quinn") if reads else ():
+            expect(page.locator("main")).to_contain_text(
+                f"{member} finds <b>alcohol</b> in the request."
+            )
+        if not reads:
+            expect(page.locator("main")).not_to_contain_text("finds")
 
 
 def traces(deployment) -> tuple[object, ...]:
@@ -460,11 +498,23 @@ def test_a_quorum_gives_a_role_and_names_it(deployment, visit) -> None:
     form = page.locator("section", has=page.get_by_role("heading", name="Give or end a role"))
     form.get_by_label("Account").fill(account)
     form.get_by_label("Role").select_option(label="auditor")
+    form.get_by_label("What it is called").fill("Vera Silva")
     form.get_by_role("button", name="Show what we would sign").click()
+    expect(page.locator("main")).to_contain_text("Vera Silva")  # before it has a role
+    page.get_by_label("Why, if you want to say it").fill("Elected in <i>May</i>.")
     page.get_by_role("button", name="Yes, sign").click()
     expect(page.locator("main")).to_contain_text("1 of 2")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Its file, for volens committee sign").click()
+    file = json.loads(Path(saved.value.path()).read_text())
+    assert (file["message"]["account"], len(file["signatures"])) == (account, 1)
     page = as_(visit, "Quinn")
     page.get_by_role("link", name="Sign or leave a role change").click()
+    expect(page.locator("main")).to_contain_text("Vera Silva")
+    expect(page.locator("main")).to_contain_text("Elected in <i>May</i>.")
+    page.get_by_label("The file of the order").set_input_files(saved.value.path())
+    page.get_by_role("button", name="Take it").click()  # the same signature again is one
+    expect(page.locator("main")).to_contain_text("1 of 2")
     page.get_by_role("button", name="Add my signature").click()
     expect(page.locator("main")).to_contain_text("It was carried out.")
     form = page.locator("section", has=page.get_by_role("heading", name="Say what an account"))
@@ -492,6 +542,29 @@ def test_what_happened_is_in_the_inbox_until_it_is_read(visit) -> None:
     expect(page.locator("main")).to_contain_text("The result of your run was released.")
     page.get_by_role("link", name="The result of your run was released.").first.click()
     page.wait_for_url(re.compile("/runs/[0-9a-f]{64}$"))
+
+
+def test_a_suspension_says_that_a_released_result_stays_shut(deployment, visit) -> None:
+    run, permit = deployment.runs["asked"], deployment.runs["permit"]
+    page = as_(visit, "Pia")
+    page.goto(f"{visit.url}/permits/{permit}")
+    page.get_by_label("Why", exact=True).fill("Data left the agreed machine.")
+    page.get_by_role("button", name="Suspend this permit").click()
+    expect(page.locator(".state .pill")).to_have_text("suspended")
+    expect(page.locator("main")).to_contain_text("Data left the agreed machine.")
+    page = as_(visit, "Noor")
+    page.get_by_role("link", name="See why a released result stays shut").click()
+    expect(page.locator("#state")).to_contain_text("no key to it leaves any more")
+    expect(page.locator("main")).to_contain_text("It can no longer be opened.")
+    expect(page.get_by_role("button", name="Open it with my key")).to_have_count(0)
+    page.get_by_role("link", name="Its permit").click()
+    expect(page.locator("main")).to_contain_text("Data left the agreed machine.")
+    page.goto(f"{visit.url}/runs")
+    expect(page.locator(".rows > li", has_text=run[:8])).to_contain_text("its permit is suspended")
+    page.goto(f"{visit.url}/runs/{run}/result")
+    expect(page.locator("main")).to_contain_text("no key to it leaves any more")
+    page.goto(f"{visit.url}/notices")
+    expect(page.locator("main")).to_contain_text("a released result can no longer be opened")
 
 
 def test_a_custodian_describes_a_new_dataset(visit) -> None:
@@ -542,8 +615,20 @@ RESULT = {
     "granted": 120,
     "people": 110,
     "events": 30,
-    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "p": "0.0100"}],
+    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "p": "0.0100", "accuracy": 70}],
+    "curves": [
+        {
+            "model": "svm",
+            "feature_set": "genes",
+            "roc": [[0, 0], [20, 45], [40, 65], [60, 85], [80, 100], [100, 100]],
+            "calibration": {"slope": "0.9", "step": 5, "groups": [[20, 15], [45, 50]]},
+        }
+    ],
 }
+
+
+def curve(**parts: object) -> dict[str, object]:
+    return {"curves": [{"model": "svm", "feature_set": "genes", **parts}]}
 
 
 RECORD = {
@@ -576,6 +661,18 @@ def test_what_is_planted_in_the_disclosure_record_is_shown_too(planted: dict[str
         ({"rows": [{"model": "svm", "step": 5, "accuracy": 81}]}, "multiples of"),
         ({"rows": [{"model": "ada-lovelace-1815"}]}, "names of the catalogue"),
         ({"inflation": "x" * 81}, "long enough to hold a record"),
+        # A step for each of 80 people without the event, and for each of 30 with it.
+        (curve(roc=[[at, min(100, at + 20)] for at in range(101)]), "at least 10 people"),
+        (curve(roc=[[0, 0], [5, 30], [10, 45], [100, 100]]), "at least 10 people"),
+        (curve(pr=[[at, 80] for at in range(0, 101, 5)]), "at least 10 people"),
+        (curve(roc=[[0, 0], [20, 43], [100, 100]]), "steps of at least 5 %"),
+        (curve(roc=[[0, 0], [20, "43.3"], [100, 100]]), "steps of at least 5 %"),
+        (curve(calibration={"groups": [[20, 17], [45, 50]]}), "steps of at least 5 %"),
+        (curve(calibration={"groups": [[20, 0], [45, 50]]}), "0 or 100 %"),
+        (curve(calibration={"groups": [[20, 15], [45, 100]]}), "0 or 100 %"),
+        ({"baseline": 100}, "0 or 100 %"),
+        ({"rows": [{"model": "svm", "recall": 0}]}, "0 or 100 %"),
+        ({"rows": [{"variant": "1:1:A>G", "frequency": 100}]}, "0 or 100 %"),
     ],
 )
 def test_what_is_planted_in_an_output_is_shown_first(
@@ -585,6 +682,10 @@ def test_what_is_planted_in_an_output_is_shown_first(
     assert all(check.passed for check in check_result(RESULT, RECORD, params, 2, 20))
     checks = check_result(RESULT | planted, RECORD, params, 2, 20)
     assert [check.text for check in checks if not check.passed and sentence in check.text]
+
+
+def test_the_step_of_rates_is_that_of_the_curves() -> None:
+    assert RATE_STEP == CURVE_STEPS[0]
 
 
 def test_an_output_of_another_class_is_shown_first() -> None:

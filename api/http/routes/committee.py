@@ -8,13 +8,14 @@ from fastapi import APIRouter, Path, Query
 
 from api.http import requests as schemas
 from api.http import responses as answers
-from api.http.auth import Parts
+from api.http.auth import Parts, SignedIn
 from api.http.permit_review import describe_review, keep_own_manifest
 from api.http.problems import declared
-from api.http.routes.serializers import show_permit
+from api.http.routes.serializers import show_permit, show_reasons
 from api.http.services import Services
 from api.http.strict_route import MOST, LargeRoute, Limit, Offset, StrictRoute
-from governance import permits
+from chain.events import PermitSuspended, Voted
+from governance import permits, reasons
 from governance.errors import RequestInvalid
 from governance.objects import ingest
 from governance.readmodel import queries as register
@@ -190,16 +191,34 @@ def review_permit(permit: PermitId, services: Parts) -> Any:
     return describe_review(services, register.find_permit(services.engine, permit))
 
 
+@router.get(
+    "/permits/{permit}/reasons",
+    response_model=list[answers.GivenReason],
+    responses=declared(401, 403, 404),
+)
+def list_reasons(permit: PermitId, services: Parts, caller: SignedIn) -> Any:
+    """Why members voted as they did, or suspended it: for the committee, data-protection officers,
+    auditors and the applicant.
+    """
+    services.projection.sync()
+    reasons.check_reader(caller, register.find_permit(services.engine, permit).applicant)
+    return show_reasons(reasons.reasons_on(services.engine, [permit]))
+
+
 @router.post(
     "/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413)
 )
 def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
-    """One committee member's yes or no."""
+    """One committee member's yes or no; a no says why."""
     if body.vote.permit != permit:
         raise RequestInvalid("the signed vote is on another permit", "send it to that permit")
+    act = reasons.APPROVE if body.vote.yes else reasons.REJECT
+    reason = reasons.check_reason(act, body.reason)
     receipt = permits.vote(
         services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature)
     )
+    member = receipt.one(Voted).member
+    reasons.keep_reason(services.engine, permit, act, member, reason, services.clock())
     return {"receipt": services.settle(receipt)}
 
 
@@ -209,14 +228,18 @@ def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
     responses=declared(400, 409, 413),
 )
 def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any:
-    """Suspend an approved permit at once: one committee member or data-protection officer is
-    enough.
+    """Suspend an approved permit at once, and say why: one committee member or data-protection
+    officer is enough.
     """
     if body.suspend.permit != permit:
         raise RequestInvalid("the signed order is on another permit", "send it to that permit")
+    act = reasons.SUSPEND
+    reason = reasons.check_reason(act, body.reason)
     receipt = permits.suspend(
         services.ledger, schemas.message_of("Suspend", body.suspend), bytes.fromhex(body.signature)
     )
+    by = receipt.one(PermitSuspended).by
+    reasons.keep_reason(services.engine, permit, act, by, reason, services.clock())
     return {"receipt": services.settle(receipt)}
 
 

@@ -16,7 +16,7 @@ from api.http.problems import declared
 from api.http.rate_limit import WRITES_TO_THE_BUCKET
 from api.http.routes.committee import DatasetId
 from api.http.services import Services
-from api.http.strict_route import Limit, StrictRoute
+from api.http.strict_route import Digest, Limit, StrictRoute
 from governance import names, supplements
 from governance.documents import is_named
 from governance.errors import NotFound
@@ -25,7 +25,6 @@ from governance.readmodel.tables import Name
 from governance.sessions import Caller
 
 router = APIRouter(route_class=StrictRoute, tags=["documents"])
-Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex.")]
 After = Annotated[str, Query(pattern=r"^(0x[0-9a-fA-F]{40})?$", description="An address.")]
 AccountPath = Annotated[schemas.Address, Path(description="An address.")]
 
@@ -142,13 +141,11 @@ def list_names(services: Parts, after: After = "", limit: Limit = 100) -> Any:
     return [_show(row) for row in names.list_names(services.engine, after, limit)]
 
 
-@router.put(
-    "/names/{account}", response_model=answers.Name, responses=declared(400, 401, 403, 404, 413)
-)
+@router.put("/names/{account}", response_model=answers.Name, responses=declared(400, 401, 403, 413))
 def set_name(
     account: AccountPath, body: schemas.NameBody, services: Parts, caller: SignedIn
 ) -> Any:
-    """Say what an account with a role is called: a member of the committee only."""
+    """Say what an account is called, also before it has a role: a member of the committee only."""
     services.projection.sync()
     row = names.set_name(
         services.engine,

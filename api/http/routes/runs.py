@@ -49,7 +49,8 @@ def list_runs(
     """The public register of runs, newest first: at most `limit` of them after the first `offset`."""
     services.projection.sync()
     runs = register.list_runs(services.engine, state or "", limit, offset)
-    return [show_summary(run) for run in runs]
+    shut = register.shut_among(services.engine, runs)
+    return [show_summary(run, run.run in shut) for run in runs]
 
 
 @router.get("/runs/{run}", response_model=answers.Run, responses=declared(404))
@@ -231,7 +232,8 @@ def describe_run(
         register.progress_of(services.engine, run.run),
         register.failure_of(services.engine, run.run),
     )
-    return show_summary(run) | {
+    shut = bool(register.shut_among(services.engine, [run]))
+    return show_summary(run, shut) | {
         "state": _doing(run, steps, failure),
         "failure": failure or None,
         "waiting": None if failure else register.why_waiting(services.engine, run, queue),

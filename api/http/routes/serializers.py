@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.errors import reason_of
-from governance.readmodel.tables import Consent, Permit, Run
+from governance.readmodel.tables import Consent, GivenReason, Permit, Run
 from governance.withdrawal_effects import Effect, Withdrawal
 
 _CONSENT = {0: "none", 1: "live", 2: "revoked"}
 _PERMIT = {1: "requested", 2: "approved", 3: "suspended", 4: "rejected"}
+
+SHUT = (
+    "The result was released, but its permit is suspended: no key to it leaves any more. Read on "
+    "the permit's page why it was suspended, and ask for another permit and another run."
+)
 
 
 def show_reason(code: int) -> dict[str, Any] | None:
@@ -58,13 +63,15 @@ def show_permit(permit: Permit, title: str) -> dict[str, Any]:
     }
 
 
-def show_summary(run: Run) -> dict[str, Any]:
+def show_summary(run: Run, shut: bool) -> dict[str, Any]:
+    """`shut`: released, under a permit that is suspended."""
     return {
         "run": run.run,
         "permit": run.permit,
         "analyst": run.analyst,
         "state": run.state,
         "reason": show_reason(run.reason),
+        "shut": SHUT if shut else None,
         "attempt": run.attempt,
         "block": run.block,
     }
@@ -98,3 +105,9 @@ def show_effect(effect: Effect) -> dict[str, Any]:
         "over": use.over,
         "sentence": effect.sentence,
     }
+
+
+def show_reasons(rows: Iterable[GivenReason]) -> list[dict[str, Any]]:
+    return [
+        {"account": row.account, "act": row.act, "text": row.text, "at": row.at} for row in rows
+    ]

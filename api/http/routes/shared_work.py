@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 
 from api.http import requests as schemas
 from api.http import responses as answers
-from api.http.auth import Parts
+from api.http.auth import Parts, SignedIn
 from api.http.problems import declared
-from api.http.strict_route import StrictRoute
-from governance import invitations, orders
+from api.http.routes.serializers import show_reasons
+from api.http.strict_route import Digest, StrictRoute
+from chain.signatures import recover
+from governance import invitations, orders, reasons
 
 router = APIRouter(route_class=StrictRoute, tags=["shared work"])
-Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex.")]
 
 
 @router.post("/orders", response_model=answers.Ordered, responses=declared(400, 403, 409, 413))
@@ -23,6 +24,8 @@ def sign_order(body: schemas.OrderBody, services: Parts) -> Any:
     services.projection.sync()
     kind = body.kind
     wire = body.message.model_dump()
+    message, signature = schemas.message_of(kind, body.message), bytes.fromhex(body.signature)
+    reason = reasons.check_reason(reasons.SIGN, body.reason)
     digest, receipt = orders.sign(
         services.ledger,
         services.engine,
@@ -30,10 +33,12 @@ def sign_order(body: schemas.OrderBody, services: Parts) -> Any:
         int(services.identity["quorum"]),
         kind,
         wire,
-        schemas.message_of(kind, body.message),
-        bytes.fromhex(body.signature),
+        message,
+        signature,
         services.clock(),
     )
+    signer = recover(services.ledger.domain, kind, message, signature)
+    reasons.keep_reason(services.engine, digest, reasons.SIGN, signer, reason, services.clock())
     return {"order": digest, "receipt": services.settle(receipt) if receipt else None}
 
 
@@ -52,6 +57,17 @@ def list_orders(services: Parts) -> Any:
         }
         for order in orders.list_orders(services.engine, services.clock())
     ]
+
+
+@router.get(
+    "/orders/{digest}/reasons",
+    response_model=list[answers.GivenReason],
+    responses=declared(401, 403),
+)
+def list_order_reasons(digest: Digest, services: Parts, caller: SignedIn) -> Any:
+    """Why members signed an order: for the committee, data-protection officers and auditors."""
+    reasons.check_reader(caller)
+    return show_reasons(reasons.reasons_on(services.engine, [digest]))
 
 
 @router.post("/invitations", response_model=answers.Invited, responses=declared(400, 403, 413))

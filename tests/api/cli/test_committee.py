@@ -87,18 +87,29 @@ def test_a_live_worker_cannot_be_cancelled(deployment, volens) -> None:
 
 def test_one_officer_suspends_a_permit(deployment, volens) -> None:
     permit = deployment.world.permit().hex()
-    said = volens("permit", "suspend", permit, "--as", "dora")
+    assert volens("permit", "suspend", permit, "--as", "dora").code == 2
+    assert deployment.anybody().permit(permit)["status"] == "approved"
+    why = ("--reason", "Data left the agreed machine.")
+    said = volens("permit", "suspend", permit, "--as", "dora", *why)
     assert (said.code, "Suspended in block" in said.out) == (0, True)
+    (row,) = json.loads(volens("permit", "reasons", permit, "--as", "noor", "--json").out)
+    assert (row["act"], row["text"]) == ("suspend", "Data left the agreed machine.")
     assert deployment.anybody().permit(permit)["status"] == "suspended"
-    assert volens("permit", "suspend", permit, "--as", "noor").code == 3
+    assert volens("permit", "suspend", permit, "--as", "noor", *why).code == 3
 
 
 def test_a_quorum_of_no_rejects_a_permit(deployment, volens) -> None:
     permit = deployment.world.permit(approve=()).hex()
     for name in ("pia", "rui"):
-        said = volens("permit", "vote", permit, "--no", "--as", name)
+        bare = volens("permit", "vote", permit, "--no", "--as", name)
+        assert (bare.code, "its reason is missing" in bare.err) == (2, True)
+        said = volens("permit", "vote", permit, "--no", "--reason", f"{name}: no", "--as", name)
     assert "The permit is rejected" in said.out
     assert volens("permit", "vote", permit, "--yes", "--as", "quinn").code == 3
+    shown = volens("permit", "reasons", permit, "--as", "noor").out
+    assert "pia: no" in shown
+    assert "rui: no" in shown
+    assert volens("permit", "reasons", permit, "--as", "sol").code == 5
 
 
 @pytest.mark.parametrize("by", ["the custodian", "the committee"])

@@ -94,7 +94,7 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
         "role": {"list", "give", "name", "end", "cancel"},
         "committee": {"sign"},
         "dataset": {"register", "document", "dictionary", "ingest", "ingests", "list", "void"},
-        "permit": {"request", "document", "review", "vote", "show", "suspend"},
+        "permit": {"request", "document", "review", "vote", "show", "suspend", "reasons"},
         "run": {"request", "rehearse", "show", "watch", "cancel", "resume"},
         "review": {"list", "open", "approve", "reject"},
         "result": {"open"},
