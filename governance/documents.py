@@ -30,7 +30,10 @@ MOST_CELLS = 20_000  # of all tables: Markdown fills up rows, so few bytes can m
 _HEADING = "# "
 # A line that makes what follows a table, also within quotes and lists.
 _TABLE = re.compile(r"^[ \t>*+\-0-9.)]*\|?[ \t]*:?-+:?[ \t]*(\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_JOINERS = "\u200c\u200d"  # scripts such as Persian need them
+_JOINERS = "\u200c\u200d"  # scripts such as Persian need them, one between two letters
+# A letter carries few marks; stacks of them cover the lines above.
+_MOST_MARKS = 4
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # of variants
 # Control, formatting (of these the writing direction can be turned), surrogate, private use, and
 # line separators: what is shown must be what is there.
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -95,13 +98,23 @@ def check_readable(text: str, what: str) -> None:
     """Raise RequestInvalid if the text holds a character that nobody sees, e.g. one that turns the
     writing direction.
     """
-    for character in text:
-        hidden = unicodedata.category(character) in _UNSEEN and character not in _JOINERS
-        if hidden or character in _BLANK:
-            raise RequestInvalid(
-                f"{what} holds a character that nobody can see (U+{ord(character):04X})",
-                "take it out, and send it again",
-            )
+    kinds = [unicodedata.category(character) for character in text]
+    marks = 0
+    for at, (character, kind) in enumerate(zip(text, kinds, strict=True)):
+        marks = marks + 1 if kind in ("Mn", "Me") else 0
+        hidden = kind in _UNSEEN
+        if character in _JOINERS:
+            around = kinds[at - 1 : at] + kinds[at + 1 : at + 2]
+            hidden = len(around) < 2 or around[0][0] not in "LM" or around[1][0] != "L"
+        if hidden or character in _BLANK or marks > _MOST_MARKS or _SELECTORS.match(character):
+            raise _unseen(what, character)
+
+
+def _unseen(what: str, character: str) -> RequestInvalid:
+    return RequestInvalid(
+        f"{what} holds a character that nobody can see (U+{ord(character):04X})",
+        "take it out, and send it again",
+    )
 
 
 def is_named(engine: Engine, digest: str) -> bool:

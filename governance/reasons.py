@@ -1,19 +1,20 @@
 """Reasons of votes, suspensions and orders: what a member wrote beside what she signed.
 
 The ledger has no field for a reason, and her signature does not cover it: a reason is this service's
-word, like a name. It comes in one request with the signed message, and is kept once that message is
-recorded. Committee, data-protection officers, auditors and the applicant read it.
+word, like a name. It comes in one request with the signed message, from the session of the account
+that signed it: whoever passes another's signature on writes nothing in her name. Committee,
+data-protection officers, auditors and the applicant read it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, delete, func, select
 
 from chain.vocabulary import Role
 from governance.comments import checked_text
-from governance.errors import NotAllowed, RequestInvalid
+from governance.errors import NotAllowed, NotSignedIn, RequestInvalid
 from governance.readmodel.database import insert_new
 from governance.readmodel.tables import GivenReason
 from governance.sessions import Caller
@@ -35,15 +36,40 @@ def check_reason(act: str, text: str) -> str:
     return ""
 
 
-def keep_reason(engine: Engine, about: str, act: str, account: str, text: str, now: int) -> None:
-    """Keep a checked reason of a permit or order; the first one of this account's act stays.
+def check_author(author: Caller | None, signer: str, text: str) -> None:
+    """Raise NotSignedIn unless a text comes from the session of the account that signed."""
+    if text and (author is None or author.account != signer):
+        raise NotSignedIn(
+            "a reason is taken only from the member who signed, and she is not signed in",
+            "sign in with the key that signs",
+        )
 
-    The caller MUST have the account from a signature that the ledger or the order has.
+
+def keep_reason(engine: Engine, about: str, act: str, account: str, text: str, now: int) -> bool:
+    """Keep a checked reason of a permit or order; the first one of this account's act stays.
+    Whether it was kept now. The caller MUST have called `check_author`.
     """
-    if text:
-        row = GivenReason(about=about, account=account, act=act, text=text, at=now)
-        with engine.begin() as connection:
-            insert_new(connection, GivenReason, [row])
+    if not text:
+        return False
+    row = GivenReason(about=about, account=account, act=act, text=text, at=now)
+    with engine.begin() as connection:
+        known = connection.execute(select(func.count()).where(*_is(about, act, account))).scalar()
+        insert_new(connection, GivenReason, [row])
+    return not known
+
+
+def drop_reason(engine: Engine, about: str, act: str, account: str) -> None:
+    """Forget the reason of an act that the ledger refused."""
+    with engine.begin() as connection:
+        connection.execute(delete(GivenReason).where(*_is(about, act, account)))
+
+
+def _is(about: str, act: str, account: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        GivenReason.about == about,
+        GivenReason.act == act,
+        GivenReason.account == account,
+    )
 
 
 def reasons_on(engine: Engine, about: Sequence[str]) -> list[GivenReason]:

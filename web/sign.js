@@ -21,6 +21,7 @@ export { addressOf, canonical, canonicalSignature, commitment, digest, makeFile,
 const UNKNOWN = "This did not work. Open this page again to see whether anything was recorded.";
 const DEADLINE = 3600;  // seconds in which a review that the page does not show must be recorded
 const SIGNED_OUT = "volens-signed-out";
+const DRAFTS_OF = "volens-drafts-of";  // the account that wrote this tab's drafts
 const WORD = "volens-demo";  // gives access to the keys of the demo accounts (api/pages/demo_accounts.py)
 
 // ---- signing in
@@ -32,6 +33,8 @@ async function signIn(who) {
 
 /** A session of this signer in this browser; where it leads to first. */
 async function openSession(who) {
+  if (sessionStorage.getItem(DRAFTS_OF) !== who.address) dropDrafts();  // another person's
+  sessionStorage.setItem(DRAFTS_OF, who.address);
   const challenge = await ask("POST", "/sign-in/challenge");
   if (challenge.audience !== location.origin) {
     throw new Problem(`This page is not at its own address. Open ${challenge.audience} instead.`);
@@ -383,6 +386,13 @@ function dropDrafts() {
   Object.keys(sessionStorage).filter((name) => name.startsWith(DRAFT)).forEach((name) => sessionStorage.removeItem(name));
 }
 
+/** Nothing of a person who signs out stays for whoever uses this tab next. */
+function forget() {
+  dropSigner();
+  dropDrafts();
+  sessionStorage.removeItem(DRAFTS_OF);
+}
+
 // ---- the end of the session
 
 const WARNING = 120;  // seconds before it
@@ -458,7 +468,7 @@ for (const form of all("form")) {
   else form.addEventListener("submit", () => setTimeout(() => busy(form, true)));
   if (form.dataset.act === "sign-out") {
     form.addEventListener("submit", () => {
-      dropSigner();
+      forget();
       localStorage.setItem(SIGNED_OUT, String(Date.now()));
     });
   }
@@ -467,7 +477,7 @@ all("form[data-wallets]").forEach(listWallets);
 all("form[data-act=open-output]").forEach(offerKey);
 for (const button of all("[data-copy]")) button.addEventListener("click", () => copy(button));
 addEventListener("pageshow", () => all("form").forEach((form) => busy(form, false)));
-addEventListener("storage", (event) => event.key === SIGNED_OUT && dropSigner());  // in another tab
+addEventListener("storage", (event) => event.key === SIGNED_OUT && forget());  // in another tab
 dropSignerWithSession();
 all(".session").forEach(warnOfEnd);
 document.documentElement.classList.add("script");

@@ -522,9 +522,11 @@ class Client:
     def _signed(
         self, path: str, name: str, kind: str, message: Mapping[str, Any], **more: Any
     ) -> dict[str, Any]:
-        return self._post(
-            path, {name: wire(kind, message), "signature": self._sign(kind, message), **more}
-        )
+        body = {name: wire(kind, message), "signature": self._sign(kind, message), **more}
+        # A reason is taken from nobody but who signed.
+        signed_in = bool(more.get("reason"))
+        answer: dict[str, Any] = self._ask("POST", path, body, signed_in=signed_in)
+        return answer
 
     def _get(self, path: str, signed_in: bool = False) -> dict[str, Any]:
         body: dict[str, Any] = self._ask("GET", path, signed_in=signed_in)

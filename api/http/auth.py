@@ -13,6 +13,7 @@ from api.http.services import Services
 from governance.errors import NotAllowed, NotSignedIn
 from governance.sessions import Caller, caller_of
 
+COOKIE = "volens-session"  # of our own pages, which scripts cannot read
 _bearer = HTTPBearer(auto_error=False, description="The token of POST /sign-in, for 15 minutes.")
 
 
@@ -54,6 +55,29 @@ def _caller(
 
 
 SignedIn = Annotated[Caller, Depends(_caller)]
+
+
+def _author(
+    request: Request,
+    services: Parts,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller | None:
+    token = credentials.credentials if credentials else ""
+    if not token and request.headers.get("origin") == services.audience:
+        token = request.cookies.get(COOKIE, "")
+    try:
+        return (
+            caller_of(services.engine, services.projection.replayed, token, services.clock())
+            if token
+            else None
+        )
+    except NotSignedIn:
+        return None
+
+
+# Whose words come with a signed message: by token or, from our own pages, by their cookie. It gives
+# no right to anything; it says only under whose name a text is kept.
+Author = Annotated[Caller | None, Depends(_author)]
 
 
 def require_self(caller: Caller, subject: str, *roles: int) -> None:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 _TOPMOST = 3  # the page's own headings are h1 and h2
 _RENDERING = threading.Lock()  # a text that costs much is rendered once, whoever asks meanwhile
 _LETTERS = re.compile(r"[^\W_]+")
+_SIGNED = re.compile(r"^[ \t>]*(?:[-*+][ \t]+)*[-+][ \t]+[0-9]|[0-9][*_]+[0-9]", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ \t>]*(?:[-*+][ \t]+)*[0-9]{1,9}[.)](?=[ \t]|$)", re.MULTILINE)
 
 
@@ -43,10 +44,28 @@ def _render(text: str) -> Markup:
     rendered = _as_html(body)
     # The text of the tags is compared, and never shown.
     words = Markup(rendered).striptags()  # noqa: S704
-    if _letters(_NUMBERED.sub("", body)) != _letters(words):
+    if _letters(_NUMBERED.sub("", body)) != _letters(words) or _changes_numbers(body):
         return Markup("<pre>{}</pre>").format(body)
     # Every value in it was escaped by the library, which is told to pass no HTML on.
     return Markup(rendered)  # noqa: S704
+
+
+def _changes_numbers(text: str) -> bool:
+    """Whether the markup would show a number otherwise than it is written: the items of a list are
+    counted from its first, a minus before a digit becomes a bullet, and stars within a number
+    become emphasis.
+    """
+    if _SIGNED.search(text):
+        return True
+    expected: dict[int, int] = {}
+    for token in _reader().parse(text):
+        if token.type == "ordered_list_open":
+            expected[token.level] = int(token.attrs.get("start", 1))
+        elif token.type == "list_item_open" and token.info:
+            if int(token.info) != expected[token.level - 1]:
+                return True
+            expected[token.level - 1] += 1
+    return False
 
 
 def _letters(text: str) -> str:

@@ -9,13 +9,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.http.auth import Parts
+from api.http.auth import COOKIE, Parts
 from api.http.services import Services
 from chain.vocabulary import Role
 from governance.errors import NotAllowed, NotSignedIn
 from governance.sessions import Caller, caller_of
-
-COOKIE = "volens-session"
 
 
 def who_views(request: Request, services: Services) -> Caller | None:

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import Field
 
-from api.http.auth import Parts
+from api.http.auth import COOKIE, Parts
 from api.http.requests import Incoming
 from api.pages.enrolments import qr_of
 from api.pages.rendering import PageRoute, render
-from api.pages.session import COOKIE, OwnOrigin
+from api.pages.session import OwnOrigin
 from chain.signatures import typed_data
 from chain.vocabulary import Role
 from governance import sessions
@@ -106,12 +106,17 @@ def show_signing(services: Parts) -> Response:
 
 
 @router.post("/pages/session", dependencies=[OwnOrigin])
-def keep_session(body: SessionBody, services: Parts) -> Response:
-    """Put a session's token into the cookie. Raises NotSignedIn for an invalid token."""
+def keep_session(request: Request, body: SessionBody, services: Parts) -> Response:
+    """Put a session's token into the cookie; the one that it had ends. Raises NotSignedIn for an
+    invalid token.
+    """
     services.projection.sync()
     caller = sessions.caller_of(
         services.engine, services.projection.replayed, body.token, services.clock()
     )
+    before = request.cookies.get(COOKIE, "")
+    if before != body.token:
+        sessions.end(services.engine, before)
     answer = JSONResponse({"next": _first_page(caller)})
     answer.set_cookie(
         COOKIE,

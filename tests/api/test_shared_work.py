@@ -15,10 +15,13 @@ from postgres import Postgres
 
 from api.client.client import wire
 from api.client.orders import read_order, role_order
-from api.errors import NotAuthorised, NotUnderstood
+from api.errors import Answered, NotAuthorised, NotUnderstood
+from api.pages.forms import LARGEST, file_in
+from chain.errors import LedgerUnsure
+from chain.events import Receipt
 from chain.vocabulary import Role
 from chain.wallets import Wallet
-from governance import orders
+from governance import orders, permits
 from governance.comments import LONGEST, MOST, add_comment, comments_on
 from governance.errors import RequestInvalid
 from governance.notices.inbox import list_notices
@@ -40,12 +43,18 @@ def order_of(deployment, account: str, **change: Any) -> dict[str, Any]:
 
 
 def send(
-    deployment, name: str, message: dict[str, Any], kind: str = "RoleChange", **more: str
+    deployment,
+    name: str,
+    message: dict[str, Any],
+    headers: dict[str, str] | None = None,
+    kind: str = "RoleChange",
+    **more: str,
 ) -> httpx.Response:
     signature = deployment.as_(name).sign(kind, message).hex()
     return httpx.post(
         f"{deployment.url}/orders",
         json={"kind": kind, "message": wire(kind, message), "signature": signature, **more},
+        headers=headers,
     )
 
 
@@ -295,23 +304,92 @@ def test_a_reason_is_not_changed_by_who_has_seen_the_vote(deployment) -> None:
     }
     body = {"vote": wire("Vote", message), "signature": pia.sign("Vote", message).hex()}
     address = f"{deployment.url}/permits/{permit}/votes"
-    assert httpx.post(address, json=body | {"reason": "mine"}).status_code == 200
-    assert httpx.post(address, json=body | {"reason": "another's"}).status_code == 409
+
+    def vote(reason: str, name: str | None) -> httpx.Response:
+        headers = {} if name is None else bearer(deployment, name)
+        return httpx.post(address, json=body | {"reason": reason}, headers=headers)
+
+    # Whoever got the signature before it was sent writes nothing in her name either.
+    assert [vote("not hers", name).status_code for name in (None, "rui")] == [401, 401]
+    assert pia.reasons(permit) == []
+    assert vote("mine", "pia").status_code == 200
+    assert vote("another", "pia").status_code == 409
     assert [row["text"] for row in pia.reasons(permit)] == ["mine"]
+
+
+def test_a_reason_outlives_a_lost_answer_and_not_a_refusal(deployment, monkeypatch) -> None:
+    """It is kept before the vote is sent: the ledger may have it although nobody was told."""
+    permit, vote = asked_permit(deployment), permits.vote
+
+    def lose(*call: Any) -> Receipt:
+        vote(*call)
+        raise LedgerUnsure("the node stopped responding", "")
+
+    monkeypatch.setattr(permits, "vote", lose)
+    with pytest.raises(Answered):
+        deployment.as_("pia").vote(permit, False, "The plan is weak.")
+    monkeypatch.setattr(permits, "vote", vote)
+    with pytest.raises(Answered):  # she has voted already: her first reason stays
+        deployment.as_("pia").vote(permit, False, "Another.")
+    with pytest.raises(Answered):  # no member of the committee
+        deployment.as_("dora").vote(permit, False, "I may not.")
+    shown = [row["text"] for row in deployment.as_("pia").reasons(permit)]
+    assert shown == ["The plan is weak."]
+
+
+def bearer(deployment, name: str) -> dict[str, str]:
+    client = deployment.as_(name)
+    client.sign_in()
+    return {"Authorization": f"Bearer {client._token}"}
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_form_that_is_made_to_cost_is_refused_at_once(deployment, nested: bool) -> None:
+    """A parser of mail takes a minute for such a form, and nobody else is served meanwhile."""
+    if nested:
+        part = "".join(
+            f"--{n}\r\nContent-Type: multipart/mixed; boundary={n + 1}\r\n\r\n" for n in range(4000)
+        )
+        data, kind = part.encode(), "multipart/form-data; boundary=0"
+    else:
+        data, kind = b"--0\r\n\r\n" * 26_000, "multipart/form-data; boundary=0"
+    began = time.process_time()
+    with pytest.raises(RequestInvalid):
+        file_in(kind, data, "file")
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("change", ["boundary", "name", "empty", "large"])
+def test_the_file_of_a_form_is_read_to_the_byte(change: str) -> None:
+    data = b"\r\n--other\r\n\x00\xff\r\n"
+    request = httpx.Request(
+        "POST", "http://x", files={"note": (None, "x"), "file": ("o.json", data)}
+    )
+    kind, body = request.headers["content-type"], request.read()
+    assert file_in(kind, body, "file") == data
+    wrong = {
+        "boundary": (kind + "0", body, "file"),
+        "name": (kind, body, "note"),
+        "empty": (kind, b"", "file"),
+        "large": (kind, body + bytes(LARGEST), "file"),
+    }[change]
+    with pytest.raises(RequestInvalid):
+        file_in(*wrong)
 
 
 def test_an_order_may_say_why(deployment) -> None:
     message = order_of(deployment, Wallet.new().address)
-    order = send(deployment, "pia", message, reason="She joins the team.").json()["order"]
+    why = "She joins the team."
+    assert send(deployment, "pia", message, reason=why).status_code == 401
+    mine = bearer(deployment, "pia")
+    order = send(deployment, "pia", message, mine, reason=why).json()["order"]
+    # A member's signature is in the order's file: whoever has the file writes nothing in her name.
+    assert send(deployment, "quinn", message, mine, reason="I was paid.").status_code == 401
     assert send(deployment, "rui", message | {"role": Role.CHECKER}, reason="x" * 2001).is_error
 
     def reasons(name: str) -> httpx.Response:
-        client = deployment.as_(name)
-        client.sign_in()
-        return httpx.get(
-            f"{deployment.url}/orders/{order}/reasons",
-            headers={"Authorization": f"Bearer {client._token}"},
-        )
+        address = f"{deployment.url}/orders/{order}/reasons"
+        return httpx.get(address, headers=bearer(deployment, name))
 
     (row,) = reasons("quinn").json()
     assert (row["account"], row["act"], row["text"]) == (

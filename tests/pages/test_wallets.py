@@ -19,9 +19,10 @@ import segno
 from axe_playwright_python.sync_playwright import Axe
 from eth_account import Account
 from eth_account.messages import encode_typed_data
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from signed_forms import PASSWORD, YES_OR_NO, ask_for_permit, form_of, open_form
 
+from api.http.auth import COOKIE as SESSION
 from chain.signatures import HALF_ORDER
 from chain.wallets import Wallet, load
 from governance.objects.keys import RESULT_KEY, derived_pair, load_pair
@@ -150,9 +151,12 @@ def test_a_session_is_renewed_before_it_ends(deployment, visit, tmp_path: Path) 
     expect(warning).to_contain_text(f"Your session ends at {until.inner_text()}.")
     assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
     before = visit.context.cookies()
+    (earlier,) = [one["value"] for one in before if one["name"] == SESSION]
     warning.get_by_role("button", name="Stay signed in").click()
     expect(warning).to_contain_text("You stay signed in until")
     assert visit.context.cookies() != before
+    token = {"Authorization": f"Bearer {earlier}"}
+    assert httpx.get(f"{deployment.url}/notices", headers=token).status_code == 401
     expect(plan).to_have_value("# Half a plan")
     pass_by(11)
     expect(warning).to_be_empty()
@@ -162,6 +166,31 @@ def test_a_session_is_renewed_before_it_ends(deployment, visit, tmp_path: Path) 
     page.clock.fast_forward(900_000)
     expect(warning).to_contain_text("Your session has ended.")
     assert page.evaluate("sessionStorage.getItem('volens-key')") is None
+
+
+def test_drafts_are_their_authors(deployment, visit, tmp_path: Path) -> None:
+    """Whoever signs out, or signs in after another in the same tab, leaves nothing to be signed."""
+    form = "/permits/new?dataset=" + deployment.dataset.hex()
+
+    def sign_in(name: str) -> Page:
+        open_locked(visit.open("/sign-in"), locked_file(deployment, tmp_path, name))
+        return visit.open(form)
+
+    page = sign_in("noor")
+    page.get_by_label("Your plan").fill("# Noor's plan")
+    plan = visit.open(form).get_by_label("Your plan")
+    expect(plan).to_have_value("# Noor's plan")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/")
+    plan = sign_in("noor").get_by_label("Your plan")
+    expect(plan).not_to_have_value("# Noor's plan")
+    plan.fill("# Noor's other plan")
+    visit.context.clear_cookies(name=SESSION)  # her session ends
+    sign_in("vera")
+    kept = page.evaluate(
+        "Object.keys(sessionStorage).filter((name) => name.startsWith('volens-draft:'))"
+    )
+    assert kept == []
 
 
 def test_a_tab_without_the_key_only_warns(deployment, visit, tmp_path: Path) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
 from api.http import requests as schemas
 from api.http import responses as answers
-from api.http.auth import Parts, SignedIn
+from api.http.auth import Author, Parts, SignedIn
 from api.http.permit_review import describe_review, keep_own_manifest
 from api.http.problems import declared
 from api.http.routes.serializers import show_permit, show_reasons
 from api.http.services import Services
 from api.http.strict_route import MOST, LargeRoute, Limit, Offset, StrictRoute
-from chain.events import PermitSuspended, Voted
+from chain.errors import ChainError, LedgerUnsure
+from chain.signatures import recover
 from governance import permits, reasons
 from governance.errors import RequestInvalid
 from governance.objects import ingest
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Permit
+from governance.sessions import Caller
 
 router = APIRouter(route_class=StrictRoute, tags=["committee"])
 lists = APIRouter(route_class=LargeRoute, tags=["committee"])
@@ -208,17 +212,14 @@ def list_reasons(permit: PermitId, services: Parts, caller: SignedIn) -> Any:
 @router.post(
     "/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413)
 )
-def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
+def vote(permit: PermitId, body: schemas.VoteBody, services: Parts, author: Author) -> Any:
     """One committee member's yes or no; a no says why."""
     if body.vote.permit != permit:
         raise RequestInvalid("the signed vote is on another permit", "send it to that permit")
     act = reasons.APPROVE if body.vote.yes else reasons.REJECT
-    reason = reasons.check_reason(act, body.reason)
-    receipt = permits.vote(
-        services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature)
-    )
-    member = receipt.one(Voted).member
-    reasons.keep_reason(services.engine, permit, act, member, reason, services.clock())
+    message, signature = schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature)
+    with _reason_of(services, author, "Vote", message, signature, permit, act, body.reason):
+        receipt = permits.vote(services.ledger, message, signature)
     return {"receipt": services.settle(receipt)}
 
 
@@ -227,20 +228,45 @@ def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
     response_model=answers.Written,
     responses=declared(400, 409, 413),
 )
-def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any:
+def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts, author: Author) -> Any:
     """Suspend an approved permit at once, and say why: one committee member or data-protection
     officer is enough.
     """
     if body.suspend.permit != permit:
         raise RequestInvalid("the signed order is on another permit", "send it to that permit")
-    act = reasons.SUSPEND
-    reason = reasons.check_reason(act, body.reason)
-    receipt = permits.suspend(
-        services.ledger, schemas.message_of("Suspend", body.suspend), bytes.fromhex(body.signature)
-    )
-    by = receipt.one(PermitSuspended).by
-    reasons.keep_reason(services.engine, permit, act, by, reason, services.clock())
+    act, text = reasons.SUSPEND, body.reason
+    message, signature = schemas.message_of("Suspend", body.suspend), bytes.fromhex(body.signature)
+    with _reason_of(services, author, "Suspend", message, signature, permit, act, text):
+        receipt = permits.suspend(services.ledger, message, signature)
     return {"receipt": services.settle(receipt)}
+
+
+@contextmanager
+def _reason_of(
+    services: Services,
+    author: Caller | None,
+    kind: str,
+    message: Mapping[str, Any],
+    signature: bytes,
+    permit: str,
+    act: str,
+    text: str,
+) -> Iterator[None]:
+    """Keep the reason of a message before it is sent, since the answer may be lost; forget it if
+    the ledger refuses the message. Raises RequestInvalid, NotSignedIn.
+    """
+    reason = reasons.check_reason(act, text)
+    signer = recover(services.ledger.domain, kind, message, signature)
+    reasons.check_author(author, signer, reason)
+    kept = reasons.keep_reason(services.engine, permit, act, signer, reason, services.clock())
+    try:
+        yield
+    except LedgerUnsure:  # it may be mined yet
+        raise
+    except ChainError:
+        if kept:
+            reasons.drop_reason(services.engine, permit, act, signer)
+        raise
 
 
 def _show(services: Services, permit: Permit) -> dict[str, Any]:

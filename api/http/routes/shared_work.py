@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from api.http import requests as schemas
 from api.http import responses as answers
-from api.http.auth import Parts, SignedIn
+from api.http.auth import Author, Parts, SignedIn
 from api.http.problems import declared
 from api.http.routes.serializers import show_reasons
 from api.http.strict_route import Digest, StrictRoute
@@ -19,13 +19,15 @@ router = APIRouter(route_class=StrictRoute, tags=["shared work"])
 
 
 @router.post("/orders", response_model=answers.Ordered, responses=declared(400, 403, 409, 413))
-def sign_order(body: schemas.OrderBody, services: Parts) -> Any:
+def sign_order(body: schemas.OrderBody, services: Parts, author: Author) -> Any:
     """Add a member's signature to an order of the committee. The quorum's last one carries it out."""
     services.projection.sync()
     kind = body.kind
     wire = body.message.model_dump()
     message, signature = schemas.message_of(kind, body.message), bytes.fromhex(body.signature)
     reason = reasons.check_reason(reasons.SIGN, body.reason)
+    signer = recover(services.ledger.domain, kind, message, signature)
+    reasons.check_author(author, signer, reason)
     digest, receipt = orders.sign(
         services.ledger,
         services.engine,
@@ -37,7 +39,6 @@ def sign_order(body: schemas.OrderBody, services: Parts) -> Any:
         signature,
         services.clock(),
     )
-    signer = recover(services.ledger.domain, kind, message, signature)
     reasons.keep_reason(services.engine, digest, reasons.SIGN, signer, reason, services.clock())
     return {"order": digest, "receipt": services.settle(receipt) if receipt else None}
 
