@@ -52,7 +52,10 @@ START_SECONDS = 120.0
 def test_it_names_programs_options_and_settings_that_exist() -> None:
     assert {"chain", "database", "bucket", "broker", "api", "worker"} <= set(SERVICES)
     for service in OURS.values():
-        _, flag, module, *arguments = service["command"]
+        checks = service.get("healthcheck", {}).get("test", [])[1:]
+        for argv in (service["command"], checks):  # -P: imports nothing from its working folder
+            assert argv[:1] != ["python"] or argv[1] == "-P"
+        _, _, flag, module, *arguments = service["command"]
         if flag == "-m":
             assert importlib.util.find_spec(module) is not None
             source = ROOT / f"{module.replace('.', '/')}.py"

@@ -159,7 +159,7 @@ def sign(
         raise UsageError("it is not clear who signs", "say either --as NAME or --broker FOLDER")
     if broker is not None and not (broker / "wallet").is_file():
         raise UsageError(
-            "there is no broker in this folder", "make one: python -m governance.broker --create"
+            "there is no broker in this folder", "make one: python -P -m governance.broker --create"
         )
     request, settings = Request.parse(read_file(file)), desk.settings()
     if broker is not None and request.step == ROLES_STEP:

@@ -330,7 +330,8 @@ class Parts:
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM),
+                # -P: else a module in the folder where this was called would be imported first.
+                tether([sys.executable, "-P", "-m", module, *arguments], number=signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if awaited else log,
                 stderr=log,

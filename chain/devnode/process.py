@@ -68,6 +68,7 @@ class DevChain:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = [
             sys.executable,
+            "-P",  # nothing is imported from the folder where this was called
             "-m",
             "chain.devnode.gateway",
             "--folder",
