@@ -136,7 +136,7 @@ def progress_in(data: bytes) -> Progress | None:
     """
     try:
         body: Any = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(body, dict) and isinstance(body.get("api"), dict):
         body = body["api"]  # the API's report has one entry for each service

@@ -165,7 +165,7 @@ def _read_health(url: str) -> dict[str, object]:
     try:
         connection.request("GET", "/health")
         answer = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
         raise DevChainNotStarted("the chain started but does not answer", _READ_LOG) from None
     finally:
         connection.close()
