@@ -228,10 +228,11 @@ def test_passwords_are_made_once_and_for_this_account_only(tmp_path: Path) -> No
 
 def test_the_next_command_names_the_ledger_that_was_made(tmp_path: Path) -> None:
     operator = Founders(tmp_path)
-    operator.op.mkdir()
-    (operator.op / "identity.json").write_text("{}")
-    assert "--profile dev --profile cpu up" in operator.run("op", "init", "containers").text
-    (operator.op / "besu").mkdir()
+    network = write_network(operator.op, COMPOSED)
+    for other in ({}, {"chainId": 31337}):  # deployed on the dev chain, whatever lies in besu/
+        (operator.op / "identity.json").write_text(json.dumps(other))
+        assert "--profile dev --profile cpu up" in operator.run("op", "init", "containers").text
+    (operator.op / "identity.json").write_text(json.dumps({"chainId": network.chain_id}))
     assert "--profile besu --profile cpu up" in operator.run("op", "init", "containers").text
 
 
