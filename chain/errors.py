@@ -28,6 +28,10 @@ class LedgerSlow(LedgerDown):
     """The response was too slow or too large: a request for fewer blocks may succeed."""
 
 
+class LedgerBusy(ChainError):
+    """Too many messages wait for the ledger; this one was not sent."""
+
+
 class IdentityMismatch(ChainError):
     """The node responds, but its ledger is not the pinned one."""
 

@@ -92,14 +92,16 @@ class Ledger:
         """
         return self._transactor.resume() if self._transactor else []
 
-    def relay(self, contract: str, function: str, *arguments: Any) -> Receipt:
+    def relay(self, contract: str, function: str, *arguments: Any, first: bool = False) -> Receipt:
         """Send one call and wait until it is mined; a struct is a tuple in ABI order
-        (`message_tuple`).
+        (`message_tuple`). first: before the calls that wait already.
         """
         if self._transactor is None:
             raise ChainError("this connection only reads", "connect with a relay key")
         return self._transactor.send(
-            self.domain.contracts[contract], self.encode(contract, function, *arguments)
+            self.domain.contracts[contract],
+            self.encode(contract, function, *arguments),
+            first,
         )
 
     @cached_property

@@ -26,6 +26,8 @@ from chain.artifacts import error_entries, error_names
 from chain.errors import ChainError, LedgerDown, LedgerSlow, Refused
 from chain.paging import TOO_LARGE
 
+MAX_ANSWER = 64 << 20  # bytes of one answer, as the dev chain's gateway gives
+
 
 class Node(HTTPProvider):
     """JSON-RPC to one node: each request is sent once, to this address and nowhere else."""
@@ -36,7 +38,7 @@ class Node(HTTPProvider):
         # The system's authorities, or SSL_CERT_FILE; requests would trust a list that it brings.
         authorities = ssl.get_default_verify_paths()
         session.verify = authorities.cafile or authorities.capath or True
-        session.hooks["response"] = [_check_status]
+        session.hooks["response"] = [_read_bounded]
         super().__init__(url, {"timeout": timeout}, session, exception_retry_configuration=None)
         self.url = url
 
@@ -59,7 +61,7 @@ class Node(HTTPProvider):
         """
         try:
             answer: Any = super().make_request(method, params)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             # Before a body begins and within it, requests has two classes for the same time-out.
             if any(isinstance(cause, ReadTimeoutError) for cause in error.args):
                 raise LedgerSlow(
@@ -75,9 +77,7 @@ class Node(HTTPProvider):
     def _refusal(self, error: Mapping[str, Any]) -> ChainError:
         """A JSON-RPC error as a ChainError: a contract's error becomes Refused with its fields."""
         if error.get("code") == TOO_LARGE:
-            return LedgerSlow(
-                "the ledger's answer is larger than it gives", "ask about fewer blocks at once"
-            )
+            return _too_large()
         data = error.get("data")
         if not isinstance(data, str) or len(data) < 10:
             return ChainError(
@@ -102,11 +102,26 @@ def created_at(sender: str, nonce: int) -> str:
     return str(get_create_address(cast("Any", sender), cast("Any", nonce)))
 
 
-def _check_status(response: requests.Response, *_: object, **__: object) -> None:
-    """Raise LedgerDown unless it is 200; called before requests would follow a redirection."""
+def _read_bounded(response: requests.Response, *_: object, **__: object) -> None:
+    """Read the body. Raise LedgerDown unless the status is 200 (called before requests would follow
+    a redirection), LedgerSlow if the body has more than MAX_ANSWER bytes.
+    """
     if response.status_code != requests.codes.ok:
         response.close()
         raise _down(f"status {response.status_code}")
+    body = bytearray()
+    for piece in response.iter_content(1 << 16):
+        body += piece
+        if len(body) > MAX_ANSWER:
+            response.close()
+            raise _too_large()
+    response._content = bytes(body)  # where requests keeps what it has read
+
+
+def _too_large() -> LedgerSlow:
+    return LedgerSlow(
+        "the ledger's answer is larger than it gives", "ask about fewer blocks at once"
+    )
 
 
 def _down(what: str) -> LedgerDown:

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from eth_utils.crypto import keccak
 
 from chain.accounts import Account
-from chain.errors import ChainError, LedgerDown, LedgerUnsure
+from chain.errors import ChainError, LedgerBusy, LedgerDown, LedgerUnsure
 from chain.events import Receipt, parse_all
 from chain.wallets import Wallet
 
 GAS_CAP = 16_777_216  # EIP-7825, a transaction
+MOST_WAITING = 16  # calls that wait for their turn, each in a thread of its caller's
 Call = Callable[[str, list[Any]], Any]
 
 
@@ -33,6 +35,42 @@ class Outbox(Protocol):
     def put(self, sender: str, nonce: int, tx: bytes, raw: bytes) -> None: ...
     def settle(self, tx: bytes) -> None: ...
     def pending(self, sender: str) -> list[tuple[int, bytes, bytes]]: ...
+
+
+class _Turns:
+    """A lock with two levels: whoever asks as `first` gets it before all others that wait.
+
+    Of the others at most MOST_WAITING wait; a further one is refused at once.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self._waiting = {True: 0, False: 0}  # by whether they are first
+
+    @contextmanager
+    def take(self, first: bool) -> Iterator[None]:
+        """Raises LedgerBusy."""
+        with self._changed:
+            if not first and self._waiting[False] >= MOST_WAITING:
+                raise LedgerBusy(
+                    "too many messages wait for the ledger, so this one was not sent",
+                    "send it again in a minute",
+                )
+            self._waiting[first] += 1
+            try:
+                self._changed.wait_for(
+                    lambda: not self._taken and (first or not self._waiting[True])
+                )
+            finally:
+                self._waiting[first] -= 1
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
 
 
 class Transactor:
@@ -54,16 +92,16 @@ class Transactor:
         self._chain_id = chain_id
         self._timeout = timeout
         self._resend = resend
-        self._lock = threading.Lock()
+        self._turns = _Turns()
 
-    def send(self, to: str | None, data: bytes) -> Receipt:
+    def send(self, to: str | None, data: bytes, first: bool = False) -> Receipt:
         """Send one call (or, with `to` None, a deployment) and wait until it is mined.
 
-        Raises Refused if a contract refuses, LedgerDown if the node does not respond; after its
-        subclass LedgerUnsure the bytes are in the outbox, and `resume` finds out whether they were
-        mined.
+        first: before the calls that wait already. Raises Refused if a contract refuses, LedgerBusy
+        if too many wait, LedgerDown if the node does not respond; after its subclass LedgerUnsure
+        the bytes are in the outbox, and `resume` finds out whether they were mined.
         """
-        with self._lock:
+        with self._turns.take(first):
             if self._outbox.pending(self.address):
                 self._resume()
             request = {"from": self.address, "data": "0x" + data.hex()} | ({"to": to} if to else {})
@@ -92,7 +130,7 @@ class Transactor:
         """Finish transactions signed before a crash: get the receipt, or else send again, or drop
         them.
         """
-        with self._lock:
+        with self._turns.take(first=True):
             return self._resume()
 
     def _resume(self) -> list[Receipt]:
@@ -104,7 +142,9 @@ class Transactor:
                 if used > nonce or not self._resend:
                     self._outbox.settle(tx)
                     continue
-                self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
+                # A node refuses bytes that it has already and that wait for their block.
+                if self._call("eth_getTransactionByHash", ["0x" + tx.hex()]) is None:
+                    self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
             receipts.append(self._settle(tx, None))
         return receipts
 

@@ -66,8 +66,11 @@ def save(
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a key file needs a password; False where there is none."""
-    return path.is_file() and '"keystore"' in path.read_text("utf-8", "replace")
+    """Whether a key file needs a password; False where there is none, or none that can be read."""
+    try:
+        return '"keystore"' in path.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def load(path: Path, password: str | None = None) -> tuple[Wallet, dict[str, str]]:
@@ -86,7 +89,7 @@ def load(path: Path, password: str | None = None) -> tuple[Wallet, dict[str, str
         raise ChainError(
             f"there is no key named {path.stem}", "make one: volens keys new NAME"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ChainError(
             f"the key file of {path.stem} cannot be read", "wrong password, or not a volens key"
         ) from None

@@ -193,6 +193,13 @@ LIMITS = (
     Limit(
         "a person's consents in a burst", "api.http.rate_limit", "DECISIONS", "", "429, later again"
     ),
+    Limit(
+        "messages that wait for the ledger in the API, without withdrawals",
+        "chain.transactor",
+        "MOST_WAITING",
+        "",
+        "503, later again; a withdrawal comes first",
+    ),
     Limit("CPU time of an attempt", "api.worker.compute", "CPU_SECONDS", "s", "the child is ended"),
     Limit(
         "silence of a child that the worker does not watch",

@@ -193,11 +193,16 @@ def grant(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]
 def revoke(
     ledger: Ledger, message: Mapping[str, Any], signer: bytes, signature: bytes
 ) -> tuple[Receipt, int | None]:
-    """Relay a revocation: the receipt, and the current epoch when it was stale and changed nothing
-    (else None).
+    """Relay a revocation, before all other messages that wait: the receipt, and the current epoch
+    when it was stale and changed nothing (else None).
     """
     receipt = ledger.relay(
-        "ConsentRegistry", "revoke", message_tuple("Revoke", message), signer, signature
+        "ConsentRegistry",
+        "revoke",
+        message_tuple("Revoke", message),
+        signer,
+        signature,
+        first=True,
     )
     stale = receipt.all(RevokeStale)
     return receipt, stale[0].current if stale else None

@@ -28,6 +28,7 @@ class Google:
 
     emulator: str  # host:port
     account_exists: bool = True
+    token: bytes = b""  # what is answered in place of one
     refuses: int = 0  # the status of every answer about the bucket; 0: what the emulator answers
     cuts: int = 0  # so many connections end in the middle of a part of an upload
     loses: int = 0  # so many answers to an upload are lost after it was done
@@ -111,7 +112,9 @@ class _Front(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve
 
     def _give_token(self) -> None:
-        if self.servers.account_exists:
+        if self.servers.token:
+            self._answer(200, self.servers.token)
+        elif self.servers.account_exists:
             token = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
             self._answer(200, json.dumps(token).encode())
         else:

@@ -52,7 +52,10 @@ START_SECONDS = 120.0
 def test_it_names_programs_options_and_settings_that_exist() -> None:
     assert {"chain", "database", "bucket", "broker", "api", "worker"} <= set(SERVICES)
     for service in OURS.values():
-        _, flag, module, *arguments = service["command"]
+        checks = service.get("healthcheck", {}).get("test", [])[1:]
+        for argv in (service["command"], checks):  # -P: imports nothing from its working folder
+            assert argv[:1] != ["python"] or argv[1] == "-P"
+        _, _, flag, module, *arguments = service["command"]
         if flag == "-m":
             assert importlib.util.find_spec(module) is not None
             source = ROOT / f"{module.replace('.', '/')}.py"
@@ -225,10 +228,11 @@ def test_passwords_are_made_once_and_for_this_account_only(tmp_path: Path) -> No
 
 def test_the_next_command_names_the_ledger_that_was_made(tmp_path: Path) -> None:
     operator = Founders(tmp_path)
-    operator.op.mkdir()
-    (operator.op / "identity.json").write_text("{}")
-    assert "--profile dev --profile cpu up" in operator.run("op", "init", "containers").text
-    (operator.op / "besu").mkdir()
+    network = write_network(operator.op, COMPOSED)
+    for other in ({}, {"chainId": 31337}):  # deployed on the dev chain, whatever lies in besu/
+        (operator.op / "identity.json").write_text(json.dumps(other))
+        assert "--profile dev --profile cpu up" in operator.run("op", "init", "containers").text
+    (operator.op / "identity.json").write_text(json.dumps({"chainId": network.chain_id}))
     assert "--profile besu --profile cpu up" in operator.run("op", "init", "containers").text
 
 

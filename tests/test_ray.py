@@ -32,6 +32,7 @@ from postgres import Postgres
 
 from api.errors import UsageError
 from api.operate.settings import Settings
+from api.worker import ray_engine
 from api.worker.ray_engine import (
     DONE,
     FOLDER,
@@ -268,6 +269,26 @@ def gets_in(address: str, seconds: float, environment: dict[str, str]) -> bool:
 def test_what_names_no_engine_is_refused(engine: str) -> None:
     with pytest.raises(UsageError, match="names no engine"):
         Settings(engine=engine).ray_address()
+
+
+def test_rays_workers_import_nothing_from_the_folder_where_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray puts the folder of whoever begins it on its workers' path."""
+    begun_in: list[Path] = []
+
+    def begin(**_: object) -> None:
+        begun_in.append(Path.cwd())
+        raise RuntimeError
+
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path / "stranger")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=begin))
+    monkeypatch.setattr(ray_engine, "set_for_ray", lambda *_: None)
+    with pytest.raises(UsageError, match="cannot be started"):
+        ray_engine._open(Settings(engine="ray"), tmp_path / "own")
+    assert begun_in == [tmp_path / "own"]
 
 
 def test_engines_are_named() -> None:

@@ -12,6 +12,8 @@ It does not know the server's parts, rules or pages. pandas is loaded where a Da
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from volens.connection import Connection, connect
 from volens.result import Rehearsal, Result
 from volens.rows import Access, Dataset, Permit, Rows, RunSummary, TrailHead
@@ -28,5 +30,8 @@ __all__ = [
     "Run",
     "RunSummary",
     "TrailHead",
+    "__version__",
     "connect",
 ]
+
+__version__ = version("volens")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from getpass import getpass
@@ -57,7 +58,7 @@ def connect(
     Raises UsageError, VerificationFailed for another ledger, NotServing.
     """
     address, settings = _address(url, fingerprint), read_settings()
-    signer = _signer(key, password, Path(folder) if folder is not None else None)
+    signer = _signer(key, password, _path(folder, "folder") if folder is not None else None)
     if signer.home is not None:
         settings = settings.model_copy(update={"home": signer.home})
     pinned = _pinned(address, _given(identity), settings)
@@ -170,7 +171,7 @@ def _address(url: str, fingerprint: str | None) -> Address:
 def _given(identity: Path | str | Mapping[str, Any] | None) -> dict[str, Any] | None:
     if identity is None or isinstance(identity, Mapping):
         return None if identity is None else dict(identity)
-    return _object(Path(identity), "ledger identity")
+    return _object(_path(identity, "ledger identity"), "ledger identity")
 
 
 def _pinned(
@@ -213,7 +214,7 @@ def _signer(key: Path | str | Wallet | None, password: str | None, folder: Path 
     named = (folder, folder / "receipts") if folder is not None else None
     if key is None or isinstance(key, Wallet):
         return _Signer(key, None, None, named)
-    path = Path(key).absolute()
+    path = _path(key, "key").absolute()
     if is_locked(path) and password is None:
         password = getpass(f"Password of {path.stem}: ")
     wallet, facts = load(path, password)
@@ -224,7 +225,23 @@ def _signer(key: Path | str | Wallet | None, password: str | None, folder: Path 
 
 
 def _document(params: Params) -> dict[str, Any]:
-    return dict(params) if isinstance(params, Mapping) else _object(Path(params), "parameters")
+    if not isinstance(params, Mapping):
+        return _object(_path(params, "parameters"), "parameters")
+    try:
+        json.dumps(params, default=str, skipkeys=True)
+    except (ValueError, RecursionError):
+        raise UsageError(
+            "the parameters contain themselves, or are nested too deeply",
+            "write them as volens run request takes them",
+        ) from None
+    return dict(params)
+
+
+def _path(given: object, what: str) -> Path:
+    try:
+        return Path(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"the {what} is no path of a file", "name a file") from None
 
 
 def _object(path: Path, what: str) -> dict[str, Any]:

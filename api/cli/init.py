@@ -61,11 +61,14 @@ def containers(as_json: AsJson = False) -> None:
 
     Call it once the deployment is complete; a second time changes nothing.
     """
+    from api.operate.besu import planned_id
+    from api.operate.bootstrap import read_identity
     from api.operate.containers import write_secrets
 
     home = desk.settings().home.resolve()
     files = [path.name for path in write_secrets(home)]
-    ledger = "besu" if (home / "besu").exists() else "dev"
+    deployed = (read_identity(home) or {}).get("chainId")
+    ledger = "besu" if deployed is not None and deployed == planned_id(home) else "dev"
     desk.show(
         {"files": files},
         as_json,
@@ -159,7 +162,7 @@ def sign(
         raise UsageError("it is not clear who signs", "say either --as NAME or --broker FOLDER")
     if broker is not None and not (broker / "wallet").is_file():
         raise UsageError(
-            "there is no broker in this folder", "make one: python -m governance.broker --create"
+            "there is no broker in this folder", "make one: python -P -m governance.broker --create"
         )
     request, settings = Request.parse(read_file(file)), desk.settings()
     if broker is not None and request.step == ROLES_STEP:

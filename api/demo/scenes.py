@@ -291,7 +291,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     trail = cast.home / "trail.json"
     trail.write_text(json.dumps(bundle), encoding="utf-8")
     helper = subprocess.Popen(
-        [sys.executable, "-m", "api.demo.tampers", str(trail), "0"],
+        [sys.executable, "-P", "-m", "api.demo.tampers", str(trail), "0"],
         stdout=subprocess.PIPE,
         text=True,
     )

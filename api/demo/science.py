@@ -86,7 +86,7 @@ class Controls:
     def __init__(self) -> None:
         environment = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CONTROLS % (ENOUGH, VARIANTS)],
+            [sys.executable, "-P", "-c", _CONTROLS % (ENOUGH, VARIANTS)],
             stdout=subprocess.PIPE,
             env=environment,
         )

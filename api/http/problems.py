@@ -18,7 +18,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from chain.errors import ChainError, LedgerDown, LedgerUnsure, Refused, SignatureMalformed
+from chain.errors import (
+    ChainError,
+    LedgerBusy,
+    LedgerDown,
+    LedgerUnsure,
+    Refused,
+    SignatureMalformed,
+)
 from chain.vocabulary import Reason
 from governance.errors import (
     BrokerRefused,
@@ -42,6 +49,7 @@ from governance.errors import (
 from governance.rules.encoding import Finding, Malformed
 
 READ_AGAIN = 5  # seconds of the Retry-After header while this process catches up
+SEND_AGAIN = 30  # seconds of that header while too many messages wait for the ledger
 log = structlog.get_logger()
 
 # What each refusal of the contracts means, and what to do. The names come from the contracts
@@ -377,6 +385,10 @@ def _of_http(status: int) -> JSONResponse:
 def _of_chain(error: ChainError) -> JSONResponse:
     if isinstance(error, SignatureMalformed):
         return problem(422, _sentence(str(error)), _sentence(error.hint), reason="SignatureInvalid")
+    if isinstance(error, LedgerBusy):
+        answer = problem(503, _sentence(str(error)), _sentence(error.hint), reason="ledger-busy")
+        answer.headers["Retry-After"] = str(SEND_AGAIN)
+        return answer
     if isinstance(error, LedgerUnsure):
         return problem(
             503,

@@ -8,13 +8,47 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.errors import UsageError
+from api.errors import NotServing, UsageError
 from chain.besu import FIRST_PORT, Validator, failures_borne, genesis, permissions
 from governance.objects.keys import read_private, replace_private
 
 FOLDER, SHARED, GENESIS = "besu", "network", "genesis.json"  # as in docker-compose.yml
 COMPOSED = 4  # validators there
 KEY_DIGITS = 64
+# Ids by which wallets know a ledger, from https://chainlist.org (ethereum-lists/chains, 2026): the
+# largest public ones with their test networks, and those of development nodes.
+KNOWN_IDS = {
+    1: "Ethereum",
+    10: "OP Mainnet",
+    25: "Cronos",
+    56: "BNB Smart Chain",
+    61: "Ethereum Classic",
+    97: "BNB Smart Chain Testnet",
+    100: "Gnosis",
+    130: "Unichain",
+    137: "Polygon",
+    146: "Sonic",
+    250: "Fantom Opera",
+    324: "zkSync",
+    1101: "Polygon zkEVM",
+    1337: "Geth Testnet",
+    5000: "Mantle",
+    8453: "Base",
+    17000: "Holesky",
+    31337: "the dev chain",
+    42161: "Arbitrum One",
+    42220: "Celo",
+    43114: "Avalanche C-Chain",
+    59144: "Linea",
+    80002: "Amoy",
+    81457: "Blast",
+    84532: "Base Sepolia Testnet",
+    421614: "Arbitrum Sepolia",
+    534352: "Scroll",
+    560048: "Hoodi",
+    11155111: "Sepolia",
+    11155420: "OP Sepolia Testnet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +82,12 @@ def write_network(home: Path, count: int, chain_id: int = 0) -> Network:
             "this deployment has a ledger already, which its identity names",
             "choose another VOLENS_HOME for a deployment on a new ledger",
         )
+    if chain_id in KNOWN_IDS:
+        raise UsageError(
+            f"the chain id {chain_id} is that of {KNOWN_IDS[chain_id]}, and wallets would take this "
+            "ledger for it",
+            "leave --chain-id out: a large one is drawn",
+        )
     for path in (home, folder, shared):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     validators = [
@@ -64,6 +104,21 @@ def write_network(home: Path, count: int, chain_id: int = 0) -> Network:
     for name, text in files.items():
         replace_private(shared / name, text.encode())
     return Network(chain_id, tuple(validator.address for validator in validators))
+
+
+def planned_id(home: Path) -> int | None:
+    """The chain id of the network that was written into this home, None without one. Raises
+    NotServing.
+    """
+    path = home / FOLDER / SHARED / GENESIS
+    try:
+        return int(json.loads(path.read_bytes())["config"]["chainId"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise NotServing(
+            f"{FOLDER}/{SHARED}/{GENESIS} in the home folder cannot be read", "restore it"
+        ) from None
 
 
 def _key_in(folder: Path) -> bytes:

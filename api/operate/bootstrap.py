@@ -147,7 +147,7 @@ def founders_here(home: Path, identity: Mapping[str, Any]) -> list[str]:
     for path in sorted((home / "keys").glob("*.json")):
         try:
             address = json.loads(path.read_text(encoding="utf-8")).get("address")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             continue
         if str(address).lower() in founders:
             names.append(path.stem)

@@ -528,7 +528,7 @@ def _isolation(settings: Settings) -> Check:
             f"{settings.address('chain')}/health", timeout=1.0, verify=trusted()
         ).json()
         open_node = isinstance(health, dict) and health.get("isolated") is False
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ApiError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, ApiError):
         open_node = False  # no dev chain answers; another check reports that
     if settings.relax or open_node:
         return Check(

@@ -18,7 +18,7 @@ from api.operate.buckets import GOOGLE, open_bucket
 from api.operate.settings import Settings
 from chain.paging import Progress
 from governance.certificates import trusted
-from governance.errors import BucketUnavailable, GovernanceError
+from governance.errors import GovernanceError
 from governance.objects.vault import Bucket
 from governance.presence import alive
 from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, Database, open_database
@@ -123,7 +123,7 @@ def _ask(bucket: Bucket) -> httpx.Response:
 def _state_of(probe: Callable[[], httpx.Response]) -> dict[str, Any]:
     try:
         answer = probe()
-    except (httpx.HTTPError, BucketUnavailable):
+    except Exception:  # one part must not hide the others, whatever its answer does
         return {"state": "down"}
     if answer.status_code != httpx.codes.OK:
         return {"state": "down"}
@@ -136,7 +136,7 @@ def progress_in(data: bytes) -> Progress | None:
     """
     try:
         body: Any = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(body, dict) and isinstance(body.get("api"), dict):
         body = body["api"]  # the API's report has one entry for each service

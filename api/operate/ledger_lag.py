@@ -60,7 +60,7 @@ def _head_of_gateway(url: str) -> int | None:
         health = httpx.get(
             f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False, verify=trusted()
         ).json()
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, ValueError, RecursionError):
         return None
     head = health.get("head") if isinstance(health, dict) else None
     return head if type(head) is int else None

@@ -28,6 +28,7 @@ import httpx
 import structlog
 
 from api.errors import NotServing
+from api.operate.besu import planned_id
 from api.operate.bootstrap import (
     bootstrap,
     read_identity,
@@ -132,7 +133,14 @@ class Parts:
         replace_private(self.home / "chain" / SENDERS, lines.encode())
 
     def start_chain(self) -> None:
-        """Start this home's dev chain, unless the settings name another ledger."""
+        """Start this home's dev chain, unless the settings name another ledger.
+
+        Raises NotServing where nothing is deployed yet and it is not the one that `volens init
+        besu` wrote: the deployment would be bound to it for ever.
+        """
+        planned = planned_id(self.home)
+        if planned is not None and read_identity(self.home) is None:
+            _check_planned(planned, self.settings.chain_url)
         if self.settings.chain_url:
             self._know("chain", self.settings.chain_url.rstrip("/"), 0.0)
             return
@@ -330,7 +338,8 @@ class Parts:
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM),
+                # -P: else a module in the folder where this was called would be imported first.
+                tether([sys.executable, "-P", "-m", module, *arguments], number=signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if awaited else log,
                 stderr=log,
@@ -357,6 +366,26 @@ class Parts:
             except OSError:
                 probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
+
+
+def _check_planned(chain_id: int, url: str) -> None:
+    from chain.node import Node
+
+    if not url:
+        raise NotServing(
+            "the ledger of besu/ in the home folder has no deployment yet, and no node of it is named",
+            "name one, VOLENS_CHAIN_URL=http://127.0.0.1:18545, or choose another VOLENS_HOME for a "
+            "dev chain",
+        )
+    try:
+        asked = int(Node(url.rstrip("/")).call("eth_chainId", []), 16)
+    except (TypeError, ValueError):
+        asked = -1
+    if asked != chain_id:
+        raise NotServing(
+            "the node of VOLENS_CHAIN_URL is of another ledger than besu/ in the home folder",
+            "name a node of that one, or choose another VOLENS_HOME",
+        )
 
 
 def _own_name(host: str) -> str:

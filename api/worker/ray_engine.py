@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
@@ -362,17 +362,19 @@ def _open(settings: Settings, folder: Path) -> tuple[Scheduler, int]:
         "namespace": "volens",
     }
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=count,
-                include_dashboard=False,
-                object_store_memory=STORE,
-                _temp_dir=str(own),
-                **quiet,
-            )
+        # Ray has its workers import from the folder where it is begun.
+        with chdir(folder):
+            if address:
+                ray.init(address=address, **quiet)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=count,
+                    include_dashboard=False,
+                    object_store_memory=STORE,
+                    _temp_dir=str(own),
+                    **quiet,
+                )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         log.error("ray", kind=type(error).__name__)
         raise UsageError(

@@ -127,7 +127,7 @@ class Wire:
                         {"code": TOO_LARGE, "message": "the answer is too large: ask for less"}
                     )
             answer = json.loads(b"".join(parts))
-        except (OSError, ValueError, NodeGone):
+        except (OSError, ValueError, RecursionError, NodeGone):
             self._socket.close()  # a late response must not be taken for the next one
             raise _gone() from None
         return {"error": answer["error"]} if "error" in answer else {"result": answer.get("result")}

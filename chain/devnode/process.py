@@ -68,6 +68,7 @@ class DevChain:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         argv = [
             sys.executable,
+            "-P",  # nothing is imported from the folder where this was called
             "-m",
             "chain.devnode.gateway",
             "--folder",
@@ -164,7 +165,7 @@ def _read_health(url: str) -> dict[str, object]:
     try:
         connection.request("GET", "/health")
         answer = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
         raise DevChainNotStarted("the chain started but does not answer", _READ_LOG) from None
     finally:
         connection.close()

@@ -238,7 +238,7 @@ class Node:
             answer = json.loads(self._exchange(body))
         except TimeoutError:
             raise NodeSlow("the node does not answer in time") from None
-        except (OSError, http.client.HTTPException, ValueError):
+        except (OSError, http.client.HTTPException, ValueError, RecursionError):
             raise NodeDown("the node does not answer") from None
         if not isinstance(answer, dict) or answer.get("result") is None:
             error = answer.get("error") if isinstance(answer, dict) else None

@@ -241,7 +241,7 @@ class BrokerClient:
         try:
             answer = self._http.request(method, path, json=body, timeout=seconds)
             content: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, ValueError, RecursionError):
             raise BrokerUnavailable(
                 "the key broker does not answer", "start it: volens serve"
             ) from None

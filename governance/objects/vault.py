@@ -121,7 +121,12 @@ class Bucket:
 
         options = ClientOptions(api_endpoint=self._url or self._endpoint)
         if self._url is None:
-            return Client(project=self._project, client_options=options)
+            try:
+                return Client(project=self._project, client_options=options)
+            except (
+                Exception
+            ):  # what is in a key file is read with few checks, so anything is raised
+                raise _no_credentials() from None
         emulated = AnonymousCredentials()  # type: ignore[no-untyped-call]
         return Client(project="volens", credentials=emulated, client_options=options)
 
@@ -144,7 +149,7 @@ class Bucket:
 
         location: where Google keeps it, e.g. `europe-west3`.
         """
-        from google.api_core.exceptions import Conflict
+        from google.api_core.exceptions import Conflict, NotFound
 
         def create() -> None:
             bucket = self._client.bucket(self._name)
@@ -157,6 +162,11 @@ class Bucket:
             _reach(create)
         except Conflict:
             return
+        except NotFound:
+            raise BucketUnavailable(
+                "the project that the new bucket should belong to does not exist",
+                "name the one that does",
+            ) from None
 
     def probe(self) -> None:
         """Raises BucketUnavailable unless the bucket exists and responds."""
@@ -253,33 +263,40 @@ def _no_bucket() -> BucketUnavailable:
     return BucketUnavailable("the bucket does not exist", "make it, or name the one that does")
 
 
+def _no_credentials() -> BucketUnavailable:
+    return BucketUnavailable(
+        "this machine has no usable credentials for Google Cloud Storage",
+        "name a key file in GOOGLE_APPLICATION_CREDENTIALS, or give the machine a service account",
+    )
+
+
 def _reach(call: Callable[[], Answer]) -> Answer:
     """The bucket's response; what it says of an object is raised unchanged, all other faults as
     BucketUnavailable.
     """
     from google.api_core.exceptions import (
+        BadRequest,
         Conflict,
         Forbidden,
-        GoogleAPIError,
         NotFound,
         PreconditionFailed,
         RequestRangeNotSatisfiable,
         Unauthorized,
     )
-    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
-    from requests.exceptions import RequestException
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError
 
     try:
         return call()
-    except (Conflict, NotFound, PreconditionFailed, RequestRangeNotSatisfiable):
+    except (
+        BucketUnavailable,
+        Conflict,
+        NotFound,
+        PreconditionFailed,
+        RequestRangeNotSatisfiable,
+    ):
         raise
     except DefaultCredentialsError:
-        raise BucketUnavailable(
-            "this machine has no usable credentials for Google Cloud Storage",
-            "name a key file in GOOGLE_APPLICATION_CREDENTIALS, or give the machine a service "
-            "account",
-        ) from None
+        raise _no_credentials() from None
     except (RefreshError, Unauthorized):
         raise BucketUnavailable(
             "Google does not accept this machine's credentials",
@@ -290,7 +307,12 @@ def _reach(call: Callable[[], Answer]) -> Answer:
             "this machine's account may not do this in the bucket",
             "give it the permissions that the operator's guide names, on this bucket",
         ) from None
-    except (GoogleAPIError, GoogleAuthError, RequestException, InvalidResponse, DataCorruption):
+    except BadRequest:
+        raise BucketUnavailable(
+            "the bucket does not take the request",
+            "look whether its name, project and location are right",
+        ) from None
+    except Exception:  # an answer or a token that is none fails wherever the library reads it
         raise BucketUnavailable(
             "the bucket does not answer as it should", "start it, or try again in a minute"
         ) from None

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +26,7 @@ from structlog.testing import capture_logs
 
 from api.client.client import Client, wire
 from api.demo.stage import random32
-from api.http.problems import TooMany
+from api.http.problems import TooMany, problem_of
 from api.http.rate_limit import (
     CLIENTS,
     DECISION_SECONDS,
@@ -38,6 +38,8 @@ from api.http.rate_limit import (
     RateLimit,
     client_of,
 )
+from chain.errors import LedgerBusy
+from chain.transactor import MOST_WAITING
 from chain.wallets import Wallet
 from governance import audit, precheck, sessions
 from governance.errors import NotSignedIn
@@ -587,6 +589,53 @@ def test_a_withdrawal_does_not_wait_for_other_requests(
         assert ada.revoke(deployment.world.dataset, 0)["acted"]
         assert not any(one.done() for one in asked)
         stuck.set()
+
+
+def test_a_withdrawal_comes_before_writes_that_wait_and_reads_are_served(
+    deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a ledger with a block a second, a hundred registrations kept a withdrawal waiting for 40 s,
+    and all reads too.
+    """
+    transactor = deployment.services.ledger._transactor
+    call, going_on = transactor._call, threading.Event()
+
+    def slow(method: str, params: list[Any]) -> Any:
+        if method == "eth_sendRawTransaction":
+            assert going_on.wait(60)
+        return call(method, params)
+
+    (subject,) = deployment.people()
+    ada = deployment.patient(subject)
+    monkeypatch.setattr(transactor, "_call", slow)
+    with ThreadPoolExecutor(CALLERS + 1) as pool:
+        try:
+            writes = [
+                pool.submit(deployment.as_("omar").register_dataset, random32(), random32())
+                for _ in range(CALLERS)
+            ]
+            await_that(lambda: sum(one.done() for one in writes) == CALLERS - MOST_WAITING - 1)
+            refused = [one.exception() for one in writes if one.done()]
+            assert httpx.get(f"{deployment.url}/permits", timeout=10).status_code == 200
+            withdrawal = pool.submit(ada.revoke, deployment.world.dataset, 0)
+            await_that(lambda: transactor._turns._waiting[True] == 1)
+        finally:
+            going_on.set()
+        recorded = [one.result()["receipt"]["count"] for one in writes if not one.exception()]
+    assert {str(error) for error in refused} == {
+        "Too many messages wait for the ledger, so this one was not sent."
+    }
+    assert len(recorded) == MOST_WAITING + 1
+    assert sorted(recorded)[0] < withdrawal.result()["receipt"]["count"] < sorted(recorded)[1]
+    answer = problem_of(LedgerBusy("too many wait"))
+    assert (answer.status_code, int(answer.headers["Retry-After"]) > 0) == (503, True)
+
+
+def await_that(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_parsing_an_invalid_withdrawal_is_cheap(deployment) -> None:

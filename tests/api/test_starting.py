@@ -12,7 +12,9 @@ import pytest
 from sqlalchemy.exc import DatabaseError
 
 from api.http.problems import problem_of
+from api.operate.processes import Parts
 from api.operate.settings import Settings
+from chain.devnode.process import DevChain, DevChainNotStarted
 from chain.wallets import Wallet, save
 from governance.errors import DatabaseBroken
 from governance.readmodel.database import open_database
@@ -104,6 +106,34 @@ def test_a_database_that_cannot_be_opened_is_said_to_be(tmp_path: Path, kind: st
     assert "some.db" not in str(told.value)
     assert told.value.__suppress_context__
     assert problem_of(told.value).status_code == 503
+
+
+@pytest.mark.parametrize("part", ["chain", "broker", "api", "worker"])
+def test_no_part_imports_from_the_folder_where_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A module of that name would come before the standard library's, which all of them load."""
+    folder, home = tmp_path / "stranger", tmp_path / "home"
+    folder.mkdir()
+    (folder / "socket.py").write_text("open(__file__ + '.ran', 'w')\nraise SystemExit(9)\n")
+    parts = Parts(home, Settings(home=home, worker="worker"))
+    parts.make_home()
+    monkeypatch.chdir(folder)
+    if part == "chain":
+        with pytest.raises(DevChainNotStarted):
+            DevChain.start(home / "chain", anvil=str(tmp_path / "no-anvil"))
+    else:
+        if part == "broker":
+            parts.urls["chain"] = "http://127.0.0.1:9"
+            parts.launch_broker()
+        elif part == "api":
+            parts.launch_api()
+        else:
+            parts.launch_worker("worker", awaited=False)
+        (process,) = parts.processes.values()
+        process.wait(60)  # there is no deployment, so it says so and ends
+        process.kill()
+    assert not (folder / "socket.py.ran").exists()
 
 
 def test_an_error_of_the_database_names_no_value() -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -159,9 +160,25 @@ def test_a_locked_key_asks_for_its_password(deployment, tmp_path, monkeypatch) -
 
 def test_what_is_no_key_is_refused(deployment, tmp_path) -> None:
     (tmp_path / "eve.json").write_bytes(b"\xff")
-    for name, fact in (("eve", "cannot be read"), ("nobody", "no key named nobody")):
+    (tmp_path / "deep.json").write_bytes(b"[" * 200_000)
+    (tmp_path / "folder.json").mkdir()
+    unreadable = [(name, "cannot be read") for name in ("eve", "deep", "folder")]
+    for name, fact in (*unreadable, ("nobody", "no key named nobody")):
         with pytest.raises(ChainError, match=fact):
             volens.connect(deployment.url, tmp_path / f"{name}.json")
+    with pytest.raises(UsageError, match="the key is no path of a file"):
+        volens.connect(deployment.url, 5)  # type: ignore[arg-type]
+
+
+def test_parameters_that_contain_themselves_are_refused(deployment, noor) -> None:
+    params: dict[str, object] = dict(PARAMS)
+    params["models"] = params
+    with pytest.raises(UsageError, match="contain themselves"):
+        noor.request_run(deployment.world.permit().hex(), params)
+
+
+def test_the_package_says_its_release() -> None:
+    assert volens.__version__ == version("volens")
 
 
 def test_lists_are_frames_with_typed_columns(deployment, noor) -> None:

@@ -32,6 +32,14 @@ def test_no_process_computes_the_pairings_of_bls(part: str) -> None:
     assert not [name for name in loaded if name.startswith("py_ecc.optimized")]
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_deep_json_ends_no_process(part: str) -> None:
+    """py_ecc raises the recursion limit, above what the C stack of the parser takes."""
+    program = f"import json, sys, {part}\ntry: json.loads('[' * 200_000)\nexcept RecursionError: print('refused')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
+
+
 def test_using_an_unloaded_module_fails() -> None:
     from py_ecc.bls import G2ProofOfPossession
 

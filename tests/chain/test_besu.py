@@ -23,6 +23,7 @@ from plain_node import plain_node
 from chain.artifacts import SETTINGS
 from chain.besu import FORKS, extra_data, failures_borne
 from chain.devnode.anvil import FLAGS
+from chain.devnode.process import DevChain
 from chain.node import Node
 
 # The example of a genesis file in Besu's documentation, page "QBFT", block header validators.
@@ -177,6 +178,29 @@ def test_fewer_than_four_validators_are_warned_of_and_none_is_refused(operator: 
     alone = init(operator, "--validators", "1")
     assert (alone.code, "no block is made while one of them is down" in alone.text) == (0, True)
     assert len(node_keys(operator)) == 1
+
+
+@pytest.mark.parametrize(("number", "name"), [("1", "Ethereum"), ("137", "Polygon")])
+def test_no_id_of_a_public_ledger_is_taken(operator: Founders, number: str, name: str) -> None:
+    refused = init(operator, "--chain-id", number)
+    assert (refused.code, f"is that of {name}, and wallets" in refused.text) == (2, True), refused
+    assert not (operator.op / "besu").exists()
+
+
+@pytest.mark.parametrize("command", ["init", "serve"])
+def test_nothing_is_deployed_on_another_ledger_than_the_one_that_was_written(
+    operator: Founders, devchain: DevChain, command: str
+) -> None:
+    operator.run("op", "init")  # writes the example of a plan
+    operator.plan()
+    assert init(operator).code == 0
+    for url, sentence in (("", "no node of it is named"), (devchain.url, "is of another ledger")):
+        operator.chain = url
+        said = operator.run("op", command)
+        assert said.code != 0
+        assert sentence in " ".join(said.text.split()), said
+    assert not (operator.op / "ceremony" / "state.json").exists()
+    assert not (operator.op / "identity.json").exists()
 
 
 def test_what_it_wrote_is_told_to_people_and_to_programs(operator: Founders) -> None:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from google_cloud import Google, serve, write_key_file
 
 from api.operate import doctor
 from api.operate.buckets import open_bucket
 from api.operate.doctor_files import Check
+from api.operate.health import Health
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from governance.errors import BucketUnavailable, ObjectMissing
@@ -120,13 +124,60 @@ def no_permission(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> 
     google.refuses = 403
 
 
-FAULTS: dict[Callable[[Google, pytest.MonkeyPatch, Path], None], str] = {
+def a_refused_request(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    google.refuses = 400
+
+
+Fault = Callable[[Google, pytest.MonkeyPatch, Path], None]
+
+
+def key_file_with(name: str, content: bytes | None) -> Fault:
+    """None: a folder stands where the file should."""
+
+    def fault(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+        path = folder / "other.json"
+        path.mkdir() if content is None else path.write_bytes(content)
+        patched.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+
+    fault.__name__ = f"a_key_file_that_is_{name}"
+    return fault
+
+
+def answered_token(name: str, content: bytes) -> Fault:
+    def fault(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+        google.token = content
+
+    fault.__name__ = f"a_token_that_is_{name}"
+    return fault
+
+
+NO_KEY_FILES = {
+    "a_list": b"[]",
+    "a_text": b'"x"',
+    "null": b"null",
+    "deep": b"[" * 100_000,
+    "impersonated": b'{"type": "impersonated_service_account"}',
+    "a_folder": None,
+}
+NO_TOKENS = {
+    "html": b"<html>",
+    "a_list": b"[]",
+    "endless": b'{"access_token": "x", "expires_in": "never"}',
+}
+FAULTS: dict[Fault, str] = {
     no_key_file: "this machine has no usable credentials for Google Cloud Storage",
     a_key_file_that_is_not_there: "this machine has no usable credentials for Google Cloud Storage",
     no_key_in_the_file: "this machine has no usable credentials for Google Cloud Storage",
     a_deleted_account: "Google does not accept this machine's credentials",
     a_revoked_token: "Google does not accept this machine's credentials",
     no_permission: "this machine's account may not do this in the bucket",
+    a_refused_request: "the bucket does not take the request",
+} | {
+    key_file_with(*one): "this machine has no usable credentials for Google Cloud Storage"
+    for one in NO_KEY_FILES.items()
+}
+FAULTS |= {
+    answered_token(*one): "the bucket does not answer as it should" for one in NO_TOKENS.items()
 }
 CALLS: dict[str, Callable[[Bucket], object]] = {
     "probe": Bucket.probe,
@@ -143,7 +194,7 @@ def test_each_fault_is_one_plain_sentence(
     bucket: Bucket,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    fault: Callable[[Google, pytest.MonkeyPatch, Path], None],
+    fault: Fault,
     call: str,
 ) -> None:
     fault(google, monkeypatch, tmp_path)
@@ -160,7 +211,7 @@ def test_the_doctor_says_the_same(
     name: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    fault: Callable[[Google, pytest.MonkeyPatch, Path], None],
+    fault: Fault,
 ) -> None:
     addresses = dict.fromkeys(("chain", "broker", "api"), "http://127.0.0.1:9")
     (tmp_path / "run.json").write_text(json.dumps(addresses))
@@ -173,6 +224,39 @@ def test_the_doctor_says_the_same(
     fault(google, monkeypatch, tmp_path)
     assert (bucket().state, bucket().means) == ("down", FAULTS[fault])
     assert bucket().do
+
+
+def test_a_bucket_in_a_project_that_is_absent_is_not_made(google: Google, bucket: Bucket) -> None:
+    google.refuses = 404
+    with pytest.raises(BucketUnavailable, match="should belong to does not exist"):
+        bucket.create("europe-west3")
+
+
+def test_deep_json_of_an_emulator_is_no_answer() -> None:
+    class Deep(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(b"[" * 100_000)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Deep) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(BucketUnavailable, match="does not answer as it should"):
+            Bucket("volens", f"http://127.0.0.1:{server.server_port}").probe()
+
+
+def test_a_part_whose_question_fails_hides_no_other() -> None:
+    def fails() -> httpx.Response:
+        raise AttributeError
+
+    report = Health({"bucket": fails, "ledger": lambda: httpx.Response(200)}, lambda _: []).report(
+        0
+    )
+    assert (report["bucket"]["state"], report["ledger"]["state"]) == ("down", "ok")
 
 
 @pytest.mark.parametrize("call", ["probe", "put", "get"])

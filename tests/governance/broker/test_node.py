@@ -54,7 +54,7 @@ class Between(BaseHTTPRequestHandler):
             found = json.loads(answer.read())
         if "result" in found:
             found["result"] = self.server.lie(request["method"], request["params"], found["result"])
-        data = json.dumps(found).encode()
+        data = json.dumps(found).encode().replace(b'"deep"', b"[" * 100_000 + b"]" * 100_000)
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -106,6 +106,10 @@ def other_chain(method: str, _params: list[Any], answer: Any) -> Any:
     return "0x1" if method == "eth_chainId" else answer
 
 
+def deep_answer(method: str, _params: list[Any], answer: Any) -> Any:
+    return "deep" if method == "eth_getLogs" else answer
+
+
 def other_genesis(method: str, params: list[Any], answer: Any) -> Any:
     if method == "eth_getBlockByNumber" and params[0] == "0x0":
         answer["hash"] = "0x" + "ab" * 32
@@ -136,6 +140,7 @@ def broker_of(world: World, url: str, folder: Path, ahead: int = 0) -> Broker:
         (other_chain, 65),
         (other_genesis, 65),
         (old_head, 64),
+        (deep_answer, 64),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
