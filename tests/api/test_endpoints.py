@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -120,6 +121,29 @@ def test_permit_is_requested_voted_and_refuses_the_applicant(deployment) -> None
     shown = noor.permit(permit)
     assert (shown["status"], shown["yes"]) == ("approved", 2)
     assert shown in noor.permits()
+
+
+def test_rows_of_another_process_may_be_ahead(deployment, tmp_path, monkeypatch) -> None:
+    """A worker writes rows too: between this process's replay and its reading there may be more."""
+    run = deployment.sealed_output(tmp_path / "key").run
+    projection = deployment.services.projection
+    projection.sync()
+    (number,) = [key for key in projection.replayed.attempts if key[0].hex() == run]
+    attempts, known = projection.replayed.attempts, projection.replayed.attempts[number]
+    for before in (None, known._replace(seal={})):
+        syncs = iter([before, known])
+
+        def sync(syncs: Iterator[Any] = syncs) -> int:
+            attempt = next(syncs, known)
+            attempts.pop(number, None)
+            if attempt is not None:
+                attempts[number] = attempt
+            return 0
+
+        monkeypatch.setattr(projection, "sync", sync)
+        (output,) = deployment.anybody().run(run)["outputs"]
+        assert output["disclosureCommitment"] == known.seal["disclosureCommitment"].hex()
+    monkeypatch.undo()
 
 
 def test_a_refused_run_is_a_conflict_with_its_reason(deployment) -> None:

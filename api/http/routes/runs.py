@@ -19,6 +19,7 @@ from governance import permits, release
 from governance.errors import NotAllowed, NotFound, RequestInvalid
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Output, Run
+from governance.rules.state import Attempt as ReplayedAttempt
 from governance.sessions import Caller
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
@@ -274,7 +275,7 @@ def _doing(run: Run, steps: list[register.Step], failure: str) -> str:
 
 
 def _show_attempt(services: Services, run: str, attempt: register.Attempt) -> dict[str, Any]:
-    known = services.projection.replayed.attempts[bytes.fromhex(run), attempt.attempt]
+    known = _replayed(services, run, attempt.attempt)
     return {
         "attempt": attempt.attempt,
         "granted": attempt.granted,
@@ -288,10 +289,21 @@ def _show_attempt(services: Services, run: str, attempt: register.Attempt) -> di
     }
 
 
+def _replayed(services: Services, run: str, attempt: int, sealed: bool = False) -> ReplayedAttempt:
+    """An attempt as this process has replayed it. Another process (a worker) writes rows as well,
+    so that they may be ahead of what this one has replayed: then it replays on.
+    """
+    number = bytes.fromhex(run), attempt
+    known = services.projection.replayed.attempts.get(number)
+    if known is None or (sealed and not known.seal):
+        services.projection.sync()
+        known = services.projection.replayed.attempts[number]
+    return known
+
+
 def _show_output(services: Services, output: Output) -> dict[str, Any]:
     mined = register.find_receipt(services.engine, output.release_tx) if output.released else None
-    attempt = bytes.fromhex(output.run), output.attempt
-    seal = services.projection.replayed.attempts[attempt].seal
+    seal = _replayed(services, output.run, output.attempt, sealed=True).seal
     return {
         "attempt": output.attempt,
         "sealHash": output.seal_hash,
