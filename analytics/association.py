@@ -1,5 +1,9 @@
 """Per-variant statistics: association scan with covariates, allele frequencies, carrier counts.
 
+Rare variants and rare outcomes: a variant needs LEAST_MINOR_ALLELES copies of its rarer allele, and
+LEAST_EXPECTED of them expected among the people of the rarer outcome; from two standard deviations
+on, p is the saddlepoint approximation's (saddlepoint.py).
+
 Every reported variant helps to infer who was in the cohort, so their number is bounded by the
 number of people (disclosure.genomic_bound), and each reported statistic is charged on the ledger.
 """
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import chi2, norm
 
+from analytics.ancestry import components_by_chromosome, prune
 from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import (
     Counts,
@@ -31,12 +36,17 @@ from analytics.disclosure.scan import LEAST_TESTED, Z_STEPS, choose_step, tabula
 from analytics.disclosure.sites import show_site
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import Params
+from analytics.saddlepoint import NORMAL_WITHIN, equivalent_z
 from analytics.variants import Variants, stack
 
 Floats = NDArray[np.float64]
+NO_COMPONENTS = "too few variants on other chromosomes after LD pruning (a panel)"
 Described = tuple[dict[str, object], dict[str, object], int]
 QUANTILES = 20  # points of the QQ plot
 NEWTON_STEPS = 25
+LEAST_MINOR_ALLELES = 10  # copies of the rarer allele, of those whose genotype is known
+LEAST_EXPECTED = 10  # of these copies, expected among the people of the rarer outcome
+_AT_ONCE = 256  # columns of one saddlepoint search
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +63,32 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     disclosure/scan.py releases, and the QQ quantiles of the scan.
 
     Logistic score test of each variant (additive, 0, 1, 2 copies), given the clinical covariates
-    and the principal components of the genotypes. Missing genotypes and covariates take the mean of
-    their column. Raises CohortTooSmall when the cohort is too small for any statistic.
+    and the ancestry components of the other chromosomes (ancestry.py). Missing genotypes and
+    covariates take the mean of their column. Raises CohortTooSmall when the cohort is too small for
+    any statistic.
     """
     counts = filter_counts(
         granted=cohort.granted, people=cohort.people, events=int(cohort.event.sum())
     )
     allowed = _allowed(cohort, counts)
-    variants = _with_carriers(stack(cohort.genotypes, params.variants))
+    variants = _testable(stack(cohort.genotypes, params.variants), float(cohort.event.mean()))
     progress("components", 0.2)
     dosage = _filled(variants.dosage)
     clinical = _standardised(_filled(clinical_matrix(cohort, params.clinical)))
-    covariates = np.hstack([clinical, leading_components(dosage, params.components)])
+    independent = prune(dosage, variants.chromosome)
+    components = components_by_chromosome(
+        dosage[:, independent],
+        variants.chromosome[independent],
+        np.unique(variants.chromosome).tolist(),
+        params.components,
+    )
     progress("scan", 0.5)
-    z = score_test(dosage, cohort.event, covariates)
+    z = np.zeros(dosage.shape[1])
+    for chromosome in np.unique(variants.chromosome).tolist():
+        columns = np.flatnonzero(variants.chromosome == chromosome)
+        ancestry = components.get(chromosome, np.empty((len(dosage), 0)))
+        covariates = np.hstack([clinical, ancestry])
+        z[columns] = score_test(dosage[:, columns], cohort.event, covariates)
     top = _choose(z, variants.dosage, cohort, params.statistics)
     if not top:
         raise CohortTooSmall(
@@ -84,17 +106,21 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
             "named sites count once each"
         )
     result = _head(cohort, variants) | {
+        "build": cohort.genotypes[0].sites.build,
         "covariates": list(params.clinical),
-        "components": params.components,
+        "components": params.components if components else 0,
         "rows": [_describe_row(variants, hit) for hit in top],
         "quantiles": [],
     }
+    if params.components and not components:
+        result["components_omitted"] = NO_COMPONENTS
     sizes: dict[str, object] = {"people": counts.people, "events": counts.events}
     # With few distinct variants, the quantiles would reveal the z of one variant and undo its
     # rounding.
     if len({column.tobytes() for column in np.ascontiguousarray(dosage.T)}) >= LEAST_TESTED:
         result["quantiles"] = _quantiles(np.delete(z, [hit.at for hit in top]), len(top))
         sizes["inflation"] = _inflation(z, len(top))
+        sizes["inflation_interval"] = _inflation_interval(z, len(top), int(independent.sum()))
     result |= {name: value for name, value in sizes.items() if value is not None}
     m = int(spent[len(top) - 1])
     disclosure = describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result)
@@ -152,23 +178,33 @@ def _charged_people(cohort: Cohort, counts: Counts) -> int:
     return cohort.granted if counts.people is None else min(cohort.people, least_people(counts))
 
 
-def score_test(dosage: Floats, event: NDArray[np.int64], covariates: Floats) -> Floats:
-    """(m,) signed square root of the efficient score statistic of each column; 0 for a column
-    without information.
+def score_test(
+    dosage: Floats,
+    event: NDArray[np.int64],
+    covariates: Floats,
+    normal_within: float = NORMAL_WITHIN,
+) -> Floats:
+    """(m,) z of each column; 0 for a column without information.
 
-    dosage: (n, m) without NaN; event: (n,) 0 or 1; covariates: (n, c), an intercept is added.
-    McCullagh & Nelder 1989, section 4; the null model is fitted once, for all columns.
+    Within `normal_within` standard deviations the signed square root of the efficient score statistic, further
+    out the z of the saddlepoint's p. dosage: (n, m) without NaN; event: (n,) 0 or 1; covariates:
+    (n, c), an intercept is added. McCullagh & Nelder 1989, section 4; the null model is fitted
+    once, for all columns.
     """
     design = np.column_stack([np.ones(len(event)), covariates])
     probability = expit(design @ _fit_logistic(design, event))
     weight = probability * (1 - probability)
     score = dosage.T @ (event - probability)
     cross = design.T @ (weight[:, None] * dosage)
-    inverse = np.linalg.pinv(design.T @ (weight[:, None] * design))
-    information = weight @ dosage**2 - np.einsum("ij,ij->j", cross, inverse @ cross)
+    explained = np.linalg.pinv(design.T @ (weight[:, None] * design)) @ cross
+    information = weight @ dosage**2 - np.einsum("ij,ij->j", cross, explained)
     z: Floats = np.zeros(dosage.shape[1])
     informed = information > 1e-9 * len(event)
     z[informed] = score[informed] / np.sqrt(information[informed])
+    far = np.flatnonzero(np.abs(z) > normal_within)
+    for first in range(0, len(far), _AT_ONCE):
+        at = far[first : first + _AT_ONCE]
+        z[at] = equivalent_z(score[at], dosage[:, at] - design @ explained[:, at], probability)
     return z
 
 
@@ -183,7 +219,7 @@ def _choose(z: Floats, dosage: Floats, cohort: Cohort, most: int) -> list[Hit]:
         # No step could place this variant, or any later one, before the last of the printed ones.
         if len(hits) >= most and abs(hits[most - 1].shown) > 10 * abs(z[at]) + Z_STEPS[-1] / 2:
             break
-        step = choose_step(tabulate(dosage[:, at], cohort.event), share)
+        step = choose_step(tabulate(dosage[:, at], cohort.event), share, cohort.people)
         if step:
             hits.append(Hit(at, step, int(tenths(z[at], step))))
             hits.sort(key=lambda hit: (-abs(hit.shown), hit.at))
@@ -203,39 +239,33 @@ def selection_costs(z: Floats, tested: int) -> Floats:
     return costs
 
 
-def leading_components(dosage: Floats, count: int) -> Floats:
-    """(n, count) principal components of the standardised genotypes (Patterson, Price & Reich
-    2006), unit length.
-
-    Computed from the n x n relationship matrix, so many variants cost only one product. Signs are
-    fixed.
-    """
-    if count == 0:
-        return np.empty((len(dosage), 0))
-    spread = dosage.std(axis=0)
-    varies = spread > 0
-    scaled = (dosage[:, varies] - dosage[:, varies].mean(axis=0)) / spread[varies]
-    values, vectors = np.linalg.eigh(scaled @ scaled.T)
-    chosen = vectors[:, np.argsort(values)[::-1][:count]]
-    signs = np.sign(chosen[np.abs(chosen).argmax(axis=0), np.arange(chosen.shape[1])])
-    result: Floats = chosen * signs
-    return result
-
-
-def _with_carriers(variants: Variants) -> Variants:
-    """Keep variants with 10 carriers and 10 known others: z of few would reveal their outcome."""
+def _testable(variants: Variants, share: float) -> Variants:
+    """Keep variants whose z is calibrated, and whose z says nothing of few people: copies of the
+    rarer allele, and 10 carriers and 10 known others. share: of the people, with the event."""
+    known = (~np.isnan(variants.dosage)).sum(axis=0)
+    copies = np.nansum(variants.dosage, axis=0)
+    minor = np.minimum(copies, 2 * known - copies)
     carriers, non_carriers = (variants.dosage > 0).sum(axis=0), (variants.dosage == 0).sum(axis=0)
-    kept = np.flatnonzero(np.minimum(carriers, non_carriers) >= SMALLEST_COUNT)
-    if not len(kept):
-        raise CohortTooSmall("no variant meets the rules and has ten carriers and ten others")
-    flow = (*variants.flow, ("few-carriers", len(variants.names) - len(kept)))
+    kept, flow = np.ones(len(variants.names), np.bool_), list(variants.flow)
+    for rule, good in (
+        ("few-minor-alleles", minor >= LEAST_MINOR_ALLELES),
+        ("few-expected-in-rarer-outcome", minor * min(share, 1 - share) >= LEAST_EXPECTED - 1e-9),
+        ("few-carriers", np.minimum(carriers, non_carriers) >= SMALLEST_COUNT),
+    ):
+        flow.append((rule, int((kept & ~good).sum())))
+        kept &= good
+    if not kept.any():
+        raise CohortTooSmall(
+            "no variant meets the rules and has ten carriers, ten others, ten copies of its rarer "
+            "allele, and ten of them expected among the people of the rarer outcome"
+        )
     return Variants(
-        tuple(variants.names[at] for at in kept),
+        tuple(variants.names[at] for at in np.flatnonzero(kept)),
         variants.chromosome[kept],
         variants.position[kept],
         variants.dosage[:, kept],
         variants.frequency[kept],
-        flow,
+        tuple(flow),
     )
 
 
@@ -276,6 +306,7 @@ def _head(cohort: Cohort, variants: Variants) -> dict[str, object]:
             for name, people in filter_flow(cohort.granted, cohort.flow)
         ],
         "variants": filter_variants(len(variants.names), variants.flow),
+        "kinship": cohort.relatives.reach,
     }
 
 
@@ -298,6 +329,24 @@ def _inflation(z: Floats, printed: int) -> str | None:
     if len(z) < max(LEAST_TESTED, 2 * (printed + SMALLEST_COUNT)):
         return None
     return f"{np.median(z**2) / chi2.ppf(0.5, 1):.1f}"
+
+
+def _inflation_interval(z: Floats, printed: int, independent: int) -> list[str] | None:
+    """95 % interval of the inflation, one decimal each; None where _inflation is, or where an end
+    would lie among the 10 largest that are not printed, or the 10 smallest.
+
+    Distribution-free, from order statistics of z^2 (David & Nagaraja 2003, 7.1): the shares of a
+    sample below its median are 0.5 +- 1.96 * 0.5 / sqrt(independent), where `independent` variants
+    are left after LD pruning, since linked ones repeat each other.
+    """
+    if _inflation(z, printed) is None:
+        return None
+    half = norm.ppf(0.975) * 0.5 / np.sqrt(independent)
+    ranks = [round(len(z) * (0.5 - half)), round(len(z) * (0.5 + half))]
+    if ranks[0] < SMALLEST_COUNT or ranks[1] > len(z) - printed - SMALLEST_COUNT:
+        return None
+    ordered = np.sort(z**2)
+    return [f"{ordered[rank - 1] / chi2.ppf(0.5, 1):.1f}" for rank in ranks]
 
 
 def _quantiles(z: Floats, printed: int) -> list[object]:

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 
 from analytics.models import REGISTERED
 
-FEATURE_SETS = ("genes", "clinical", "combined")
+# combined: all columns in one model. fused: a model on each of the other three, weighed
+# (analytics/fusion.py).
+FUSED = "fused"
+FEATURE_SETS = ("genes", "clinical", "combined", FUSED)
+NEED_GENES = frozenset(FEATURE_SETS) - {"clinical"}
+NEED_CLINICAL = frozenset(FEATURE_SETS) - {"genes"}
 MODELS = tuple(REGISTERED)
 SELECTORS = ("chi2", "f", "mutual-information", "score")
 IMPUTERS = ("knn", "mean", "median")
@@ -23,3 +28,8 @@ CALIBRATED: Mapping[str, bool] = {name: model.calibrated for name, model in REGI
 RELEASABLE: Mapping[str, str | None] = {
     name: model.releasable for name, model in REGISTERED.items()
 }
+
+
+def estimates_probability(model: str, feature_set: str) -> bool:
+    """Whether the row of a model predicts a probability: fused margins become one in any case."""
+    return CALIBRATED[model] or feature_set == FUSED

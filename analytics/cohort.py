@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
+from analytics.kinship import NOBODY, Relatives
 from analytics.params import CohortRules, Outcome
 from analytics.readers.clinical import ClinicalRecord, Fact, matches, value_at
 from analytics.readers.genotypes import Genotypes
@@ -46,11 +47,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """The members in ascending order of subject; flow: exact (step, people left after it)."""
+    """The members in ascending order of subject; flow: exact (step, people left after it).
+
+    relatives: of everybody granted, so that two members are also linked by somebody who is none.
+    """
 
     members: tuple[Member, ...]
     flow: tuple[tuple[str, int], ...]
     granted: int
+    relatives: Relatives = NOBODY
 
     @property
     def people(self) -> int:
@@ -60,6 +65,14 @@ class Cohort:
     def event(self) -> NDArray[np.int64]:
         """(n,) 1 = the event occurred within the horizon."""
         return np.array([bool(member.event) for member in self.members], dtype=np.int64)
+
+    @property
+    def families(self) -> NDArray[np.int64] | None:
+        """(n,) each member's family, 0 to n - 1 by its first member; None if no two are related."""
+        family = self.relatives.family
+        names = [family.get(m.person.subject, m.person.subject) for m in self.members]
+        number = {name: at for at, name in enumerate(dict.fromkeys(names))}
+        return None if len(number) == len(names) else np.array([number[name] for name in names])
 
     @property
     def genotypes(self) -> list[Genotypes]:
@@ -72,20 +85,26 @@ class Cohort:
 
 
 def select_people(
-    people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str, minimum: int
+    people: Iterable[Person],
+    rules: CohortRules,
+    outcome: Outcome | None,
+    source: str,
+    minimum: int,
+    relatives: Relatives = NOBODY,
 ) -> Cohort:
     """Keep the people who have the records, fit the rules, and have a known outcome if needed.
 
-    source: which gene record a person must have: expression, variants or none. The same people
-    serve every feature set, so feature sets are comparable. Raises CohortTooSmall below `minimum`
-    people, or below 10 with or without the event, for every analysis: a failed run also reveals
-    information, without output review. The error does not give the number of people.
+    source: which gene record a person must have: expression, variants or none. relatives: of all
+    `people`, if source is variants. The same people serve every feature set, so feature sets are
+    comparable. Raises CohortTooSmall below `minimum` people, or below 10 with or without the event,
+    for every analysis: a failed run also reveals information, without output review. The error does
+    not give the number of people.
     """
     granted = list(people)
-    left, flow = choose_members(granted, rules, outcome, source)
+    left, flow = choose_members(granted, rules, outcome, source, relatives)
     if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
-    cohort = Cohort(tuple(left), tuple(flow), len(granted))
+    cohort = Cohort(tuple(left), tuple(flow), len(granted), relatives)
     if (
         outcome is not None
         and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < SMALLEST_COUNT
@@ -95,7 +114,11 @@ def select_people(
 
 
 def choose_members(
-    people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str
+    people: Iterable[Person],
+    rules: CohortRules,
+    outcome: Outcome | None,
+    source: str,
+    relatives: Relatives,
 ) -> tuple[list[Member], list[tuple[str, int]]]:
     """(members, flow chart) as in a Cohort, without a minimum size."""
     ordered = sorted(people, key=lambda person: person.subject)
@@ -124,7 +147,24 @@ def choose_members(
         judged = (Member(m.person, m.index, outcome_of(m.person, m.index, outcome)) for m in left)
         left = [member for member in judged if member.event is not None]
         flow.append(("outcome known at the horizon", len(left)))
+    if source == "variants":
+        left = _keep_one_of_each_genome(left, relatives.genome)
+        flow.append(("one record of each genome", len(left)))
     return left, flow
+
+
+def _keep_one_of_each_genome(members: Sequence[Member], genome: Mapping[str, int]) -> list[Member]:
+    """The first member of each genome; none if their outcomes differ.
+
+    Copies are one person enrolled twice, identical twins, or a sample under another's name. Where
+    they agree, one of them tells all. Where they do not, nobody knows to whom the genome belongs,
+    and one of two outcomes may be another's.
+    """
+    copies: dict[object, list[Member]] = {}
+    for member in members:
+        subject = member.person.subject
+        copies.setdefault(genome.get(subject, subject), []).append(member)
+    return [same[0] for same in copies.values() if len({member.event for member in same}) == 1]
 
 
 def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | None:

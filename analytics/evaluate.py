@@ -1,4 +1,4 @@
-"""Metrics of one model: repeated stratified cross-validation, DeLong interval, permutation p.
+"""Metrics of one model: repeated stratified cross-validation, intervals, permutation p.
 
 Knows nothing of disclosure control: these metrics are exact and must pass analytics/disclosure
 before release.
@@ -6,7 +6,7 @@ before release.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from analytics.errors import PredictionError
+from analytics.errors import CohortTooSmall, PredictionError
 from analytics.models.pipeline import predict
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Z_95 = 1.959963984540054
-THRESHOLD = 0.5
+NO_MARGIN = 0.5  # `predict` of a model without a probability, where its margin is 0
+# A model that has learnt nothing predicts the event rate as near as its solver ends: no "yes".
+ROUNDING = 1e-3
 ENOUGH_REACHED = 10
 
 
@@ -38,13 +41,34 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
+class Predictions:
+    """One pass of cross-validation, by person (n,): everything while the person is held out.
+
+    probability: what `predict` says; positive: whether that is a "yes" (`decision_threshold`);
+    placement: the share of people with the other outcome in the same test fold that the model
+    orders correctly (ties count half).
+    """
+
+    probability: Floats
+    positive: NDArray[np.bool_]
+    placement: Floats
+
+    def auc(self, y: Labels) -> float:
+        """The mean of the folds' AUCs, weighted by their people with the event."""
+        return float(self.placement[y == 1].mean())
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """The scores of one model on one feature set over all repeats; fractions in [0, 1].
 
     cells: confusion matrix summed over the repeats (every person is predicted once per repeat).
-    placements: (n,) for each person, the share of people with the other outcome in the same test
-    fold that the model orders correctly (ties count half), mean over the repeats. Their mean over
-    the people with the event is the AUC.
+    auc_interval: of these predictions (DeLong): it leaves out that another sample of people would
+    have trained another model, so it is too narrow for the method (`bootstrap_aucs`).
+    average_precision, brier: means over the repeats. brier: the scaled Brier score, 1 - Brier /
+    (rate (1 - rate)): 1 is perfect, 0 or below no better than giving everybody the event rate
+    (Steyerberg 2010, Epidemiology 21:128); None for a model that estimates no probability.
+    placements: (n,) mean over the repeats; their mean over the people with the event is the AUC.
     first_auc: AUC of the first repeat alone, the statistic that permutations are compared with.
     probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
     values are never released; curves are computed from them on a coarse grid.
@@ -55,6 +79,8 @@ class Scores:
     auc_interval: tuple[float, float]
     placements: Floats
     first_auc: float
+    average_precision: float
+    brier: float | None
     probabilities: Floats
 
 
@@ -66,47 +92,186 @@ def evaluate_model(
     folds: int,
     repeats: int,
     seed: int,
+    calibrated: bool,
     tick: Callable[[float], None],
+    families: Labels | None = None,
 ) -> Scores:
     """Cross-validate `model` on x (n, columns; NaN = missing) and y (n,) of 0 and 1.
 
-    Repeat r shuffles with seed + r, so every model uses the same folds.
+    Repeat r shuffles with seed + r, so every model uses the same folds. calibrated: whether the
+    model estimates a probability (CALIBRATED in the catalogue). families: as in `assign_folds`.
     """
-    probabilities, placements = np.zeros((2, repeats, len(y)))
+    passes = []
     for repeat in range(repeats):
-        probabilities[repeat], placements[repeat] = predict_once(
-            model, x, y, folds=folds, seed=seed + repeat
+        passes.append(
+            predict_once(
+                model,
+                x,
+                y,
+                folds=folds,
+                seed=seed + repeat,
+                calibrated=calibrated,
+                families=families,
+            )
         )
         tick((repeat + 1) / repeats)
-    mean = placements.mean(axis=0)
-    auc, error = auc_with_error(mean, y)
-    interval = (max(0.0, auc - Z_95 * error), min(1.0, auc + Z_95 * error))
-    cells = count_cells(y, probabilities >= THRESHOLD)
-    return Scores(cells, auc, interval, mean, float(placements[0][y == 1].mean()), probabilities)
+    probabilities = np.stack([predicted.probability for predicted in passes])
+    placements = np.mean([predicted.placement for predicted in passes], axis=0)
+    auc, error = auc_with_error(placements, y)
+    return Scores(
+        cells=count_cells(y, np.stack([predicted.positive for predicted in passes])),
+        auc=auc,
+        auc_interval=clip_auc(auc - Z_95 * error, auc + Z_95 * error),
+        placements=placements,
+        first_auc=passes[0].auc(y),
+        average_precision=float(
+            np.mean([average_precision_score(y, row) for row in probabilities])
+        ),
+        brier=scaled_brier(probabilities, y) if calibrated else None,
+        probabilities=probabilities,
+    )
 
 
 def predict_once(
-    model: Pipeline, x: Floats, y: Labels, *, folds: int, seed: int
-) -> tuple[Floats, Floats]:
-    """One pass of stratified k-fold: (predicted probability, placement) of each held-out person.
+    model: Pipeline,
+    x: Floats,
+    y: Labels,
+    *,
+    folds: int,
+    seed: int,
+    calibrated: bool = True,
+    families: Labels | None = None,
+) -> Predictions:
+    """One pass of stratified k-fold. Raises PredictionError as `_predict_folds` does."""
+    assigned = assign_folds(y, families, folds=folds, seed=seed)
+    return _predict_folds(model, x, y, assigned, calibrated)
+
+
+def assign_folds(y: Labels, families: Labels | None, *, folds: int, seed: int) -> Labels:
+    """(n,) the fold of each person, stratified by outcome.
+
+    families: (n,) relatives have equal labels and are in one fold, else a model would be tested on
+    people whose genes it has learnt; None if nobody is related. Raises CohortTooSmall if one family
+    has so many that a model would be fitted on one outcome alone.
+    """
+    assigned = np.empty(len(y), np.int64)
+    kind = StratifiedKFold if families is None else StratifiedGroupKFold
+    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
+    for number, (train, test) in enumerate(splitter.split(y, y, families)):
+        if families is not None and len(np.unique(y[train])) < 2:
+            raise CohortTooSmall("one outcome has too few people who are not related")
+        assigned[test] = number
+    return assigned
+
+
+def _predict_folds(
+    model: Pipeline, x: Floats, y: Labels, assigned: Labels, calibrated: bool
+) -> Predictions:
+    """Predict everybody of each fold (n,) by a model that is fitted on the others.
 
     Raises PredictionError for a prediction that is not a finite number: every comparison with NaN
     is false, so the person would be ordered below everybody and the AUC would be 0.
     """
-    probability, placements = np.zeros(len(y)), np.zeros(len(y))
-    splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
-    for train, test in splitter.split(x, y):
+    predicted = Predictions(np.zeros(len(y)), np.zeros(len(y), np.bool_), np.zeros(len(y)))
+    for number in range(int(assigned.max()) + 1):
+        train, test = assigned != number, assigned == number
         fitted = clone(model).fit(x[train], y[train])
-        probability[test] = predict(fitted, x[test])
-        if not np.isfinite(probability[test]).all():
+        probability = predict(fitted, x[test])
+        if not np.isfinite(probability).all():
             raise PredictionError("a model predicted something that is not a number")
-        placements[test] = placement_values(probability[test], y[test])
-    return probability, placements
+        predicted.probability[test] = probability
+        predicted.positive[test] = probability > decision_threshold(y[train], calibrated)
+        predicted.placement[test] = placement_values(probability, y[test])
+    return predicted
+
+
+def decision_threshold(y: Labels, calibrated: bool) -> float:
+    """Above it a prediction is a "yes": the event rate of the training people (y), or margin 0 for
+    a model without a probability, which weighs both outcomes alike instead (svm).
+
+    One half would be a "no" for everybody where the event is rare: at 35 of 189 no model finds
+    anybody. At the event rate, a "yes" is a risk above the average.
+    """
+    return float(y.mean()) + ROUNDING if calibrated else NO_MARGIN
+
+
+def bootstrap_aucs(
+    models: Mapping[str, tuple[Pipeline, Floats]],
+    y: Labels,
+    *,
+    folds: int,
+    samples: int,
+    seed: int,
+    tick: Callable[[float], None],
+    families: Labels | None = None,
+) -> dict[str, Floats]:
+    """(samples,) AUC of each model, each the whole cross-validation on people drawn again with
+    replacement (case bootstrap; Efron & Tibshirani 1993, ch. 17; Jiang, Varma & Simon 2008, Stat
+    Appl Genet Mol Biol 7:8), so that the spread contains that other people train another model.
+
+    models: by name the pipeline and its columns (n, columns). All models see the same people, so
+    differences are paired. Families (`assign_folds`) are drawn as one, since relatives do not vary
+    independently (Field & Welsh 2007, J R Stat Soc B 69:369); those with the event in them and
+    those without are drawn apart. Whoever is drawn twice is in one
+    fold, else a model would be tested on the people it was fitted on. About 63 % are drawn, so
+    these AUCs are lower than that of everybody: only their spread is used (`spread_interval`).
+    Raises PredictionError.
+    """
+    generator = np.random.default_rng(seed)
+    aucs = {name: np.empty(samples) for name in models}
+    family = np.arange(len(y)) if families is None else families
+    relatives = [np.flatnonzero(family == number) for number in range(int(family.max()) + 1)]
+    affected = np.array([y[members].max() for members in relatives])
+    for number in range(samples):
+        drawn = np.concatenate(
+            [
+                relatives[at]
+                for group in (np.flatnonzero(affected == c) for c in (0, 1))
+                for at in generator.choice(group, len(group))
+            ]
+        )
+        people, which = np.unique(drawn, return_inverse=True)
+        assigned = assign_folds(
+            y[people],
+            None if families is None else families[people],
+            folds=folds,
+            seed=seed + number,
+        )
+        for name, (model, x) in models.items():
+            predicted = _predict_folds(model, x[drawn], y[drawn], assigned[which], calibrated=True)
+            aucs[name][number] = predicted.auc(y[drawn])
+        tick((number + 1) / samples)
+    return aucs
+
+
+def spread_interval(estimate: float, replicates: Floats) -> tuple[float, float]:
+    """The 95 % interval of an estimate by the standard deviation of its bootstrap replicates."""
+    error = float(replicates.std(ddof=1))
+    return estimate - Z_95 * error, estimate + Z_95 * error
+
+
+def clip_auc(low: float, high: float) -> tuple[float, float]:
+    return max(0.0, low), min(1.0, high)
+
+
+def clip_gain(low: float, high: float) -> tuple[float, float]:
+    return max(-1.0, low), min(1.0, high)
+
+
+def scaled_brier(probabilities: Floats, y: Labels) -> float:
+    """1 - Brier score / (rate (1 - rate)), mean over repeats. probabilities: (repeats, n)."""
+    rate = float(y.mean())
+    return 1 - float(((probabilities - y) ** 2).mean()) / (rate * (1 - rate))
 
 
 def placement_values(probability: Floats, y: Labels) -> Floats:
-    """For each person, the share of the other outcome ordered correctly; ties count half."""
+    """For each person, the share of the other outcome ordered correctly; ties count half.
+
+    Half for everybody if all have the same outcome: a bootstrap sample can leave a fold so.
+    """
     positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    if not len(positives) or not len(negatives):
+        return np.full(len(y), 0.5)
     above = probability[positives][:, None] - probability[negatives][None, :]
     wins = (above > 0) + 0.5 * (above == 0)
     placements = np.zeros(len(y))
@@ -122,10 +287,11 @@ def auc_with_error(placements: Floats, y: Labels) -> tuple[float, float]:
 
 
 def compare_auc(first: Scores, second: Scores, y: Labels) -> tuple[float, tuple[float, float]]:
-    """AUC of `first` minus AUC of `second` on the same people, with paired 95 % interval."""
-    difference = first.placements - second.placements
-    gap, error = auc_with_error(difference, y)
-    return gap, (max(-1.0, gap - Z_95 * error), min(1.0, gap + Z_95 * error))
+    """AUC of `first` minus AUC of `second` on the same people, with the paired 95 % interval of
+    these predictions (`Scores.auc_interval`).
+    """
+    gap, error = auc_with_error(first.placements - second.placements, y)
+    return gap, clip_gain(gap - Z_95 * error, gap + Z_95 * error)
 
 
 def permutation_p(
@@ -138,6 +304,7 @@ def permutation_p(
     permutations: int,
     seed: int,
     tick: Callable[[float], None],
+    families: Labels | None = None,
 ) -> tuple[float, int]:
     """(p, permutations performed): how often permuted outcomes reach the one-pass AUC `observed`.
 
@@ -151,8 +318,10 @@ def permutation_p(
     reached = 0
     for number in range(1, permutations + 1):
         shuffled = generator.permutation(y)
-        _, placements = predict_once(model, x, shuffled, folds=folds, seed=seed + number)
-        reached += float(placements[shuffled == 1].mean()) >= observed
+        predicted = predict_once(
+            model, x, shuffled, folds=folds, seed=seed + number, families=families
+        )
+        reached += predicted.auc(shuffled) >= observed
         if reached == ENOUGH_REACHED:
             tick(1.0)
             return reached / number, number

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
-from analytics.catalogue import CALIBRATED, COST
+from analytics.catalogue import COST, FUSED, estimates_probability
 from analytics.cohort import Cohort, clinical_matrix, expression_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
@@ -29,28 +30,47 @@ from analytics.disclosure.counts import (
 from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.disclosure.record import describe_metrics
 from analytics.errors import PredictionError
-from analytics.evaluate import Scores, calibration, compare_auc, evaluate_model, permutation_p
+from analytics.evaluate import (
+    Scores,
+    bootstrap_aucs,
+    calibration,
+    clip_auc,
+    clip_gain,
+    compare_auc,
+    evaluate_model,
+    permutation_p,
+    spread_interval,
+)
+from analytics.fusion import Fused
 from analytics.models.pipeline import build_model
 from analytics.models.registry import Blueprint
 from analytics.params import Params
 from analytics.variants import stack
 
 Progress = Callable[[str, float], None]
+# How an interval was made: see `bootstrap_aucs` and `Scores.auc_interval`.
+BOOTSTRAP, DELONG = "bootstrap", "delong"
+# What a feature set is compared with: fixed beforehand, not with the best of them.
+_LESS = {"combined": ("genes", "clinical"), FUSED: ("genes", "clinical", "combined")}
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSets:
     """The matrices shared by all models: n people, gene and clinical columns; NaN is missing.
 
-    flow: exact number of variants that each rule left out; empty for other gene sources.
+    flow: exact number of variants that each rule left out; empty for other gene sources. families:
+    (n,) who is related to whom, None if nobody is (`Cohort.families`).
     """
 
     genes: NDArray[np.float64]
     clinical: NDArray[np.float64]
     flow: tuple[tuple[str, int], ...]
+    families: NDArray[np.int64] | None = None
 
     def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
-        """((n, columns), gene columns, clinical columns) of a feature set, genes first."""
+        """((n, columns), gene columns, clinical columns) of a feature set, genes first; fused ones
+        see the same columns as combined ones.
+        """
         genes, clinical = self.genes.shape[1], self.clinical.shape[1]
         if feature_set == "genes":
             return self.genes, genes, 0
@@ -63,7 +83,8 @@ class FeatureSets:
 class Row:
     """One model on one feature set: exact scores, permutation p, number of permutations.
 
-    profiles: number of distinct feature profiles (distinct rows of the feature set).
+    profiles: number of distinct feature profiles (distinct rows of the feature set). replicates:
+    (bootstraps,) AUCs of the primary model, None for another one.
     """
 
     model: str
@@ -72,6 +93,7 @@ class Row:
     p: float
     permutations: int
     profiles: int
+    replicates: NDArray[np.float64] | None = None
 
     @property
     def name(self) -> str:
@@ -95,7 +117,7 @@ def gather_feature_sets(cohort: Cohort, params: Params) -> FeatureSets:
     if params.gene_source == "variants":
         variants = stack(cohort.genotypes, params.variants)
         dosage = variants.dosage if variants.names else np.zeros((cohort.people, 1))
-        return FeatureSets(dosage, clinical, variants.flow)
+        return FeatureSets(dosage, clinical, variants.flow, cohort.families)
     return FeatureSets(np.empty((cohort.people, 0)), clinical, ())
 
 
@@ -111,10 +133,12 @@ def evaluate_rows(
     Raises PredictionError, which names the model and the feature set.
     """
     requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
-    total_cost = sum(COST[model] for model, _ in requested)
+    passes = params.repeats + params.permutations
+    first = sum(model == params.primary for model, _ in requested) * COST.get(params.primary, 0)
+    total_cost = sum(COST[model] for model, _ in requested) * passes + first * params.bootstraps
     done, rows = 0.0, []
     for model, feature_set in requested:
-        share = COST[model] / total_cost
+        share = COST[model] * passes / total_cost
         row_progress = _part_of(progress, done, share)
         try:
             rows.append(
@@ -125,7 +149,38 @@ def evaluate_rows(
                 f"the model {model} on {feature_set} predicted something that is not a number"
             ) from None
         done += share
-    return rows
+    if not params.bootstraps:
+        return rows
+    last = _part_of(progress, done, 1 - done)
+    return _add_replicates(rows, event, feature_sets, params, device, last)
+
+
+def _add_replicates(
+    rows: list[Row],
+    event: NDArray[np.int64],
+    feature_sets: FeatureSets,
+    params: Params,
+    device: str,
+    progress: Progress,
+) -> list[Row]:
+    """The rows, those of the primary model with the AUCs of their bootstrap samples.
+
+    Raises PredictionError.
+    """
+    chosen = {row.name: row for row in rows if row.model == params.primary and not row.few}
+    replicates = bootstrap_aucs(
+        {
+            name: _plan(row.model, row.feature_set, feature_sets, params, device)
+            for name, row in chosen.items()
+        },
+        event,
+        folds=params.folds,
+        samples=params.bootstraps,
+        seed=params.seed,
+        tick=lambda part: progress(f"bootstrap:{params.primary}", part),
+        families=feature_sets.families,
+    )
+    return [replace(row, replicates=replicates.get(row.name)) for row in rows]
 
 
 def _part_of(progress: Progress, start: float, share: float) -> Progress:
@@ -142,8 +197,7 @@ def _evaluate(
     device: str,
     progress: Progress,
 ) -> Row:
-    x, genes, clinical = feature_sets.matrix(feature_set)
-    pipeline = build_model(_blueprint(model, genes, clinical, params, device))
+    pipeline, x = _plan(model, feature_set, feature_sets, params, device)
     settings = {"folds": params.folds, "seed": params.seed}
     share = params.repeats / (params.repeats + params.permutations)
     scores = evaluate_model(
@@ -151,7 +205,9 @@ def _evaluate(
         x,
         event,
         repeats=params.repeats,
+        calibrated=estimates_probability(model, feature_set),
         **settings,
+        families=feature_sets.families,
         tick=lambda part: progress(f"evaluate:{model}/{feature_set}", share * part),
     )
     p, performed = permutation_p(
@@ -161,10 +217,29 @@ def _evaluate(
         scores.first_auc,
         permutations=params.permutations,
         **settings,
+        families=feature_sets.families,
         tick=lambda part: progress(f"permute:{model}/{feature_set}", share + (1 - share) * part),
     )
     profiles = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
     return Row(model, feature_set, scores, p, performed, profiles)
+
+
+def _plan(
+    model: str, feature_set: str, feature_sets: FeatureSets, params: Params, device: str
+) -> tuple[Pipeline, NDArray[np.float64]]:
+    """The unfitted pipeline of a row, and its columns (n, columns)."""
+    x, genes, clinical = feature_sets.matrix(feature_set)
+    if feature_set != FUSED:
+        return build_model(_blueprint(model, genes, clinical, params, device)), x
+    parts = [
+        (build_model(_blueprint(model, *counts, params, device)), columns)
+        for counts, columns in (
+            ((genes, 0), slice(0, genes)),
+            ((0, clinical), slice(genes, genes + clinical)),
+            ((genes, clinical), slice(0, genes + clinical)),
+        )
+    ]
+    return Pipeline([("fuse", Fused(parts, params.seed))]), x
 
 
 def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
@@ -201,6 +276,7 @@ def describe_prediction(
     result: dict[str, object] = {
         "folds": params.folds,
         "repeats": params.repeats,
+        "threshold": "event-rate",
         "granted": counts.granted,
         "flow": [
             {"step": name, "people": people}
@@ -212,11 +288,18 @@ def describe_prediction(
     }
     if feature_sets.flow:
         result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
+        result["kinship"] = cohort.relatives.reach
     shown = {"people": counts.people, "events": counts.events, "baseline": baseline_at_most(counts)}
     result |= {name: value for name, value in shown.items() if value is not None}
     few = [row.name for row in rows if row.few]
     return result, describe_metrics(
-        counts, table, [row.name for row in rows], curves, params.repeats, few
+        counts,
+        table,
+        [row.name for row in rows],
+        curves,
+        params.repeats,
+        few,
+        bool(feature_sets.flow),
     )
 
 
@@ -228,8 +311,16 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
         "permutations": row.permutations,
     }
     if not row.few:
+        interval, method = row.scores.auc_interval, DELONG
+        if row.replicates is not None:
+            interval = clip_auc(*spread_interval(row.scores.auc, row.replicates))
+            method = BOOTSTRAP
         entry["auc"] = percent(row.scores.auc, step)
-        entry["auc_interval"] = [percent(end, step) for end in row.scores.auc_interval]
+        entry["auc_interval"] = [percent(end, step) for end in interval]
+        entry["interval_method"] = method
+        entry["average_precision"] = percent(row.scores.average_precision, step)
+        if row.scores.brier is not None:
+            entry["scaled_brier"] = percent(row.scores.brier, step)
     elif auc_leaves_enough_tables(
         auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())
     ):
@@ -238,27 +329,34 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
 
 
 def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
-    """AUC gain of the combined feature set over each other one (paired, on the same folds)."""
-    by_name = {row.name: row.scores for row in rows if not row.few}
+    """AUC gain of the feature sets that hold both kinds of data over each alone, and of fused over
+    combined (paired, on the same folds).
+    """
+    by_name = {row.name: row for row in rows if not row.few}
     gains: list[object] = []
     for row in rows:
-        for over in ("genes", "clinical"):
-            if (
-                row.feature_set == "combined"
-                and {row.name, f"{row.model}/{over}"} <= by_name.keys()
-            ):
-                gap, interval = compare_auc(
-                    row.scores, by_name[f"{row.model}/{over}"], cohort.event
-                )
+        for over in _LESS.get(row.feature_set, ()):
+            if {row.name, f"{row.model}/{over}"} <= by_name.keys():
+                gap, interval, method = _gain(row, by_name[f"{row.model}/{over}"], cohort.event)
                 gains.append(
                     {
                         "model": row.model,
+                        "feature_set": row.feature_set,
                         "over": over,
                         "auc": percent(gap, step),
                         "interval": [percent(end, step) for end in interval],
+                        "interval_method": method,
                     }
                 )
     return gains
+
+
+def _gain(more: Row, less: Row, event: NDArray[np.int64]) -> tuple[float, tuple[float, float], str]:
+    """(gain in AUC, its 95 % interval, how the interval was made)."""
+    gap, interval = compare_auc(more.scores, less.scores, event)
+    if more.replicates is None or less.replicates is None:
+        return gap, interval, DELONG
+    return gap, clip_gain(*spread_interval(gap, more.replicates - less.replicates)), BOOTSTRAP
 
 
 def _describe_curves(
@@ -280,7 +378,7 @@ def _describe_curves(
             entry["roc"] = [list(point) for point in roc]
         calibrated = (
             calibration_groups(row.scores.probabilities, cohort.event, counts)
-            if CALIBRATED[row.model]
+            if estimates_probability(row.model, row.feature_set)
             else None
         )
         if calibrated is not None:

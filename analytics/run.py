@@ -22,6 +22,7 @@ from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
 from analytics.threads import one_thread
+from analytics.variants import find_relatives
 from analytics.vocabulary import OutputClass
 
 __all__ = ["Earlier", "Input", "Params", "Result", "parse_params", "run"]
@@ -70,7 +71,11 @@ def run(
         one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
-        cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum)
+        relatives = find_relatives(
+            {p.subject: p.genotypes for p in people if p.genotypes is not None},
+            lambda part: progress("read", 0.0),
+        )
+        cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum, relatives)
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)

@@ -6,7 +6,7 @@ fold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from analytics.errors import InputsError
+from analytics.kinship import CUTS, Kinship, Relatives, choose_common, count_genotypes, relate
 from analytics.params import VariantRules
 from analytics.readers.genotypes import MISSING, Genotypes, Sites
-
-# Informative variants that two people must share before they are compared.
-LEAST_SHARED = 100
-_INFORMATIVE = 0.05  # smallest frequency of the rarer allele: at rare variants all people agree
-_BLOCK = 4096  # variants of one matrix product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +64,47 @@ def stack(people: Sequence[Genotypes], rules: VariantRules) -> Variants:
         frequency[kept],
         (("not-in-every-file", largest - len(chosen)), *flow),
     )
+
+
+def find_relatives(
+    people: Mapping[str, Genotypes], tick: Callable[[float], None] = lambda fraction: None
+) -> Relatives:
+    """Who of these people, by subject, have the same genome or belong to one family.
+
+    From the variants that all their files have and that passed in each; no parameter of a run
+    changes it. People of different genome builds are not compared: no run analyses both.
+    """
+    genome: dict[str, int] = {}
+    family: dict[str, int] = {}
+    reaches = []
+    for build in sorted({person.sites.build for person in people.values()}):
+        subjects = sorted(name for name in people if people[name].sites.build == build)
+        kinship = _compare([people[name] for name in subjects], tick)
+        reaches.append(kinship.furthest)
+        for labels, degree in ((genome, 0), (family, len(CUTS) - 1)):
+            first = len(labels)
+            groups = kinship.groups(degree).tolist()
+            labels |= {name: first + group for name, group in zip(subjects, groups, strict=True)}
+    furthest = min((-1 if reach is None else reach for reach in reaches), default=-1)
+    return Relatives(genome, family, None if furthest < 0 else furthest)
+
+
+def _compare(people: Sequence[Genotypes], tick: Callable[[float], None]) -> Kinship:
+    """Kinship of people of one build, in order."""
+    files = {person.sites.digest: person.sites for person in people}
+    indices, _ = _join(list(files.values()))
+    passed = np.logical_and.reduce(
+        [sites.passed[indices[digest]] for digest, sites in files.items()]
+    )
+    indices = {digest: index[passed] for digest, index in indices.items()}
+    first = people[0].sites
+    counts = np.zeros((3, len(indices[first.digest])), np.int64)
+    for person in people:  # one at a time: everybody's variants together may be gigabytes
+        counts += count_genotypes(person.dosage[indices[person.sites.digest]][None, :])
+    columns = choose_common(counts)
+    dosage = np.stack([person.dosage[indices[person.sites.digest][columns]] for person in people])
+    chosen = indices[first.digest][columns]
+    return relate(dosage, first.chromosome[chosen], first.position[chosen], tick)
 
 
 def hardy_weinberg_p(

@@ -15,6 +15,7 @@ TRAINING = {
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
     "models": {"logistic": ["combined"]},
     "permutations": 19,
+    "bootstraps": 0,
 }
 NONE = Confinement(Layer(0), Layer(0))
 NANOSECONDS = 1e9

@@ -16,6 +16,7 @@ _REQUEST = {
     "genes": {"source": "variants"},
     "models": {"cnn": ["combined"]},
     "permutations": 19,
+    "bootstraps": 0,
 }
 
 

@@ -74,7 +74,13 @@ class EndToEnd:
     def _train(self, model: str, seed: int) -> tuple[float, float, dict[str, float]]:
         """(governed seconds, plain seconds, the governed run's seconds by phase)."""
         params = complete(
-            {"outcome": OUTCOME, "models": {model: ["combined"]}, "permutations": 19, "seed": seed}
+            {
+                "outcome": OUTCOME,
+                "models": {model: ["combined"]},
+                "permutations": 19,
+                "bootstraps": 0,
+                "seed": seed,
+            }
         )
         inputs = [
             Input(p.subject.hex(), category, payload)

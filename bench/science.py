@@ -1,27 +1,37 @@
 """`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
-Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth}; its keys
-stay, so that reports can be compared.
+Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth, fusion,
+association_null, coverage}; its keys stay, so that reports can be compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 from analytics import science, threads
-from analytics.catalogue import MODELS
+from analytics.catalogue import FEATURE_SETS, MODELS
+from analytics.code import code_hash
 from analytics.models import pipeline
+from analytics.simulate import coverage
 from api.confinement import Confinement
 from api.confinement.inside import confine
 from api.confinement.launching import launch
 from api.operate.settings import Settings
 
+NULL_TESTS = 400_000  # of the scan, for each size and frequency: 40 of them with p below 0.0001
 COHORTS = 20  # with five, the share of the best gain is uncertain by two per cent
+DISJOINT = 400  # cohorts whose intervals are compared with the truth
+PEOPLE = 200  # of each
+# People and simulated cohorts for fused feature sets.
+FUSION = ((200, 40), (500, 20), (1000, 10), (2000, 10), (5000, 3))
 
 
 def main() -> int:
@@ -32,6 +42,12 @@ def main() -> int:
         "--permutations", type=int, default=99, help="permutations of the labels on GSE7390 (99)"
     )
     parser.add_argument("--seeds", type=int, default=20, help="sets of pure noise (20)")
+    parser.add_argument(
+        "--cohorts",
+        type=int,
+        default=DISJOINT,
+        help=f"simulated cohorts whose intervals are compared with the truth ({DISJOINT})",
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument(
         "--confined",
@@ -48,6 +64,9 @@ def main() -> int:
     report = measure_within(*selected) if arguments.confined else measure(*selected, log)
     folder = Settings().home.resolve() / "science"
     folder.mkdir(parents=True, exist_ok=True)
+    if arguments.cohorts > 1:
+        log(f"intervals of {arguments.cohorts} disjoint cohorts")
+        report["coverage"] = measure_coverage(arguments.cohorts, folder, log)
     folder.joinpath("report.json").write_text(
         json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
@@ -73,7 +92,41 @@ def measure(
     report["known_truth"]["logistic"] = science.known_truth_report(
         seeds=COHORTS, feature_sets=["combined"]
     )
+    report["fusion"] = []
+    for people, cohorts in FUSION:
+        log(f"fused feature sets, {cohorts} cohorts of {people} people")
+        report["fusion"].append(science.fusion_report(people, cohorts))
+    log("the association scan's p without an association")
+    report["association_null"] = science.association_null_report(NULL_TESTS)
     return report
+
+
+def measure_coverage(
+    cohorts: int, folder: Path, log: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Intervals beside the truth. Each cohort is kept in a file of `folder` under the code's hash,
+    so that an interrupted measurement goes on where it was.
+    """
+    kept = folder / f"coverage-{code_hash().hex()[:16]}.jsonl"
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
+    done: dict[int, Any] = {line["seed"]: line["shown"] for line in map(json.loads, lines)}
+    left = [seed for seed in range(cohorts) if seed not in done]
+    # Other processes: importing numpy in a fork of this one could hang in its threads.
+    context = multiprocessing.get_context("spawn")
+    with (
+        kept.open("a", encoding="utf-8") as file,
+        ProcessPoolExecutor(mp_context=context) as pool,
+    ):
+        truth = pool.submit(coverage.true_aucs, PEOPLE)
+        futures = {pool.submit(coverage.evaluate_cohort, PEOPLE, seed): seed for seed in left}
+        for number, future in enumerate(as_completed(futures), 1):
+            done[futures[future]] = future.result()
+            line = {"seed": futures[future], "shown": future.result()}
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            if number % 20 == 0:
+                log(f"{len(done)} of {cohorts} cohorts")
+        return coverage.coverage_report(truth.result(), [done[seed] for seed in range(cohorts)])
 
 
 def measure_within(permutations: int, seeds: int, device: str) -> dict[str, Any]:
@@ -133,6 +186,31 @@ def _print(report: dict[str, Any]) -> None:
             print(
                 f"{where:<34}{gain['model']:<10}{gain['auc']:>+9.3f}{'':<17}[{low:+.3f}, {high:+.3f}]"
             )
+    for row in report["fusion"]:
+        aucs = ", ".join(f"{name} {row[name]:.3f}" for name in FEATURE_SETS)
+        print(
+            f"{row['people']} people, {row['cohorts']} cohorts: AUC {aucs}; fused as good as the better "
+            f"one alone in {row['as_good']:.0%}, {row['gain_fraction']:.1%} of the best possible gain"
+        )
+    for name, row in report.get("coverage", {}).items():
+        print(
+            f"95 % intervals of {name}: the bootstrap's hold the truth in {row['bootstrap_covers']:.1%}, "
+            f"{row['bootstrap_width']:.2f} times as wide as an ideal one; "
+            f"DeLong's in {row['delong_covers']:.1%}, {row['delong_width']:.2f}"
+        )
+    print(
+        "p of the scan without an association: share below 0.001 and 0.0001, over the nominal one:"
+    )
+    for row in report["association_null"]:
+        name = f"{row['people']} people, {row['events']} with the outcome, frequency {row['frequency']}"
+        shares = (
+            "saddlepoint {:.2f} {:.2f}, normal {:.2f} {:.2f}".format(
+                *row["saddlepoint"], *row["normal"]
+            )
+            if "tests" in row
+            else "too few copies: not tested"
+        )
+        print(f"  {name:<58}{shares}")
     print("share of the best possible gain over the majority, genes with findings:")
     many = truth["logistic"]
     for what, by in (

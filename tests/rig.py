@@ -40,6 +40,7 @@ PARAMS = complete(
         "models": {"logistic": ["genes"]},
         "folds": 2,
         "permutations": 19,
+        "bootstraps": 0,
     }
 )
 # One for all workers of a test session: loading the models' libraries takes seconds.

@@ -21,9 +21,10 @@ OUTCOME = {
 }
 
 
-def sites_of(columns: int) -> Sites:
+def sites_of(columns: int, chromosomes: int = 1) -> Sites:
+    chromosome = np.sort(np.arange(columns) % chromosomes) + 1
     return build_sites(
-        "GRCh38", [1] * columns, range(1, columns + 1), ["A>G"] * columns, [True] * columns
+        "GRCh38", chromosome, range(1, columns + 1), ["A>G"] * columns, [True] * columns
     )
 
 
@@ -33,9 +34,10 @@ def cohort_of(
     granted: int = 0,
     names: Sequence[str] = (),
     values: np.ndarray | None = None,
+    chromosomes: int = 1,
 ) -> Cohort:
     """dosage: (n, m), NaN missing; values: (n, names)."""
-    sites = sites_of(dosage.shape[1])
+    sites = sites_of(dosage.shape[1], chromosomes)
     calls = np.where(np.isnan(dosage), MISSING, dosage).astype(np.int8)
     full = np.full(dosage.shape[1], 60, np.uint8)
     members = []

@@ -42,6 +42,7 @@ PARAMS = complete(
         "models": {"logistic": ["genes"]},
         "folds": 2,
         "permutations": 19,
+        "bootstraps": 0,
     }
 )
 

@@ -186,6 +186,7 @@ TWO_MODELS = complete(
         "models": {"svm": ["genes", "clinical"], "knn": ["genes"]},
         "folds": 2,
         "permutations": 19,
+        "bootstraps": 50,
     }
 ).decode()
 SCAN = {
@@ -206,7 +207,7 @@ def test_steps_are_said_in_their_order_and_once() -> None:
         ("decrypted", 0.0),
         ("read", 0.0),
         ("compute", 0.0),
-        ("evaluate:knn/genes", 0.12),
+        ("evaluate:knn/genes", 0.11),
     ]
     assert told[-1] == ("disclose", 1.0)
     assert len(told) == len({step for step, _ in told}) == len(steps_of(TWO_MODELS))

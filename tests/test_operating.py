@@ -37,6 +37,7 @@ PARAMS = complete(
         "folds": 2,
         "repeats": 50,
         "permutations": 1000,
+        "bootstraps": 0,
     }
 )
 

@@ -53,6 +53,7 @@ LONG = complete(
         "models": {"forest": ["genes"]},
         "folds": 2,
         "permutations": 1000,
+        "bootstraps": 0,
         "repeats": 50,
     }
 )

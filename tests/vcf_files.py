@@ -111,6 +111,15 @@ def cohort(people: int, variants: int, seed: int = 1) -> tuple[bytes, list[str],
     return text(lines), names, dosage
 
 
+def of_dosages(dosage: np.ndarray, chromosome: np.ndarray, position: np.ndarray) -> bytes:
+    """VCF text of (people, variants) dosages, -1 for missing; the people are P0, P1, ..."""
+    words = {-1: "./.", 0: "0/0", 1: "0/1", 2: "1/1"}
+    lines = header([f"P{i}" for i in range(len(dosage))])
+    for at, calls in enumerate(dosage.T.tolist()):
+        lines.append(row(f"{chromosome[at]}:{position[at]}", *(words[call] for call in calls)))
+    return text(lines)
+
+
 HOSTILE = (
     "",
     ".",

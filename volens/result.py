@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from api.client.gwas_ssf import write_gwas_ssf
 from api.client.renamed_keys import with_current_keys
 from api.client.results import Released, shown
 from volens import markup
@@ -77,6 +78,12 @@ class Result(Outcome):
         text = json.dumps(self._shown, ensure_ascii=False, indent=1)
         into.write_text(text + "\n", encoding="utf-8")
         return into
+
+    def save_gwas_ssf(self, path: Path | str) -> Path:
+        """Write an association scan as GWAS-SSF 1.1, as `volens result open --gwas-ssf` does: a
+        .tsv, and beside it its metadata, whose path is returned.
+        """
+        return write_gwas_ssf(self.raw, Path(path))
 
     def receipt(self) -> dict[str, Any]:
         """The run's receipt, for an auditor: `volens verify trail.json --receipt FILE`."""

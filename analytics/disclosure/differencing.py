@@ -17,6 +17,7 @@ import numpy as np
 from analytics.cohort import Cohort, Person, choose_members
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import AnalyticsError, ParamsError
+from analytics.kinship import Relatives
 from analytics.params import Params, VariantRules, parse_params
 from analytics.people import Input, read_people
 from analytics.readers.genotypes import MISSING, Genotypes
@@ -54,7 +55,7 @@ def refuse_small_differences(
     outcomes = {member.person.subject: member.event for member in cohort.members}
     here = {person.subject: person for person in people}
     for run in earlier:
-        earlier_cohort = _cohort_of(run, inputs, here)
+        earlier_cohort = _cohort_of(run, inputs, here, cohort.relatives)
         if earlier_cohort is None:
             # Anybody granted then may have been in that cohort, and nobody else was.
             least, same = len(outcomes.keys() - run.people), False
@@ -76,7 +77,7 @@ def refuse_small_differences(
 
 
 def _cohort_of(
-    run: Earlier, inputs: Sequence[Input], here: Mapping[str, Person]
+    run: Earlier, inputs: Sequence[Input], here: Mapping[str, Person], relatives: Relatives
 ) -> tuple[dict[str, bool | None], Params] | None:
     """(outcome by subject, parameters) of an earlier run; None if its records cannot give it."""
     if not run.readable:
@@ -94,7 +95,9 @@ def _cohort_of(
             replace(person, genotypes=here[person.subject].genotypes)
             for person in read_people(read, "none")
         ]
-    members, _ = choose_members(people, params.cohort, params.outcome, params.gene_source)
+    members, _ = choose_members(
+        people, params.cohort, params.outcome, params.gene_source, relatives
+    )
     return {member.person.subject: member.event for member in members}, params
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analytics.catalogue import CALIBRATED, RELEASABLE
+from analytics.catalogue import RELEASABLE, estimates_probability
 from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     METRICS,
@@ -20,6 +20,7 @@ from analytics.disclosure.counts import (
 )
 from analytics.disclosure.curves import CURVE_STEPS
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
+from analytics.kinship import SAME_GENOME, THIRD
 
 _PEOPLE = {
     "what": "people",
@@ -29,6 +30,12 @@ _COUNTS = (
     {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
     {"rule": "rounded counts", "to": COUNT_GRID},
 )
+_ONE_GENOME = {
+    "rule": "one record of each genome",
+    "at_least": f"{SAME_GENOME}",
+    "source": "KING-robust",
+}
+_RELATIVES = {"rule": "relatives in one fold", "at_least": f"{THIRD}", "source": "KING-robust"}
 
 
 def describe_metrics(
@@ -38,9 +45,11 @@ def describe_metrics(
     curves: Sequence[Mapping[str, Any]],
     repeats: int,
     few: Sequence[str] = (),
+    genotyped: bool = False,
 ) -> dict[str, object]:
     """The record of model metrics. rows: "model/feature set" of everything that was evaluated;
-    curves: as printed; few: the rows whose feature set has too few distinct feature profiles."""
+    curves: as printed; few: the rows whose feature set has too few distinct feature profiles;
+    genotyped: whether people were chosen by genotypes, so that relatives are known."""
     small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
     too_few = "fewer than 5 confusion matrices would fit"
     withheld: list[object] = []
@@ -58,7 +67,8 @@ def describe_metrics(
             )
     for name in few:
         why = f"its feature set has fewer than {PROFILES_NEEDED} distinct feature profiles"
-        withheld.append({"what": f"AUC interval, gain: {name}", "why": why})
+        what = f"AUC interval, gain, average precision, Brier score: {name}"
+        withheld.append({"what": what, "why": why})
         # One entry for both cases: whether the AUC is printed or withheld shows in the result.
         coarsened.append(
             {"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"}
@@ -69,7 +79,8 @@ def describe_metrics(
         withheld.append(_PEOPLE)
     if counts.events is None:
         withheld.append({"what": "events, baseline, threshold metrics, curves", "why": small})
-        coarsened.append({"what": "auc, interval, gains", "step": STEPS[-1], "why": small})
+        what = "auc, interval, gains, average precision, Brier score"
+        coarsened.append({"what": what, "step": STEPS[-1], "why": small})
     for model in sorted({name.partition("/")[0] for name in rows}):
         withheld.append(
             {"what": f"model file: {model}", "why": RELEASABLE[model] or "model release is off"}
@@ -77,6 +88,7 @@ def describe_metrics(
     rules: list[object] = [
         *_COUNTS,
         {"rule": "largest baseline of these counts", "source": "the printed counts"},
+        *((_ONE_GENOME, _RELATIVES) if genotyped else ()),
         {"rule": "means over repeats", "repeats": repeats},
         # The number that fits is not given: it would reveal the size that was rounded.
         {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
@@ -134,8 +146,16 @@ def describe_genomic(
             withheld.append(
                 {"what": "inflation", "why": "of so few variants it would tell the z of one"}
             )
+        elif "inflation_interval" not in scan:
+            withheld.append(
+                {
+                    "what": "interval of the inflation",
+                    "why": "of so few independent variants an end would tell the z of one",
+                }
+            )
     rules: list[object] = [
         *_COUNTS,
+        _ONE_GENOME,
         {"rule": "table count", "at_least": CANDIDATES_NEEDED},
         {"rule": "genomic bound", "at_most": allowed, "inference_auc_at_most": "0.60"},
         {
@@ -157,7 +177,9 @@ def _describe_curves(
     few = "fewer than 10 people a step or distinct feature profiles, or 5 tables would fit"
     for name in rows:
         curve = by_name.get(name, {})
-        due = ("roc", "calibration") if CALIBRATED[name.partition("/")[0]] else ("roc",)
+        model, _, feature_set = name.partition("/")
+        calibrated = estimates_probability(model, feature_set)
+        due = ("roc", "calibration") if calibrated else ("roc",)
         withheld += [{"what": f"{kind}: {name}", "why": few} for kind in due if kind not in curve]
         step = curve.get("calibration", {}).get("step", CURVE_STEPS[0])
         if step > CURVE_STEPS[0]:

@@ -6,8 +6,9 @@ exact numbers of people and of events, and a table that a finer step prints does
 (sites.py) or from filters that the variant passed: only the genotypes of those with the event are
 unknown.
 
-A table's z is that of the score test without covariates and components: with them z depends on more
-than the table, and more tables fit.
+A table's z is that of the score test without covariates and components, with the same saddlepoint
+approximation as in the scan: with covariates z depends on more than the table, and more tables fit.
+Tables with the same copies among the people with the event have the same score, so the same z.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.disclosure.counts import CANDIDATES_NEEDED, Integers
+from analytics.saddlepoint import equivalent_z
 
 Floats = NDArray[np.float64]
 Z_STEPS = (1, 2, 5, 10)  # tenths
@@ -47,11 +49,11 @@ def tabulate(dosage: Floats, event: Integers) -> Table:
     return Table((positives[0], positives[1], positives[2]), (every[0], every[1], every[2]))
 
 
-def choose_step(table: Table, share: float) -> int:
+def choose_step(table: Table, share: float, people: int) -> int:
     """The finest of Z_STEPS at which 5 tables share the printed z; 0 if there is none.
 
-    share: fraction of the entire cohort with the event, including people of unknown genotype, who
-    take the mean.
+    share: fraction of the entire cohort of `people` with the event, including people of unknown
+    genotype, who take the mean.
     """
     if _alike(table) >= CANDIDATES_NEEDED:
         return Z_STEPS[0]
@@ -61,7 +63,7 @@ def choose_step(table: Table, share: float) -> int:
     reference_positives = events - positives.sum(axis=0)
     positives = positives[:, (reference_positives >= 0) & (reference_positives <= ref)]
     truth = (positives == np.array(table.positives[1:])[:, None]).all(axis=0)
-    z = _z_of(positives, table, share)
+    z = _z_of(positives, table, share, people)
     for step in Z_STEPS:
         _, which, counts = np.unique(tenths(z, step), return_inverse=True, return_counts=True)
         good = counts[which] >= CANDIDATES_NEEDED
@@ -79,12 +81,16 @@ def _alike(table: Table) -> int:
     return min(hom, copies // 2, ref - events + copies) - fewest + 1
 
 
-def _z_of(positives: Integers, table: Table, share: float) -> Floats:
+def _z_of(positives: Integers, table: Table, share: float, people: int) -> Floats:
     """(n,) z of the score test without covariates if `positives` (2, n), heterozygous and
     homozygous, have the event. Unknown genotypes take the mean."""
-    (_, het, hom), known = table.every, sum(table.every)
-    mean = (het + 2 * hom) / known
-    information = share * (1 - share) * (het + 4 * hom - known * mean**2)
-    score = positives[0] + 2 * positives[1] - mean * sum(table.positives)
-    z: Floats = score / np.sqrt(max(information, 1e-9))
-    return z
+    every, copies = np.array(table.every, np.float64), np.arange(3.0)
+    mean = every @ copies / every.sum()
+    scores, which = np.unique(positives[0] + 2 * positives[1], return_inverse=True)
+    z = equivalent_z(
+        scores - mean * sum(table.positives),
+        np.append(copies - mean, 0.0)[:, None],
+        np.full(4, share),
+        np.append(every, people - every.sum()),
+    )
+    return z[which]

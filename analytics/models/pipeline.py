@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectKBest
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.errors import ParamsError
-from analytics.features import SCORES, Components, build_imputer, build_scaler
+from analytics.features import SCORES, Components, SideBySide, build_imputer, build_scaler
 from analytics.models import REGISTERED
 from analytics.models.registry import Blueprint
 
@@ -35,28 +34,28 @@ def build_model(blueprint: Blueprint) -> Pipeline:
     neighbours by distance.
     """
     _check(blueprint)
-    parts: list[tuple[str, BaseEstimator, slice]] = []
+    parts: list[tuple[BaseEstimator, slice]] = []
     if blueprint.genes:
-        parts.append(("genes", _build_gene_part(blueprint), slice(0, blueprint.genes)))
+        parts.append((_build_gene_part(blueprint), slice(0, blueprint.genes)))
     if blueprint.clinical:
         steps = [
             ("scale", build_scaler(blueprint.scale)),
             ("fill", build_imputer(blueprint.impute)),
         ]
         columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
-        parts.append(("clinical", Pipeline(steps), columns))
+        parts.append((Pipeline(steps), columns))
     return Pipeline(
         [
-            ("columns", ColumnTransformer(parts)),
+            ("columns", SideBySide(parts)),
             ("classify", REGISTERED[blueprint.model].build(blueprint)),
         ]
     )
 
 
 def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) in [0, 1]; one half or more predicts the event. It is the predicted probability, or for
-    a model without one (svm) the logistic function of its margin, so one half is margin 0 (see
-    CALIBRATED in the catalogue)."""
+    """(n,) in [0, 1]: the predicted probability, or for a model without one (svm) the logistic
+    function of its margin, so one half is margin 0 (see CALIBRATED in the catalogue). Which value
+    predicts the event says `evaluate.decision_threshold`."""
     if hasattr(fitted, "predict_proba"):
         probability: NDArray[np.float64] = fitted.predict_proba(x)[:, 1]
     else:

@@ -43,8 +43,8 @@ class Model:
 
     name: in parameters and results, and of its module. shown: on pages. in_full: in the demo's
     report. cost: of one fit, rough, 1 for the cheapest; used only for the displayed progress.
-    calibrated: whether `predict` estimates a probability, or only orders people and gives the side
-    of one half. releasable: None, or the reason why the file of a fitted model may not be released.
+    calibrated: whether `predict` estimates a probability, or only orders people and gives the sign
+    of a margin. releasable: None, or the reason why the file of a fitted model may not be released.
     build: the unfitted scikit-learn classifier; imports its libraries when it is called. load:
     loads what the first fit on little data does not (`pipeline.warm_up`), before confinement.
     loaded_late: its libraries take seconds to load, so they are loaded for the first run that names

@@ -8,7 +8,8 @@ from analytics.models.registry import Blueprint, Model, register
 def build(blueprint: Blueprint) -> object:
     from sklearn.svm import SVC
 
-    return SVC(kernel="rbf", C=1.0, gamma="scale")
+    # Both outcomes weigh alike: where one is rare, the margin would order people by who is few.
+    return SVC(kernel="rbf", C=1.0, gamma="scale", class_weight="balanced")
 
 
 register(

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
+from analytics.catalogue import FUSED
+
 Floats = NDArray[np.float64]
 BLOCK, RHO = 20, 0.8
 GENES_SD = 1.7
@@ -83,14 +85,17 @@ class Cohort:
         return np.column_stack([self.values[name] for name in variables])
 
 
-def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8) -> Cohort:
+def simulate_cohort(
+    people: int, seed: int, variants: int = 400, causal: int = 8, population: int | None = None
+) -> Cohort:
     """Deterministic in its arguments. `variants` is rounded up; causal SNPs are in distinct
-    blocks."""
+    blocks. Cohorts of one `population` share allele frequencies and causal SNPs."""
     draw = np.random.default_rng(seed)
+    shared = draw if population is None else np.random.default_rng(population)
     blocks = max(-(-variants // BLOCK), causal)
-    frequency = draw.uniform(0.1, 0.5, blocks * BLOCK)
+    frequency = shared.uniform(0.1, 0.5, blocks * BLOCK)
     haplotypes = _haplotypes(draw, people, blocks, frequency)
-    chosen = np.linspace(0, blocks - 1, causal).round().astype(np.int64) * BLOCK + draw.integers(
+    chosen = np.linspace(0, blocks - 1, causal).round().astype(np.int64) * BLOCK + shared.integers(
         0, BLOCK, causal
     )
     spread = np.sqrt(2 * frequency[chosen] * (1 - frequency[chosen]))
@@ -108,6 +113,7 @@ def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8
         "combined": _best_accuracy(draw, genes + clinical, lifestyle, event),
         "all": _best_accuracy(draw, genes + clinical + lifestyle, np.zeros(people), event),
     }
+    best[FUSED] = best["combined"]
     optimum, best_rule = (
         {feature_set: both[at] for feature_set, both in best.items()} for at in (0, 1)
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.feature_selection import SelectKBest
 
-from analytics.catalogue import MODELS
+from analytics.catalogue import CALIBRATED, MODELS
 from analytics.evaluate import evaluate_model, metrics_of
 from analytics.features import SCORES
 from analytics.models.pipeline import build_model
@@ -93,7 +93,14 @@ def _evaluate(model: str, x: Floats, y: Labels, *, seed: int, repeats: int) -> t
         config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         scores = evaluate_model(
-            built, x, y, folds=FOLDS, repeats=repeats, seed=seed, tick=lambda _part: None
+            built,
+            x,
+            y,
+            folds=FOLDS,
+            repeats=repeats,
+            seed=seed,
+            calibrated=CALIBRATED[model],
+            tick=lambda _part: None,
         )
     return metrics_of(scores.cells)[0], scores.auc
 

@@ -99,11 +99,23 @@ def reject(
 
 
 @result.command("open")
-def open_result(run: RunId, as_: As, out: Out = None) -> None:
+def open_result(
+    run: RunId,
+    as_: As,
+    out: Out = None,
+    gwas_ssf: Annotated[
+        Path | None,
+        typer.Option(
+            "--gwas-ssf",
+            help="Also write an association scan as GWAS-SSF 1.1: this .tsv, and its metadata.",
+        ),
+    ] = None,
+) -> None:
     """Open a released result with the key made at its request, and keep the run's receipt.
 
     Example: `volens result open --as noor RUN --out result.json`
     """
+    from api.client.gwas_ssf import write_gwas_ssf
     from api.client.results import open_released, shown
 
     me, settings = desk.client(as_), desk.settings()
@@ -112,8 +124,12 @@ def open_result(run: RunId, as_: As, out: Out = None) -> None:
     released = open_released(me, desk.broker(me), state, key_file, settings.receipt_folder(as_))
     if not released.witnessed:
         typer.echo("The broker gave no witness, so the receipt has none.", err=True)
-    _write(shown(released.opened), out)
+    opened = shown(released.opened)
+    _write(opened, out)
     typer.echo(f"The run's receipt: {released.receipt.name}", err=True)
+    if gwas_ssf is not None:
+        described = write_gwas_ssf(opened["result"], gwas_ssf)
+        typer.echo(f"GWAS-SSF: {gwas_ssf.name}, described by {described.name}", err=True)
 
 
 @trail.command("export")

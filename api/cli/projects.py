@@ -150,6 +150,7 @@ def ingest_records(
             "--from is one way, --vcf and --fhir another", "ingest them one after the other"
         )
     report: dict[str, Any] = {}
+    copies: list[list[str]] = []
     if source:
         records = (
             sources.from_gse7390(people)
@@ -176,11 +177,11 @@ def ingest_records(
                 lambda n: tell(f"{n} records sealed", None),
                 lambda: cohort.relaxed,
             )
-        report = cohort_files.summarise(cohort.report)
+        report, copies = cohort_files.summarise(cohort.report), cohort.copies
         if dictionary is not None:
             desk.write_json(dictionary, cohort.dictionary, "the records are registered")
         _publish(me, name, cohort.dictionary if dictionary is not None else None, report)
-    _show_ingest(answer, report, as_json)
+    _show_ingest(answer, report, copies, as_json)
 
 
 def _publish(
@@ -224,16 +225,21 @@ def show_dictionary(
     )
 
 
-def _show_ingest(answer: dict[str, Any], report: dict[str, Any], as_json: bool) -> None:
-    """What was registered, and what a cohort's files held that was not taken."""
+def _show_ingest(
+    answer: dict[str, Any], report: dict[str, Any], copies: list[list[str]], as_json: bool
+) -> None:
+    """What was registered, what a cohort's files held that was not taken, and whose genomes are
+    the same.
+    """
     from api.ingest.cohort_files import sentences
 
     done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
     shown = {name: value for name, value in answer.items() if name != "leaves"}
+    named = [f"  the genome of {one} is also that of {other}" for one, other in copies]
     desk.show(
-        shown | ({"report": report} if report else {}),
+        shown | ({"report": report, "copies": copies} if report else {}),
         as_json,
-        "\n".join([done, *sentences(report)]),
+        "\n".join([done, *sentences(report), *named]),
     )
 
 

@@ -38,6 +38,7 @@ PARAMS = complete(
         "models": {"logistic": ["clinical"]},
         "folds": 2,
         "permutations": 19,
+        "bootstraps": 0,
     }
 )
 Say = Callable[[str], None]

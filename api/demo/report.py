@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 STAFF = ("noor", "pia", "quinn", "rui", "sol", "tess", "rita", "omar", "vera", "worker")
-FEATURE_SETS = {"genes": "genes", "clinical": "findings", "combined": "genes and findings"}
+FEATURE_SETS = {
+    "genes": "genes",
+    "clinical": "findings",
+    "combined": "genes and findings",
+    "fused": "genes and findings, fused",
+}
 WORDS = {
     "consistent": "the events do not follow from the calls",
     "signed": "a signature does not hold",

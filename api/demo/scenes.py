@@ -35,6 +35,7 @@ from api.demo.science import (
     Controls,
     accuracies,
     enough_sentence,
+    gain_of,
     gain_sentence,
     is_near_best,
     noise_sentence,
@@ -235,7 +236,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
         "research": {"result": result, "disclosure": json.loads(mine.disclosure)},
         "simulated": {"result": known, "disclosure": json.loads(truth[0].disclosure)},
     }
-    gain = next(one for one in result["gains"] if one["over"] == "genes")
+    gain = gain_of(result)
     record = run["attempts"][-1]["record"]
     compute, spent = record["seconds"]["compute"], map(float, record["seconds"].values())
     known_truth = {

@@ -47,6 +47,8 @@ class CohortFiles:
     report: dict[str, Any] = field(default_factory=dict)
     relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
     dictionary: dict[str, Any] = field(default_factory=dict)
+    # Subjects who have the same genome: for the custodian's own screen, never sent.
+    copies: list[list[str]] = field(default_factory=list)
 
     @property
     def subjects(self) -> set[str]:
@@ -96,6 +98,7 @@ class CohortFiles:
                     self.report[kind] = header["report"]
                     self.relaxed |= header["relaxed"]
                     self.dictionary = header.get("dictionary", self.dictionary)
+                    self.copies = header.get("copies", self.copies)
 
 
 def from_files(
@@ -223,7 +226,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             f"{vcf['packed_records']} of them packed as {vcf['packed_rows']} variants; {vcf['missing']} calls missing."
         )
         lines += [f"  not packed: {n} ({why})" for why, n in vcf["skipped"].items()]
-        lines += [f"  {sentence}" for sentence in _lacking(vcf)]
+        lines += [f"  {sentence}" for sentence in (*_lacking(vcf), *_related(vcf))]
     if "fhir" in summary:
         fhir = summary["fhir"]
         kept = ", ".join(f"{n} {name}" for name, n in sorted(fhir["kept"].items()))
@@ -231,6 +234,25 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
         lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
     return lines
+
+
+def _related(vcf: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on copies of a genome and on relatives among the people of this VCF."""
+    if not vcf["kinship"]:
+        yield "too few people or variants to tell copies of a genome, or relatives"
+        return
+    if vcf["copies"]:
+        yield (
+            f"the same genome under two ids: {vcf['copies']} pairs; one person twice, identical "
+            "twins, or a sample under another's name"
+        )
+    degrees = [("first", vcf["first_degree"]), ("second", vcf["second_degree"])]
+    degrees.append(("third", vcf["third_degree"]))
+    for degree, pairs in degrees:
+        if pairs:
+            yield f"relatives of the {degree} degree: {pairs} pairs; runs keep them in one fold"
+    if vcf["kinship"] <= len(degrees):
+        yield f"relatives of the {degrees[vcf['kinship'] - 1][0]} degree or further cannot be told: too few variants"
 
 
 def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:

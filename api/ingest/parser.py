@@ -26,6 +26,7 @@ MEMORY = 3 << 30  # bytes of address space
 CPU_SECONDS = 1800
 # Bytes of all bundles of one child, which keeps their records until all are read.
 MAX_BUNDLES = 512 << 20
+MAX_COPIES = 1000  # pairs of people with the same genome that are named
 
 
 def limit() -> None:
@@ -69,10 +70,15 @@ def main(confined_by: str = "") -> int:
 
 
 def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Split a cohort's VCF: for each person a VCF (ordinal 0) and packed genotypes (ordinal 1)."""
+    """Split a cohort's VCF: for each person a VCF (ordinal 0) and packed genotypes (ordinal 1).
+
+    The result names the first MAX_COPIES pairs of people who have the same genome.
+    """
     from analytics.readers.vcf.split import split_vcf  # slow to load, so only if needed
+    from analytics.threads import one_thread
 
     sent = 0
+    copies: list[list[str]] = []
 
     def send(subject: str, *payloads: bytes) -> None:
         nonlocal sent
@@ -80,15 +86,17 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
             _send_record(sink, subject, Category.GERMLINE_VARIANTS, ordinal, payload)
             sent += 1
 
-    report = split_vcf(
-        descriptor,
-        request["subjects"],
-        build=request["build"],
-        sink=send,
-        progress=_teller(sink),
-        leave_out_unlisted=request.get("leaveOutUnlisted", False),
-    )
-    return {"records": sent, "report": report.to_json()}
+    with one_thread():  # each thread of a product takes memory of the address space
+        report = split_vcf(
+            descriptor,
+            request["subjects"],
+            build=request["build"],
+            sink=send,
+            progress=_teller(sink),
+            leave_out_unlisted=request.get("leaveOutUnlisted", False),
+            copied=lambda subject, other: copies.append([subject, other]),
+        )
+    return {"records": sent, "report": report.to_json(), "copies": copies[:MAX_COPIES]}
 
 
 def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:

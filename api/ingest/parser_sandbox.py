@@ -23,7 +23,7 @@ from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import launch
 from api.confinement.outside import layers_in_force
 from api.errors import UsageError
-from api.ingest.parser import GENETIC_RESULTS
+from api.ingest.parser import GENETIC_RESULTS, MAX_COPIES
 from api.ingest.parser_messages import are_fhir_reports, failure_of, is_vcf_report
 from api.worker.frames import PipeClosed, read_frame, write_frame
 from chain.vocabulary import Category
@@ -203,12 +203,31 @@ def _is_known(asked: Mapping[str, Any], subjects: set[str], done: Mapping[str, A
     be passed on.
     """
     if asked["kind"] == "vcf":
-        return set(done) == {"say", "records", "report"} and is_vcf_report(done["report"])
+        return (
+            set(done) == {"say", "records", "report", "copies"}
+            and is_vcf_report(done["report"])
+            and _are_pairs(done["copies"], subjects, done["report"]["copies"])
+        )
     genotyped = asked["request"].get("genotyped", 0)
     return (
         set(done) == {"say", "records", "report", "dictionary"}
         and are_fhir_reports(done["report"], subjects)
         and could_describe(done["dictionary"], len(subjects), genotyped)
+    )
+
+
+def _are_pairs(pairs: object, subjects: set[str], count: int) -> bool:
+    """Whether these are as many pairs of requested subjects as the report counts."""
+    return (
+        isinstance(pairs, list)
+        and len(pairs) == min(count, MAX_COPIES)
+        and all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(isinstance(one, str) and one in subjects for one in pair)
+            and pair[0] != pair[1]
+            for pair in pairs
+        )
     )
 
 

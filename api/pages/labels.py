@@ -87,6 +87,7 @@ _STEPS = {
     "compute": "beginning to compute",
     "evaluate": "testing the model",
     "permute": "comparing with shuffled outcomes",
+    "bootstrap": "repeating everything on people drawn again",
     "components": "looking for ancestry",
     "scan": "testing each variant",
     "count": "counting carriers",
@@ -95,7 +96,11 @@ _STEPS = {
     "sealed": "the output is sealed",
     "stopped": "stopped",
 }
-_FEATURE_SETS = {"clinical": "clinical data", "combined": "genes + clinical"}
+_FEATURE_SETS = {
+    "clinical": "clinical data",
+    "combined": "genes + clinical",
+    "fused": "genes + clinical, fused",
+}
 
 
 def purposes(mask: int) -> str:
@@ -156,7 +161,9 @@ def step(name: str) -> str:
     what, _, which = name.partition(":")
     text = _STEPS.get(what, what)
     named, _, data = which.partition("/")
-    return f"{text}: {model(named)} on {feature_set(data)}" if which else text
+    if not which:
+        return text
+    return f"{text}: {model(named)}" + (f" on {feature_set(data)}" if data else "")
 
 
 def model(name: str) -> str:
@@ -325,7 +332,8 @@ _PARAMETER_VALUES = {
     "knn": "nearest neighbours",
     "genes": "genes",
     "clinical": "clinical data",
-    "combined": "both together",
+    "combined": "both in one model",
+    "fused": "both, a model each, weighed",
 }
 _VARIABLES = {
     "age_years": "age at diagnosis (years)",

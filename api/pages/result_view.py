@@ -21,13 +21,16 @@ _COLUMNS = {
     "variant": "variant",
     "auc": "AUC",
     "auc_interval": "AUC, 95 % interval",
+    "interval_method": "interval by",
     "p": "p",
     "z": "z",
-    "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",
+    "average_precision": "average precision",
+    "scaled_brier": "scaled Brier score",
     "frequency": "frequency",
     "carriers": "carriers",
     "permutations": "permutations",
@@ -41,7 +44,22 @@ _FACTS = {
     "baseline": "Right by always giving the more frequent answer, in percent at most",
     "folds": "Folds",
     "repeats": "Repeats",
+    "threshold": "A prediction above this counts as a yes",
     "components": "Ancestry components as covariates",
+    "kinship": "Relatives that these variants can tell",
+    "components_omitted": "Why none",
+    "build": "Genome build",
+}
+# Values that are words of the program, as people read them.
+_WORDS = {
+    "event-rate": "the share with the outcome among those the model learnt from",
+    "bootstrap": "bootstrap of the whole procedure",
+    "delong": "DeLong, these predictions only",
+    "none": "too few variants to tell",
+    "same-genome": "only copies of a genome",
+    "first-degree": "parents, children and siblings",
+    "second-degree": "to the second degree",
+    "third-degree": "to the third degree",
 }
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
@@ -84,7 +102,7 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    facts = [(label, str(result[name])) for name, label in _FACTS.items() if name in result]
+    facts = [(label, _text(result[name])) for name, label in _FACTS.items() if name in result]
     if "outcome" in result:
         asked = words.outcome_of(result["outcome"]["kind"], result["outcome"]["horizon_days"])
         facts.insert(0, ("Outcome", asked))
@@ -114,7 +132,9 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Finding]:
     )
     yield Finding(
         "How well each model tells those with the outcome from the others",
-        f"An AUC of 50 is guessing, 100 is never wrong. {verdict} p comes from permuted outcomes.",
+        f"An AUC of 50 is guessing, 100 is never wrong. {verdict} p comes from permuted outcomes. "
+        "An interval by DeLong leaves out that other people would have trained another model: "
+        "it is too narrow.",
         plots.auc_intervals(rows, "auc"),
         _table("Metrics, in percent where they are rates", rows),
     )
@@ -159,11 +179,11 @@ def _calibration(name: str, curve: Mapping[str, Any], number: int) -> Finding:
 
 def _inflation(result: Mapping[str, Any]) -> str:
     """The genomic inflation, or "" if it was withheld because too few variants were tested."""
-    return (
-        f"Genomic inflation {result['inflation']}; 1.0 is what chance gives. "
-        if "inflation" in result
-        else ""
-    )
+    if "inflation" not in result:
+        return ""
+    interval = result.get("inflation_interval")
+    within = f" (95 %: {interval[0]} to {interval[1]})" if interval else ""
+    return f"Genomic inflation {result['inflation']}{within}; 1.0 is what chance gives. "
 
 
 def _association(result: Mapping[str, Any]) -> Iterable[Finding]:
@@ -217,7 +237,9 @@ def _pairs(caption: str, columns: tuple[str, str], points: Sequence[Sequence[Any
 
 def _text(value: Any) -> str:
     """A value as text; a pair is an interval."""
-    return " to ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " to ".join(map(str, value))
+    return _WORDS.get(str(value), str(value))
 
 
 def _gain(gain: Mapping[str, Any]) -> str:
@@ -225,7 +247,8 @@ def _gain(gain: Mapping[str, Any]) -> str:
     low, high = gain["interval"]
     shown = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
     return (
-        f"{words.model(gain['model'])}: genes and clinical data together instead of {gain['over']} alone "
+        f"{words.model(gain['model'])}: {words.feature_set(gain.get('feature_set', 'combined'))} "
+        f"instead of {words.feature_set(gain['over'])} "
         f"change the AUC by {_signed(gain['auc'])} points (95 %: {_signed(low)} to {_signed(high)}): {shown}."
     )
 

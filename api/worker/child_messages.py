@@ -84,6 +84,7 @@ def steps_of(params: str) -> list[str]:
             for feature_set in feature_sets
             for phase in ("evaluate", "permute")
         ]
+        + [f"bootstrap:{parsed.primary}"] * (parsed.bootstraps > 0)
         + ["filter"],
         "associate": ["components", "scan"],
         "frequencies": ["count"],

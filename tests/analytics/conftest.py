@@ -25,6 +25,7 @@ PARAMS: dict[str, Any] = json.loads(
             "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
             "folds": 2,
             "permutations": 19,
+            "bootstraps": 0,
             "seed": 7,
         }
     )
@@ -45,6 +46,9 @@ def records_of(people: Sequence[Person]) -> list[Input]:
 
 
 def params_with(**changes: object) -> bytes:
+    models = changes.get("models")
+    if isinstance(models, dict) and models and "logistic" not in models:
+        changes = {"primary": max(models), **changes}
     return dump_canonical({**PARAMS, **changes})
 
 

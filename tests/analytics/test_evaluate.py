@@ -14,14 +14,18 @@ from analytics.evaluate import (
     Cells,
     Scores,
     auc_with_error,
+    bootstrap_aucs,
     calibration,
     compare_auc,
     count_cells,
+    decision_threshold,
     evaluate_model,
     metrics_of,
     permutation_p,
     placement_values,
     predict_once,
+    scaled_brier,
+    spread_interval,
 )
 from analytics.models.pipeline import build_model, predict
 from analytics.models.registry import Blueprint
@@ -38,7 +42,9 @@ def build(genes: int, clinical: int, model: str = "logistic") -> Pipeline:
 
 
 def evaluate(model: Pipeline, x: np.ndarray, y: np.ndarray, repeats: int = 10) -> Scores:
-    return evaluate_model(model, x, y, folds=5, repeats=repeats, seed=1, tick=silent)
+    return evaluate_model(
+        model, x, y, folds=5, repeats=repeats, seed=1, calibrated=True, tick=silent
+    )
 
 
 def test_metrics_agree_with_sklearn() -> None:
@@ -94,6 +100,8 @@ def scores_of(probability: np.ndarray, y: np.ndarray) -> Scores:
         (0.0, 0.0),
         placement_values(probability, y),
         0.0,
+        0.0,
+        None,
         probability[None, :],
     )
 
@@ -180,8 +188,7 @@ def test_observed_and_permuted_statistics_are_comparable() -> None:
     generator = np.random.default_rng(7)
     x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
     scores = evaluate(build(6, 0), x, y)
-    _, placements = predict_once(build(6, 0), x, y, folds=5, seed=1)
-    assert scores.first_auc == placements[y == 1].mean()
+    assert scores.first_auc == predict_once(build(6, 0), x, y, folds=5, seed=1).auc(y)
     assert scores.first_auc != scores.auc
 
 
@@ -191,8 +198,7 @@ def test_p_is_uniform_enough_without_signal() -> None:
     for seed in range(16):
         x, y = generator.normal(size=(30, 2)), np.array([0, 1] * 15)
         model = build(0, 2)
-        _, placements = predict_once(model, x, y, folds=2, seed=seed)
-        observed = float(placements[y == 1].mean())
+        observed = predict_once(model, x, y, folds=2, seed=seed).auc(y)
         p_values.append(
             permutation_p(model, x, y, observed, folds=2, permutations=19, seed=seed, tick=silent)[
                 0
@@ -206,19 +212,25 @@ def test_held_out_labels_do_not_affect_predictions() -> None:
     """Held-out predictions of a row must not change with the label of that row."""
     generator = np.random.default_rng(10)
     x, y = generator.normal(size=(40, 300)), np.array([0, 1] * 20)
-    probability, _ = predict_once(build(300, 0), x, y, folds=2, seed=1)
+    probability = predict_once(build(300, 0), x, y, folds=2, seed=1).probability
     train, test = next(iter(StratifiedKFold(2, shuffle=True, random_state=1).split(x, y)))
     alone = build(300, 0).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
     np.testing.assert_array_equal(probability[test], alone)
 
 
-@pytest.mark.parametrize("model", ["svm", "logistic"])
-def test_probabilities_are_the_held_out_predictions(model: str) -> None:
+@pytest.mark.parametrize(("model", "calibrated"), [("svm", False), ("logistic", True)])
+def test_probabilities_are_the_held_out_predictions(model: str, calibrated: bool) -> None:
+    """And a yes is what is above the event rate of the fold's training people; for svm margin 0."""
     generator = np.random.default_rng(11)
-    x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
-    scores = evaluate(build(6, 0, model), x, y, repeats=3)
+    x, y = generator.normal(size=(40, 6)), np.array([0, 0, 0, 1] * 10)
+    scores = evaluate_model(
+        build(6, 0, model), x, y, folds=5, repeats=3, seed=1, calibrated=calibrated, tick=silent
+    )
     assert scores.probabilities.shape == (3, 40)
-    assert count_cells(y, scores.probabilities >= 0.5) == scores.cells
+    above = 0.251 if calibrated else 0.5  # every fold has the same share
+    assert count_cells(y, scores.probabilities > above) == scores.cells
+    assert count_cells(y, scores.probabilities > 0.75 - above) != scores.cells
+    assert (scores.brier is not None) == calibrated
     train, test = next(iter(StratifiedKFold(5, shuffle=True, random_state=3).split(x, y)))
     np.testing.assert_array_equal(
         scores.probabilities[2][test], predict(build(6, 0, model).fit(x[train], y[train]), x[test])
@@ -270,3 +282,79 @@ def test_a_prediction_that_is_not_a_number_is_refused(what: float) -> None:
         permutation_p(model, x, y, 0.5, folds=5, permutations=3, seed=1, tick=silent)
     finite = Pipeline([("classify", Undecided(0.5))])
     assert evaluate(finite, x, y).auc == 0.5
+
+
+def test_a_rare_event_is_predicted_too() -> None:
+    """At one half nobody would be: the threshold is the event rate of the training people."""
+    generator = np.random.default_rng(13)
+    y = np.array([1] * 35 + [0] * 154)
+    x = generator.normal(size=(189, 3))
+    x[:, 0] += 0.7 * y
+    scores = evaluate(build(0, 3), x, y, repeats=3)
+    assert count_cells(y, scores.probabilities > 0.5).tp < 0.1 * 3 * 35
+    assert scores.cells.tp > 0.5 * 3 * 35
+    assert decision_threshold(y, True) == pytest.approx(35 / 189, abs=0.002)
+
+
+def test_a_model_that_learns_nothing_says_no_to_everybody() -> None:
+    """It predicts the event rate but for the last digit, which must not decide."""
+    y = np.array([1] * 30 + [0] * 61)
+    cells = evaluate(build(0, 1), np.zeros((91, 1)), y).cells
+    assert (cells.tp, cells.fp) == (0, 0)
+
+
+def test_the_scaled_brier_score_is_sklearns_over_that_of_the_event_rate() -> None:
+    generator = np.random.default_rng(14)
+    y = generator.integers(0, 2, 90)
+    probabilities = generator.random((3, 90))
+    ours = np.mean([metrics.brier_score_loss(y, row) for row in probabilities])
+    reference = metrics.brier_score_loss(y, np.full(90, y.mean()))
+    assert scaled_brier(probabilities, y) == pytest.approx(1 - ours / reference)
+    assert scaled_brier(np.full((1, 90), y.mean()), y) == pytest.approx(0)
+    assert scaled_brier(y[None, :].astype(float), y) == 1
+
+
+def test_whoever_is_drawn_twice_is_never_in_training_and_test() -> None:
+    """Nearest neighbours know everybody they were fitted on: with a copy of a person in training,
+    noise would be predicted nearly without error.
+    """
+    generator = np.random.default_rng(15)
+    x, y = generator.normal(size=(60, 4)), np.array([0, 1] * 30)
+    model = build_model(Blueprint("knn", 0, 4, "f", 0, 0, "median", "z-score", 1))
+    aucs = bootstrap_aucs({"knn": (model, x)}, y, folds=5, samples=20, seed=1, tick=silent)["knn"]
+    assert aucs.shape == (20,)
+    assert abs(aucs.mean() - 0.5) < 0.12
+
+
+def test_the_bootstrap_counts_what_another_training_would_change() -> None:
+    """DeLong's interval is of given predictions. Where columns are chosen among many, most of the
+    spread comes from the choice. And the gain of a model over itself has no spread.
+    """
+    inside, whole, spreads = [], [], []
+    for seed in range(2):
+        generator = np.random.default_rng(seed)
+        x, y = generator.normal(size=(80, 60)), np.array([0, 1] * 40)
+        x[:, :3] += 0.6 * y[:, None]
+        model = build(60, 0)
+        scores = evaluate(model, x, y, repeats=3)
+        aucs = bootstrap_aucs(
+            {"one": (model, x), "two": (model, x)}, y, folds=5, samples=25, seed=1, tick=silent
+        )
+        np.testing.assert_array_equal(aucs["one"], aucs["two"])
+        low, high = scores.auc_interval
+        inside.append(high - low)
+        low, high = spread_interval(scores.auc, aucs["one"])
+        assert (low + high) / 2 == pytest.approx(scores.auc)
+        whole.append(high - low)
+        spreads.append(aucs["one"].std(ddof=1))
+    assert np.mean(whole) > 1.2 * np.mean(inside)
+    assert np.mean(whole) == pytest.approx(2 * 1.96 * np.mean(spreads), rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+def test_a_sample_with_fewer_people_of_an_outcome_than_folds_is_evaluated() -> None:
+    generator = np.random.default_rng(16)
+    x, y = generator.normal(size=(60, 2)), np.array([1] * 10 + [0] * 50)
+    model = build(0, 2)
+    aucs = bootstrap_aucs({"one": (model, x)}, y, folds=10, samples=10, seed=1, tick=silent)
+    assert np.isfinite(aucs["one"]).all()

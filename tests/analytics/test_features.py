@@ -5,14 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
-from sklearn.feature_selection import f_classif
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.impute import SimpleImputer
 from sklearn.metrics import mutual_info_score
+from sklearn.preprocessing import StandardScaler
 
 from analytics.catalogue import IMPUTERS, SCALERS, SELECTORS
 from analytics.errors import InputsError
 from analytics.features import (
     SCORES,
     Components,
+    Fill,
+    SideBySide,
     build_imputer,
     build_scaler,
     holds_genotypes,
@@ -32,6 +38,36 @@ def genotypes(seed: int, people: int = 60, columns: int = 12) -> tuple[np.ndarra
     x[:, 0] = 1.0
     x[:, 1] = np.minimum(x[:, 1], 1)
     return x, (generator.random(people) < 0.2 + 0.25 * x[:, -1]).astype(np.int64)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    people=st.integers(1, 9),
+    missing=st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+)
+def test_missing_values_are_filled_as_sklearn_fills_them(
+    statistic: str, seed: int, people: int, missing: float
+) -> None:
+    """To the last bit, also for columns without any value, and for the people of the other fold."""
+    generator = np.random.default_rng(seed)
+    x, others = generator.normal(size=(2, people, 4))
+    for matrix in (x, others):
+        matrix[generator.random(matrix.shape) < missing] = np.nan
+    ours = Fill(statistic).fit(x)
+    theirs = SimpleImputer(strategy=statistic, keep_empty_features=True).fit(x)
+    for matrix in (x, others):
+        np.testing.assert_array_equal(ours.transform(matrix), theirs.transform(matrix))
+
+
+def test_parts_stand_side_by_side_as_sklearn_puts_them() -> None:
+    generator = np.random.default_rng(1)
+    x, y = generator.normal(size=(30, 7)), np.arange(30) % 2
+    parts = [(SelectKBest(k=2), slice(0, 4)), (StandardScaler(), slice(4, 7))]
+    ours = SideBySide(parts)
+    theirs = ColumnTransformer([(str(at), *part) for at, part in enumerate(parts)])
+    np.testing.assert_array_equal(ours.fit_transform(x, y), theirs.fit_transform(x, y))
+    np.testing.assert_array_equal(clone(ours).fit(x, y).transform(x[:5]), theirs.transform(x[:5]))
 
 
 def test_the_f_score_agrees_with_sklearn() -> None:

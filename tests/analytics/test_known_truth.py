@@ -160,6 +160,7 @@ def test_prediction_from_files(truth: Cohort, records: list[Input]) -> None:
             "clinical": list(CLINICAL),
             "models": {"logistic": FEATURE_SETS},
             "permutations": 19,
+            "bootstraps": 0,
         },
     )
     lost = (truth.event == 0) & (truth.last_day < HORIZON_DAYS)

@@ -83,12 +83,7 @@ def test_genes_are_selected_and_findings_are_not() -> None:
 def test_every_selector_keeps_the_columns_that_carry_the_outcome(select: str, scale: str) -> None:
     x, y = draw(5, n=400)
     chosen = build_model(replace(PLAIN, select=select, scale=scale)).fit(x, y)
-    kept = (
-        chosen.named_steps["columns"]
-        .named_transformers_["genes"]
-        .named_steps["select"]
-        .get_support()
-    )
+    kept = chosen.named_steps["columns"].fitted_[0][0].named_steps["select"].get_support()
     assert kept[[4, 21]].all()
     assert kept.sum() == 10
 

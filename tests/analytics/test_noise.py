@@ -34,7 +34,7 @@ def mean_auc(model: str, select: str, inside: bool) -> float:
         built = build_model(
             Blueprint(model, x.shape[1], 0, select, KEPT, 0, "mean", "z-score", seed)
         )
-        aucs.append(predict_once(built, x, y, folds=2, seed=seed)[1].mean())
+        aucs.append(predict_once(built, x, y, folds=2, seed=seed).placement.mean())
     return float(np.mean(aucs))
 
 

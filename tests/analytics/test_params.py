@@ -59,6 +59,10 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "many repeats": {"repeats": 51},
     "few permutations": {"permutations": 18},
     "many permutations": {"permutations": 1001},
+    "few bootstraps": {"bootstraps": 49},
+    "many bootstraps": {"bootstraps": 501},
+    "negative bootstraps": {"bootstraps": -1},
+    "primary as list": {"primary": ["logistic"]},
     "negative seed": {"seed": -1},
     "large seed": {"seed": 2**32},
     "unknown field": {"columns": ["name"]},
@@ -115,7 +119,7 @@ def test_parser_and_schema_refuse_the_same(
 def test_an_error_describes_the_expected_field(make_params: Callable[..., bytes]) -> None:
     for change, sentence in (
         ({"folds": 11}, "folds is not an integer from 2 to 10"),
-        ({"columns": 1}, "the document may have only analysis, clinical"),
+        ({"columns": 1}, "the document may have only analysis, bootstraps, clinical"),
         ({"models": {"logistic": ["images"]}}, "models.logistic"),
         ({"variants": {**VARIANTS, "min_maf": "2"}}, "variants.min_maf is not one of 0, 0.01"),
     ):
@@ -132,8 +136,9 @@ def test_an_error_describes_the_expected_field(make_params: Callable[..., bytes]
         {"genes": {**GENES, "select": "chi2"}},
         {"clinical": ["grade", "metastasis"]},
         {"clinical": ["follow_up_days"]},
+        {"primary": "svm"},
     ],
-    ids="age source clinical chi2 outcome follow-up".split(),
+    ids="age source clinical chi2 outcome follow-up primary".split(),
 )
 def test_parts_that_contradict_each_other_are_refused(
     contradiction: dict[str, object], make_params: Callable[..., bytes]
@@ -201,6 +206,21 @@ def test_no_gene_record_is_needed_if_no_feature_set_uses_genes(
         parse_params(complete({"analysis": "frequencies", "sites": ["1:5:A>G"]})).gene_source
         == "variants"
     )
+
+
+@pytest.mark.parametrize(
+    ("models", "primary"),
+    [(["logistic", "cnn"], "logistic"), (["boosting", "cnn"], "cnn"), (["svm"], "svm")],
+)
+def test_the_primary_model_is_the_cheapest_unless_named(models: list[str], primary: str) -> None:
+    document = {"outcome": DIAGNOSIS, "models": {name: ["clinical"] for name in models}}
+    assert parse_params(complete(document)).primary == primary
+    assert parse_params(complete({**document, "primary": models[-1]})).primary == models[-1]
+
+
+def test_no_bootstrap_is_a_choice(make_params: Callable[..., bytes]) -> None:
+    for samples in (0, 50, 500):
+        assert parse_params(make_params(bootstraps=samples)).bootstraps == samples
 
 
 def test_every_field_is_needed(make_params: Callable[..., bytes]) -> None:

@@ -130,7 +130,8 @@ def test_metrics_of_a_single_variable_do_not_reveal_its_table(
     assert [gain["over"] for gain in shown["gains"]] == ["genes"]
     assert "clinical" not in [curve["feature_set"] for curve in shown["curves"]]
     assert "genes" in [curve["feature_set"] for curve in shown["curves"]]
-    assert "AUC interval, gain: logistic/clinical" in [item["what"] for item in record["withheld"]]
+    withheld = [item["what"] for item in record["withheld"]]
+    assert "AUC interval, gain, average precision, Brier score: logistic/clinical" in withheld
 
 
 def test_every_model_runs_on_every_requested_feature_set(rows: list[Row]) -> None:
@@ -266,6 +267,34 @@ def test_the_flow_chart_of_a_prediction_hides_a_step_of_few(
     assert shown["flow"] == []
 
 
+def test_the_primary_models_intervals_count_the_training(
+    make_params: Callable[..., bytes], cohort: Cohort, feature_sets: FeatureSets
+) -> None:
+    """Of the other models the interval is of the predictions, and says so."""
+    params = parse_params(
+        make_params(models={"logistic": ["genes", "combined"], "knn": ["combined"]}, bootstraps=50)
+    )
+    steps: list[str] = []
+    rows = evaluate_rows(
+        cohort.event,
+        feature_sets,
+        replace(params, permutations=1),
+        "cpu",
+        lambda step, _: steps.append(step),
+    )
+    assert steps[-1] == "bootstrap:logistic"
+    assert [row.replicates is None for row in rows] == [True, False, False]
+    result: Any = describe_prediction(cohort, feature_sets, rows, params)[0]
+    shown = {f"{row['model']}/{row['feature_set']}": row for row in result["rows"]}
+    assert [row["interval_method"] for row in shown.values()] == ["delong", *["bootstrap"] * 2]
+    low, high = shown["logistic/genes"]["auc_interval"]
+    exact = rows[1].scores.auc_interval
+    assert high - low > 100 * (exact[1] - exact[0])
+    (gain,) = result["gains"]
+    assert gain["interval_method"] == "bootstrap"
+    assert gain["interval"][0] <= gain["auc"] <= gain["interval"][1]
+
+
 def test_with_a_small_outcome_only_coarse_ranks_are_printed(
     cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
@@ -280,7 +309,8 @@ def test_with_a_small_outcome_only_coarse_ranks_are_printed(
     assert not {"events", "baseline"} & shown.keys()
     assert shown["curves"] == []
     (row,) = shown["rows"]
-    assert row.keys() == {"model", "feature_set", "auc", "auc_interval", "p", "permutations"}
+    ranks = {"auc", "auc_interval", "average_precision", "scaled_brier"}
+    assert row.keys() == ranks | {"model", "feature_set", "interval_method", "p", "permutations"}
     assert row["auc"] % 5 == 0
 
 

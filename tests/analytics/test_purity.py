@@ -15,6 +15,7 @@ STANDARD = {
     "decimal",
     "functools",
     "hashlib",
+    "itertools",
     "json",
     "math",
     "pathlib",

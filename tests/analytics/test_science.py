@@ -2,8 +2,17 @@
 
 from typing import Any
 
+from extent import extent
+
 from analytics.catalogue import MODELS
-from analytics.science import gse7390_report, known_truth_report, leak_report, noise_report
+from analytics.science import (
+    association_null_report,
+    fusion_report,
+    gse7390_report,
+    known_truth_report,
+    leak_report,
+    noise_report,
+)
 
 ROW = {"feature_set", "model", "accuracy", "auc", "interval", "baseline", "p"}
 
@@ -19,10 +28,16 @@ def test_logistic_regression_is_near_the_optimum_and_both_feature_sets_help() ->
     assert gain["interval"][0] > 0
 
 
+def test_fused_is_as_good_as_the_best_feature_set_alone() -> None:
+    report = fusion_report(200, cohorts=3)
+    assert report["as_good"] == 1
+    assert report["fused"] > report["combined"]
+
+
 def test_metrics_on_published_data_show_no_leak() -> None:
     """Accuracy from .88 or AUC from .85 on GSE7390 would be a leak."""
     rows, gains = gse7390_report(0, repeats=1)
-    assert len(rows) == 3 * len(MODELS)  # genes, clinical, combined
+    assert len(rows) == 3 * len(MODELS) + 1  # genes, clinical, combined; fused for logistic
     assert [gain["model"] for gain in gains] == list(MODELS)
     for gain in gains:
         low, high = gain["interval"]
@@ -50,3 +65,18 @@ def test_noise_gives_half_unless_columns_are_selected_outside_the_fold() -> None
     assert noise[0]["interval"][0] - 0.05 < 0.5 < noise[0]["interval"][1] + 0.05
     assert leak[0]["auc"] > 0.9
     assert leak[1]["auc"] < 0.65
+
+
+def test_p_of_a_scan_is_right_without_an_association() -> None:
+    """Share of p < 0.001 (in full: of 0.0001 too) over the nominal one."""
+    sizes = ((200, 36), (1000, 180), (5000, 100))[: extent(1, 3)]
+    whole: Any = association_null_report(extent(400_000, 2_000_000), sizes)
+    tested = [row for row in whole if "tests" in row]
+    assert {row["frequency"] for row in tested} >= {0.2}
+    assert all(row["tested"] < 0.01 for row in whole if row not in tested)
+    rare: Any = association_null_report(
+        extent(400_000, 4_000_000), ((200, 36),), (0.05,), least_expected=0
+    )
+    for row in (*tested, *rare):
+        assert all(0.8 <= share <= 1.25 for share in row["saddlepoint"][: extent(1, 2)]), row
+    assert rare[0]["normal"][0] > 1.4

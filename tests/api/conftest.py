@@ -98,7 +98,9 @@ class Deployment:
             self.world.grant(subjects)
         return subjects
 
-    def sealed_output(self, key_file: Path, commit_to: bytes = RESULT) -> Sealed:
+    def sealed_output(
+        self, key_file: Path, commit_to: bytes | None = None, result: bytes = RESULT
+    ) -> Sealed:
         """A run of three willing people whose output was encrypted, wrapped by the broker, stored
         and sealed.
         """
@@ -116,7 +118,7 @@ class Deployment:
             {
                 "type": "volens/output/1",
                 "salt": salt.hex(),
-                "result": RESULT.decode(),
+                "result": result.decode(),
                 "disclosure": DISCLOSURE.decode(),
             }
         )
@@ -135,7 +137,9 @@ class Deployment:
         self.services.bucket.put(sealed.blob)
         world.seal(
             run,
-            outputCommitment=output_commitment(run, 1, commit_to, salt),
+            outputCommitment=output_commitment(
+                run, 1, result if commit_to is None else commit_to, salt
+            ),
             ciphertextHash=sealed.ciphertext_hash,
             keyCommitment=sealed.key_commitment,
             disclosureCommitment=disclosure_commitment(run, 1, DISCLOSURE, salt),

@@ -83,6 +83,7 @@ def test_parameters_that_the_code_does_not_take_are_refused() -> None:
         "folds": 5,
         "models": {"logistic": ["genes"]},
         "permutations": 19,
+        "bootstraps": 0,
         "repeats": 10,
         "seed": 7,
         "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},

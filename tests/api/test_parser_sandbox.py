@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vcf_files import cohort, gzip, header, in_memory, row, subjects, text
+from families import Population
+from vcf_files import cohort, gzip, header, in_memory, of_dosages, row, subjects, text
 
 from analytics.dictionary import describe
 from analytics.readers.clinical import ClinicalRecord
@@ -102,6 +103,44 @@ def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "MAX_FILE", 100)
     with pytest.raises(UsageError, match="larger than is allowed"):
         list(lane.split("vcf", io.BytesIO(DATA), REQUEST))
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_copies_and_relatives_are_reported(monkeypatch: pytest.MonkeyPatch, passes: int) -> None:
+    """Counts in the report, which the service keeps; ids beside it, for the custodian alone."""
+    population = Population(3, 30)
+    p = population
+    mother, father = p.founder(), p.founder()
+    people = [
+        mother,
+        p.child(mother, father),
+        p.founder(),
+        mother,
+        *(p.founder() for _ in range(5)),
+    ]
+    dosage = p.genotypes(*people)
+    data = of_dosages(dosage, p.chromosome, p.position)
+    if passes > 1:
+        smaller = f"from analytics.readers.vcf import split\nsplit.MEMORY = {len(data) * 3 // 4}"
+        monkeypatch.setattr(lane, "PROGRAM", program(smaller))
+    names = subjects([f"P{i}" for i in range(9)])
+    frames = list(lane.split("vcf", io.BytesIO(data), {"subjects": names, "build": "GRCh38"}))
+    (done,) = (said for said, _ in frames if said["say"] == "done")
+    report = done["report"]
+    assert (report["copies"], report["first_degree"], report["second_degree"]) == (1, 2, 0)
+    assert report["kinship"] == 4
+    assert done["copies"] == [[names["P0"], names["P3"]]]
+    told = "\n".join(cohort_files.sentences({"vcf": report}))
+    assert "the same genome under two ids: 1 pairs" in told
+    assert "relatives of the first degree: 2 pairs" in told
+    assert names["P0"] not in told
+    fractions = [said["fraction"] for said, _ in frames if said["say"] == "progress"]
+    assert fractions == sorted(fractions)
+    without = dosage[[0, 2, 4, 5, 6, 7, 8]]
+    clean = of_dosages(without, p.chromosome, p.position)
+    some = {"subjects": subjects([f"P{i}" for i in range(7)]), "build": "GRCh38"}
+    (done,) = (said for said, _ in lane.split("vcf", io.BytesIO(clean), some) if "report" in said)
+    assert (done["copies"], done["report"]["copies"], done["report"]["first_degree"]) == ([], 0, 0)
 
 
 def test_calls_that_their_caller_marked_as_failed_are_said() -> None:
@@ -337,9 +376,9 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
         "pipe.write_frame(sink, {'say': 'more'})",
         record().replace(", b'x')", ")"),
         record().replace(", b'x')", ", b'x', b'y')"),
-        EVERYTHING + f"\nreturn {{'records': 7, 'report': {COUNTS!r}}}",
+        EVERYTHING + f"\nreturn {{'records': 7, 'report': {COUNTS!r}, 'copies': []}}",
         *(
-            EVERYTHING + f"\nreturn {{'records': 8, 'report': {report!r}}}"
+            EVERYTHING + f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': []}}"
             for report in (
                 {},
                 COUNTS | {"people": "hers"},
@@ -350,7 +389,20 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
             )
         ),
         EVERYTHING
-        + f"\nreturn {{'records': 8, 'report': {COUNTS!r}, 'dictionary': {{'x': 'hers'}}}}",
+        + f"\nreturn {{'records': 8, 'report': {COUNTS!r}, 'copies': [], 'dictionary': {{'x': 'hers'}}}}",
+        *(
+            EVERYTHING
+            + f"\nreturn {{'records': 8, 'report': {COUNTS | {'copies': 1}!r}, 'copies': {copies!r}}}"
+            for copies in (
+                [],
+                [[f"{1:064x}", "hers"]],
+                [[f"{1:064x}", f"{1:064x}"]],
+                [[f"{1:064x}", [f"{2:064x}"]]],
+                [[f"{1:064x}", f"{2:064x}"]] * 2,
+                "hers",
+            )
+        ),
+        EVERYTHING + f"\nreturn {{'records': 8, 'report': {COUNTS!r}}}",
         EVERYTHING + "\nreturn {'records': 8}",
         record() + "\nreturn {'records': 1, 'report': {}}",
     ],
@@ -382,7 +434,7 @@ def asking(confinement):
     return confine(confinement)
 lanechild.confine = asking
 """
-    ended = f"return {{'records': 8 * bound, 'report': {COUNTS!r}}}"
+    ended = f"return {{'records': 8 * bound, 'report': {COUNTS!r}, 'copies': []}}"
     answer = answering(f"{held}\n{EVERYTHING}\n{ended}")
     program_of_it = answer.replace("\ndef answer", f"\n{asked}\ndef answer")
     monkeypatch.setattr(lane, "PROGRAM", program_of_it)
@@ -392,7 +444,9 @@ lanechild.confine = asking
 def test_the_control_of_a_lying_child_is_accepted(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = f"\nreturn {{'records': 8, 'report': {COUNTS!r}}}"
+    report = COUNTS | {"copies": 1}
+    copies = [[f"{1:064x}", f"{2:064x}"]]
+    ended = f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': {copies!r}}}"
     monkeypatch.setattr(lane, "PROGRAM", answering(EVERYTHING + ended))
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 

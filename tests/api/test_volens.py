@@ -27,6 +27,7 @@ PARAMS = {
     "models": {"logistic": ["genes"]},
     "folds": 2,
     "permutations": 19,
+    "bootstraps": 0,
 }
 RESULT = {
     "type": "volens/result/3",

@@ -18,6 +18,7 @@ PARAMS = complete(
         "models": {"logistic": ["clinical"]},
         "folds": 2,
         "permutations": 19,
+        "bootstraps": 0,
     }
 )
 

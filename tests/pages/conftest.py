@@ -54,18 +54,25 @@ _OUTCOME = {
     "models": {"logistic": ["genes"]},
     "folds": 2,
 }
-SHORT = complete(_OUTCOME | {"permutations": 19})
+SHORT = complete(_OUTCOME | {"permutations": 19, "bootstraps": 0})
 WIDE = complete(
     _OUTCOME
     | {
         "permutations": 19,
+        "bootstraps": 0,
         "models": {"logistic": ["genes", "clinical", "combined"], "svm": ["genes"]},
     }
 )
 # A minute on any machine, and a new line of its log every few seconds: whoever asks for it ends it.
 _SETS = ["genes", "clinical", "combined"]
 LONG = complete(
-    _OUTCOME | {"models": {"boosting": _SETS, "forest": _SETS}, "permutations": 499, "repeats": 50}
+    _OUTCOME
+    | {
+        "models": {"boosting": _SETS, "forest": _SETS},
+        "permutations": 499,
+        "bootstraps": 0,
+        "repeats": 50,
+    }
 )
 
 

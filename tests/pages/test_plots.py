@@ -81,7 +81,7 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
         figures = {
             str(value)
             for name, value in given.items()
-            if name not in ("model", "feature_set", "auc_interval")
+            if name not in ("model", "feature_set", "auc_interval", "interval_method")
         }
         assert figures <= set(row), "a figure that was printed is not in the table"
     ids = [name for one in shown for name in re.findall(r'\bid="([^"]+)"', one.plot)]
@@ -156,6 +156,7 @@ def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) ->
     [
         ("permute:svm/combined", "comparing with shuffled outcomes: SVM on genes + clinical"),
         ("evaluate:logistic/clinical", "testing the model: logistic on clinical data"),
+        ("bootstrap:svm", "repeating everything on people drawn again: SVM"),
         ("sealed", "the output is sealed"),
         ("something new", "something new"),
     ],
@@ -170,3 +171,17 @@ def test_times_beyond_the_calendar_break_no_page() -> None:
         assert rendering._when(seconds, 0)
         assert words.iso(seconds)
         assert words.moment(seconds)
+
+
+def test_a_scan_names_its_inflation_with_interval_and_why_it_has_no_components() -> None:
+    result, disclosure = a_result("associate")
+    assert result["inflation_interval"][0] <= result["inflation"] <= result["inflation_interval"][1]
+    result |= {"components": 0, "components_omitted": "too few variants"}
+    page = describe(result, disclosure)
+    low, high = result["inflation_interval"]
+    assert (
+        f"Genomic inflation {result['inflation']} (95 %: {low} to {high});"
+        in page["shown"][1].sentence
+    )
+    assert ("Why none", "too few variants") in page["facts"]
+    assert ("Genome build", result["build"]) in page["facts"]

@@ -24,6 +24,7 @@ from cyvcf2 import VCF, Variant
 from numpy.typing import NDArray
 
 from analytics.errors import PayloadError
+from analytics.kinship import choose_common, relate
 from analytics.readers.genotypes import Sites, build_sites, write_genotypes
 from analytics.readers.vcf.calls import Calls, Row, VcfReport
 from analytics.readers.vcf.header import LENGTHS, MAX_PEOPLE, Header, autosome, read_header
@@ -38,6 +39,7 @@ MAX_GROWTH = 300
 SUBJECT_COLUMN = "subject"
 
 _GROWTH_FROM = 64 << 20  # bytes: less output than this is harmless
+_READING = 0.95  # of the time; the rest compares the people
 _FIRST_CALL = 9  # columns of a row before the samples
 _PER_VARIANT = 8  # bytes of a packed call while it is made
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
@@ -55,6 +57,7 @@ def split_vcf(
     sink: Callable[[str, bytes, bytes], None],
     progress: Callable[[float], None] = lambda fraction: None,
     leave_out_unlisted: bool = False,
+    copied: Callable[[str, str], None] = lambda subject, other: None,
 ) -> VcfReport:
     """Pass (subject, source payload, packed payload) of each person to `sink`, after all checks.
 
@@ -62,7 +65,7 @@ def split_vcf(
     subject (64 hex) by sample name, only for samples of the file. build: GRCh37 or GRCh38.
     progress: called with the completed fraction. leave_out_unlisted: samples without a subject are
     left out and counted, and INFO too, since its numbers count them; otherwise they are an error.
-    Raises PayloadError.
+    copied: called with every two subjects who have the same genome. Raises PayloadError.
     """
     file = FileIO(fd, closefd=False)
     scan = scan_text(file)
@@ -75,16 +78,19 @@ def split_vcf(
         // (2 * (scan.shared + scan.length // len(header.people)) + _PER_VARIANT * scan.alts),
     )
     report = None
+    kinship = _Kinship(people)
     for start in range(0, len(people), step):
         batch = people[start : start + step]
         reading = _Reading(header, build, scan, columns, slice(start, start + len(batch)))
-        reading.read(file, progress)
+        reading.read(file, lambda fraction: progress(_READING * fraction))
         report = report or reading.report
         sites = reading.sites()
+        kinship.add(reading, sites)
         for i, subject in enumerate(batch):
             sink(subject, *reading.payloads(i, sites))
     if report is None:
         raise PayloadError("variant file: it has no person to write")
+    kinship.count(report, copied, lambda fraction: progress(_READING + (1 - _READING) * fraction))
     return report
 
 
@@ -151,6 +157,42 @@ def _differs() -> PayloadError:
     )
 
 
+class _Kinship:
+    """Compares all people, by the calls of a bounded number of variants."""
+
+    def __init__(self, people: Sequence[str]) -> None:
+        self._people = people
+        self._columns: NDArray[np.intp] = np.empty(0, np.intp)
+        self._dosage: list[NDArray[np.int8]] = []
+
+    def add(self, reading: _Reading, sites: Sites) -> None:
+        """Keep the calls of the people of a pass, in order, at variants that are common among all:
+        those of a few would be variants at which they alone are alike.
+        """
+        if not self._dosage:
+            passed = np.flatnonzero(sites.passed)
+            self._columns = passed[choose_common(reading.counts()[:, passed])]
+            self._chromosome = sites.chromosome[self._columns]
+            self._position = sites.position[self._columns]
+        self._dosage.append(reading.dosage(self._columns))
+
+    def count(
+        self,
+        report: VcfReport,
+        copied: Callable[[str, str], None],
+        progress: Callable[[float], None],
+    ) -> None:
+        kinship = relate(np.concatenate(self._dosage), self._chromosome, self._position, progress)
+        report.kinship = 0 if kinship.furthest is None else kinship.furthest + 1
+        degrees = [degree for _, _, degree in kinship.pairs]
+        report.copies, report.first_degree, report.second_degree, report.third_degree = (
+            degrees.count(degree) for degree in range(4)
+        )
+        for one, other, degree in kinship.pairs:
+            if degree == 0:
+                copied(self._people[one], self._people[other])
+
+
 class _Reading:
     """One pass over the whole file for some of the people whose columns are `columns`."""
 
@@ -184,6 +226,8 @@ class _Reading:
         self._alleles: list[str] = []
         self._passed: list[bool] = []
         self._planes: list[NDArray[np.uint8]] = []  # (3, rows, size): dosage + 1, depth, quality
+        self._counts: list[NDArray[np.int64]] = []  # (3, rows): people by genotype
+        self._order: NDArray[np.intp] = np.empty(0, np.intp)  # of the rows, by genome
 
     def read(self, file: FileIO, progress: Callable[[float], None]) -> None:
         """Read every row as text and by htslib. Raises PayloadError."""
@@ -246,7 +290,9 @@ class _Reading:
             calls = self._calls(rows)
         self._sources.add([row.shared for row in rows], [row.calls[self._people] for row in rows])
         if calls.packed:
-            self._planes.append(calls.pack(self._people))
+            planes, counts = calls.pack(self._people)
+            self._planes.append(planes)
+            self._counts.append(counts)
 
     def _calls(self, rows: Sequence[Row]) -> Calls:
         """htslib's calls for the rows of a block. Raises PayloadError."""
@@ -405,7 +451,7 @@ class _Reading:
                 "Only variants of chromosomes 1 to 22 that are written in bases can be.",
             )
         # Stable, so ALTs of a row stay in their order.
-        order = np.lexsort((self._positions, self._chromosomes))
+        self._order = order = np.lexsort((self._positions, self._chromosomes))
         self._planes = [
             np.ascontiguousarray(np.concatenate([block[plane] for block in self._planes])[order].T)
             for plane in range(3)
@@ -417,6 +463,15 @@ class _Reading:
         return build_sites(
             self._build, chromosomes, positions, [self._alleles[i] for i in order], passed
         )
+
+    def counts(self) -> NDArray[np.int64]:
+        """(3, variants) how many of all people have 0, 1 and 2 copies, in the order of `sites`."""
+        return np.concatenate(self._counts, axis=1)[:, self._order]
+
+    def dosage(self, columns: NDArray[np.intp]) -> NDArray[np.int8]:
+        """(people of this pass, columns) as packed, in the order of `sites`."""
+        calls: NDArray[np.int8] = self._planes[0][:, columns].view(np.int8) - 1
+        return calls
 
     def payloads(self, i: int, sites: Sites) -> tuple[bytes, bytes]:
         """Source and packed payload of person i of this pass."""

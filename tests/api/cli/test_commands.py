@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
@@ -11,16 +12,19 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from analytics.readers.observations import Findings, write_observations
 from api.demo.stage import random32
 from governance.broker.custody import Broker
 from governance.broker.endpoint import Server
+from governance.rules.encoding import canonical_json
 
 PARAMS = {
     "folds": 5,
     "models": {"logistic": ["genes"]},
     "permutations": 19,
+    "bootstraps": 0,
     "repeats": 10,
     "seed": 7,
     "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},
@@ -227,7 +231,55 @@ def test_checkers_view_and_release_and_the_analyst_opens(deployment, volens, tmp
     assert "Released" in volens("review", "approve", "--as", "tess", sealed.run).out
     assert volens("result", "open", "--as", "noor", sealed.run, "--out", "result.json").code == 0
     assert json.loads(Path("result.json").read_text())["disclosure"] == {"suppressed": 3}
+    other = volens("result", "open", "--as", "noor", sealed.run, "--gwas-ssf", "scan.tsv")
+    assert (other.code, "not an association scan" in other.err) == (2, True)
     assert volens("run", "watch", sealed.run).out.strip() == "released"
+
+
+def test_a_released_scan_is_saved_as_gwas_ssf(deployment, volens, tmp_path) -> None:
+    scan = {
+        "analysis": "associate",
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "build": "GRCh38",
+        "covariates": ["age_years"],
+        "components": 2,
+        "people": 200,
+        "events": 40,
+        "rows": [
+            {"variant": "22:77:A>G", "z": "-4.1", "step": "0.1", "p": "4.1e-05"},
+            {"variant": "3:12345:CT>C", "z": "4.0", "step": "0.2", "p": "6.3e-05"},
+        ],
+    }
+    sealed = deployment.sealed_output(tmp_path / "key", result=canonical_json(scan))
+    folder = deployment.home / "keys" / "noor.results"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / f"{sealed.run}.key").write_bytes(sealed.key_file.read_bytes())
+    (folder / f"{sealed.run}.key").chmod(0o600)
+    for name in ("sol", "tess"):
+        assert volens("review", "open", "--as", name, sealed.run).code == 0
+        assert volens("review", "approve", "--as", name, sealed.run).code == 0
+    ask = ("result", "open", "--as", "noor", sealed.run, "--gwas-ssf")
+    assert ".tsv" in volens(*ask, "scan.csv").err
+    assert "GWAS-SSF: scan.tsv, described by scan.tsv-meta.yaml" in volens(*ask, "scan.tsv").err
+    header, *rows = [line.split("\t") for line in Path("scan.tsv").read_text().splitlines()]
+    # Table 1 of the standard: the mandatory eight in their order, then the encouraged ones.
+    assert header[:4] == ["chromosome", "base_pair_location", "effect_allele", "other_allele"]
+    assert header[4:8] == ["z-score", "standard_error", "effect_allele_frequency", "p_value"]
+    assert set(header[8:]) <= {"variant_id", "rsid", "ref_allele", "ci_upper", "ci_lower", "n"}
+    assert rows == [
+        [*("3", "12345", "C", "CT", "4.0"), "#NA", "#NA", "6.3e-05", "3_12345_CT_C", "#NA", "OA"],
+        [*("22", "77", "G", "A", "-4.1"), "#NA", "#NA", "4.1e-05", "22_77_A_G", "#NA", "OA"],
+    ]
+    described = yaml.safe_load(Path("scan.tsv-meta.yaml").read_text())
+    digest = hashlib.md5(Path("scan.tsv").read_bytes(), usedforsecurity=False).hexdigest()
+    assert described["data_file_md5sum"] == digest
+    assert isinstance(described["date_metadata_last_modified"], datetime.date)
+    assert described["genome_assembly"] == "GRCh38"
+    assert described["samples"] == [
+        {"case_control_study": True, "sample_size": 200, "case_count": 40, "control_count": 160}
+    ]
+    assert described["file_type"] == "GWAS-SSF v1.1"
+    assert "ancestry component 2" in described["adjusted_covariates"]
 
 
 def test_a_checkers_no_by_its_command(deployment, volens, tmp_path) -> None:

@@ -19,10 +19,12 @@ import fhir_files as fhir
 import pytest
 import vcf_files as vcf
 from extent import extent
+from families import Population
 from speed import allowed
 
 from api.demo.stage import random32
 from api.ingest import parser_sandbox as lane
+from governance import supplements
 from governance.objects.envelope import record_id
 
 CANARY = "Kanarie"
@@ -304,6 +306,28 @@ def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
     assert "left out: 4 samples that the list does not name" in said
     assert f"without read depth (DP): {called} calls; no minimum leaves them out" in said
     assert "it is what you named with --build" in said
+
+
+def test_copies_of_a_genome_are_named_to_the_custodian_alone(deployment, volens, cohort) -> None:
+    """The service, which keeps the report, gets counts; the command's own output has the ids."""
+    population = Population(3, 10)
+    p = population
+    mother = p.founder()
+    people = [mother, p.child(mother, p.founder()), mother, *(p.founder() for _ in range(3))]
+    data = vcf.of_dosages(p.genotypes(*people), p.chromosome, p.position)
+    Path("cohort.vcf.gz").write_bytes(vcf.bgzip(data))
+    write_samples({f"P{at}": subject for at, subject in enumerate(cohort.people)})
+    first, _, third, *_ = (subject.hex() for subject in cohort.people)
+    answer = json.loads(volens(*cohort.command(fhir=False)).out)
+    assert answer["copies"] == [[first, third]]
+    assert (answer["report"]["vcf"]["copies"], answer["report"]["vcf"]["first_degree"]) == (1, 2)
+    words = [w for w in cohort.command(fhir=False) if w != "--json"]
+    shown = " ".join(volens(*words).out.split())
+    assert f"the genome of {first} is also that of {third}" in shown
+    kept = supplements.find(deployment.services.engine, cohort.dataset.hex(), "report")
+    assert "the same genome under two ids: 1 pairs" in str(kept)
+    assert "relatives of the first degree: 2 pairs" in str(kept)
+    assert first not in str(kept)
 
 
 def test_every_sample_is_a_person_and_every_person_a_sample(deployment, volens, cohort) -> None:

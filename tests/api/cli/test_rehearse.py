@@ -12,6 +12,7 @@ QUICK = {
     "models": {"logistic": ["genes"]},
     "folds": 2,
     "permutations": 19,
+    "bootstraps": 0,
 }
 
 
