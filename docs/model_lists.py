@@ -10,6 +10,7 @@ _IN_SCHEMA = re.compile(
     r'("models": \{\n(?:[^{}\n]*\n)+? *"properties": \{\n)'
     rf'( *)"[^"\n]+": ({_FEATURE_SETS})(?:,\n *"[^"\n]+": {_FEATURE_SETS})*\n'
 )
+_PRIMARY = re.compile(r'("primary": \{"description": "[^"]+", "enum": )\[[^\]]*\]')
 _IN_SENTENCE = re.compile(r"(\*\*evaluate\*\* fits )`\w+`(?:, `\w+`)*( or )`\w+`")
 
 
@@ -20,6 +21,8 @@ def in_schema(text: str, models: Sequence[str]) -> str:
         lines = (f'{match[2]}"{model}": {match[3]}' for model in models)
         return match[1] + ",\n".join(lines) + "\n"
 
+    names = ", ".join(f'"{model}"' for model in models)
+    text = _replaced(_PRIMARY, lambda match: f"{match[1]}[{names}]", text)
     return _replaced(_IN_SCHEMA, listed, text)
 
 

@@ -74,8 +74,9 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
 
     The result names the first MAX_COPIES pairs of people who have the same genome.
     """
-    from analytics.readers.vcf.split import split_vcf  # slow to load, so only if needed
-    from analytics.threads import one_thread
+    # Slow to load, so only if needed. Its parent sets one thread for numerical libraries
+    # (api/confinement/launching.py): each thread of a product takes memory of the address space.
+    from analytics.readers.vcf.split import split_vcf
 
     sent = 0
     copies: list[list[str]] = []
@@ -86,16 +87,15 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
             _send_record(sink, subject, Category.GERMLINE_VARIANTS, ordinal, payload)
             sent += 1
 
-    with one_thread():  # each thread of a product takes memory of the address space
-        report = split_vcf(
-            descriptor,
-            request["subjects"],
-            build=request["build"],
-            sink=send,
-            progress=_teller(sink),
-            leave_out_unlisted=request.get("leaveOutUnlisted", False),
-            copied=lambda subject, other: copies.append([subject, other]),
-        )
+    report = split_vcf(
+        descriptor,
+        request["subjects"],
+        build=request["build"],
+        sink=send,
+        progress=_teller(sink),
+        leave_out_unlisted=request.get("leaveOutUnlisted", False),
+        copied=lambda subject, other: copies.append([subject, other]),
+    )
     return {"records": sent, "report": report.to_json(), "copies": copies[:MAX_COPIES]}
 
 

@@ -309,6 +309,8 @@ _PARAMETERS = {
     "folds": "Folds of the cross-validation",
     "repeats": "Repeats of the cross-validation",
     "permutations": "Permutations of the outcome",
+    "primary": "The model whose intervals count the training",
+    "bootstraps": "Samples for those intervals: 0, or 50 and more",
     "seed": "Seed of the random numbers",
     "components": "Ancestry components as covariates",
     "statistics": "How many variants may be reported",
