@@ -563,8 +563,13 @@ def test_a_suspension_says_that_a_released_result_stays_shut(deployment, visit) 
     expect(page.locator(".rows > li", has_text=run[:8])).to_contain_text("its permit is suspended")
     page.goto(f"{visit.url}/runs/{run}/result")
     expect(page.locator("main")).to_contain_text("no key to it leaves any more")
+    # Notices are written in the background, a moment after their event.
+    deadline, told = time.monotonic() + 60, "a released result can no longer be opened"
     page.goto(f"{visit.url}/notices")
-    expect(page.locator("main")).to_contain_text("a released result can no longer be opened")
+    while told not in page.locator("main").inner_text() and time.monotonic() < deadline:
+        time.sleep(0.5)
+        page.reload()
+    expect(page.locator("main")).to_contain_text(told)
 
 
 def test_a_custodian_describes_a_new_dataset(visit) -> None:
