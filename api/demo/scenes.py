@@ -188,7 +188,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     opened = [view_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
     summary = (
-        f'"nobody relapses": at most {result["baseline"]} % right'
+        f'"nobody relapses": at most {result["baseline"]} %'
         if "baseline" in result
         else ""
     )
