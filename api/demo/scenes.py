@@ -187,11 +187,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     cast.await_run(second, lambda r: r["state"] == "sealed" and r["attempt"] == 2)
     opened = [view_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
-    summary = (
-        f'"nobody relapses": at most {result["baseline"]} %'
-        if "baseline" in result
-        else ""
-    )
+    summary = f'"nobody relapses": at most {result["baseline"]} %' if "baseline" in result else ""
     how = json.loads(FULL)
     years = round(how["outcome"]["horizon_days"] / 365.25)
     device = cast.client("noor").run(second)["attempts"][-1]["record"]["device"]
