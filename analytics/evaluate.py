@@ -212,10 +212,10 @@ def bootstrap_aucs(
     models: by name the pipeline and its columns (n, columns). All models see the same people, so
     differences are paired. Families (`assign_folds`) are drawn as one, since relatives do not vary
     independently (Field & Welsh 2007, J R Stat Soc B 69:369); those with the event in them and
-    those without are drawn apart. Whoever is drawn twice is in one
-    fold, else a model would be tested on the people it was fitted on. About 63 % are drawn, so
-    these AUCs are lower than that of everybody: only their spread is used (`spread_interval`).
-    Raises PredictionError.
+    those without are drawn apart. Whoever is drawn twice is in one fold, else a model would be
+    tested on the people it was fitted on. About 63 % are drawn, so these AUCs are lower than that
+    of everybody: only their spread is used (`spread_interval`). Raises PredictionError, and
+    CohortTooSmall as `assign_folds` does.
     """
     generator = np.random.default_rng(seed)
     aucs = {name: np.empty(samples) for name in models}

@@ -109,8 +109,8 @@ def build_scaler(name: str) -> BaseEstimator:
 class Fill(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Fills what is missing with the column's mean or median, as sklearn's SimpleImputer does.
 
-    That one works on masked arrays, which takes longer than all the rest of a small model; a run
-    fits thousands.
+    That one works on masked arrays, which takes longer than the fit of a small model; a run has
+    thousands.
     """
 
     def __init__(self, statistic: str) -> None:

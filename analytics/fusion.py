@@ -33,7 +33,8 @@ class Fused(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     A part's margin is the logit of its prediction. The weights, at least 0, and the intercept are
     those of logistic regression on margins that were predicted within the training people
-    (INNER_FOLDS); then each part is fitted on all of them.
+    (INNER_FOLDS); then each part is fitted on all of them. Relatives can be in different inner
+    folds, which may weigh genes too much; those whom the weights are tested on are not among them.
     """
 
     def __init__(self, parts: Sequence[tuple[Pipeline, slice]], seed: int) -> None:

@@ -15,8 +15,8 @@ from governance.objects.keys import read_private, replace_private
 FOLDER, SHARED, GENESIS = "besu", "network", "genesis.json"  # as in docker-compose.yml
 COMPOSED = 4  # validators there
 KEY_DIGITS = 64
-# Ids by which wallets know a ledger, from https://chainlist.org (ethereum-lists/chains, 2026): the
-# largest public ones with their test networks, and those of development nodes.
+# Ids (EIP-155) by which wallets know large public ledgers, their test networks and development
+# nodes: written down by hand, not compared with a register. https://chainlist.org has all.
 KNOWN_IDS = {
     1: "Ethereum",
     10: "OP Mainnet",
