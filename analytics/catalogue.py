@@ -24,6 +24,9 @@ DEVICES = ("auto", "cpu", "cuda")
 SHOWN: Mapping[str, str] = {name: model.shown for name, model in REGISTERED.items()}
 IN_FULL: Mapping[str, str] = {name: model.in_full for name, model in REGISTERED.items()}
 COST: Mapping[str, int] = {name: model.cost for name, model in REGISTERED.items()}
+GRID: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    name: model.grid for name, model in REGISTERED.items()
+}
 CALIBRATED: Mapping[str, bool] = {name: model.calibrated for name, model in REGISTERED.items()}
 RELEASABLE: Mapping[str, str | None] = {
     name: model.releasable for name, model in REGISTERED.items()

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from analytics.errors import CohortTooSmall, PredictionError
+from analytics.errors import PredictionError
+from analytics.folds import assign_folds, fit_copy
 from analytics.models.pipeline import predict
 
 Floats = NDArray[np.float64]
@@ -144,38 +143,27 @@ def predict_once(
 ) -> Predictions:
     """One pass of stratified k-fold. Raises PredictionError as `_predict_folds` does."""
     assigned = assign_folds(y, families, folds=folds, seed=seed)
-    return _predict_folds(model, x, y, assigned, calibrated)
-
-
-def assign_folds(y: Labels, families: Labels | None, *, folds: int, seed: int) -> Labels:
-    """(n,) the fold of each person, stratified by outcome.
-
-    families: (n,) relatives have equal labels and are in one fold, else a model would be tested on
-    people whose genes it has learnt; None if nobody is related. Raises CohortTooSmall if one family
-    has so many that a model would be fitted on one outcome alone.
-    """
-    assigned = np.empty(len(y), np.int64)
-    kind = StratifiedKFold if families is None else StratifiedGroupKFold
-    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
-    for number, (train, test) in enumerate(splitter.split(y, y, families)):
-        if families is not None and len(np.unique(y[train])) < 2:
-            raise CohortTooSmall("one outcome has too few people who are not related")
-        assigned[test] = number
-    return assigned
+    return _predict_folds(model, x, y, assigned, families, calibrated)
 
 
 def _predict_folds(
-    model: Pipeline, x: Floats, y: Labels, assigned: Labels, calibrated: bool
+    model: Pipeline,
+    x: Floats,
+    y: Labels,
+    assigned: Labels,
+    together: Labels | None,
+    calibrated: bool,
 ) -> Predictions:
     """Predict everybody of each fold (n,) by a model that is fitted on the others.
 
-    Raises PredictionError for a prediction that is not a finite number: every comparison with NaN
-    is false, so the person would be ordered below everybody and the AUC would be 0.
+    together: (n,) as in `assign_folds`, for models that divide these others once more. Raises
+    PredictionError for a prediction that is not a finite number: every comparison with NaN is
+    false, so the person would be ordered below everybody and the AUC would be 0.
     """
     predicted = Predictions(np.zeros(len(y)), np.zeros(len(y), np.bool_), np.zeros(len(y)))
     for number in range(int(assigned.max()) + 1):
         train, test = assigned != number, assigned == number
-        fitted = clone(model).fit(x[train], y[train])
+        fitted = fit_copy(model, x[train], y[train], None if together is None else together[train])
         probability = predict(fitted, x[test])
         if not np.isfinite(probability).all():
             raise PredictionError("a model predicted something that is not a number")
@@ -215,7 +203,7 @@ def bootstrap_aucs(
     those without are drawn apart. Whoever is drawn twice is in one fold, else a model would be
     tested on the people it was fitted on. About 63 % are drawn, so these AUCs are lower than that
     of everybody: only their spread is used (`spread_interval`). Raises PredictionError, and
-    CohortTooSmall as `assign_folds` does.
+    CohortTooSmall as `assign_folds` (folds.py) does.
     """
     generator = np.random.default_rng(seed)
     aucs = {name: np.empty(samples) for name in models}
@@ -231,14 +219,11 @@ def bootstrap_aucs(
             ]
         )
         people, which = np.unique(drawn, return_inverse=True)
-        assigned = assign_folds(
-            y[people],
-            None if families is None else families[people],
-            folds=folds,
-            seed=seed + number,
-        )
+        kin = None if families is None else families[people]
+        assigned = assign_folds(y[people], kin, folds=folds, seed=seed + number)[which]
+        together = which if kin is None else kin[which]
         for name, (model, x) in models.items():
-            predicted = _predict_folds(model, x[drawn], y[drawn], assigned[which], calibrated=True)
+            predicted = _predict_folds(model, x[drawn], y[drawn], assigned, together, True)
             aucs[name][number] = predicted.auc(y[drawn])
         tick((number + 1) / samples)
     return aucs

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.model_selection import StratifiedKFold
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
+from analytics.folds import INNER_FOLDS, Within, fit_copy
 from analytics.models.pipeline import predict
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-INNER_FOLDS = 3
+# Fits of each model: three parts on the inner folds, and on everybody.
+FITS = 3 * (INNER_FOLDS + 1)
 # Keeps the weights of separated outcomes finite; it changes no printed digit of others.
 RIDGE = 1e-3
 
@@ -33,26 +34,26 @@ class Fused(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     A part's margin is the logit of its prediction. The weights, at least 0, and the intercept are
     those of logistic regression on margins that were predicted within the training people
-    (INNER_FOLDS); then each part is fitted on all of them. Relatives can be in different inner
-    folds, which may weigh genes too much; those whom the weights are tested on are not among them.
+    (`Within`); then each part is fitted on all of them.
     """
 
     def __init__(self, parts: Sequence[tuple[Pipeline, slice]], seed: int) -> None:
         self.parts = parts
         self.seed = seed
 
-    def fit(self, x: Floats, y: Labels) -> Self:
+    def fit(self, x: Floats, y: Labels, groups: Labels | None = None) -> Self:
+        """groups: (n,) who belongs together (`assign_folds`)."""
         self.classes_ = np.unique(y)
         margins = np.empty((len(y), len(self.parts)))
-        folds = StratifiedKFold(INNER_FOLDS, shuffle=True, random_state=self.seed)
-        for train, test in folds.split(x, y):
+        for train, test in Within(self.seed).split(x, y, groups):
+            together = None if groups is None else groups[train]
             for at, (part, columns) in enumerate(self.parts):
-                fitted = clone(part).fit(x[train][:, columns], y[train])
+                fitted = fit_copy(part, x[train][:, columns], y[train], together)
                 margins[test, at] = _margins(predict(fitted, x[test][:, columns]), len(y))
         self.weights_, self.intercept_ = weigh(margins, y)
         self.people_ = len(y)
         self.fitted_ = [
-            (clone(part).fit(x[:, columns], y), columns) for part, columns in self.parts
+            (fit_copy(part, x[:, columns], y, groups), columns) for part, columns in self.parts
         ]
         return self
 

@@ -55,6 +55,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "permutations": 99,
         # The standard deviation of 100 samples is right within 7 % (one standard error).
         "bootstraps": 100,
+        "tune": False,
         "seed": 1,
         "clinical": ["age_years", "er_positive", "grade", "size_mm"],
     },
@@ -127,7 +128,7 @@ class Params:
     models: (model, feature sets in the order of FEATURE_SETS), in the catalogue's order. primary:
     the model whose intervals and gains come from `bootstraps` repetitions of the whole
     cross-validation (0: none); named beforehand, so that the best of many is not reported as if it were the
-    only one.
+    only one. tune: whether each model's settings are chosen within the fold (`Model.grid`).
     """
 
     analysis: str
@@ -144,6 +145,7 @@ class Params:
     permutations: int = 0
     primary: str = ""
     bootstraps: int = 0
+    tune: bool = False
     seed: int = 0
     components: int = 0
     statistics: int = 0

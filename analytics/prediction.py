@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from analytics.catalogue import COST, FUSED, estimates_probability
+from analytics.catalogue import COST, FUSED, GRID, estimates_probability
 from analytics.cohort import Cohort, clinical_matrix, expression_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
@@ -41,10 +41,12 @@ from analytics.evaluate import (
     permutation_p,
     spread_interval,
 )
-from analytics.fusion import Fused
+from analytics.folds import DIVIDES
+from analytics.fusion import FITS, Fused
 from analytics.models.pipeline import build_model
 from analytics.models.registry import Blueprint
 from analytics.params import Params
+from analytics.tuning import count_fits, search
 from analytics.variants import stack
 
 Progress = Callable[[str, float], None]
@@ -134,11 +136,14 @@ def evaluate_rows(
     """
     requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
     passes = params.repeats + params.permutations
-    first = sum(model == params.primary for model, _ in requested) * COST.get(params.primary, 0)
-    total_cost = sum(COST[model] for model, _ in requested) * passes + first * params.bootstraps
+    costs = [_cost(model, feature_set, params.tune) for model, feature_set in requested]
+    first = sum(
+        cost for cost, (model, _) in zip(costs, requested, strict=True) if model == params.primary
+    )
+    total_cost = sum(costs) * passes + first * params.bootstraps
     done, rows = 0.0, []
-    for model, feature_set in requested:
-        share = COST[model] * passes / total_cost
+    for (model, feature_set), cost in zip(requested, costs, strict=True):
+        share = cost * passes / total_cost
         row_progress = _part_of(progress, done, share)
         try:
             rows.append(
@@ -153,6 +158,12 @@ def evaluate_rows(
         return rows
     last = _part_of(progress, done, 1 - done)
     return _add_replicates(rows, event, feature_sets, params, device, last)
+
+
+def _cost(model: str, feature_set: str, tune: bool) -> int:
+    """Of one fit, for the displayed progress; the model's own is 1 for the cheapest."""
+    fits = FITS if feature_set == FUSED else 1
+    return COST[model] * fits * (count_fits(GRID[model]) if tune and GRID[model] else 1)
 
 
 def _add_replicates(
@@ -230,16 +241,21 @@ def _plan(
     """The unfitted pipeline of a row, and its columns (n, columns)."""
     x, genes, clinical = feature_sets.matrix(feature_set)
     if feature_set != FUSED:
-        return build_model(_blueprint(model, genes, clinical, params, device)), x
+        return _build(model, genes, clinical, params, device), x
     parts = [
-        (build_model(_blueprint(model, *counts, params, device)), columns)
+        (_build(model, *counts, params, device), columns)
         for counts, columns in (
             ((genes, 0), slice(0, genes)),
             ((0, clinical), slice(genes, genes + clinical)),
             ((genes, clinical), slice(0, genes + clinical)),
         )
     ]
-    return Pipeline([("fuse", Fused(parts, params.seed))]), x
+    return Pipeline([(DIVIDES, Fused(parts, params.seed))]), x
+
+
+def _build(model: str, genes: int, clinical: int, params: Params, device: str) -> Pipeline:
+    built = build_model(_blueprint(model, genes, clinical, params, device))
+    return search(built, GRID[model], params.seed) if params.tune and GRID[model] else built
 
 
 def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
@@ -276,6 +292,7 @@ def describe_prediction(
     result: dict[str, object] = {
         "folds": params.folds,
         "repeats": params.repeats,
+        "settings": "chosen-within-folds" if params.tune else "fixed",
         "threshold": "event-rate",
         "granted": counts.granted,
         "flow": [

@@ -16,7 +16,7 @@ import sklearn
 from scipy.stats import norm
 
 from analytics.association import LEAST_EXPECTED, LEAST_MINOR_ALLELES, score_test
-from analytics.catalogue import FEATURE_SETS, FUSED, MODELS
+from analytics.catalogue import FEATURE_SETS, FUSED, GRID, MODELS
 from analytics.cohort import select_people
 from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, metrics_of
 from analytics.params import Params, complete, parse_params
@@ -129,6 +129,21 @@ def fusion_report(people: int, cohorts: int, variants: int = 400) -> dict[str, f
         "as_good": float((aucs[FUSED] >= single - AS_GOOD).mean()),
         "gain_fraction": gain_fraction(float(accuracy), float(optimum), float(majority)),
     }
+
+
+def tuning_report(people: int, cohorts: int, variants: int = 400) -> dict[str, object]:
+    """AUC of each model with settings to choose, fixed and chosen within the folds, on simulated
+    cohorts (combined): {models: {name: {fixed, tuned}}}.
+    """
+    models = [name for name in MODELS if GRID[name]]
+    fixed = _params({name: ["combined"] for name in models}, KEPT, repeats=1)
+    aucs: dict[str, dict[str, float]] = {name: {"fixed": 0.0, "tuned": 0.0} for name in models}
+    for seed in range(cohorts):
+        cohort = simulate_cohort(people, seed, variants)
+        for settings, params in (("fixed", fixed), ("tuned", replace(fixed, tune=True))):
+            for row in _evaluate(cohort, cohort.dosage, params, "cpu"):
+                aucs[row.model][settings] += row.scores.auc / cohorts
+    return {"people": people, "cohorts": cohorts, "models": aucs}
 
 
 def gse7390_report(

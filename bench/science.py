@@ -1,7 +1,7 @@
 """`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
 Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth, fusion,
-association_null, coverage}; its keys stay, so that reports can be compared.
+tuning, association_null, coverage}; its keys stay, so that reports can be compared.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ DISJOINT = 400  # cohorts whose intervals are compared with the truth
 PEOPLE = 200  # of each
 # People and simulated cohorts for fused feature sets.
 FUSION = ((200, 40), (500, 20), (1000, 10), (2000, 10), (5000, 3))
+TUNING = ((200, 10), (1000, 3))  # likewise, for settings that are chosen within the folds
 
 
 def main() -> int:
@@ -96,6 +97,10 @@ def measure(
     for people, cohorts in FUSION:
         log(f"fused feature sets, {cohorts} cohorts of {people} people")
         report["fusion"].append(science.fusion_report(people, cohorts))
+    report["tuning"] = []
+    for people, cohorts in TUNING:
+        log(f"settings chosen within the folds, {cohorts} cohorts of {people} people")
+        report["tuning"].append(science.tuning_report(people, cohorts))
     log("the association scan's p without an association")
     report["association_null"] = science.association_null_report(NULL_TESTS)
     return report
@@ -192,6 +197,12 @@ def _print(report: dict[str, Any]) -> None:
             f"{row['people']} people, {row['cohorts']} cohorts: AUC {aucs}; fused as good as the better "
             f"one alone in {row['as_good']:.0%}, {row['gain_fraction']:.1%} of the best possible gain"
         )
+    for row in report["tuning"]:
+        aucs = ", ".join(
+            f"{name} {auc['fixed']:.3f} -> {auc['tuned']:.3f}"
+            for name, auc in row["models"].items()
+        )
+        print(f"{row['people']} people, {row['cohorts']} cohorts: AUC fixed -> tuned: {aucs}")
     for name, row in report.get("coverage", {}).items():
         print(
             f"95 % intervals of {name}: the bootstrap's hold the truth in {row['bootstrap_covers']:.1%}, "

@@ -542,6 +542,7 @@ def jobs() -> dict[str, dict[str, Any]]:
         model: few | {"outcome": outcome, "models": {model: ["combined"]}} for model in MODELS
     }
     found["svm"]["impute"] = "knn"
+    found["logistic"]["tune"] = True
     genes = {"source": "variants", "select": "chi2", "components": 2}
     found["svm of variants"] = found["svm"] | {"genes": genes, "impute": "median"}
     diagnosis = {

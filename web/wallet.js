@@ -6,6 +6,7 @@ import { canonicalSignature, checksummed, digest, recover, typedData } from "./t
 const wallets = new Map();  // announced in this page, by the uuid of the announcement
 const listeners = [];
 const LONGEST = 60;  // characters of a name that is shown
+const INVISIBLE = /\p{C}/gu;  // would turn the text beside a wallet's name around, or hide in it
 const ANNOUNCED_WITHIN = 2000;  // milliseconds: the wallet that signed in, on a later page
 const NO_NETWORK = 4902, CANNOT = [4200, -32601];
 const SENTENCES = {
@@ -23,7 +24,9 @@ addEventListener("eip6963:announceProvider", ({ detail }) => {
   const named = ["uuid", "name", "rdns"].every((field) => typeof info?.[field] === "string" && info[field]);
   if (!named || typeof provider?.request !== "function" || wallets.has(info.uuid)) return;
   // The icon is not shown: it is a picture that any program may choose.
-  const wallet = { uuid: info.uuid, name: info.name.slice(0, LONGEST), rdns: info.rdns.slice(0, LONGEST), provider };
+  const name = info.name.replace(INVISIBLE, "").trim().slice(0, LONGEST);
+  if (!name) return;
+  const wallet = { uuid: info.uuid, name, rdns: info.rdns.slice(0, LONGEST), provider };
   wallets.set(wallet.uuid, wallet);
   listeners.forEach((listen) => listen(wallet));
 });
@@ -38,15 +41,15 @@ export function eachWallet(listen) {
 /** The account that the person connects with this page: its checksummed address. */
 export async function connect(uuid) {
   const wallet = wallets.get(uuid);
-  const [account] = await request(wallet, "eth_requestAccounts");
-  return { rdns: wallet.rdns, address: addressOf(account) };
+  const accounts = await request(wallet, "eth_requestAccounts");
+  return { rdns: wallet.rdns, address: addressOf(Array.isArray(accounts) ? accounts[0] : accounts) };
 }
 
 /** r ‖ s ‖ v as hex, of this account over this message. Throws Problem. */
 export async function signInWallet({ rdns, address }, name, message) {
   const wallet = await announced(rdns);
   const accounts = await request(wallet, "eth_accounts");
-  if (!accounts.length) throw new Problem("Your wallet is no longer connected with this page. Sign in with it again.");
+  if (!Array.isArray(accounts) || !accounts.length) throw new Problem("Your wallet is no longer connected with this page. Sign in with it again.");
   if (!accounts.map(addressOf).includes(address)) {
     throw new Problem(`Your wallet now uses another account. Choose ${address} there, or sign out and sign in again.`);
   }

@@ -25,5 +25,6 @@ register(
         cost=5,
         calibrated=True,
         build=build,
+        grid={"learning_rate": (0.03, 0.1, 0.3)},
     )
 )

@@ -19,5 +19,6 @@ register(
         cost=6,
         calibrated=True,
         build=build,
+        grid={"min_samples_leaf": (2, 5, 15)},
     )
 )

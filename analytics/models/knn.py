@@ -19,6 +19,7 @@ register(
         cost=1,
         calibrated=False,
         build=build,
+        grid={"most": (5, 15, 45)},
         releasable="it holds patients' rows (the training people are the model)",
     )
 )

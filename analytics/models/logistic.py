@@ -19,5 +19,6 @@ register(
         cost=1,
         calibrated=True,
         build=build,
+        grid={"C": (0.01, 0.1, 1.0)},
     )
 )

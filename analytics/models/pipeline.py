@@ -24,6 +24,7 @@ from analytics.models.registry import Blueprint
 # People of each outcome and columns (the last one clinical) of `warm_up`: above 15 columns, the
 # neighbour search uses the same algorithm as in real runs.
 WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
+CLASSIFY = "classify"  # the name of a pipeline's last step
 
 
 def build_model(blueprint: Blueprint) -> Pipeline:
@@ -47,7 +48,7 @@ def build_model(blueprint: Blueprint) -> Pipeline:
     return Pipeline(
         [
             ("columns", SideBySide(parts)),
-            ("classify", REGISTERED[blueprint.model].build(blueprint)),
+            (CLASSIFY, REGISTERED[blueprint.model].build(blueprint)),
         ]
     )
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from analytics.errors import CatalogueError
 
@@ -44,11 +44,13 @@ class Model:
     name: in parameters and results, and of its module. shown: on pages. in_full: in the demo's
     report. cost: of one fit, rough, 1 for the cheapest; used only for the displayed progress.
     calibrated: whether `predict` estimates a probability, or only orders people and gives the sign
-    of a margin. releasable: None, or the reason why the file of a fitted model may not be released.
-    build: the unfitted scikit-learn classifier; imports its libraries when it is called. load:
-    loads what the first fit on little data does not (`pipeline.warm_up`), before confinement.
-    loaded_late: its libraries take seconds to load, so they are loaded for the first run that names
-    it, not when a worker starts.
+    of a margin. grid: a setting of the classifier, with the values that a run with `tune` chooses
+    among within each fold (that of `build` is one of them); empty: nothing is chosen. releasable:
+    None, or the reason why the file of a fitted model may not be released. build: the unfitted
+    scikit-learn classifier; imports its libraries when it is called. load: loads what the first fit
+    on little data does not (`pipeline.warm_up`), before confinement. loaded_late: its libraries
+    take seconds to load, so they are loaded for the first run that names it, not when a worker
+    starts.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Model:
     cost: int
     calibrated: bool
     build: Callable[[Blueprint], object]
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     releasable: str | None = "model release is off"
     load: Callable[[], None] | None = None
     loaded_late: bool = False

@@ -20,6 +20,7 @@ register(
         cost=1,
         calibrated=False,
         build=build,
+        grid={"C": (0.1, 1.0, 10.0)},
         releasable="it holds patients' rows (support vectors)",
     )
 )

@@ -24,7 +24,7 @@ _PARTS = frozenset(
         *("events", "baseline", "folds", "repeats", "components", "covariates", "flow", "step"),
         *("rows", "gains", "curves", "variants", "quantiles", "inflation", "model", "feature_set"),
         *("p", "permutations", "auc", "auc_interval", "accuracy", "balanced_accuracy"),
-        *("average_precision", "scaled_brier", "interval_method", "threshold"),
+        *("average_precision", "scaled_brier", "interval_method", "threshold", "settings"),
         *("precision", "recall", "f1", "over", "interval", "roc", "calibration", "slope"),
         *("intercept", "groups", "variant", "z", "frequency", "carriers", "used", "left_out"),
         *("rule", "kinship", "build", "components_omitted", "inflation_interval"),

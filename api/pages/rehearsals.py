@@ -92,9 +92,11 @@ class Rehearsals:
 
 
 def _shortened(params: bytes) -> bytes:
-    """The parameters with as few permutations as there may be, and no bootstrap."""
+    """The parameters with as few permutations as there may be, no bootstrap and fixed settings."""
     asked: Any = strict_json(params)
     for name, most in (("permutations", PERMUTATIONS), ("bootstraps", BOOTSTRAPS)):
         if name in asked:
             asked[name] = min(asked[name], most)
+    if "tune" in asked:
+        asked["tune"] = False
     return canonical_json(asked)

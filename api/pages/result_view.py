@@ -44,6 +44,7 @@ _FACTS = {
     "baseline": "Right by always giving the more frequent answer, in percent at most",
     "folds": "Folds",
     "repeats": "Repeats",
+    "settings": "Settings of the models",
     "threshold": "A prediction above this counts as a yes",
     "components": "Ancestry components as covariates",
     "kinship": "Relatives that these variants can tell",
@@ -53,6 +54,8 @@ _FACTS = {
 # Values that are words of the program, as people read them.
 _WORDS = {
     "event-rate": "the share with the outcome among those the model learnt from",
+    "chosen-within-folds": "chosen within each fold, among those of the catalogue",
+    "fixed": "those of the catalogue, the same in each fold",
     "bootstrap": "bootstrap of the whole procedure",
     "delong": "DeLong, these predictions only",
     "none": "too few variants to tell",

@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from analytics.evaluate import predict_once
+from analytics.folds import DIVIDES
 from analytics.fusion import Fused, weigh
 from analytics.models.pipeline import build_model
 from analytics.models.registry import Blueprint
@@ -64,7 +65,7 @@ def test_few_findings_are_not_drowned_by_many_variants() -> None:
         findings = cohort.matrix(list(CLINICAL))
         x = np.hstack([cohort.dosage, findings])
         genes, clinical = cohort.dosage.shape[1], findings.shape[1]
-        fused = Pipeline([("fuse", Fused(parts_of(genes, clinical), 1))])
+        fused = Pipeline([(DIVIDES, Fused(parts_of(genes, clinical), 1))])
         aucs.append(
             [
                 predict_once(model, columns, cohort.event, folds=5, seed=1).auc(cohort.event)

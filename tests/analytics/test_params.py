@@ -62,6 +62,7 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "few bootstraps": {"bootstraps": 49},
     "many bootstraps": {"bootstraps": 501},
     "negative bootstraps": {"bootstraps": -1},
+    "tune is a number": {"tune": 1},
     "primary as list": {"primary": ["logistic"]},
     "negative seed": {"seed": -1},
     "large seed": {"seed": 2**32},

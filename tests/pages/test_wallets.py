@@ -290,14 +290,15 @@ def test_key_files_agree_with_foreign_programs(visit) -> None:
 
 # --- wallets of other programs
 
-ANNOUNCED = """(() => {
+ANNOUNCED = r"""(() => {
     const request = async (question) => {
         const answer = await window.askWallet(question);
         if (answer.error) throw answer.error;
         return answer.result;
     };
     const icon = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='stolen = 1'/>";
-    const info = { uuid: crypto.randomUUID(), name: "<b>Own</b> wallet", rdns: "org.example.wallet", icon };
+    const name = "\u202e<b>Own</b>\u2066 wallet\u0000";
+    const info = { uuid: crypto.randomUUID(), name, rdns: "org.example.wallet", icon };
     const announce = () => dispatchEvent(
         new CustomEvent("eip6963:announceProvider", { detail: Object.freeze({ info, provider: { request } }) }));
     addEventListener("eip6963:requestProvider", announce);
@@ -314,6 +315,7 @@ class ScriptedWallet:
     network: int
     knows: set[int] = field(default_factory=set)
     connected: bool = True
+    nothing: set[str] = field(default_factory=set)  # methods that it answers with null
     stays: bool = False  # on its network, whatever it answers
     others: list[str] = field(default_factory=list)  # accounts it names in place of its own
     fails: dict[str, int] = field(default_factory=dict)  # error by method
@@ -326,6 +328,8 @@ class ScriptedWallet:
         self.asked.append(method)
         if method in self.fails:
             return {"error": {"code": self.fails[method], "message": "<i>words of a wallet</i>"}}
+        if method in self.nothing:
+            return {"result": None}
         own = [Wallet.of(self.key).address.lower()] if self.connected else []
         if method in ("eth_requestAccounts", "eth_accounts"):
             return {"result": self.others or own}
@@ -427,6 +431,9 @@ def test_a_sign_in_that_a_wallet_or_the_service_refuses(visit, wallet_of) -> Non
         wallet.fails, wallet.key = fails, key
         button.click()
         expect(alert).to_contain_text(said)
+    wallet.nothing = {"eth_requestAccounts"}
+    button.click()
+    expect(alert).to_contain_text("Your wallet names no account.")
     assert page.evaluate("sessionStorage.getItem('volens-wallet')") is None
 
 
@@ -458,7 +465,9 @@ def test_what_a_wallet_refuses_or_forges_is_told_in_plain_words(
     refused(visit, f"Your wallet now uses another account. Choose {mine} there")
     wallet.others, wallet.connected = [], False
     refused(visit, "no longer connected with this page")
-    wallet.connected = True
+    wallet.connected, wallet.nothing = True, {"eth_accounts"}
+    refused(visit, "no longer connected with this page")
+    wallet.nothing = set()
     for change in (
         lambda it: it[:64],  # the short form of EIP-2098
         lambda it: it[:64] + b"\x1d",
