@@ -18,7 +18,7 @@ from chain.signatures import Domain, recover
 from chain.vocabulary import OutputClass
 from governance.consent import CATEGORIES, names_of
 from governance.errors import RequestInvalid, RequestRefused
-from governance.objects.ingest import Leaf, leaves_root
+from governance.objects.leaves import Leaf, leaves_root
 from governance.rules.encoding import canonical_json, strict_json, words
 from governance.rules.replayed import ReplayedState
 

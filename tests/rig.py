@@ -27,8 +27,9 @@ from governance.broker.endpoint import Server
 from governance.objects.broker_client import BrokerClient
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.envelope import Header, read_header
-from governance.objects.ingest import Leaf, Source, encrypt, leaves_root, store_leaves
+from governance.objects.ingest import Source, encrypt, store_leaves
 from governance.objects.keys import new_pair
+from governance.objects.leaves import Leaf, leaves_root
 from governance.objects.vault import Bucket
 from governance.readmodel.database import TableOutbox, open_database
 from governance.readmodel.projection import Projection

@@ -29,8 +29,9 @@ from chain.wallets import Wallet, load
 from governance.consent import CATEGORIES, PRESETS, PURPOSES, bits, offer
 from governance.objects.broker_client import BrokerClient
 from governance.objects.envelope import decode_pieces, open_message, read_header
-from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.objects.ingest import Source, encrypt, store_leaves
 from governance.objects.keys import new_pair
+from governance.objects.leaves import leaves_root
 from governance.objects.vault import Bucket, open_record
 from governance.rules.encoding import canonical_json
 from governance.rules.ledger_data import identity_id

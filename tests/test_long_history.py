@@ -35,8 +35,8 @@ from governance.objects.envelope import (
     open_message,
     split_key,
 )
-from governance.objects.ingest import Leaf, leaves_root
 from governance.objects.keys import new_pair
+from governance.objects.leaves import Leaf, leaves_root
 from governance.rules.ledger_data import identity_id
 
 PEOPLE, RUNS, RECORDS = 1_000, 6, 14

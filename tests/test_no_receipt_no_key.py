@@ -35,8 +35,9 @@ from governance.objects.envelope import (
     read_header,
     split_key,
 )
-from governance.objects.ingest import Source, encrypt, leaves_root
+from governance.objects.ingest import Source, encrypt
 from governance.objects.keys import new_pair
+from governance.objects.leaves import leaves_root
 from governance.objects.vault import open_record
 from governance.readmodel import queries as register
 from governance.rules.encoding import Malformed

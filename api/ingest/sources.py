@@ -25,7 +25,8 @@ from chain.events import (
 )
 from chain.vocabulary import Role
 from governance.consent import CATEGORIES, names_of
-from governance.objects.ingest import Source, encrypt, leaves_root, load_leaves
+from governance.objects.ingest import Source, encrypt, load_leaves
+from governance.objects.leaves import leaves_root
 from governance.objects.vault import Bucket
 from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 

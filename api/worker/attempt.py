@@ -50,7 +50,7 @@ from governance.errors import (
     ObjectMissing,
 )
 from governance.objects.envelope import read_header
-from governance.objects.ingest import Leaf
+from governance.objects.leaves import Leaf
 from governance.permits import missing
 from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
@@ -79,7 +79,7 @@ class RunFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class Authorisation:
     """What `authorise` recorded: the granted people with their epochs, and where."""
 
     tx: bytes
@@ -198,7 +198,7 @@ class Attempt:
                 worker.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
                 worker.handed.add(ingest)
 
-    def _authorise(self, ready: dict[str, Any], relaxed: int) -> Receipt | None:
+    def _authorise(self, ready: dict[str, Any], relaxed: int) -> Authorisation | None:
         """The receipt, or None when the ledger refused the run (its reason is on the trail).
 
         relaxed: the layers of confinement that the child lacks, as inspected from outside.
@@ -242,7 +242,7 @@ class Attempt:
             return None
         self.authorised = True
         epochs = {event.subject: event.epoch for event in mined.all(AccessGranted)}
-        return Receipt(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
+        return Authorisation(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
 
     def _candidates(self) -> list[bytes]:
         """All enrolled people with a registered record; the cohort is known only after decryption."""
@@ -253,7 +253,9 @@ class Attempt:
             raise RunFailed("the dataset has more people than one transaction can record")
         return subjects
 
-    def _hand_over(self, child: Child, receipt: Receipt, worker_key: bytes, params: str) -> None:
+    def _hand_over(
+        self, child: Child, receipt: Authorisation, worker_key: bytes, params: str
+    ) -> None:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
         worker = self.worker
         if not worker.projection.replayed.member_live(
@@ -316,7 +318,7 @@ class Attempt:
                 pool.map(lambda leaf: self.worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted)
             )
 
-    def _while_willing(self, receipt: Receipt, work: Callable[[], T]) -> T:
+    def _while_willing(self, receipt: Authorisation, work: Callable[[], T]) -> T:
         """The result of `work`; the ledger is checked before, during and after it."""
         self._check_may_continue(receipt)
         pool = ThreadPoolExecutor(1)
@@ -330,7 +332,7 @@ class Attempt:
             pool.shutdown(wait=False)  # after an error, do not wait for the result
 
     def _follow(
-        self, child: Child, receipt: Receipt, params: str, output_class: int
+        self, child: Child, receipt: Authorisation, params: str, output_class: int
     ) -> tuple[dict[str, Any], bytes]:
         """Listen until the output is sealed; a consent that changes meanwhile ends the attempt."""
         worker, follow = self.worker, self._follower(receipt)
@@ -360,7 +362,7 @@ class Attempt:
                 case _:
                     raise UnknownWords
 
-    def _follower(self, receipt: Receipt) -> Callable[[], None]:
+    def _follower(self, receipt: Authorisation) -> Callable[[], None]:
         """A function that checks ledger and lease, but at most every FOLLOW seconds."""
         last_check = time.monotonic()
 
@@ -372,7 +374,7 @@ class Attempt:
 
         return follow
 
-    def _check_may_continue(self, receipt: Receipt) -> None:
+    def _check_may_continue(self, receipt: Authorisation) -> None:
         projection = self.worker.projection
         projection.sync()
         replayed, dataset = projection.replayed, self.permit["dataset"]

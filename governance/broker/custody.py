@@ -38,7 +38,7 @@ from chain.errors import SignatureMalformed
 from chain.signatures import address_of, domain_of, recover, sign
 from chain.vocabulary import PermitStatus, Reason, Role
 from governance.broker.journal import Journal
-from governance.broker.leaves import Leaf, LeafLists
+from governance.broker.leaves import LeafLists
 from governance.broker.node import (
     FOLLOW_SECONDS,
     CatchingUp,
@@ -73,6 +73,7 @@ from governance.objects.keys import (
     new_pair,
     read_private,
 )
+from governance.objects.leaves import Leaf
 from governance.rules.encoding import Malformed, canonical, number, part, raw
 from governance.rules.ledger_data import identity_id
 from governance.rules.state import Attempt, Run

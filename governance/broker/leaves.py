@@ -5,30 +5,15 @@ Merkle roots.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.objects.envelope import Label, list_root, record_leaf
 from governance.objects.keys import replace_private
-from governance.rules.encoding import Malformed, canonical_json, number, part, raw, strict_json
+from governance.objects.leaves import Leaf, leaf_of, leaves_root
+from governance.rules.encoding import Malformed, canonical_json, raw, strict_json
 from governance.rules.state import Ingest
 
 MAX_LIST = 64 << 20  # bytes of one list
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One registered object, with the hashes that the ledger's root commits to."""
-
-    ingest: bytes
-    record: bytes
-    subject: bytes
-    dataset: bytes
-    category: int
-    version: int
-    ciphertext: bytes
-    key_commitment: bytes
 
 
 class LeafLists:
@@ -37,24 +22,24 @@ class LeafLists:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: set[bytes] = set()  # ingests
-        # By (dataset, record) and version.
-        self._by_record: dict[tuple[bytes, bytes], dict[int, list[Leaf]]] = {}
+        # By (dataset, record) and version: (ingest, leaf) in no order.
+        self._by_record: dict[tuple[bytes, bytes], dict[int, list[tuple[bytes, Leaf]]]] = {}
         for path in sorted(folder.glob("*.json")):
             stored: Any = strict_json(path.read_bytes(), MAX_LIST)
             ingest, dataset = bytes.fromhex(path.stem), raw(stored["dataset"], 32)
-            self._index([_leaf(ingest, dataset, item) for item in stored["leaves"]])
+            self._index(ingest, dataset, [leaf_of(item) for item in stored["leaves"]])
 
     def add(self, ingest: bytes, mined: Ingest, items: list[Any]) -> int:
         """Keep a list with the mined root and length, and return that length. Raises Malformed for
         any other.
         """
-        leaves = [_leaf(ingest, mined.dataset, item) for item in items]
-        if len(leaves) != mined.count or root_of(leaves) != mined.root:
+        leaves = [leaf_of(item) for item in items]
+        if len(leaves) != mined.count or leaves_root(ingest, mined.dataset, leaves) != mined.root:
             raise Malformed("the list is not the one the ledger's root commits to")
         path = self._folder / f"{ingest.hex()}.json"
         if not path.exists():
             replace_private(path, canonical_json({"dataset": mined.dataset.hex(), "leaves": items}))
-            self._index(leaves)
+            self._index(ingest, mined.dataset, leaves)
         return len(leaves)
 
     def find(
@@ -64,9 +49,10 @@ class LeafLists:
         void.
         """
         registered = self._by_record.get((dataset, record), {}).get(version, [])
-        leaves = [leaf for leaf in registered if not order[leaf.ingest].void]
-        ranks = {ingest: rank for rank, ingest in enumerate(order)} if len(leaves) > 1 else {}
-        return min(leaves, key=lambda leaf: ranks.get(leaf.ingest, 0), default=None)
+        valid = [(ingest, leaf) for ingest, leaf in registered if not order[ingest].void]
+        ranks = {ingest: rank for rank, ingest in enumerate(order)} if len(valid) > 1 else {}
+        _, leaf = min(valid, key=lambda entry: ranks.get(entry[0], 0), default=(b"", None))
+        return leaf
 
     def lacks(self, dataset: bytes, order: Mapping[bytes, Ingest]) -> bool:
         """Whether the list of a registered ingest of this dataset is missing."""
@@ -82,44 +68,13 @@ class LeafLists:
             (
                 version
                 for version, leaves in versions.items()
-                if not all(order[leaf.ingest].void for leaf in leaves)
+                if not all(order[ingest].void for ingest, _ in leaves)
             ),
             default=0,
         )
 
-    def _index(self, leaves: list[Leaf]) -> None:
-        self._kept.update(leaf.ingest for leaf in leaves)
+    def _index(self, ingest: bytes, dataset: bytes, leaves: list[Leaf]) -> None:
+        self._kept.add(ingest)
         for leaf in leaves:
-            self._by_record.setdefault((leaf.dataset, leaf.record), {}).setdefault(
-                leaf.version, []
-            ).append(leaf)
-
-
-def root_of(leaves: list[Leaf]) -> bytes:
-    """The Merkle root that a custodian signs (docs/ledger.md)."""
-    return list_root(
-        [
-            record_leaf(
-                leaf.ingest,
-                Label(
-                    bytes(32), leaf.record, leaf.subject, leaf.dataset, leaf.category, leaf.version
-                ),
-                leaf.ciphertext,
-                leaf.key_commitment,
-            )
-            for leaf in leaves
-        ]
-    )
-
-
-def _leaf(ingest: bytes, dataset: bytes, item: object) -> Leaf:
-    return Leaf(
-        ingest,
-        raw(part(item, "record"), 32),
-        raw(part(item, "subject"), 32),
-        dataset,
-        number(part(item, "category")),
-        number(part(item, "version")),
-        raw(part(item, "ciphertext"), 32),
-        raw(part(item, "keyCommitment"), 32),
-    )
+            versions = self._by_record.setdefault((dataset, leaf.record), {})
+            versions.setdefault(leaf.version, []).append((ingest, leaf))

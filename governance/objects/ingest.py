@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from governance.errors import ObjectAltered, ObjectMalformed, TooManyRecords
 from governance.objects.broker_client import BrokerClient
@@ -21,12 +20,11 @@ from governance.objects.envelope import (
     Label,
     WrapItem,
     WrappedShare,
-    list_root,
     record_id,
-    record_leaf,
 )
+from governance.objects.leaves import Leaf, leaf_of, leaves_root
 from governance.objects.vault import Bucket, Shares, seal_records
-from governance.rules.encoding import Malformed, canonical_json, number, part, raw, strict_json
+from governance.rules.encoding import Malformed, canonical_json, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one leaf list
 MAX_RECORDS = 20_000  # of one ingest: the list fits into one message to service and broker
@@ -44,51 +42,6 @@ class Source:
     category: int
     payload: bytes
     ordinal: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One encrypted object, with the fields that the ledger's root commits to."""
-
-    record: bytes
-    subject: bytes
-    category: int
-    version: int
-    ciphertext: bytes
-    key_commitment: bytes
-
-    def encode(self, ingest: bytes, dataset: bytes) -> bytes:
-        label = Label(bytes(32), self.record, self.subject, dataset, self.category, self.version)
-        return record_leaf(ingest, label, self.ciphertext, self.key_commitment)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "record": self.record.hex(),
-            "subject": self.subject.hex(),
-            "category": self.category,
-            "version": self.version,
-            "ciphertext": self.ciphertext.hex(),
-            "keyCommitment": self.key_commitment.hex(),
-        }
-
-
-def leaf_of(item: object) -> Leaf:
-    """A leaf from its JSON form. Raises Malformed."""
-    return Leaf(
-        raw(part(item, "record"), 32),
-        raw(part(item, "subject"), 32),
-        number(part(item, "category")),
-        number(part(item, "version")),
-        raw(part(item, "ciphertext"), 32),
-        raw(part(item, "keyCommitment"), 32),
-    )
-
-
-def leaves_root(ingest: bytes, dataset: bytes, leaves: Sequence[Leaf]) -> bytes:
-    """The Merkle root that the custodian signs (docs/ledger.md). Raises ObjectMalformed for
-    an empty list or duplicates.
-    """
-    return list_root([leaf.encode(ingest, dataset) for leaf in leaves])
 
 
 def encrypt(

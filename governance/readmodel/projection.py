@@ -35,7 +35,8 @@ from governance.errors import (
     ObjectAltered,
     ObjectMissing,
 )
-from governance.objects.ingest import Leaf, load_leaves
+from governance.objects.ingest import load_leaves
+from governance.objects.leaves import Leaf
 from governance.objects.vault import Bucket
 from governance.readmodel import projectors, tables
 from governance.readmodel.database import open_database, upsert, upsert_values

@@ -23,15 +23,8 @@ from governance import consent
 from governance.broker.endpoint import MAX_BODY
 from governance.errors import TooManyRecords
 from governance.objects.broker_client import BrokerClient
-from governance.objects.ingest import (
-    MAX_LIST,
-    MAX_RECORDS,
-    Leaf,
-    Source,
-    _batches,
-    encrypt,
-    leaves_root,
-)
+from governance.objects.ingest import MAX_LIST, MAX_RECORDS, Source, _batches, encrypt
+from governance.objects.leaves import Leaf, leaves_root
 from governance.orders import LONGEST_SECONDS
 from governance.permits import run_id
 from governance.rules.encoding import canonical_json, strict_json

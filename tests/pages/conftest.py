@@ -29,8 +29,9 @@ from chain.wallets import Wallet, load, save
 from governance.certificates import trusted
 from governance.consent import BATCH, CATEGORIES, PRESETS, PURPOSES, bits, offer
 from governance.objects.broker_client import BrokerClient
-from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.objects.ingest import Source, encrypt, store_leaves
 from governance.objects.keys import RESULT_KEY, create_private, derived_pair, new_pair
+from governance.objects.leaves import leaves_root
 from governance.objects.vault import Bucket
 from governance.permits import run_id
 from governance.readmodel.database import open_database

@@ -21,6 +21,7 @@ from chain.signatures import recover
 from governance import permits, reasons
 from governance.errors import RequestInvalid
 from governance.objects import ingest
+from governance.objects.leaves import leaf_of
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Permit
 from governance.sessions import Caller
@@ -113,7 +114,7 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
     if body.registered.dataset != dataset:
         raise RequestInvalid("the signed message is for another dataset", "send it to that dataset")
     registered = schemas.message_of("RecordsRegistered", body.registered)
-    leaves = [ingest.leaf_of(leaf.model_dump()) for leaf in body.leaves]
+    leaves = [leaf_of(leaf.model_dump()) for leaf in body.leaves]
     services.projection.sync()
     permits.check_ingest(
         services.ledger.domain,
