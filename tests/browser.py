@@ -19,10 +19,11 @@ from api.operate.settings import Settings
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE / "node_modules" / "@sparticuz" / "chromium" / "bin"
 UNPACKED = HERE / "node_modules" / ".chromium"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The shell has no windows, and takes a third of the time.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 MISSING = (
     "The page tests need a browser, and there is none: run them with `make test`, which installs one, install "
-    "Chromium (apt-get install chromium), or set VOLENS_CHROMIUM to the path of one."
+    "Chromium (apt-get install chromium-headless-shell), or set VOLENS_CHROMIUM to the path of one."
 )
 _BROTLI = """
 import { createReadStream, createWriteStream } from "node:fs";
