@@ -2,6 +2,7 @@ from typing import Self
 
 import numpy as np
 import pytest
+from extent import extent
 from scipy.special import expit, logit
 from sklearn import metrics
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -126,7 +127,8 @@ def delong(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> tuple[float,
     return float(auc[0] - auc[1]), float(np.sqrt([1, -1] @ covariance @ [1, -1]))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(extent(1, 4)))
 def test_the_paired_interval_agrees_with_delong_and_bootstrap(seed: int) -> None:
     generator = np.random.default_rng(seed)
     y = (np.arange(120) % 3 == 0).astype(np.int64)

@@ -100,7 +100,7 @@ def test_without_any_variant_the_run_continues_with_a_zero_column(
             models={name: ["genes", "combined"] for name in models}, genes=genes, clinical=["grade"]
         )
     )
-    params = replace(params, permutations=1)
+    params = replace(params, folds=2, repeats=2, permutations=1)
     feature_sets = gather_feature_sets(cohort, params)
     rows = evaluate_rows(cohort.event, feature_sets, params, "cpu", silent)
     assert [row.scores.auc for row in rows] == [0.5] * 2 * len(models)
