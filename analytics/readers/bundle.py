@@ -1,15 +1,16 @@
-"""Reads and checks one person's FHIR R4 Bundle from a hospital export, before any resource is used.
+"""Reads and checks one person's FHIR R4 resources from a hospital export, before any is used.
 
-This module refuses the entire file if it is not well-formed JSON, not strict JSON around its
-entries, no R4 Bundle, about two people, one page of several, or has no name for the person. A
-single resource that is not valid R4 or not strict JSON, has too little information, or shares its
-id with another one, is held back alone, with its type and element as the reason.
+They come as a Bundle, as several, or as lines of NDJSON. This module refuses an entire file if it
+is not well-formed JSON, not strict JSON around its entries, no R4 Bundle, about two people, one
+page of several, or has no name for the person. A single resource that is not valid R4 or not strict
+JSON, has too little information, or shares its id with another one, is held back alone, with its
+type and element as the reason.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ MAX_OBJECTS = 50_000  # opening braces: most time goes into the R4 models, up to
 # values.
 MAX_RESOURCE_VALUES = 5_000
 MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as estimated by `_memory`
+# One person's files together, in multiples of what one file may have: 64 MiB, as much as a run
+# reads of a record (clinical.MAX_BYTES), in about 20 s.
+FILES = 8
+MAX_ALL_ENTRIES = 100_000  # as many as a record may have (clinical.MAX_ENTRIES)
 # Of a parsed object with its first key, and of any other value (CPython 3.11).
 OBJECT_BYTES, VALUE_BYTES = 264, 72
 BUNDLE_TYPES = ("transaction", "batch", "collection", "searchset", "document")
@@ -45,6 +50,7 @@ PATCH = "a change (PATCH), not a resource"
 PATCHED = "a change to it (PATCH) is in the file"
 DELETED = "a deletion of it (DELETE) is in the file"
 SAME_NAME = "another resource of the file has the same id or fullUrl"
+NOT_R4 = "not a type of FHIR R4"
 TWO_PEOPLE = "its reference names the person, and its identifier somebody else"
 # Requests that bring in no resource.
 REQUESTS = {
@@ -117,13 +123,52 @@ class Source:
     notes: tuple[str, ...]
 
 
-def read_source(payload: bytes, subject: str) -> Source:
-    """The checked resources of a bundle. subject: 64 hex characters. Raises PayloadError."""
+def read_source(bundles: Sequence[bytes], subject: str, lines: Iterable[bytes] = ()) -> Source:
+    """The checked resources of one person's files. subject: 64 hex characters.
+
+    bundles: each the bytes of a Bundle. lines: each the bytes of one resource (NDJSON). Raises
+    PayloadError.
+    """
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
-    # RFC 8259 section 8.1 allows a reader to ignore a byte order mark.
-    payload = payload.removeprefix(BYTE_ORDER_MARK)
-    _check_size(payload)
+    read, size = _Entries(), _Size()
+    metas: list[Mapping[str, object]] = []
+    notes: list[str] = []
+    for payload in bundles:
+        # RFC 8259 section 8.1 allows a reader to ignore a byte order mark.
+        payload = payload.removeprefix(BYTE_ORDER_MARK)
+        document, entries = _read_bundle(payload, size)
+        metas.append({"meta": document.get("meta")})
+        _check_labels(metas[-1])
+        copies = read.dropped.get(COPY, 0)
+        for entry in entries:
+            read.add(entry)
+        notes += _check_total(document, entries, read.dropped.get(COPY, 0) - copies)
+    for line in lines:
+        size.add(line)
+        size.add_entries(1)
+        read.add({"resource": read_line(line)})
+    return _check_resources(read, subject, metas, tuple(dict.fromkeys(notes)))
+
+
+def read_line(line: bytes) -> Mapping[str, object]:
+    """The resource of a line of NDJSON; what is not strict JSON in it is a Fault.
+
+    Raises PayloadError.
+    """
+    faults: set[Fault] = set()
+    try:
+        document = load_strict(line, max_bytes=MAX_BYTES, max_depth=MAX_FILE_DEPTH, faults=faults)
+    except JsonRefused as refused:
+        raise PayloadError(f"FHIR resource: {refused}") from None
+    if not isinstance(document, dict):
+        raise PayloadError("FHIR resource: it is not a JSON object")
+    return document
+
+
+def _read_bundle(payload: bytes, size: _Size) -> tuple[Mapping[str, object], Sequence[object]]:
+    """A Bundle that is complete, and its entries. Raises PayloadError."""
+    size.add(payload)
     faults: set[Fault] = set()
     try:
         document = load_strict(
@@ -144,14 +189,43 @@ def read_source(payload: bytes, subject: str) -> Source:
     entries = document.get("entry")
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
+    size.add_entries(len(entries))
     _check_complete(document, entries)
-    meta = {"meta": document.get("meta")}
-    _check_labels(meta)
-    read = _Entries()
-    for entry in entries:
-        read.add(entry)
-    notes = _check_total(document, entries, read.dropped.get(COPY, 0))
-    return _check_resources(read, subject, meta, notes)
+    return document, entries
+
+
+class _Size:
+    """What one person's files have together."""
+
+    def __init__(self) -> None:
+        self._bytes = self._values = self._objects = self._memory = self._entries = 0
+
+    def add(self, payload: bytes) -> None:
+        """Check one file or line before it is parsed, and the sum. Raises PayloadError."""
+        _check_size(payload)
+        self._bytes += len(payload)
+        self._values += _count_values(payload)
+        self._objects += payload.count(b"{")
+        self._memory += _memory(payload)
+        if (
+            self._bytes > FILES * MAX_BYTES
+            or self._values > FILES * MAX_VALUES
+            or self._objects > FILES * MAX_OBJECTS
+            or self._memory > FILES * MAX_MEMORY
+        ):
+            raise PayloadError(
+                "FHIR bundle: the files of one person have more together than is allowed",
+                f"All of them may have {FILES * MAX_BYTES} bytes, {FILES * MAX_VALUES} values and "
+                f"{FILES * MAX_OBJECTS} objects.",
+            )
+
+    def add_entries(self, count: int) -> None:
+        """Count resources. Raises PayloadError."""
+        self._entries += count
+        if self._entries > MAX_ALL_ENTRIES:
+            raise PayloadError(
+                f"FHIR bundle: the files of one person have more than {MAX_ALL_ENTRIES} resources"
+            )
 
 
 def _check_around(document: Mapping[str, object]) -> None:
@@ -294,12 +368,16 @@ def _check_size(payload: bytes) -> None:
     """Check the size limits before parsing. Raises PayloadError."""
     if len(payload) > MAX_BYTES:
         raise PayloadError(f"FHIR bundle: the document is larger than {MAX_BYTES} bytes")
-    if sum(payload.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
+    if _count_values(payload) > MAX_VALUES:
         raise PayloadError(f"FHIR bundle: it has more values than {MAX_VALUES}")
     if payload.count(b"{") > MAX_OBJECTS:
         raise PayloadError(f"FHIR bundle: it has more objects than {MAX_OBJECTS}")
     if _memory(payload) > MAX_MEMORY:
         raise PayloadError("FHIR bundle: it would take more memory than one person's bundle may")
+
+
+def _count_values(payload: bytes) -> int:
+    return sum(payload.count(sign) for sign in (b",", b"[", b"{"))
 
 
 def _memory(payload: bytes) -> int:
@@ -434,7 +512,10 @@ def _texts(holder: object, name: str) -> list[str]:
 
 
 def _check_resources(
-    read: _Entries, subject: str, meta: Mapping[str, object], notes: tuple[str, ...]
+    read: _Entries,
+    subject: str,
+    metas: Sequence[Mapping[str, object]],
+    notes: tuple[str, ...],
 ) -> Source:
     """Determine the person of the file and the resources to hold back. Raises PayloadError."""
     patient = read.patient
@@ -456,7 +537,7 @@ def _check_resources(
         frozenset(person),
         read.by_reference,
         read.anywhere,
-        (meta, *read.labelled, *map(_label_of_document, read.resources)),
+        (*metas, *read.labelled, *map(_label_of_document, read.resources)),
         read.unfit,
         read.dropped,
         read.left,
@@ -627,6 +708,11 @@ def _check_labels(holder: Mapping[str, object]) -> None:
             )
 
 
+def is_type(kind: str) -> bool:
+    """Whether R4 has a type of this name."""
+    return _why_invalid(kind, None) is None
+
+
 def _why_invalid(kind: object, element: object) -> str | None:
     """Why this is not valid R4 by the library's models; None if it is valid. For types that are not
     kept (element None) only the type itself is checked.
@@ -639,7 +725,7 @@ def _why_invalid(kind: object, element: object) -> str | None:
     try:
         model = get_fhir_model_class(str(kind))
     except Exception:
-        return "not a type of FHIR R4"
+        return NOT_R4
     try:
         if element is not None:
             model.model_validate(element)

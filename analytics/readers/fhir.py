@@ -19,6 +19,7 @@ from analytics.canonical import key_values, load_strict, paired
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.bundle import (
     CONFIDENTIALITY,
+    FILES,
     MAX_BYTES,
     MAX_DEPTH,
     ReferenceContext,
@@ -106,7 +107,7 @@ _LABEL = "a security label that this reader does not know"
 _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL})
 # A medication that many orders name is written with each of them, so the output has its own limits.
 MAX_CODINGS = 64  # of one concept
-MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle
+MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle; of several files, FILES times
 NOTES = (
     "SNOMED CT is not among the code systems (licence): what is coded in it alone or beside another code is held back.",
     "LOINC and RxNorm have no hierarchy: only listed codes are recognised as sensitive; add the full value sets.",
@@ -128,7 +129,16 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     the same bytes. Raises PayloadError if the entire file cannot be trusted: not well-formed JSON,
     no R4 Bundle, about two people, incomplete, or not certainly about one person.
     """
-    source = read_source(payload, subject)
+    return split_files([payload], [], subject, sets)
+
+
+def split_files(
+    bundles: Sequence[bytes], lines: Sequence[bytes], subject: str, sets: ValueSets = SHIPPED
+) -> Split:
+    """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON."""
+    source = read_source(bundles, subject, lines)
+    alone = len(bundles) == 1 and not lines
+    most = MAX_RECORDS if alone else FILES * MAX_RECORDS
     marks = _Marks(sets, source)
     kept: dict[int, list[Mapping[str, object]]] = {}
     held_back: dict[str, int] = dict(source.dropped)
@@ -149,7 +159,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
         else:
             kept.setdefault(category, []).append(reduced)
             size += len(_encode(reduced))
-            if size > MAX_RECORDS:
+            if size > most:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
     seen = len(source.resources) + sum(source.dropped.values()) + sum(source.left.values())
     if seen != sum(map(len, kept.values())) + sum(held_back.values()) + sum(left.values()):

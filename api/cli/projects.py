@@ -100,14 +100,25 @@ def ingest_records(
         bool,
         typer.Option(
             "--leave-out-unlisted",
-            help="For --vcf: leave out samples that --samples does not name (else an error).",
+            help="Leave out samples and patients that --samples and --patients do not name "
+            "(else an error).",
         ),
     ] = False,
     build: Annotated[
         str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")
     ] = "GRCh38",
     fhir: Annotated[
-        Path | None, typer.Option(help="A folder of FHIR R4 bundles, SUBJECT.json each.")
+        Path | None,
+        typer.Option(
+            help="A folder of FHIR R4 files: bundles SUBJECT.json, folders SUBJECT of bundles and "
+            "NDJSON, and NDJSON of many people (Bulk Data), whom --patients names."
+        ),
+    ] = None,
+    patients: Annotated[
+        Path | None,
+        typer.Option(
+            help='For NDJSON of many people: JSON {"PATIENT OF THE FILES": "PATIENT ID"}.'
+        ),
     ] = None,
     value_sets: Annotated[
         Path | None,
@@ -163,7 +174,7 @@ def ingest_records(
     else:
         confinement = Confinement.of(settings.relax, settings.home)
         cohort = cohort_files.from_files(
-            vcf, samples, build, fhir, value_sets, confinement, leave_out_unlisted
+            vcf, samples, build, fhir, value_sets, confinement, leave_out_unlisted, patients
         )
         sources.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with in_terminal() as tell:

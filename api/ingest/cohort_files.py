@@ -5,6 +5,7 @@ encrypted.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 
 MAX_VALUE_SETS = 4 << 20  # bytes
 
+_NUMBERED = re.compile(r"NDJSON file ([0-9]{1,5})\b")
+_COPY = 1 << 20
+
 Tell = Callable[[str, float | None], None]
 
 
@@ -29,9 +33,18 @@ def _quiet(_step: str, _fraction: float | None) -> None:
     """No progress display."""
 
 
+@dataclass(frozen=True, slots=True)
+class LineFile:
+    """An NDJSON file; one of everybody has the subject ""."""
+
+    subject: str
+    path: Path
+    name: str  # as the custodian knows it
+
+
 @dataclass(slots=True)
 class CohortFiles:
-    """A cohort's VCF and FHIR bundles as records.
+    """A cohort's VCF and FHIR files as records.
 
     `report` and `dictionary` (the variables of the clinical records, with rounded numbers of
     people) are filled while the files are read: counts only, complete at the end.
@@ -40,10 +53,13 @@ class CohortFiles:
     vcf: BinaryIO | None
     samples: Mapping[str, str]  # subject by sample name
     build: str
-    bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
+    bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle); several may be of one subject
     confinement: Confinement = field(default_factory=Confinement)
-    leave_out_unlisted: bool = False  # samples of the VCF that `samples` does not name
+    # Samples of the VCF that `samples` does not name, and patients that `patients` does not.
+    leave_out_unlisted: bool = False
     value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
+    lines: Sequence[LineFile] = ()
+    patients: Mapping[str, str] = field(default_factory=dict)  # subject by patient id in `lines`
     report: dict[str, Any] = field(default_factory=dict)
     relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
     dictionary: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +68,11 @@ class CohortFiles:
 
     @property
     def subjects(self) -> set[str]:
-        return {*self.samples.values(), *(subject for subject, _ in self.bundles)}
+        return {*self.samples.values(), *self._clinical()}
+
+    def _clinical(self) -> set[str]:
+        named = {file.subject for file in self.lines if file.subject}
+        return {*(subject for subject, _ in self.bundles), *named, *self.patients.values()}
 
     def sources(self, progress: Tell = _quiet) -> Iterator[Source]:
         """Every record, in the child's order.
@@ -66,19 +86,34 @@ class CohortFiles:
                 "leaveOutUnlisted": self.leave_out_unlisted,
             }
             yield from self._listen("vcf", self.vcf, request, progress)
-        if self.bundles:
-            offsets, start = [], 0
+        if self.bundles or self.lines:
             # In memory, never on a disk.
             with os.fdopen(os.memfd_create("bundles", os.MFD_CLOEXEC), "wb") as joined:
-                for subject, bundle in self.bundles:
-                    offsets.append([subject, start, joined.write(bundle)])
-                    start += len(bundle)
+                bundles = [
+                    [subject, joined.tell(), joined.write(bundle)]
+                    for subject, bundle in self.bundles
+                ]
+                lines = [
+                    [file.subject, joined.tell(), _append(file, joined)] for file in self.lines
+                ]
                 joined.flush()
-                genotyped = len(
-                    {subject for subject, _ in self.bundles}.intersection(self.samples.values())
-                )
-                request = {"bundles": offsets, "valueSets": self.value_sets, "genotyped": genotyped}
-                yield from self._listen("fhir", joined, request, progress)
+                request = {
+                    "bundles": bundles,
+                    "lines": lines,
+                    "patients": dict(self.patients),
+                    "leaveOutUnlisted": self.leave_out_unlisted,
+                    "valueSets": self.value_sets,
+                    "genotyped": len(self._clinical().intersection(self.samples.values())),
+                }
+                try:
+                    yield from self._listen("fhir", joined, request, progress)
+                except UsageError as error:
+                    raise UsageError(self._named(str(error)), error.hint) from None
+
+    def _named(self, message: str) -> str:
+        """A message of the parser, which knows only the numbers of the files, with their names."""
+        names = {str(number): file.name for number, file in enumerate(self.lines, 1)}
+        return _NUMBERED.sub(lambda match: names.get(match[1], match[0]), message)
 
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
@@ -96,6 +131,8 @@ class CohortFiles:
                     progress(f"reading {kind}", header["fraction"])
                 case _:
                     self.report[kind] = header["report"]
+                    if kind == "fhir" and self.lines:
+                        self.report["export"] = header["export"]
                     self.relaxed |= header["relaxed"]
                     self.dictionary = header.get("dictionary", self.dictionary)
                     self.copies = header.get("copies", self.copies)
@@ -109,21 +146,28 @@ def from_files(
     value_sets: Path | None = None,
     confinement: Confinement | None = None,
     leave_out_unlisted: bool = False,
+    patients: Path | None = None,
 ) -> CohortFiles:
-    """A VCF with the subject of each sample, and a folder of bundles SUBJECT.json; one may be
-    absent. Raises UsageError.
+    """A VCF with the subject of each sample, and a folder of FHIR files; one may be absent.
 
-    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones.
-    leave_out_unlisted: samples that the list does not name are left out of the records instead of
-    being an error.
+    In the folder: SUBJECT.json is a bundle; SUBJECT/ holds bundles and NDJSON of one person; any
+    other NDJSON file is of many people, whom `patients` names. value_sets: a hospital's own codes
+    of sensitive categories, added to the shipped ones. leave_out_unlisted: samples and patients
+    that the lists do not name are left out instead of being an error. Raises UsageError.
     """
     named: Mapping[str, str] = {}
     if vcf is not None:
-        named = _samples(samples)
-    bundles = [] if fhir is None else _bundles(fhir)
-    if vcf is None and not bundles:
+        named = _subjects_of(samples, _SAMPLES)
+    bundles, lines = ([], []) if fhir is None else _fhir_files(fhir)
+    if vcf is None and not bundles and not lines:
         raise UsageError(
             "there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from"
+        )
+    of_many = any(not file.subject for file in lines)
+    if patients is not None and not of_many:
+        raise UsageError(
+            "a list of patients says whose the lines of NDJSON files are, and there are none",
+            "leave --patients out, or put FILE.ndjson into the folder of --fhir",
         )
     sets = _value_sets(value_sets)
     return CohortFiles(
@@ -134,6 +178,8 @@ def from_files(
         confinement or Confinement(),
         leave_out_unlisted,
         sets,
+        lines,
+        _subjects_of(patients, _PATIENTS) if of_many else {},
     )
 
 
@@ -151,14 +197,26 @@ def _value_sets(path: Path | None) -> str:
     return data.decode()
 
 
-def _samples(path: Path | None) -> Mapping[str, str]:
+# What a list names, what lies in a file without it, and how it is written.
+_SAMPLES = (
+    "samples",
+    "a VCF names samples, not people",
+    '--samples FILE with {"SAMPLE": "ID"}',
+)
+_PATIENTS = (
+    "patients",
+    "NDJSON files name a hospital's patients, not subjects",
+    '--patients FILE with {"PATIENT": "ID"}',
+)
+
+
+def _subjects_of(path: Path | None, what: tuple[str, str, str]) -> Mapping[str, str]:
+    """Subject by the name that a file has for the person. Raises UsageError."""
+    names, why, how = what
     if path is None:
-        raise UsageError(
-            "a VCF names samples, not people",
-            'say whose they are: --samples FILE with {"SAMPLE": "ID"}',
-        )
+        raise UsageError(why, f"say whose they are: {how}")
     try:
-        subjects = strict_json(read_file(path, MAX_JSON, "list of samples"))
+        subjects = strict_json(read_file(path, MAX_JSON, f"list of {names}"))
     except Malformed:
         subjects = None
     if (
@@ -167,30 +225,75 @@ def _samples(path: Path | None) -> Mapping[str, str]:
         or not all(is_id(subject) for subject in subjects.values())
     ):
         raise UsageError(
-            "the list of samples is no JSON object of patient ids",
-            'write {"SAMPLE": "64 hex digits"} for every sample of the file',
+            f"the list of {names} is no JSON object of patient ids",
+            f'write {{"{names[:-1].upper()}": "64 hex digits"}} for every one of the file',
         )
     return subjects
 
 
-def _bundles(folder: Path) -> list[tuple[str, bytes]]:
+def _fhir_files(folder: Path) -> tuple[list[tuple[str, bytes]], list[LineFile]]:
+    """The bundles and NDJSON files of a folder, not larger than is allowed. Raises UsageError."""
     from analytics.readers.bundle import MAX_BYTES
 
-    paths = sorted(folder.glob("*")) if folder.is_dir() else []
-    if not paths or any(not is_id(path.stem) or path.suffix != ".json" for path in paths):
-        raise UsageError(
-            "the folder of bundles does not hold SUBJECT.json files alone",
-            "subjects are 64 hex digits",
-        )
-    bundles, size = [], 0
-    for path in paths:
-        bundles.append((path.stem, read_file(path, MAX_BYTES, f"bundle {path.name}", follow=False)))
-        size += len(bundles[-1][1])
+    bundles: list[tuple[str, bytes]] = []
+    lines: list[LineFile] = []
+    size = 0
+    for subject, path in _paths(folder):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".ndjson":
+            with open_file(path, f"file {name}", follow=False) as file:
+                size += os.fstat(file.fileno()).st_size
+            lines.append(LineFile(subject, path, name))
+        else:
+            bundle = read_file(path, MAX_BYTES, f"bundle {name}", follow=False)
+            bundles.append((subject, bundle))
+            size += len(bundle)
         if size > MAX_BUNDLES:
             raise UsageError(
                 "the bundles are larger than is allowed", "hand in fewer people at once"
             )
-    return bundles
+    return bundles, lines
+
+
+def _paths(folder: Path) -> list[tuple[str, Path]]:
+    """(subject, file) of all files of a folder, "" for NDJSON of many people. Raises UsageError."""
+    files: list[tuple[str, Path]] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix == ".ndjson":
+            files.append(("", path))
+        elif path.suffix == ".json" and is_id(path.stem):
+            files.append((path.stem, path))
+        elif is_id(path.name) and path.is_dir() and not path.is_symlink():
+            own = sorted(path.iterdir())
+            files += [(path.name, file) for file in own]
+            if not own or any(file.suffix not in (".json", ".ndjson") for file in own):
+                raise UsageError(
+                    f"the folder {path.name} does not hold .json and .ndjson files alone",
+                    "put the bundles and NDJSON files of this person into it, and nothing else",
+                )
+        else:
+            files = []
+            break
+    if not files:
+        raise UsageError(
+            "the folder of FHIR files does not hold SUBJECT.json, SUBJECT/ and .ndjson files alone",
+            "subjects are 64 hex digits; no links",
+        )
+    return files
+
+
+def _append(file: LineFile, joined: BinaryIO) -> int:
+    """Copy an NDJSON file to the end of another; its length. Raises UsageError."""
+    size = 0
+    with open_file(file.path, f"file {file.name}", follow=False) as source:
+        while part := source.read(_COPY):
+            size += joined.write(part)
+            if size > MAX_BUNDLES:
+                raise UsageError(
+                    f"the file {file.name} is larger than is allowed",
+                    "hand in fewer people at once",
+                )
+    return size
 
 
 def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +316,8 @@ def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
             "bundles": len(report["fhir"]),
             **{name: dict(counts) for name, counts in parts.items()},
         }
+    if "export" in report:
+        summary["export"] = report["export"]
     return summary
 
 
@@ -233,6 +338,15 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"Clinical records: {fhir['bundles']} people; taken: {kept}.")
         lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
         lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
+    if "export" in summary:
+        export = summary["export"]
+        lines.append(f"NDJSON: {export['lines']} lines.")
+        if export["unlisted"]:
+            lines.append(
+                f"  left out: {export['unlisted']} lines about {export['unlisted_people']} "
+                "patients that the list does not name"
+            )
+        lines += [f"  about nobody: {n} ({kind})" for kind, n in export["nobody"].items()]
     return lines
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import analytics
-from analytics.readers.bundle import MAX_OBJECTS, MAX_VALUES
+from analytics.readers.bundle import FILES, MAX_OBJECTS, MAX_VALUES, NOT_R4
+from analytics.readers.export import MAX_LINES, Export
 from api.worker.known_sentences import Sentences, reachable
 
 MAX_COUNT = 1 << 40  # of a cohort's report
@@ -41,7 +42,8 @@ _DEFINED = re.compile(
     re.MULTILINE,
 )
 _TYPE = re.compile(r"fhirtypes\.(\w+)Type\b")
-_BUNDLE = re.compile("(the bundle of ([0-9a-f]{64}) cannot be taken: )(.*)")
+_RECORD = re.compile("(the clinical record of ([0-9a-f]{64}) cannot be taken: )(.*)")
+_LINE = re.compile("(line [0-9]{1,8} of NDJSON file [0-9]{1,5} cannot be taken: )(.*)")
 
 
 def is_vcf_report(report: object) -> bool:
@@ -64,17 +66,32 @@ def are_fhir_reports(reports: object, subjects: Set[str]) -> bool:
     )
 
 
+def is_export_report(report: object) -> bool:
+    """Whether the report on NDJSON files contains only counts, also by types of R4."""
+    if not isinstance(report, dict) or set(report) != set(Export().to_json()):
+        return False
+    counts = dict(report)
+    nobody = counts.pop("nobody")
+    return (
+        _are_counts(counts, MAX_LINES)
+        and _are_counts(nobody, MAX_LINES)
+        and set(nobody) <= {*_elements_of_r4(), NOT_R4}
+    )
+
+
 def failure_of(header: Mapping[str, Any], subjects: Set[str]) -> tuple[str, str] | None:
     """(message, hint) of a failing child, as known sentences; None for an unknown message.
 
-    The subject of a bundle stays, because the request named it. Small numbers stay, because the
+    The subject of a record stays, because the request named it. Small numbers stay, because the
     caller has the file.
     """
     message = header.get("message")
-    bundle = _BUNDLE.fullmatch(message) if isinstance(message, str) else None
-    if bundle and bundle[2] in subjects:
-        inner = _messages().find(bundle[3])
-        sentence = None if inner is None else bundle[1] + inner
+    text = message if isinstance(message, str) else ""
+    record, line = _RECORD.fullmatch(text), _LINE.fullmatch(text)
+    if (record and record[2] in subjects) or line:
+        beginning, *_, end = (record or line).groups()  # type: ignore[union-attr]
+        inner = _messages().find(end)
+        sentence = None if inner is None else beginning + inner
     else:
         sentence = _messages().find(message)
     return None if sentence is None else (sentence, _hints().find(header.get("hint")) or "")
@@ -87,9 +104,9 @@ def _is_fhir_report(report: object) -> bool:
     known = _texts(FHIR)
     return (
         report["type"] == "volens/split/1"
-        and _are_counts({"seen": report["seen"]}, MAX_OBJECTS)
-        and all(_are_counts(counts, MAX_OBJECTS) for counts in parts[:3])
-        and _are_counts(report["values"], MAX_VALUES)
+        and _are_counts({"seen": report["seen"]}, FILES * MAX_OBJECTS)
+        and all(_are_counts(counts, FILES * MAX_OBJECTS) for counts in parts[:3])
+        and _are_counts(report["values"], FILES * MAX_VALUES)
         and report["seen"] == sum(sum(counts.values()) for counts in parts[:3])
         and all(category in map(str, range(32)) for category in report["kept"])
         and all(map(_is_reason, report["held back"]))

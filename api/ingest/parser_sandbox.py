@@ -24,7 +24,12 @@ from api.confinement.launching import launch
 from api.confinement.outside import layers_in_force
 from api.errors import UsageError
 from api.ingest.parser import GENETIC_RESULTS, MAX_COPIES
-from api.ingest.parser_messages import are_fhir_reports, failure_of, is_vcf_report
+from api.ingest.parser_messages import (
+    are_fhir_reports,
+    failure_of,
+    is_export_report,
+    is_vcf_report,
+)
 from api.worker.frames import PipeClosed, read_frame, write_frame
 from chain.vocabulary import Category
 
@@ -49,9 +54,11 @@ def split(
     the report.
 
     vcf: request {"subjects": subject by sample name, "build", "leaveOutUnlisted"}. fhir:
-    {"subject"} for one bundle, or {"bundles": [[subject, offset, length], …]} for several in one
-    file. A pipe is copied into memory first. After an error, the frames received so far must be
-    discarded. Closing the iterator ends the child. Raises UsageError.
+    {"subject"} for one bundle, or for several files in one {"bundles": [[subject, offset, length],
+    …]} and {"lines": likewise, "patients": subject by patient id, "leaveOutUnlisted"}, where an
+    NDJSON file of everybody has the subject "". A pipe is copied into memory first. After an
+    error, the frames received so far must be discarded. Closing the iterator ends the child. Raises
+    UsageError.
     """
     descriptor, ours = _descriptor(file)
     try:
@@ -210,7 +217,8 @@ def _is_known(asked: Mapping[str, Any], subjects: set[str], done: Mapping[str, A
         )
     genotyped = asked["request"].get("genotyped", 0)
     return (
-        set(done) == {"say", "records", "report", "dictionary"}
+        set(done) == {"say", "records", "report", "export", "dictionary"}
+        and is_export_report(done["export"])
         and are_fhir_reports(done["report"], subjects)
         and could_describe(done["dictionary"], len(subjects), genotyped)
     )
@@ -264,11 +272,11 @@ def _subjects(asked: Mapping[str, Any]) -> set[str]:
     request = asked["request"]
     if asked["kind"] == "vcf":
         return set(request["subjects"].values())
-    return (
-        {subject for subject, _, _ in request["bundles"]}
-        if "bundles" in request
-        else {request["subject"]}
-    )
+    if "subject" in request:
+        return {request["subject"]}
+    files = (*request.get("bundles", ()), *request.get("lines", ()))
+    named = {subject for subject, _, _ in files if subject}
+    return named | set(request.get("patients", {}).values())
 
 
 def _descriptor(file: BinaryIO | int) -> tuple[int, bool]:

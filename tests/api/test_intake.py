@@ -7,6 +7,7 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import fhir_files as fhir
 import pytest
 
 from api.client.runs import complete_params
@@ -201,6 +202,83 @@ def test_clinical_records_are_bounded_together(
     assert len(from_files(None, None, "GRCh38", tmp_path).bundles) == 3
     monkeypatch.setattr(cohort_files, "MAX_BUNDLES", 1_000)
     with pytest.raises(UsageError, match="larger than is allowed"):
+        from_files(None, None, "GRCh38", tmp_path)
+
+
+def _export(folder: Path, *files: tuple[str, list[dict[str, object]]]) -> None:
+    for name, resources in files:
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        text = "".join(json.dumps(resource) + "\n" for resource in resources)
+        (folder / name).write_text(text)
+
+
+def test_an_export_of_many_people_and_a_folder_of_one_come_in(tmp_path: Path) -> None:
+    """A record of more than a bundle's 8 MiB among them."""
+    ada, ben, eve = "aa" * 32, "bb" * 32, "ee" * 32
+    herself = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960-05-17"}
+    people = [{**herself, "id": name} for name in "pqr"]
+    letter = {
+        "resourceType": "DocumentReference",
+        "subject": {"reference": "Patient/p"},
+        "status": "current",
+        "content": [{"attachment": {"data": "A" * (3 << 20)}}],
+    }
+    _export(
+        tmp_path / "fhir",
+        ("Patient.ndjson", people),
+        (
+            "Condition.ndjson",
+            [fhir.condition((fhir.CM, "C50.911")), {**fhir.condition(), "code": 7}],
+        ),
+        ("DocumentReference.ndjson", [letter] * 3),
+        (f"{eve}/all.ndjson", [people[0], fhir.condition((fhir.CM, "I10"))]),
+    )
+    (tmp_path / "fhir" / eve / "more.json").write_bytes(fhir.bundle(fhir.observation()))
+    listed = tmp_path / "patients.json"
+    listed.write_text(json.dumps({"p": ada, "q": ben}))
+    cohort = from_files(
+        None, None, "GRCh38", tmp_path / "fhir", leave_out_unlisted=True, patients=listed
+    )
+    assert cohort.subjects == {ada, ben, eve}
+    records = {(source.subject.hex(), source.category) for source in cohort.sources()}
+    assert records == {(ada, 0), (ada, 1), (ben, 0), (eve, 0), (eve, 1), (eve, 2)}
+    summary = cohort_files.summarise(cohort.report)
+    assert summary["fhir"]["held back"]["not valid FHIR R4: Condition.code"] == 1
+    assert summary["fhir"]["not taken"] == {"DocumentReference": 3}
+    lines = cohort_files.sentences(summary)
+    assert "  left out: 1 lines about 1 patients that the list does not name" in lines
+
+
+def test_a_bad_line_is_named_by_its_file(tmp_path: Path) -> None:
+    subject = "aa" * 32
+    herself = {"resourceType": "Patient", "id": "p"}
+    _export(tmp_path / "fhir", ("A.ndjson", [herself]), (f"{subject}/b.ndjson", [herself, herself]))
+    bad = tmp_path / "fhir" / subject / "b.ndjson"
+    bad.write_text(bad.read_text() + "her diagnosis")
+    listed = tmp_path / "patients.json"
+    listed.write_text(json.dumps({"p": "bb" * 32}))
+    cohort = from_files(None, None, "GRCh38", tmp_path / "fhir", patients=listed)
+    said = f"line 3 of {subject}/b.ndjson cannot be taken: FHIR resource: the document is not well"
+    with pytest.raises(UsageError, match=said):
+        list(cohort.sources())
+
+
+def test_a_folder_of_fhir_files_with_anything_else_is_refused(tmp_path: Path) -> None:
+    subject = "aa" * 32
+    _export(tmp_path, ("A.ndjson", [{"resourceType": "Patient", "id": "p"}]))
+    with pytest.raises(UsageError, match="name a hospital's patients") as refused:
+        from_files(None, None, "GRCh38", tmp_path)
+    assert "--patients" in refused.value.hint
+    _export(tmp_path, (f"{subject}/notes.txt", []))
+    with pytest.raises(UsageError, match=f"the folder {subject} does not hold"):
+        from_files(None, None, "GRCh38", tmp_path)
+    (tmp_path / subject / "notes.txt").rename(tmp_path / "notes.txt")
+    (tmp_path / subject).rmdir()
+    with pytest.raises(UsageError, match="folder of FHIR files does not hold"):
+        from_files(None, None, "GRCh38", tmp_path)
+    (tmp_path / "notes.txt").unlink()
+    (tmp_path / subject).symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="folder of FHIR files does not hold"):
         from_files(None, None, "GRCh38", tmp_path)
 
 

@@ -462,12 +462,13 @@ CHART = """
     + """
 def report(kept):
     return dict(CHART, kept={"2": kept}, seen=kept + 4)
-def split_bundle(payload, subject, sets):
+def split_files(payloads, lines, subject, sets):
+    payload = b"".join(payloads)
     if payload == b"bad":
         raise PayloadError("FHIR bundle: it holds no Patient", "Export the patient with the records.")
     return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report=report(len(payload)))
 sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
-sys.modules["analytics.readers.fhir"].split_bundle = split_bundle
+sys.modules["analytics.readers.fhir"].split_files = split_files
 from analytics.readers import clinical
 clinical.read_clinical_record = lambda records, subject: clinical.ClinicalRecord(
     1960, True, (), (), None
@@ -490,12 +491,14 @@ def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
 
 DICTIONARY: dict[str, Any] = describe([ClinicalRecord(1960, True, (), (), None)], 0)
 TOLD = """
+EXPORT = {{"lines": 0, "unlisted": 0, "unlisted_people": 0, "nobody": {{}}}}
 def answer(sink, descriptor, request):
     pipe.write_frame(
         sink, {{"say": "record", "subject": request["subject"], "category": {0}, "ordinal": {1}}}, b"x"
     )
     report, dictionary = {2}
-    return {{"records": 1, "report": report, "dictionary": dictionary}}
+    export = request.get("export", EXPORT)
+    return {{"records": 1, "report": report, "export": export, "dictionary": dictionary}}
 lanechild.split_bundles = answer
 """
 
@@ -539,8 +542,8 @@ HERS = "7.1 mmol/l, BRCA1 c.68_69del"
         ({ADA: CLINICAL_RECORD | {"hers": 1}}, DICTIONARY),
         ({ADA: CLINICAL_RECORD | {"seen": HERS}}, DICTIONARY),
         ({ADA: CLINICAL_RECORD | {"seen": 6}}, DICTIONARY),
-        ({ADA: CLINICAL_RECORD | {"values": {"read": 200_001}}}, DICTIONARY),
-        ({ADA: CLINICAL_RECORD | {"seen": 300_004, "kept": {"0": 300_000}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"values": {"read": 1_600_001}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"seen": 400_004, "kept": {"0": 400_000}}}, DICTIONARY),
         ({ADA: CLINICAL_RECORD | {"seen": 1 << 50, "kept": {"0": (1 << 50) - 4}}}, DICTIONARY),
         ({ADA: CLINICAL_RECORD | {"kept": {HERS: 1}}}, DICTIONARY),
         ({ADA: CLINICAL_RECORD | {"held back": {HERS: 3}}}, DICTIONARY),
@@ -594,6 +597,22 @@ def test_report_and_dictionary_hold_known_words_only(
         list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
 
 
+@pytest.mark.parametrize(
+    "change", [{"lines": HERS}, {"nobody": {HERS: 1}}, {"nobody": {"Basic": -1}}, {HERS: 1}]
+)
+def test_the_report_on_ndjson_holds_counts_only(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """It goes to the service with the rest of the report."""
+    told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
+    monkeypatch.setattr(lane, "PROGRAM", told)
+    good = {"lines": 9, "unlisted": 0, "unlisted_people": 0, "nobody": {"Basic": 1}}
+    asked = {"subject": ADA, "export": good}
+    assert list(lane.split("fhir", io.BytesIO(b"one"), asked))[-1][0]["export"] == good
+    with pytest.raises(UsageError, match="could not be read safely"):
+        list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA, "export": good | change}))
+
+
 def test_a_failed_child_says_the_readers_sentences_only(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -602,9 +621,11 @@ def test_a_failed_child_says_the_readers_sentences_only(
     with pytest.raises(UsageError, match="could not be read safely") as refused:
         list(lane.split("vcf", memory_file, REQUEST))
     assert HERS not in refused.value.hint
-    whose = f"the bundle of {BEN} cannot be taken: FHIR bundle: it holds no Patient"
+    whose = f"the clinical record of {BEN} cannot be taken: FHIR bundle: it holds no Patient"
     monkeypatch.setattr(lane, "PROGRAM", answering(fails.format(whose)))
-    with pytest.raises(UsageError, match=r"^the bundle of … cannot"):  # Ben was not asked for
+    with pytest.raises(
+        UsageError, match=r"^the clinical record of … cannot"
+    ):  # Ben was not asked for
         list(lane.split("vcf", memory_file, REQUEST))
     known = f"raise lanechild.PayloadError('FHIR bundle: it has more values than {HERS}', {HERS!r})"
     monkeypatch.setattr(lane, "PROGRAM", answering(known))
@@ -617,7 +638,8 @@ def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(lane, "PROGRAM", READER)
     said = []
     with pytest.raises(
-        UsageError, match=f"the bundle of {BEN} cannot be taken: FHIR bundle: it holds no Patient"
+        UsageError,
+        match=f"the clinical record of {BEN} cannot be taken: FHIR bundle: it holds no Patient",
     ):
         said.extend(
             lane.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]})
@@ -631,7 +653,7 @@ def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) ->
         ([[ADA, 0, 9]], "shorter than declared"),
         ([[ADA, 0, 65 << 20]], "larger than is allowed"),
         ([[ADA, 0, 60 << 20]] * 9, "larger than is allowed"),
-        ([[ADA, 0, 3]] * 2, "could not be read safely"),
+        ([[ADA, 0, 8 << 20]] * 9, "have more bytes together"),
     ],
 )
 def test_places_that_do_not_fit_are_refused(

@@ -356,10 +356,10 @@ def test_every_sample_is_a_person_and_every_person_a_sample(deployment, volens, 
 def test_files_that_are_not_there(deployment, volens, cohort) -> None:
     refused(deployment, volens, cohort, "There is no such VCF file", "--vcf", "other.vcf")
     refused(
-        deployment, volens, cohort, "does not hold SUBJECT.json files alone", "--fhir", "nowhere"
+        deployment, volens, cohort, "does not hold SUBJECT.json, SUBJECT/ and", "--fhir", "nowhere"
     )
     Path("bundles", "notes.txt").write_text(CANARY)
-    refused(deployment, volens, cohort, "does not hold SUBJECT.json files alone")
+    refused(deployment, volens, cohort, "does not hold SUBJECT.json, SUBJECT/ and")
 
 
 def test_one_bad_clinical_record_stops_everything(deployment, volens, cohort) -> None:
@@ -372,7 +372,7 @@ def test_one_bad_clinical_record_stops_everything(deployment, volens, cohort) ->
         deployment,
         volens,
         cohort,
-        f"The bundle of {cohort.people[3].hex()} cannot be taken",
+        f"The clinical record of {cohort.people[3].hex()} cannot be taken",
         records=True,
     )
 

@@ -1,0 +1,183 @@
+"""NDJSON exports of many people: which line is about whom, and several files of one person."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fhir_files as fhir
+import pytest
+
+from analytics.errors import PayloadError
+from analytics.readers import bundle
+from analytics.readers.clinical import read_clinical_record
+from analytics.readers.export import Export, read_export, read_spans
+from analytics.readers.fhir import split_bundle, split_files
+
+ADA, BEN = "aa" * 32, "bb" * 32
+PATIENTS = {"p": ADA, "q": BEN}
+ADA_HERSELF = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960-05-17"}
+BEN_HIMSELF = {"resourceType": "Patient", "id": "q", "gender": "male", "birthDate": "1950"}
+OF_BEN = {"subject": {"reference": "https://hospital.example/fhir/Patient/q"}}
+DRUG = {"resourceType": "Medication", "id": "m", "code": fhir.concept((fhir.RXNORM, "36437"))}
+BY_REFERENCE = {"medicationReference": {"reference": "Medication/m"}}
+
+
+def ndjson(*resources: Any, end: str = "\n") -> bytes:
+    return "".join(json.dumps(resource) + end for resource in resources).encode()
+
+
+@contextmanager
+def exported(*files: bytes, **more: Any) -> Iterator[tuple[int, Export]]:
+    """The export of these files of everybody, or of the subject `owner`."""
+    descriptor = os.memfd_create("export")
+    try:
+        places, at = [], 0
+        for file in files:
+            os.write(descriptor, file)
+            places.append((more.get("owner", ""), at, len(file)))
+            at += len(file)
+        given = {name: value for name, value in more.items() if name != "owner"}
+        patients = {} if "owner" in more else given.pop("patients", PATIENTS)
+        yield descriptor, read_export(descriptor, places, patients, **given)
+    finally:
+        os.close(descriptor)
+
+
+def kinds(descriptor: int, export: Export, subject: str) -> list[str]:
+    lines = read_spans(descriptor, export.lines[subject])
+    return [json.loads(line)["resourceType"] for line in lines]
+
+
+def test_each_line_goes_to_whom_it_names() -> None:
+    people = b"\xef\xbb\xbf" + ndjson(ADA_HERSELF, BEN_HIMSELF, end="\r\n")
+    conditions = ndjson(
+        fhir.condition((fhir.CM, "C50.911")),
+        {**fhir.condition((fhir.CM, "I10")), **OF_BEN},
+    )
+    others = b"\n" + ndjson(
+        {**fhir.order(), **BY_REFERENCE},
+        {"resourceType": "Organization", "id": "o"},
+        {"resourceType": "Zq", "id": "o"},
+    ).rstrip(b"\n")
+    with exported(people, conditions, ndjson(DRUG), others) as (descriptor, export):
+        # The medication names nobody: it goes to the person whose order refers to it.
+        assert kinds(descriptor, export, ADA) == [
+            "Patient",
+            "Condition",
+            "MedicationRequest",
+            "Medication",
+        ]
+        assert kinds(descriptor, export, BEN) == ["Patient", "Condition"]
+        assert export.to_json() == {
+            "lines": 8,
+            "unlisted": 0,
+            "unlisted_people": 0,
+            "nobody": {"Organization": 1, "not a type of FHIR R4": 1},
+        }
+        lines = list(read_spans(descriptor, export.lines[ADA]))
+    split = split_files([], lines, ADA)
+    facts = read_clinical_record(split.records, ADA).facts
+    assert [(fact.system, fact.code) for fact in facts] == [
+        ("icd-10-cm", "C50.911"),
+        ("rxnorm", "36437"),
+    ]
+    assert ADA in split.records[1].decode()
+    assert "Patient/p" not in split.records[1].decode()
+
+
+def test_lines_are_read_as_a_bundle_of_them_is() -> None:
+    resources = [
+        fhir.condition((fhir.CM, "C50.911")),
+        fhir.condition((fhir.CM, "F32.9"), id="d"),
+        fhir.order((fhir.RXNORM, "36437"), reasonReference=[{"reference": "Condition/d"}]),
+        fhir.observation(status="zq"),
+        {**fhir.observation(), "code": 7},
+    ]
+    together = split_bundle(fhir.bundle(*resources), ADA)
+    lines = [json.dumps(one).encode() for one in (ADA_HERSELF, *resources)]
+    assert split_files([], lines, ADA) == together
+    assert together.report["held back"] == {
+        "not valid FHIR R4: Observation.code": 1,
+        "not valid FHIR R4: Observation.status": 1,
+    }
+
+
+def test_several_bundles_and_lines_are_one_record() -> None:
+    first = fhir.bundle(fhir.condition((fhir.CM, "F32.9"), id="d"))
+    why = [{"reference": "Condition/d"}]
+    second = fhir.bundle(fhir.order((fhir.RXNORM, "36437"), reasonReference=why))
+    line = json.dumps(fhir.condition((fhir.CM, "C50.911"))).encode()
+    split = split_files([first, second], [line], ADA)
+    # The order is for a depression that the other file has. The second Patient is a copy.
+    assert split.report["kept"] == {"0": 1, "1": 1, "16": 2}
+    assert split.report["held back"] == {"a copy of another resource of the file": 1}
+    stranger = second.replace(b'"p"', b'"q"').replace(b"Patient/p", b"Patient/q")
+    with pytest.raises(PayloadError, match="more than one patient"):
+        split_files([first, stranger], [], ADA)
+
+
+def test_the_files_of_one_person_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
+    monkeypatch.setattr(bundle, "MAX_BYTES", len(one) + 1)
+    split_files([one] * 7, [], ADA)
+    with pytest.raises(PayloadError, match="more together than is allowed"):
+        split_files([one] * 9, [], ADA)
+    monkeypatch.undo()
+    monkeypatch.setattr(bundle, "MAX_ALL_ENTRIES", 3)
+    split_files([], [json.dumps(ADA_HERSELF).encode()] * 3, ADA)
+    with pytest.raises(PayloadError, match="more than 3 resources"):
+        split_files([], [json.dumps(ADA_HERSELF).encode()] * 4, ADA)
+
+
+def test_who_is_not_listed_is_an_error_or_is_counted() -> None:
+    files = (ndjson(ADA_HERSELF, BEN_HIMSELF), ndjson({**fhir.observation(), **OF_BEN}))
+    ada = {"p": ADA}
+    with pytest.raises(PayloadError, match="^line 2 of NDJSON file 1 cannot.* does not name its"):
+        with exported(*files, patients=ada):
+            pass
+    with exported(*files, patients=ada, leave_out_unlisted=True) as (_, export):
+        assert set(export.lines) == {ADA}
+        assert (export.unlisted, export.unlisted_people) == (2, 1)
+    with pytest.raises(PayloadError, match="names 1 patients of whom the NDJSON files say nothing"):
+        with exported(*files, patients={**PATIENTS, "r": "cc" * 32}):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"zq", "not well-formed JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"resourceType": "Patient", "id": "p"', "not well-formed JSON"),
+        (b"\xff", "not UTF-8"),
+        (b'{"x":' * 200 + b"1" + b"}" * 200, "nested deeper"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_file(line: bytes, why: str) -> None:
+    good = ndjson(ADA_HERSELF, BEN_HIMSELF)
+    with pytest.raises(PayloadError, match=f"^line 4 of NDJSON file 2 cannot be taken.*{why}"):
+        with exported(good, b"\n" + good + line + b"\n" + good):
+            pass
+
+
+def test_a_line_is_bounded_and_may_cross_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    from analytics.readers import export as module
+
+    long = {**fhir.condition((fhir.CM, "I10")), "note": [{"text": "x" * 3000}]}
+    monkeypatch.setattr(module, "_COPY", 700)
+    with exported(ndjson(ADA_HERSELF, long, long), owner=ADA) as (descriptor, export):
+        assert kinds(descriptor, export, ADA) == ["Patient", "Condition", "Condition"]
+    monkeypatch.setattr(module, "MAX_BYTES", 2000)
+    with pytest.raises(PayloadError, match="line 2 of NDJSON file 1 has more bytes"):
+        with exported(ndjson(ADA_HERSELF, long), owner=ADA):
+            pass
+
+
+def test_a_line_that_names_two_patients_is_nobodys() -> None:
+    both = {**fhir.order((fhir.RXNORM, "36437")), "for": {"reference": "Patient/q"}}
+    with exported(ndjson(ADA_HERSELF, BEN_HIMSELF, both, DRUG)) as (_, export):
+        assert export.nobody == {"MedicationRequest": 1, "Medication": 1}
