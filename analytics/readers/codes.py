@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
@@ -36,6 +36,8 @@ SENSITIVE = frozenset(
 )
 
 LOCAL = "urn:volens:code"
+# A code of which a custodian's map says the category alone (code_map.py). No file may use it.
+MAPPED = "urn:volens:mapped"
 UCUM = "http://unitsofmeasure.org"
 # system URI: short name. SNOMED CT and CPT are absent (licences), national ICD editions too: held
 # back at ingest.
@@ -47,6 +49,7 @@ SYSTEMS = {
     "http://hl7.org/fhir/sid/icd-10": "icd-10",
     "http://www.cms.gov/Medicare/Coding/ICD10": "icd-10-pcs",
     LOCAL: "local",
+    MAPPED: "mapped",
 }
 URIS = {short: uri for uri, short in SYSTEMS.items()}
 HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "atc"})
@@ -78,6 +81,7 @@ _GENETIC_SYSTEM = re.compile(
     r"|urn:oid:2\.16\.840\.1\.113883\.(?:6\.(?:28[0-4]|299|335|341)|3\.91[23])\Z",
     re.IGNORECASE,
 )
+UNKNOWN_SYSTEM = "unknown code system"
 _FOLDER = Path(__file__).parent / "codes"
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -91,12 +95,23 @@ class Coding:
 
 
 @dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a custodian's map says of a code: the codes that it equals, and its categories."""
+
+    targets: tuple[Coding, ...]
+    categories: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class ValueSets:
     """categories: by system (short name, else its URI) and normal code; broad: codes above a listed
-    one."""
+    one; mapped: what a custodian's maps say of codes of other systems; recognised: codes that a
+    custodian's list names without a meaning."""
 
     categories: Mapping[str, Mapping[str, frozenset[int]]]
     broad: Mapping[str, frozenset[str]]
+    mapped: Mapping[Coding, Mapped] = field(default_factory=dict)
+    recognised: frozenset[Coding] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +186,20 @@ def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
 
 
 def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
-    """The sensitive categories of this code, also if its system is not in SYSTEMS."""
+    """The sensitive categories of this code, also if its system is not in SYSTEMS.
+
+    What a map says is added to what the lists say, so that it takes no code out of its category.
+    """
     if coding.system is None:
         return frozenset()
+    mapped = sets.mapped.get(coding)
+    categories = _listed_categories(coding, sets)
     if _GENETIC_SYSTEM.match(coding.system):
-        return frozenset({Category.GERMLINE_VARIANTS}) | _listed_categories(coding, sets)
-    return _listed_categories(coding, sets)
+        categories |= {Category.GERMLINE_VARIANTS}
+    if mapped is not None:
+        of_targets = (_listed_categories(target, sets) for target in mapped.targets)
+        categories = categories.union(mapped.categories & SENSITIVE, *of_targets)
+    return categories
 
 
 def _listed_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
@@ -198,8 +221,13 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
     if coding.code is None:
         return "no code"
     system = SYSTEMS.get(coding.system or "")
-    if system is None:
-        return "unknown code system"
+    if system is None or system == "mapped":
+        mapped = sets.mapped.get(coding)
+        if mapped is None:
+            return UNKNOWN_SYSTEM
+        return min(
+            filter(None, (why_unroutable(code, sets) for code in mapped.targets)), default=None
+        )
     if system == "local":
         return None if coding in LOCAL_CODES else "unknown local code"
     if not _SHAPES[system].fullmatch(coding.code):
@@ -213,6 +241,12 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
     ):
         return "code too broad"
     return None
+
+
+def is_well_formed(coding: Coding) -> bool:
+    """Whether a code looks like one of its system, which is one of SYSTEMS with a public shape."""
+    shape = _SHAPES.get(SYSTEMS.get(coding.system or "", ""))
+    return shape is not None and shape.fullmatch(coding.code or "") is not None
 
 
 def measure(variable: Variable, element: Mapping[str, object]) -> Value:

@@ -3,7 +3,8 @@
 Routing is by code, not by type: a resource with a code of a sensitive value set goes
 only into that category's record; a resource in two of them, or one that cannot be interpreted
 (unknown code system, no code, free text), goes into no record and is counted. SNOMED CT is unknown
-here, since its licence does not allow shipping it. Every resource of the file is kept, held back or
+here, since its licence does not allow shipping it, unless a custodian's map says what its codes mean
+(code_map.py). Every resource of the file is kept, held back or
 not taken, and the report counts all of them.
 """
 
@@ -11,9 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from analytics.canonical import key_values, load_strict, paired
 from analytics.errors import JsonRefused, PayloadError
@@ -29,8 +31,11 @@ from analytics.readers.bundle import (
     resolve,
 )
 from analytics.readers.codes import (
+    SENSITIVE,
     SHIPPED,
+    SYSTEMS,
     UCUM,
+    UNKNOWN_SYSTEM,
     URIS,
     VARIABLE_OF,
     VARIABLES,
@@ -109,17 +114,22 @@ _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL})
 MAX_CODINGS = 64  # of one concept
 MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle; of several files, FILES times
 NOTES = (
-    "SNOMED CT is not among the code systems (licence): what is coded in it alone or beside another code is held back.",
+    "SNOMED CT is not among the code systems (licence): what is coded in it is held back, unless a map explains it.",
     "LOINC and RxNorm have no hierarchy: only listed codes are recognised as sensitive; add the full value sets.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """records: a FHIR R4 Bundle (collection) by category. report: counts only, no code or value."""
+    """records: a FHIR R4 Bundle (collection) by category. report: counts only, no code or value.
+
+    unknown: the codes of unknown systems for which something was held back; for the custodian's
+    own screen.
+    """
 
     records: Mapping[int, bytes]
     report: Mapping[str, object]
+    unknown: frozenset[Coding] = frozenset()
 
 
 def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Split:
@@ -175,7 +185,8 @@ def split_files(
         ),
         "notes": [*NOTES, *source.notes],
     }
-    return Split({category: write_record(kept[category]) for category in sorted(kept)}, report)
+    records = {category: write_record(kept[category]) for category in sorted(kept)}
+    return Split(records, report, frozenset(marks.unknown))
 
 
 def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
@@ -215,6 +226,7 @@ class _Marks:
 
     def __init__(self, sets: ValueSets, source: Source) -> None:
         self.sets = sets
+        self.unknown: set[Coding] = set()  # codes of unknown systems that held something back
         # By identity, since the source keeps every part alive.
         self._marks: dict[int, frozenset[int | str]] = {}
         self._unread: dict[int, bool] = {}
@@ -245,9 +257,21 @@ class _Marks:
     def is_unread(self, reason: Mapping[str, object]) -> bool:
         """Whether the code of a reason, order or report is unknown: its results could reveal it."""
         if id(reason) not in self._unread:
-            codings = codings_or_none(reason.get("code"))
-            self._unread[id(reason)] = any(why_unroutable(coding, self.sets) for coding in codings)
+            self._unread[id(reason)] = bool(
+                self.why_unroutable(codings_or_none(reason.get("code")))
+            )
         return self._unread[id(reason)]
+
+    def why_unroutable(self, codings: Iterable[Coding]) -> set[str]:
+        """Why the category of these codes cannot be determined; notes those of unknown systems."""
+        reasons = set()
+        for coding in codings:
+            why = why_unroutable(coding, self.sets)
+            if why is not None:
+                reasons.add(why)
+            if why == UNKNOWN_SYSTEM:
+                self.unknown.add(coding)
+        return reasons
 
     def _is_unknown_label(self, label: Coding) -> bool:
         spellings = set(_spellings(label))
@@ -323,14 +347,16 @@ def _route(
         for extension in marks.links.extensions.get(id(resource), ())
     ):
         raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
-    concept = resource.get(profile.concept, medication.get("code", {}))
+    original = resource.get(profile.concept, medication.get("code", {}))
+    concept, meant = _meant(original, marks.sets), _meant(resource, marks.sets)
     codings = concept.get("coding") if isinstance(concept, dict) else None
     if isinstance(codings, list) and len(codings) > MAX_CODINGS:
         raise HeldBack("more codes than one thing has")
-    reduced = reduce_resource(resource, concept if isinstance(concept, dict) else {}, subject)
-    why = {why_unroutable(coding, marks.sets) for coding in _deciding(resource, concept)} - {None}
+    reduced = reduce_resource(meant, concept if isinstance(concept, dict) else {}, subject)
+    deciding = list(_deciding(resource, original))
+    why = marks.why_unroutable(deciding)
     if why:
-        raise HeldBack(min(map(str, why)))
+        raise HeldBack(min(why))
     if any(
         resolve(reference, context, source) is None
         for part in (resource, *context.inside.values())
@@ -351,7 +377,37 @@ def _route(
         element = marks.links.unreadable[id(resource)]
         raise HeldBack(f"{_SEARCH}: {resource['resourceType']}.{element}")
     category = _sensitive(everywhere)
-    return _ordinary(profile.category, reduced) if category is None else category, reduced
+    if category is not None:
+        return category, reduced
+    category = _ordinary(profile.category, reduced)
+    mapped = (marks.sets.mapped[coding] for coding in deciding if coding in marks.sets.mapped)
+    if any(meaning.categories - SENSITIVE - {category} for meaning in mapped):
+        raise HeldBack("of another category than its code map says")
+    return category, reduced
+
+
+def _meant(value: Any, sets: ValueSets) -> Any:
+    """A copy of a part, with the codes that a map names instead of those that it explains."""
+    if not sets.mapped:
+        return value
+    if isinstance(value, list):
+        return [_meant(item, sets) for item in value]
+    if not isinstance(value, dict):
+        return value
+    meant = {name: _meant(item, sets) for name, item in value.items()}
+    if isinstance(value.get("coding"), list):
+        codings: list[Any] = []
+        for item in value["coding"]:
+            coding = next(codings_of({"coding": [item]}), Coding(None, None))
+            mapped = sets.mapped.get(coding) if coding.system not in SYSTEMS else None
+            named = [item] if mapped is None else [_named_by(code) for code in mapped.targets]
+            codings += [code for code in named if code not in codings]
+        meant["coding"] = codings
+    return meant
+
+
+def _named_by(coding: Coding) -> dict[str, object]:
+    return {"system": coding.system, "code": coding.code}
 
 
 def _ordinary(category: int, reduced: Mapping[str, object]) -> int:

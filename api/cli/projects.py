@@ -17,7 +17,9 @@ from api.errors import Answered, NotServing, NotThere, UsageError
 if TYPE_CHECKING:
     from analytics.code import Manifest
     from api.client.client import Client
+    from api.ingest.cohort_files import CohortFiles
     from governance.documents import Document
+    from governance.objects.ingest import Source
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
 permit = typer.Typer(help="Request, show, vote on and suspend permits.")
@@ -124,10 +126,27 @@ def ingest_records(
         Path | None,
         typer.Option(help="For --fhir: JSON with your organisation's own sensitive codes."),
     ] = None,
+    code_map: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For --fhir: what codes of systems that are not shipped (SNOMED CT, your own) "
+            "mean: JSON, a table or RF2. May be given several times.",
+        ),
+    ] = None,
     dictionary: Annotated[
         Path | None,
         typer.Option(
             help="For --fhir: write the dictionary of variables here, to publish with the dataset."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Read everything and report, without the service."),
+    ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", help="For --vcf and --fhir: write the report here as JSON; for you alone."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -143,15 +162,9 @@ def ingest_records(
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json
     --fhir bundles`
     """
-    from api.client.progress import in_terminal
     from api.ingest import cohort_files, sources
-    from api.operate.buckets import open_bucket
 
-    me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
-    trail, broker = me.trail(), desk.broker(me)
-    bucket = open_bucket(settings)
-    sources.check_broker(trail, broker.address, int(time.time()))
-    known = sources.registered_versions(trail, into, bucket)
+    settings = desk.settings()
     if dictionary is not None and not fhir:
         raise UsageError(
             "a dictionary describes clinical records, and there are none", "name them with --fhir"
@@ -160,39 +173,93 @@ def ingest_records(
         raise UsageError(
             "--from is one way, --vcf and --fhir another", "ingest them one after the other"
         )
-    report: dict[str, Any] = {}
-    copies: list[list[str]] = []
+    if source and report_file is not None:
+        raise UsageError("--from gives no report", "leave --report out")
+    into = None if dry_run else _Custody(as_, name)
+    cohort: CohortFiles | None = None
+    records: list[Source] = []
     if source:
         records = (
             sources.from_gse7390(people)
             if source == "gse7390"
             else sources.from_folder(Path(source))
         )
-        sources.check_records(records)
-        sources.check_enrolled(trail, {record.subject for record in records})
-        answer = sources.bring_in(me, broker, bucket, into, records, known)
     else:
-        confinement = Confinement.of(settings.relax, settings.home)
         cohort = cohort_files.from_files(
-            vcf, samples, build, fhir, value_sets, confinement, leave_out_unlisted, patients
+            vcf,
+            samples,
+            build,
+            fhir,
+            value_sets,
+            Confinement.of(settings.relax, settings.home),
+            leave_out_unlisted,
+            patients,
+            code_map or (),
         )
-        sources.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
+    answer = _read_only(records, cohort) if into is None else into.bring_in(records, cohort)
+    if cohort is not None:
+        after = "nothing is registered" if dry_run else "the records are registered"
+        if dictionary is not None:
+            desk.write_json(dictionary, cohort.dictionary, after)
+        if report_file is not None:
+            desk.write_json(report_file, cohort_files.full_report(cohort), after)
+        if into is not None:
+            _publish(
+                into.me,
+                name,
+                cohort.dictionary if dictionary is not None else None,
+                cohort_files.summarise(cohort.report),
+            )
+    _show_ingest(answer, cohort, as_json)
+
+
+def _read_only(records: list[Source], cohort: CohortFiles | None) -> dict[str, Any]:
+    """Read everything as for an ingest, and keep nothing. Raises UsageError."""
+    from api.client.progress import in_terminal
+    from api.ingest import sources
+
+    if cohort is None:
+        sources.check_records(records)
+        return {"records": len(records)}
+    with in_terminal() as tell:
+        return {"records": sum(1 for _ in cohort.sources(tell))}
+
+
+class _Custody:
+    """Where a custodian's records go: his service, its broker and bucket, and what is there.
+
+    Raises UsageError when the broker does not hold its role.
+    """
+
+    def __init__(self, as_: str, name: str) -> None:
+        from api.ingest import sources
+        from api.operate.buckets import open_bucket
+
+        self.me, self._into = desk.client(as_), desk.bytes32(name)
+        self._trail, self._broker = self.me.trail(), desk.broker(self.me)
+        self._bucket = open_bucket(desk.settings())
+        sources.check_broker(self._trail, self._broker.address, int(time.time()))
+        self._known = sources.registered_versions(self._trail, self._into, self._bucket)
+
+    def bring_in(self, records: list[Source], cohort: CohortFiles | None) -> dict[str, Any]:
+        """Encrypt the records and register them. Raises UsageError."""
+        from api.client.progress import in_terminal
+        from api.ingest import sources
+
+        into = self.me, self._broker, self._bucket, self._into
+        if cohort is None:
+            sources.check_records(records)
+            sources.check_enrolled(self._trail, {record.subject for record in records})
+            return sources.bring_in(*into, records, self._known)
+        sources.check_enrolled(self._trail, map(bytes.fromhex, cohort.subjects))
         with in_terminal() as tell:
-            answer = sources.bring_in(
-                me,
-                broker,
-                bucket,
-                into,
+            return sources.bring_in(
+                *into,
                 cohort.sources(tell),
-                known,
+                self._known,
                 lambda n: tell(f"{n} records sealed", None),
                 lambda: cohort.relaxed,
             )
-        report, copies = cohort_files.summarise(cohort.report), cohort.copies
-        if dictionary is not None:
-            desk.write_json(dictionary, cohort.dictionary, "the records are registered")
-        _publish(me, name, cohort.dictionary if dictionary is not None else None, report)
-    _show_ingest(answer, report, copies, as_json)
 
 
 def _publish(
@@ -236,22 +303,30 @@ def show_dictionary(
     )
 
 
-def _show_ingest(
-    answer: dict[str, Any], report: dict[str, Any], copies: list[list[str]], as_json: bool
-) -> None:
-    """What was registered, what a cohort's files held that was not taken, and whose genomes are
-    the same.
+def _show_ingest(answer: dict[str, Any], cohort: CohortFiles | None, as_json: bool) -> None:
+    """What was registered, what a cohort's files held that was not taken, whose genomes are the
+    same, and which codes have no meaning here.
     """
-    from api.ingest.cohort_files import sentences
+    from api.ingest import cohort_files
 
-    done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
+    done = f"{answer['records']} records can be read; nothing was registered."
+    if "receipt" in answer:
+        mined = desk.mined(answer["receipt"])
+        done = f"{answer['records']} records encrypted and registered: {mined}."
     shown = {name: value for name, value in answer.items() if name != "leaves"}
-    named = [f"  the genome of {one} is also that of {other}" for one, other in copies]
-    desk.show(
-        shown | ({"report": report, "copies": copies} if report else {}),
-        as_json,
-        "\n".join([done, *sentences(report), *named]),
-    )
+    lines = [done]
+    if cohort is not None:
+        report = cohort_files.full_report(cohort)
+        unknown = report.pop("unknown_codes")
+        shown |= report
+        lines += cohort_files.sentences(shown["report"])
+        lines += [f"  the genome of {one} is also that of {other}" for one, other in cohort.copies]
+        if "receipt" not in answer:
+            shown["unknown_codes"] = unknown
+            lines += cohort_files.unknown_codes(unknown)
+        elif unknown["codes"]:
+            lines.append("  --report FILE names the codes of unknown systems, --dry-run shows them")
+    desk.show(shown, as_json, "\n".join(lines))
 
 
 @dataset.command("ingests")

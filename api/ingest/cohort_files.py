@@ -4,6 +4,7 @@ encrypted.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -23,8 +24,9 @@ from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 
 MAX_VALUE_SETS = 4 << 20  # bytes
 
-_NUMBERED = re.compile(r"NDJSON file ([0-9]{1,5})\b")
+_NUMBERED = re.compile(r"(?:NDJSON file|code map) [0-9]{1,5}\b")
 _COPY = 1 << 20
+MAX_LINES = 25  # codes of unknown systems on the screen
 
 Tell = Callable[[str, float | None], None]
 
@@ -60,11 +62,15 @@ class CohortFiles:
     value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
     lines: Sequence[LineFile] = ()
     patients: Mapping[str, str] = field(default_factory=dict)  # subject by patient id in `lines`
+    maps: Sequence[tuple[str, bytes]] = ()  # (name, content) of the custodian's code maps
     report: dict[str, Any] = field(default_factory=dict)
     relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
     dictionary: dict[str, Any] = field(default_factory=dict)
     # Subjects who have the same genome: for the custodian's own screen, never sent.
     copies: list[list[str]] = field(default_factory=list)
+    # Codes of unknown systems, each [system, code, people, whether a list has it], and how many
+    # others: in the files' own words, so likewise.
+    unknown: dict[str, Any] = field(default_factory=lambda: {"codes": [], "others": 0})
 
     @property
     def subjects(self) -> set[str]:
@@ -96,8 +102,10 @@ class CohortFiles:
                 lines = [
                     [file.subject, joined.tell(), _append(file, joined)] for file in self.lines
                 ]
+                maps = [[joined.tell(), joined.write(content)] for _, content in self.maps]
                 joined.flush()
                 request = {
+                    "maps": maps,
                     "bundles": bundles,
                     "lines": lines,
                     "patients": dict(self.patients),
@@ -112,8 +120,9 @@ class CohortFiles:
 
     def _named(self, message: str) -> str:
         """A message of the parser, which knows only the numbers of the files, with their names."""
-        names = {str(number): file.name for number, file in enumerate(self.lines, 1)}
-        return _NUMBERED.sub(lambda match: names.get(match[1], match[0]), message)
+        names = {f"NDJSON file {number}": file.name for number, file in enumerate(self.lines, 1)}
+        names |= {f"code map {n}": f"code map {name}" for n, (name, _) in enumerate(self.maps, 1)}
+        return _NUMBERED.sub(lambda match: names.get(match[0], match[0]), message)
 
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
@@ -133,9 +142,17 @@ class CohortFiles:
                     self.report[kind] = header["report"]
                     if kind == "fhir" and self.lines:
                         self.report["export"] = header["export"]
+                    if kind == "fhir" and self.maps:
+                        self.report["maps"] = [
+                            {"name": name, "sha256": hashlib.sha256(content).hexdigest(), **counts}
+                            for (name, content), counts in zip(
+                                self.maps, header["maps"], strict=True
+                            )
+                        ]
                     self.relaxed |= header["relaxed"]
                     self.dictionary = header.get("dictionary", self.dictionary)
                     self.copies = header.get("copies", self.copies)
+                    self.unknown = header.get("unknown", self.unknown)
 
 
 def from_files(
@@ -147,12 +164,14 @@ def from_files(
     confinement: Confinement | None = None,
     leave_out_unlisted: bool = False,
     patients: Path | None = None,
+    code_maps: Sequence[Path] = (),
 ) -> CohortFiles:
     """A VCF with the subject of each sample, and a folder of FHIR files; one may be absent.
 
     In the folder: SUBJECT.json is a bundle; SUBJECT/ holds bundles and NDJSON of one person; any
     other NDJSON file is of many people, whom `patients` names. value_sets: a hospital's own codes
-    of sensitive categories, added to the shipped ones. leave_out_unlisted: samples and patients
+    of sensitive categories, added to the shipped ones. code_maps: what codes of other systems mean
+    (analytics/readers/code_map.py). leave_out_unlisted: samples and patients
     that the lists do not name are left out instead of being an error. Raises UsageError.
     """
     named: Mapping[str, str] = {}
@@ -169,6 +188,8 @@ def from_files(
             "a list of patients says whose the lines of NDJSON files are, and there are none",
             "leave --patients out, or put FILE.ndjson into the folder of --fhir",
         )
+    from analytics.readers.code_map import MAX_BYTES as MAX_MAP
+
     sets = _value_sets(value_sets)
     return CohortFiles(
         None if vcf is None else open_file(vcf, "VCF file"),
@@ -180,6 +201,7 @@ def from_files(
         sets,
         lines,
         _subjects_of(patients, _PATIENTS) if of_many else {},
+        [(path.name, read_file(path, MAX_MAP, f"code map {path.name}")) for path in code_maps],
     )
 
 
@@ -316,9 +338,17 @@ def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
             "bundles": len(report["fhir"]),
             **{name: dict(counts) for name, counts in parts.items()},
         }
-    if "export" in report:
-        summary["export"] = report["export"]
+    summary |= {name: report[name] for name in ("export", "maps") if name in report}
     return summary
+
+
+def full_report(cohort: CohortFiles) -> dict[str, Any]:
+    """The summary, and what only the custodian may see, of files that were read."""
+    return {
+        "report": summarise(cohort.report),
+        "copies": cohort.copies,
+        "unknown_codes": cohort.unknown,
+    }
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -338,6 +368,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"Clinical records: {fhir['bundles']} people; taken: {kept}.")
         lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
         lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
+    for one in summary.get("maps", ()):
+        lines.append(
+            f"Code map {one['name']} (sha256 {one['sha256']}): {one['codes']} codes with a meaning, "
+            f"{one['ambiguous']} whose meaning depends on more, {one['recognised']} without one."
+        )
     if "export" in summary:
         export = summary["export"]
         lines.append(f"NDJSON: {export['lines']} lines.")
@@ -348,6 +383,20 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             )
         lines += [f"  about nobody: {n} ({kind})" for kind, n in export["nobody"].items()]
     return lines
+
+
+def unknown_codes(unknown: Mapping[str, Any]) -> list[str]:
+    """What held resources back for want of a meaning, the codes of most people first.
+
+    For the custodian's own screen: exact numbers, and the files' own words.
+    """
+    if not unknown["codes"]:
+        return []
+    lines = ["Codes of unknown systems, by people; --code-map brings in what they hold back:"]
+    for system, code, people, recognised in unknown["codes"][:MAX_LINES]:
+        lines.append(f"  {people:>6}  {system}  {code}{'  (listed)' if recognised else ''}")
+    more = len(unknown["codes"]) - MAX_LINES + unknown["others"]
+    return lines + ([f"  and {more} more: --report FILE names up to 1000"] if more > 0 else [])
 
 
 def _related(vcf: Mapping[str, Any]) -> Iterator[str]:

@@ -8,12 +8,15 @@ before the first record is sent; errors are sent as sentences without a value fr
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, BinaryIO
 
 from analytics.errors import AnalyticsError, PayloadError
+from analytics.readers.codes import Coding
 from api.confinement import Confinement
 from api.confinement.inside import confine
 from api.worker.frames import PipeClosed, read_frame, write_frame
@@ -26,6 +29,9 @@ MEMORY = 3 << 30  # bytes of address space
 CPU_SECONDS = 1800
 # Bytes of all bundles of one child, which keeps their records until all are read.
 MAX_BUNDLES = 512 << 20
+MAX_UNKNOWN = 1000  # codes of unknown systems that are named
+_SYSTEM = re.compile(r"[!-~]{0,200}")
+_CODE = re.compile(r"(?=.{1,64}\Z)[!-~]+(?: [!-~]+)*")
 MAX_COPIES = 1000  # pairs of people with the same genome that are named
 
 
@@ -108,12 +114,20 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     from analytics.dictionary import describe
     from analytics.readers.bundle import FILES, MAX_BYTES
     from analytics.readers.clinical import read_clinical_record
+    from analytics.readers.code_map import load_code_map, with_maps
     from analytics.readers.codes import SHIPPED, load_value_sets
     from analytics.readers.export import read_export, read_spans
     from analytics.readers.fhir import split_files
 
     more = request.get("valueSets", "")
     sets = load_value_sets(more.encode(), SHIPPED) if more else SHIPPED
+    maps = []
+    for number, place in enumerate(request.get("maps", []), 1):
+        try:
+            maps.append(load_code_map(b"".join(read_spans(descriptor, [place]))))
+        except AnalyticsError as error:
+            raise PayloadError(f"code map {number} cannot be taken: {error}", error.hint) from None
+    sets = with_maps(sets, maps)
     lines = [(str(subject), offset, length) for subject, offset, length in request.get("lines", [])]
     bundles = request.get("bundles", [])
     if "subject" in request:
@@ -163,8 +177,32 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         "records": sum(len(split.records) for _, split in splits),
         "report": reports,
         "export": export.to_json(),
+        "maps": [one.to_json() for one in maps],
+        "unknown": _unknown([split.unknown for _, split in splits], sets.recognised),
         "dictionary": describe(clinical_records, request.get("genotyped", 0)),
     }
+
+
+def _unknown(people: Sequence[Set[Coding]], recognised: Set[Coding]) -> dict[str, Any]:
+    """The codes of unknown systems, with the number of people, those of most people first.
+
+    Only what looks like a system and a code: others are counted.
+    """
+    counts = Counter(coding for codings in people for coding in codings)
+    named = [
+        (-people, coding.system or "", coding.code or "", coding in recognised)
+        for coding, people in counts.items()
+        if is_printable(coding.system or "", coding.code or "")
+    ]
+    rows = [[system, code, -negative, known] for negative, system, code, known in sorted(named)][
+        :MAX_UNKNOWN
+    ]
+    return {"codes": rows, "others": len(counts) - len(rows)}
+
+
+def is_printable(system: str, code: str) -> bool:
+    """Whether system and code are such as FHIR has them, in ASCII: a terminal shows them."""
+    return bool(_SYSTEM.fullmatch(system) and _CODE.fullmatch(code))
 
 
 def _send_record(sink: BinaryIO, subject: str, category: int, ordinal: int, payload: bytes) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import analytics
 from analytics.readers.bundle import FILES, MAX_OBJECTS, MAX_VALUES, NOT_R4
+from analytics.readers.code_map import MAX_CODES, CodeMap
 from analytics.readers.export import MAX_LINES, Export
 from api.worker.known_sentences import Sentences, reachable
 
@@ -42,8 +43,11 @@ _DEFINED = re.compile(
     re.MULTILINE,
 )
 _TYPE = re.compile(r"fhirtypes\.(\w+)Type\b")
-_RECORD = re.compile("(the clinical record of ([0-9a-f]{64}) cannot be taken: )(.*)")
-_LINE = re.compile("(line [0-9]{1,8} of NDJSON file [0-9]{1,5} cannot be taken: )(.*)")
+# What an error is about: a record, a line or a map that the request names.
+_ABOUT = re.compile(
+    "((?:the clinical record of ([0-9a-f]{64})|line [0-9]{1,8} of NDJSON file [0-9]{1,5}"
+    "|code map [0-9]{1,3}) cannot be taken: )(.*)"
+)
 
 
 def is_vcf_report(report: object) -> bool:
@@ -79,6 +83,20 @@ def is_export_report(report: object) -> bool:
     )
 
 
+def are_map_reports(reports: object, maps: int) -> bool:
+    """Whether there is a report on each code map, of counts only."""
+    return (
+        isinstance(reports, list)
+        and len(reports) == maps
+        and all(
+            isinstance(report, dict)
+            and set(report) == set(CodeMap({}).to_json())
+            and _are_counts(report, MAX_CODES)
+            for report in reports
+        )
+    )
+
+
 def failure_of(header: Mapping[str, Any], subjects: Set[str]) -> tuple[str, str] | None:
     """(message, hint) of a failing child, as known sentences; None for an unknown message.
 
@@ -86,12 +104,10 @@ def failure_of(header: Mapping[str, Any], subjects: Set[str]) -> tuple[str, str]
     caller has the file.
     """
     message = header.get("message")
-    text = message if isinstance(message, str) else ""
-    record, line = _RECORD.fullmatch(text), _LINE.fullmatch(text)
-    if (record and record[2] in subjects) or line:
-        beginning, *_, end = (record or line).groups()  # type: ignore[union-attr]
-        inner = _messages().find(end)
-        sentence = None if inner is None else beginning + inner
+    about = _ABOUT.fullmatch(message) if isinstance(message, str) else None
+    if about and (about[2] is None or about[2] in subjects):
+        inner = _messages().find(about[3])
+        sentence = None if inner is None else about[1] + inner
     else:
         sentence = _messages().find(message)
     return None if sentence is None else (sentence, _hints().find(header.get("hint")) or "")

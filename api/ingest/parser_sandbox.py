@@ -23,9 +23,10 @@ from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import launch
 from api.confinement.outside import layers_in_force
 from api.errors import UsageError
-from api.ingest.parser import GENETIC_RESULTS, MAX_COPIES
+from api.ingest.parser import GENETIC_RESULTS, MAX_COPIES, MAX_UNKNOWN, is_printable
 from api.ingest.parser_messages import (
     are_fhir_reports,
+    are_map_reports,
     failure_of,
     is_export_report,
     is_vcf_report,
@@ -56,9 +57,9 @@ def split(
     vcf: request {"subjects": subject by sample name, "build", "leaveOutUnlisted"}. fhir:
     {"subject"} for one bundle, or for several files in one {"bundles": [[subject, offset, length],
     …]} and {"lines": likewise, "patients": subject by patient id, "leaveOutUnlisted"}, where an
-    NDJSON file of everybody has the subject "". A pipe is copied into memory first. After an
-    error, the frames received so far must be discarded. Closing the iterator ends the child. Raises
-    UsageError.
+    NDJSON file of everybody has the subject "", and {"maps": [[offset, length], …]}. A pipe is
+    copied into memory first. After an error, the frames received so far must be discarded. Closing
+    the iterator ends the child. Raises UsageError.
     """
     descriptor, ours = _descriptor(file)
     try:
@@ -217,10 +218,39 @@ def _is_known(asked: Mapping[str, Any], subjects: set[str], done: Mapping[str, A
         )
     genotyped = asked["request"].get("genotyped", 0)
     return (
-        set(done) == {"say", "records", "report", "export", "dictionary"}
+        set(done) == {"say", "records", "report", "export", "maps", "unknown", "dictionary"}
+        and _are_unknown_codes(done["unknown"], len(subjects))
         and is_export_report(done["export"])
+        and are_map_reports(done["maps"], len(asked["request"].get("maps", ())))
         and are_fhir_reports(done["report"], subjects)
         and could_describe(done["dictionary"], len(subjects), genotyped)
+    )
+
+
+def _are_unknown_codes(unknown: object, people: int) -> bool:
+    """Whether these are rows of system, code, number of people and recognised, sorted.
+
+    The words are the file's own, so they are for its custodian's screen and never sent.
+    """
+    if not isinstance(unknown, dict) or set(unknown) != {"codes", "others"}:
+        return False
+    rows, others = unknown["codes"], unknown["others"]
+    return (
+        isinstance(rows, list)
+        and len(rows) <= MAX_UNKNOWN
+        and type(others) is int
+        and 0 <= others
+        and all(
+            isinstance(row, list)
+            and len(row) == 4
+            and isinstance(row[0], str)
+            and isinstance(row[1], str)
+            and is_printable(row[0], row[1])
+            and type(row[2]) is int
+            and 0 < row[2] <= people
+            and type(row[3]) is bool
+            for row in rows
+        )
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fhir_files as fhir
 import pytest
 
+from api.cli import main
 from api.client.runs import complete_params
 from api.demo.stage import random32
 from api.errors import UsageError
@@ -205,7 +209,11 @@ def test_clinical_records_are_bounded_together(
         from_files(None, None, "GRCh38", tmp_path)
 
 
-def _export(folder: Path, *files: tuple[str, list[dict[str, object]]]) -> None:
+HOUSE = "urn:hospital:own"
+HERSELF = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960-05-17"}
+
+
+def _export(folder: Path, *files: tuple[str, list[Any]]) -> None:
     for name, resources in files:
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         text = "".join(json.dumps(resource) + "\n" for resource in resources)
@@ -215,8 +223,7 @@ def _export(folder: Path, *files: tuple[str, list[dict[str, object]]]) -> None:
 def test_an_export_of_many_people_and_a_folder_of_one_come_in(tmp_path: Path) -> None:
     """A record of more than a bundle's 8 MiB among them."""
     ada, ben, eve = "aa" * 32, "bb" * 32, "ee" * 32
-    herself = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960-05-17"}
-    people = [{**herself, "id": name} for name in "pqr"]
+    people = [{**HERSELF, "id": name} for name in "pqr"]
     letter = {
         "resourceType": "DocumentReference",
         "subject": {"reference": "Patient/p"},
@@ -280,6 +287,65 @@ def test_a_folder_of_fhir_files_with_anything_else_is_refused(tmp_path: Path) ->
     (tmp_path / subject).symlink_to(tmp_path)
     with pytest.raises(UsageError, match="folder of FHIR files does not hold"):
         from_files(None, None, "GRCh38", tmp_path)
+
+
+@pytest.fixture
+def dry_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """`volens dataset ingest --dry-run` in a folder of its own, where nothing is served."""
+    monkeypatch.setenv("VOLENS_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: str) -> tuple[int, str]:
+        command = ["volens", "dataset", "ingest", "--as", "omar", "ab" * 32, "--dry-run"]
+        monkeypatch.setattr("sys.argv", [*command, *options])
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_a_dry_run_says_which_map_is_missing_and_what_it_brings(
+    tmp_path: Path, dry_run: Callable[..., tuple[int, str]]
+) -> None:
+    """Nothing is registered, sent or kept; the codes are for the custodian's own screen."""
+    for digit in "abc":
+        rare = [fhir.condition((HOUSE, "K1"))] if digit == "a" else []
+        often = fhir.condition((HOUSE, "K2")), fhir.condition((HOUSE, "K2"))
+        _export(
+            tmp_path / "fhir",
+            (f"{digit * 64}/all.ndjson", [HERSELF, *often, *rare]),
+        )
+    code, said = dry_run("--fhir", "fhir", "--report", "report.json")
+    assert code == 0, said
+    assert "3 records can be read; nothing was registered." in said
+    assert f"       3  {HOUSE}  K2\n       1  {HOUSE}  K1" in said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["unknown_codes"] == {
+        "codes": [[HOUSE, "K2", 3, False], [HOUSE, "K1", 1, False]],
+        "others": 0,
+    }
+    assert "K2" not in json.dumps(report["report"])  # of which the service gets the sentences
+    codes = {"K2": {"to": "icd-10-cm:C50.9"}}
+    content = json.dumps({"system": HOUSE, "source": "own", "codes": codes}).encode()
+    (tmp_path / "house.json").write_bytes(content)
+    code, said = dry_run("--fhir", "fhir", "--code-map", "house.json")
+    assert code == 0, said
+    assert "taken: 6 conditions, 3 demographics" in said
+    digest = hashlib.sha256(content).hexdigest()
+    assert f"Code map house.json (sha256 {digest}): 1 codes with a meaning" in said
+    assert f"       1  {HOUSE}  K1" in said
+    assert "K2" not in said
+    (tmp_path / "house.json").write_text("{}")
+    code, said = dry_run("--fhir", "fhir", "--code-map", "house.json")
+    assert code == 2
+    assert "ode map house.json cannot be taken: code map: it has not exactly system" in said
 
 
 def test_a_file_beside_the_folders_is_refused(tmp_path: Path) -> None:

@@ -462,11 +462,12 @@ CHART = """
     + """
 def report(kept):
     return dict(CHART, kept={"2": kept}, seen=kept + 4)
-def split_files(payloads, lines, subject, sets):
+def split_files(payloads, lines, subject, sets, weeks=0):
     payload = b"".join(payloads)
     if payload == b"bad":
         raise PayloadError("FHIR bundle: it holds no Patient", "Export the patient with the records.")
-    return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report=report(len(payload)))
+    records = {2: payload, 0: subject.encode()}
+    return types.SimpleNamespace(records=records, report=report(len(payload)), unknown=set())
 sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
 sys.modules["analytics.readers.fhir"].split_files = split_files
 from analytics.readers import clinical
@@ -498,7 +499,9 @@ def answer(sink, descriptor, request):
     )
     report, dictionary = {2}
     export = request.get("export", EXPORT)
-    return {{"records": 1, "report": report, "export": export, "dictionary": dictionary}}
+    told = {{"report": report, "export": export, "dictionary": dictionary}}
+    unknown = request.get("told unknown", {{"codes": [], "others": 0}})
+    return {{"records": 1, **told, "maps": request.get("told maps", []), "unknown": unknown}}
 lanechild.split_bundles = answer
 """
 
@@ -611,6 +614,33 @@ def test_the_report_on_ndjson_holds_counts_only(
     assert list(lane.split("fhir", io.BytesIO(b"one"), asked))[-1][0]["export"] == good
     with pytest.raises(UsageError, match="could not be read safely"):
         list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA, "export": good | change}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"told maps": [{"codes": 1, "ambiguous": 0, "recognised": 0}]},  # no map was given
+        {"told unknown": {"codes": [["urn:x", "K1", 2, False]], "others": 0}},  # of one person
+        {"told unknown": {"codes": [["urn:x", "K1", True, False]], "others": 0}},
+        {"told unknown": {"codes": [["urn:x", "K\x1b[31m1", 1, False]], "others": 0}},
+        {"told unknown": {"codes": [["urn:x", "K" * 65, 1, False]], "others": 0}},
+        {"told unknown": {"codes": [["urn:x", "K1", 1, "hers"]], "others": 0}},
+        {"told unknown": {"codes": [["urn:x", "K1", 1, False]] * 1001, "others": 0}},
+        {"told unknown": {"codes": [], "others": "hers"}},
+        {"told unknown": {"codes": [], "others": 0, "more": HERS}},
+    ],
+)
+def test_codes_without_a_meaning_fit_on_a_screen(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """They are the file's own words, so their form is checked: no control characters, bounded."""
+    told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
+    monkeypatch.setattr(lane, "PROGRAM", told)
+    good = {"codes": [["urn:x", "K 1", 1, False]], "others": 3}
+    asked = {"subject": ADA, "told unknown": good}
+    assert list(lane.split("fhir", io.BytesIO(b"one"), asked))[-1][0]["unknown"] == good
+    with pytest.raises(UsageError, match="could not be read safely"):
+        list(lane.split("fhir", io.BytesIO(b"one"), asked | change))
 
 
 def test_a_failed_child_says_the_readers_sentences_only(

@@ -136,7 +136,7 @@ def test_the_files_of_one_person_are_bounded_together(monkeypatch: pytest.Monkey
 def test_who_is_not_listed_is_an_error_or_is_counted() -> None:
     files = (ndjson(ADA_HERSELF, BEN_HIMSELF), ndjson({**fhir.observation(), **OF_BEN}))
     ada = {"p": ADA}
-    with pytest.raises(PayloadError, match="^line 2 of NDJSON file 1 cannot.* does not name its"):
+    with pytest.raises(PayloadError, match=r"^line 2 of NDJSON file 1 cannot.* does not name its"):
         with exported(*files, patients=ada):
             pass
     with exported(*files, patients=ada, leave_out_unlisted=True) as (_, export):

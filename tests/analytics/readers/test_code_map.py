@@ -1,0 +1,208 @@
+"""Code maps: what they bring in, and that they take no code out of its category."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import fhir_files as fhir
+import pytest
+
+from analytics.errors import PayloadError
+from analytics.readers.clinical import read_clinical_record
+from analytics.readers.code_map import CodeMap, load_code_map, with_maps
+from analytics.readers.codes import SHIPPED, URIS, Coding, load_value_sets
+from analytics.readers.fhir import Split, split_bundle
+from analytics.vocabulary import Category
+
+SUBJECT = "ab" * 32
+SNOMED, HOUSE = "http://snomed.info/sct", "urn:hospital:own"
+# Invented ids of the form that SNOMED CT has.
+TUMOUR, SADNESS, LIVER, DRUG = "900000001", "900000002", "900000003", "900000004"
+
+
+def mapped(codes: dict[str, Any], system: str = SNOMED) -> bytes:
+    return json.dumps({"system": system, "source": "invented", "codes": codes}).encode()
+
+
+def split(payload: bytes, *resources: dict[str, Any], **more: Any) -> Split:
+    sets = with_maps(more.get("sets", SHIPPED), [load_code_map(payload)])
+    return split_bundle(fhir.bundle(*resources), SUBJECT, sets)
+
+
+def facts(result: Split) -> list[tuple[int, str, str]]:
+    record = read_clinical_record(result.records, SUBJECT)
+    return [(fact.category, fact.system, fact.code) for fact in record.facts]
+
+
+def test_a_mapped_code_is_read_as_the_code_that_it_means() -> None:
+    payload = mapped(
+        {
+            TUMOUR: {"to": "icd-10-cm:C50.9"},
+            SADNESS: {"to": ["icd-10-cm:F32.9"]},
+            DRUG: {"to": ["atc:L02BA01", "rxnorm:10324"]},
+        }
+    )
+    tumour = fhir.condition((SNOMED, TUMOUR))
+    result = split(payload, tumour, fhir.condition((SNOMED, SADNESS)), fhir.order((SNOMED, DRUG)))
+    assert facts(result) == [
+        (1, "icd-10-cm", "C50.9"),
+        (3, "atc", "L02BA01"),
+        (3, "rxnorm", "10324"),
+        (16, "icd-10-cm", "F32.9"),
+    ]
+    assert result.report["held back"] == {}
+    assert SNOMED not in b"".join(result.records.values()).decode()
+    assert (
+        result.records[1]
+        == split_bundle(fhir.bundle(fhir.condition((fhir.CM, "C50.9"))), SUBJECT).records[1]
+    )
+    without = split_bundle(fhir.bundle(tumour), SUBJECT)
+    assert without.report["held back"] == {"unknown code system": 1}
+
+
+def test_values_reasons_and_orders_are_mapped_too() -> None:
+    payload = mapped({TUMOUR: {"to": "loinc:85337-4"}, LIVER: {"to": "loinc:LA6576-8"}})
+    receptor = fhir.observation(
+        (SNOMED, TUMOUR), valueCodeableConcept=fhir.concept((SNOMED, LIVER))
+    )
+    readings = read_clinical_record(split(payload, receptor).records, SUBJECT).readings
+    assert [(one.variable, one.value) for one in readings] == [("er_positive", 1.0)]
+    payload = mapped({SADNESS: {"to": "icd-10-cm:F32.9"}, LIVER: {"to": "icd-10-cm:K76.9"}})
+    why = fhir.condition((SNOMED, SADNESS), id="c")
+    given = fhir.order((fhir.RXNORM, "10324"), reasonReference=[{"reference": "Condition/c"}])
+    assert split(payload, why, given).report["kept"] == {"0": 1, "16": 2}
+    ordered = fhir.order((fhir.RXNORM, "10324"), reasonCode=[fhir.concept((SNOMED, LIVER))])
+    assert split(payload, ordered).report["kept"] == {"0": 1, "3": 1}
+
+
+@pytest.mark.parametrize(
+    ("meaning", "category"),
+    [
+        ({"to": "icd-10-cm:C50.9"}, 19),
+        ({"category": "conditions"}, 19),
+        ({"category": "hiv"}, 19),
+        ({"to": "icd-10-cm:F32.9"}, None),  # in two sensitive categories: held back
+        ({"category": "mental-health"}, None),
+    ],
+)
+def test_a_map_takes_no_code_out_of_its_category(meaning: Any, category: int | None) -> None:
+    """The custodian's value sets say HIV; so does a code beside it."""
+    own = [{"category": 19, "system": SNOMED, "source": "own", "codes": [LIVER]}]
+    listed = split(
+        mapped({LIVER: meaning}),
+        fhir.condition((SNOMED, LIVER)),
+        sets=load_value_sets(json.dumps(own).encode(), SHIPPED),
+    )
+    beside = split(mapped({LIVER: meaning}), fhir.condition((SNOMED, LIVER), (fhir.CM, "B20")))
+    for result in (listed, beside):
+        kept = {"0": 1} if category is None else {"0": 1, str(category): 1}
+        assert result.report["kept"] == kept
+
+
+def test_a_category_alone_brings_in_the_code_under_a_system_of_our_own() -> None:
+    payload = mapped({"K7": {"category": "conditions"}, "K8": {"category": "substance-use"}}, HOUSE)
+    result = split(payload, fhir.condition((HOUSE, "K7")), fhir.condition((HOUSE, "K8")))
+    assert facts(result) == [(1, "mapped", "K7"), (17, "mapped", "K8")]
+    procedure = split(payload, fhir.procedure((HOUSE, "K7")))
+    assert procedure.report["held back"] == {"of another category than its code map says": 1}
+    # That system is no way in for a file.
+    forged = fhir.condition(("urn:volens:mapped", "K9"))
+    assert split(payload, forged).report["held back"] == {"unknown code system": 1}
+    assert split_bundle(fhir.bundle(forged), SUBJECT).report["held back"] == {
+        "unknown code system": 1
+    }
+
+
+def test_a_target_that_is_too_broad_is_held_back_as_in_a_file() -> None:
+    result = split(mapped({LIVER: {"to": "icd-10-cm:T36"}}), fhir.condition((SNOMED, LIVER)))
+    assert result.report["held back"] == {"code too broad": 1}
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (b"{", "not well-formed"),
+        (b"{}", "exactly system, source and codes"),
+        (mapped({LIVER: {}}), "something else than to and category"),
+        (mapped({LIVER: {"is": "x"}}), "something else than to and category"),
+        (mapped({LIVER: {"to": []}}), "not 1 to 8 meanings"),
+        (mapped({LIVER: {"to": "icd-10-cm:free text"}}), "no code of a known system"),
+        (mapped({LIVER: {"to": "local:grade-1"}}), "no code of a known system"),
+        (mapped({LIVER: {"to": 7}}), "no code of a known system"),
+        (mapped({LIVER: {"category": "demographics"}}), "category is not known"),
+        (mapped({"C50": {"to": "icd-10-cm:C50"}}, URIS["icd-10"]), "a system that is known here"),
+        (mapped({LIVER: {"to": "atc:L"}}, "urn:volens:mapped"), "a system that is known here"),
+        (b"what,is,this\n1,2,3\n", "names no columns"),
+        (b"system,code,to\nurn:x,1\n", "not exactly system, code and to"),
+        (b'system,code,to\nurn:x,"1', "cannot be read"),
+        (b"\xff", "not UTF-8"),
+        (b"id\tterm\nhers\tx\n", "does not begin with a concept"),
+    ],
+)
+def test_a_malformed_map_is_refused(payload: bytes, why: str) -> None:
+    with pytest.raises(PayloadError, match=f"^code map: .*{why}") as refused:
+        load_code_map(payload)
+    assert "hers" not in str(refused.value) + refused.value.hint
+
+
+def test_a_table_is_a_map() -> None:
+    rows = f"system,code,to\r\n{HOUSE},K7,icd-10-cm:I10\r\n{HOUSE},K7,atc:C03\r\n".encode()
+    for payload in (rows, rows.replace(b",", b"\t")):
+        (meaning,) = load_code_map(payload).codes.values()
+        assert meaning.targets == (Coding(fhir.CM, "I10"), Coding(fhir.ATC, "C03"))
+
+
+RF2 = (
+    "id effectiveTime active moduleId refsetId referencedComponentId mapGroup mapPriority mapRule "
+    "mapAdvice mapTarget correlationId mapCategoryId"
+).split()
+
+
+def rf2(
+    *rows: tuple[str, str, str, str], refset: str = "6011000124106", active: str = "1"
+) -> bytes:
+    """A map of (concept, group, rule, target)."""
+    lines = ["\t".join(RF2)]
+    for concept, group, rule, target in rows:
+        cells = ["x", "20260101", active, "1", refset, concept, group, "1", rule]
+        lines.append("\t".join([*cells, f'ALWAYS "{target}', target, "1", "1"]))
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def test_rf2_gives_what_always_holds() -> None:
+    conditional = (LIVER, "1", "IFA 445518008", "K76.9"), (LIVER, "1", "OTHERWISE TRUE", "K76.0")
+    read = load_code_map(
+        rf2(
+            (TUMOUR, "1", "TRUE", "C50.9"),
+            (SADNESS, "1", "TRUE", "B22.0"),
+            (SADNESS, "2", "TRUE", "F02.80"),  # the second code is not lost
+            *conditional,
+            (DRUG, "1", "TRUE", ""),  # no code for it
+        )
+    )
+    assert read.to_json() == {"codes": 2, "ambiguous": 2, "recognised": 0}
+    assert read.codes[Coding(SNOMED, TUMOUR)].targets == (Coding(fhir.CM, "C50.9"),)
+    assert len(read.codes[Coding(SNOMED, SADNESS)].targets) == 2
+    international = load_code_map(rf2((TUMOUR, "1", "TRUE", "C50.9"), refset="447562003"))
+    assert international.codes[Coding(SNOMED, TUMOUR)].targets == (Coding(URIS["icd-10"], "C50.9"),)
+    for other in ({"active": "0"}, {"refset": "900000099"}):
+        assert load_code_map(rf2((TUMOUR, "1", "TRUE", "C50.9"), **other)) == CodeMap({})
+
+
+def test_a_free_list_is_recognised_and_brings_in_nothing() -> None:
+    listed = f"id\tactive\tterm\n{TUMOUR}\t1\tx\n{LIVER}\t0\tx\n".encode()
+    assert load_code_map(listed).recognised == {Coding(SNOMED, TUMOUR)}
+    result = split(listed, fhir.condition((SNOMED, TUMOUR)))
+    assert result.report["held back"] == {"unknown code system": 1}
+
+
+def test_two_maps_say_both() -> None:
+    maps = [
+        load_code_map(mapped({LIVER: {"to": "icd-10-cm:K76.9"}})),
+        load_code_map(mapped({LIVER: {"category": "mental-health"}})),
+    ]
+    result = split_bundle(
+        fhir.bundle(fhir.condition((SNOMED, LIVER))), SUBJECT, with_maps(SHIPPED, maps)
+    )
+    assert {fact[0] for fact in facts(result)} == {Category.MENTAL_HEALTH}
