@@ -774,7 +774,7 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
                 why = TWO_PEOPLE
             if why is not None:
                 return f"{why}: {kind}.{element}"
-        elif reference is None and element == "subject":
+        elif reference is None and element == PROFILES[kind].person:
             return f"does not say whom it is about: {kind}"
     return None
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from analytics.canonical import load_strict
 from analytics.errors import InputsError, JsonRefused, PayloadError
 from analytics.readers.codes import (
+    FACT_PREFIXES,
+    FACT_SYSTEMS,
     HIERARCHIES,
     SENSITIVE,
     SHIPPED,
     SYSTEMS,
-    URIS,
     VARIABLE_OF,
     VARIABLES,
     Coding,
@@ -29,12 +30,13 @@ from analytics.readers.codes import (
     normal_code,
     sensitive_categories,
 )
-from analytics.readers.resources import PROFILES, SUBJECT_PREFIX
+from analytics.readers.resources import PROFILES, SUBJECT_PREFIX, concepts_of
 from analytics.vocabulary import Category
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 12
 MAX_ENTRIES = 100_000
+OLDEST = 90  # years: higher ages are one group (45 CFR 164.514(b)(2)(i)(C))
 ANY_TIME = 400 * 366  # days: longer than any human life
 
 _MEDICATIONS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
@@ -42,8 +44,8 @@ _TYPES: dict[int, frozenset[str]] = {
     Category.DEMOGRAPHICS: frozenset({"Patient"}),
     Category.CONDITIONS: frozenset({"Condition"}),
     Category.OBSERVATIONS: frozenset({"Observation"}),
-    Category.MEDICATIONS: _MEDICATIONS,
-    Category.PROCEDURES: frozenset({"Procedure"}),
+    Category.MEDICATIONS: _MEDICATIONS | {"AllergyIntolerance"},
+    Category.PROCEDURES: frozenset({"Procedure", "Encounter"}),
     Category.LIFESTYLE: frozenset({"Observation"}),
     **dict.fromkeys(SENSITIVE, frozenset(PROFILES)),
 }
@@ -57,7 +59,10 @@ _MONTH_ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A diagnosis, medication or procedure. system: short name; day: since 1970-01-01 or None."""
+    """A diagnosis, medication, procedure, allergy, encounter, or disease of a relative.
+
+    system: short name, with a prefix of FACT_PREFIXES; day: since 1970-01-01 or None.
+    """
 
     category: int
     system: str
@@ -137,7 +142,8 @@ def value_at(
     """The latest value on `day` or at most `days_before` before it; an undated one if none is.
 
     day None: the latest of all. Of several on one day the middle one (the lower of two).
-    `age_years` is computed from the year of birth if it is not recorded, `female` is 1, 0 or None.
+    `age_years` is computed from the year of birth if it is not recorded, and OLDEST at most;
+    `female` is 1, 0 or None.
     Raises InputsError.
     """
     if variable == "female":
@@ -169,14 +175,15 @@ def matches(fact: Fact, pattern: str) -> bool:
     Raises InputsError for a pattern without a known system or without a code.
     """
     system, _, code = pattern.partition(":")
-    if system not in URIS or not code:
+    if system not in FACT_SYSTEMS or not code:
         raise InputsError(
-            "a code pattern is not SYSTEM:CODE", "Systems: " + ", ".join(sorted(URIS)) + "."
+            "a code pattern is not SYSTEM:CODE", "Systems: " + ", ".join(sorted(FACT_SYSTEMS)) + "."
         )
     if fact.system != system:
         return False
-    wanted, actual = normal_code(system, code), normal_code(system, fact.code)
-    return actual.startswith(wanted) if system in HIERARCHIES else actual == wanted
+    base = FACT_SYSTEMS[system]
+    wanted, actual = normal_code(base, code), normal_code(base, fact.code)
+    return actual.startswith(wanted) if base in HIERARCHIES else actual == wanted
 
 
 def day_number(text: str) -> int:
@@ -220,7 +227,7 @@ def _age(clinical: ClinicalRecord, day: int | None) -> float | None:
     when = clinical.last_day if day is None else day
     if clinical.birth_year is None or when is None or year_of(when) < clinical.birth_year:
         return None
-    return float(year_of(when) - clinical.birth_year)
+    return float(min(year_of(when) - clinical.birth_year, OLDEST))
 
 
 def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
@@ -261,7 +268,7 @@ def _check_subject(resource: Mapping[str, object], subject: str) -> None:
     names = (
         resource.get("identifier")
         if resource["resourceType"] == "Patient"
-        else [resource.get("subject")]
+        else [resource.get(PROFILES[str(resource["resourceType"])].person)]
     )
     element = "value" if resource["resourceType"] == "Patient" else "reference"
     name = names[0] if isinstance(names, list) and len(names) == 1 else None
@@ -280,6 +287,8 @@ def _person(patient: Mapping[str, object]) -> tuple[int | None, bool | None]:
 def _day_of(resource: Mapping[str, object]) -> int | None:
     for element in _TIMES[str(resource["resourceType"])]:
         value = resource.get(element)
+        if isinstance(value, dict):  # a period
+            value = value.get("start", value.get("end"))
         if value is not None:
             return day_number(value if isinstance(value, str) else "")
     return None
@@ -294,7 +303,7 @@ def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Re
         for name in sorted(names):
             number = measure(VARIABLES[name], part).number
             if number is not None:
-                yield Reading(name, number, day)
+                yield Reading(name, min(number, OLDEST) if name == "age_years" else number, day)
 
 
 def _facts(category: int, resource: Mapping[str, object], day: int | None) -> Iterator[Fact]:
@@ -303,6 +312,7 @@ def _facts(category: int, resource: Mapping[str, object], day: int | None) -> It
     A record may be older than the list with such a code: an analyst with consent for diagnoses only
     must not learn from it that a mutation was found.
     """
+    prefix = FACT_PREFIXES.get(str(resource["resourceType"]), "")
     for coding in _codings(resource):
         system = SYSTEMS.get(coding.system or "")
         if system is None or coding.code is None:
@@ -310,11 +320,13 @@ def _facts(category: int, resource: Mapping[str, object], day: int | None) -> It
         belongs = sensitive_categories(coding, SHIPPED)
         if belongs and category not in belongs:
             continue
-        yield Fact(category, system, coding.code, day)
+        yield Fact(category, prefix + system, coding.code, day)
 
 
 def _codings(part: Mapping[str, object]) -> list[Coding]:
-    codings = list(codings_of(part.get("code", part.get("medicationCodeableConcept"))))
+    """The codings of a resource, or of a component of an Observation."""
+    concepts = concepts_of(part) if "resourceType" in part else [part.get("code")]
+    codings = [coding for concept in concepts for coding in codings_of(concept)]
     if not codings:
         raise PayloadError("clinical record: an entry has no code")
     return codings

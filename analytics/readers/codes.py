@@ -48,6 +48,7 @@ SYSTEMS = {
     "http://hl7.org/fhir/sid/icd-10-cm": "icd-10-cm",
     "http://hl7.org/fhir/sid/icd-10": "icd-10",
     "http://www.cms.gov/Medicare/Coding/ICD10": "icd-10-pcs",
+    "http://terminology.hl7.org/CodeSystem/v3-ActCode": "act-code",
     LOCAL: "local",
     MAPPED: "mapped",
 }
@@ -63,6 +64,18 @@ _SHAPES = {
     "icd-10-cm": _ICD,
     "icd-10": _ICD,
     "icd-10-pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
+    # Classes of an encounter (R4 value set v3-ActEncounterCode); its other codes are labels.
+    "act-code": re.compile(r"AMB|EMER|FLD|HH|IMP|ACUTE|NONAC|OBSENC|PRENC|SS|VR"),
+}
+# A fact is about the person's own disease, medicine or procedure, but for these types: a mother's
+# cancer is not hers, and who is allergic to a drug does not take it.
+FACT_PREFIXES = {
+    "AllergyIntolerance": "allergy-",
+    "Encounter": "encounter-",
+    "FamilyMemberHistory": "family-",
+}
+FACT_SYSTEMS = {
+    prefix + system: system for prefix in ("", *FACT_PREFIXES.values()) for system in URIS
 }
 # ICD-10-CM (NCHS, Official Guidelines I.C.19.e and tabular list, chapters 19 and 20) has no
 # X60-X70: a poisoning, toxic effect or asphyxiation code contains the intent, as 6th character or,

@@ -31,6 +31,8 @@ from analytics.readers.bundle import (
     resolve,
 )
 from analytics.readers.codes import (
+    FACT_PREFIXES,
+    FACT_SYSTEMS,
     SENSITIVE,
     SHIPPED,
     SYSTEMS,
@@ -46,13 +48,13 @@ from analytics.readers.codes import (
     sensitive_categories,
     why_unroutable,
 )
+from analytics.readers.dates import group_old_ages, shift_dates
 from analytics.readers.links import read_links, values_at
 from analytics.readers.resources import (
-    CLINICAL,
     PROFILES,
-    VERIFICATION,
     HeldBack,
     codings_or_none,
+    concepts_of,
     reduce_patient,
     reduce_resource,
     value_codings,
@@ -79,7 +81,8 @@ _SPELLINGS = {
 # DiagnosticReport-genetics, hlaresult), mCODE's genomic ones.
 _GENETIC_LABEL = Coding(_HL7 + "v3-ActCode", "GDIS")
 _GENETIC_STRUCTURE = re.compile(r"genomics-reporting|-genetic|-genomic|hlaresult", re.IGNORECASE)
-_GENETIC_TYPE = "MolecularSequence"
+# A family history is about other people's genes, and the person's inherited risk.
+_GENETIC_TYPES = frozenset({"FamilyMemberHistory", "MolecularSequence"})
 _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY, "V")})
 # HL7 orders V > R > N > M > L > U, and N is the usual label of a health record: no label up to N
 # requires more than the consent that every record needs. HTEST marks test data. Every other label
@@ -143,14 +146,21 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
 
 
 def split_files(
-    bundles: Sequence[bytes], lines: Sequence[bytes], subject: str, sets: ValueSets = SHIPPED
+    bundles: Sequence[bytes],
+    lines: Sequence[bytes],
+    subject: str,
+    sets: ValueSets = SHIPPED,
+    weeks: int = 0,
 ) -> Split:
-    """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON."""
+    """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON.
+
+    weeks: by how much all dates are shifted.
+    """
     source = read_source(bundles, subject, lines)
     alone = len(bundles) == 1 and not lines
     most = MAX_RECORDS if alone else FILES * MAX_RECORDS
     marks = _Marks(sets, source)
-    kept: dict[int, list[Mapping[str, object]]] = {}
+    kept: dict[int, list[dict[str, Any]]] = {}
     held_back: dict[str, int] = dict(source.dropped)
     left: dict[str, int] = dict(source.left)
     size = 0
@@ -164,6 +174,8 @@ def split_files(
             if unfit is not None:
                 raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
+            if weeks:
+                shift_dates(reduced, weeks)
         except HeldBack as why:
             held_back[str(why)] = held_back.get(str(why), 0) + 1
         else:
@@ -171,6 +183,7 @@ def split_files(
             size += len(_encode(reduced))
             if size > most:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
+    group_old_ages(resource for resources in kept.values() for resource in resources)
     seen = len(source.resources) + sum(source.dropped.values()) + sum(source.left.values())
     if seen != sum(map(len, kept.values())) + sum(held_back.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
@@ -323,7 +336,7 @@ def _sensitive(marks: frozenset[int | str]) -> int | None:
 
 def _route(
     resource: Mapping[str, object], source: Source, subject: str, marks: _Marks
-) -> tuple[int, Mapping[str, object]]:
+) -> tuple[int, dict[str, Any]]:
     """Category and reduced resource. Raises HeldBack."""
     if resource["resourceType"] == "Patient":
         reduced = reduce_patient(resource, subject)
@@ -347,13 +360,12 @@ def _route(
         for extension in marks.links.extensions.get(id(resource), ())
     ):
         raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
-    original = resource.get(profile.concept, medication.get("code", {}))
-    concept, meant = _meant(original, marks.sets), _meant(resource, marks.sets)
-    codings = concept.get("coding") if isinstance(concept, dict) else None
-    if isinstance(codings, list) and len(codings) > MAX_CODINGS:
+    originals = concepts_of(resource, medication)
+    concepts, meant = _meant(originals, marks.sets), _meant(resource, marks.sets)
+    if sum(len(list(codings_of(concept))) for concept in concepts) > MAX_CODINGS:
         raise HeldBack("more codes than one thing has")
-    reduced = reduce_resource(meant, concept if isinstance(concept, dict) else {}, subject)
-    deciding = list(_deciding(resource, original))
+    reduced = reduce_resource(meant, concepts, subject)
+    deciding = list(_deciding(resource, originals))
     why = marks.why_unroutable(deciding)
     if why:
         raise HeldBack(min(why))
@@ -422,9 +434,10 @@ def _ordinary(category: int, reduced: Mapping[str, object]) -> int:
     )
 
 
-def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Coding]:
+def _deciding(resource: Mapping[str, object], concepts: Sequence[object]) -> Iterator[Coding]:
     """The codings that must all be known: of the record, its answers, and its reasons."""
-    yield from codings_or_none(concept)
+    for concept in concepts or [None]:
+        yield from codings_or_none(concept)
     yield from value_codings(resource)
     reasons = resource.get("reasonCode")
     for reason in reasons if isinstance(reasons, list) else []:
@@ -480,7 +493,8 @@ def _is_genetic(value: Mapping[str, object]) -> bool:
         *key_values(value.get("url")),
         *(profiles if isinstance(profiles, list) else [profiles]),
     ]
-    return _GENETIC_TYPE in key_values(value.get("resourceType")) or any(
+    kinds = key_values(value.get("resourceType"))
+    return any(isinstance(kind, str) and kind in _GENETIC_TYPES for kind in kinds) or any(
         isinstance(name, str) and _GENETIC_STRUCTURE.search(name) for name in named
     )
 
@@ -516,9 +530,11 @@ def bundle_of(
     observations: Sequence[tuple[str | tuple[str, str], float | bool, str | None]] = (),
     medications: Sequence[tuple[str, str, str | None]] = (),
     procedures: Sequence[tuple[str, str, str | None]] = (),
+    facts: Sequence[tuple[str, str, str | None]] = (),
 ) -> bytes:
-    """A Bundle like a hospital export, from (system's short name, code, date) tuples. Observations
-    have a variable of variables.json (in its unit) or (system, code), with a pure number or a
+    """A Bundle like a hospital export, from (system's short name, code, date) tuples. facts: with
+    the system of a Fact, of any type. Observations have a variable of variables.json (in its unit)
+    or (system, code), with a pure number or a
     boolean.
 
     The same arguments give the same bytes. Raises PayloadError for a system or variable that is not
@@ -533,15 +549,12 @@ def bundle_of(
         }
     ]
     about = {"subject": {"reference": f"Patient/{subject}"}}
-    for system, code, date in conditions:
-        states = {
-            "clinicalStatus": _coded(CLINICAL, "active"),
-            "verificationStatus": _coded(VERIFICATION, "confirmed"),
-        }
-        dated = {} if date is None else {"onsetDateTime": date}
-        resources.append(
-            {"resourceType": "Condition", **states, "code": _named(system, code), **about, **dated}
-        )
+    of_types = [("Condition", fact) for fact in conditions]
+    of_types += [("MedicationRequest", fact) for fact in medications]
+    of_types += [("Procedure", fact) for fact in procedures]
+    of_types += [(_type_of(system), (system, code, date)) for system, code, date in facts]
+    for kind, (system, code, date) in of_types:
+        resources.append(_stated(kind, FACT_SYSTEMS.get(system, system), code, date, subject))
     for name, value, date in observations:
         dated = {} if date is None else {"effectiveDateTime": date}
         resources.append(
@@ -553,20 +566,47 @@ def bundle_of(
                 **dated,
             }
         )
-    for system, code, date in medications:
-        dated = {} if date is None else {"authoredOn": date}
-        order = {
-            "status": "active",
-            "intent": "order",
-            "medicationCodeableConcept": _named(system, code),
-        }
-        resources.append({"resourceType": "MedicationRequest", **order, **about, **dated})
-    for system, code, date in procedures:
-        dated = {} if date is None else {"performedDateTime": date}
-        done = {"status": "completed", "code": _named(system, code)}
-        resources.append({"resourceType": "Procedure", **done, **about, **dated})
     entries = [{"resource": {"id": f"r{n}", **resource}} for n, resource in enumerate(resources)]
     return _encode({"resourceType": "Bundle", "type": "collection", "entry": entries})
+
+
+def _type_of(system: str) -> str:
+    """The type of a resource that states a fact of this system."""
+    prefix = system.removesuffix(FACT_SYSTEMS.get(system, system))
+    for kind, own in FACT_PREFIXES.items():
+        if prefix == own:
+            return kind
+    usual = {"atc": "MedicationRequest", "rxnorm": "MedicationRequest", "icd-10-pcs": "Procedure"}
+    return usual.get(system, "Condition")
+
+
+def _stated(kind: str, system: str, code: str, date: str | None, subject: str) -> dict[str, object]:
+    """A resource that states one fact, as a hospital writes it."""
+    concept = _named(system, code)
+    profile = PROFILES[kind]
+    dated: dict[str, object] = {} if date is None else {profile.times[0][1]: date}
+    about: dict[str, object] = {profile.person: {"reference": f"Patient/{subject}"}}
+    said: dict[str, object]
+    match kind:
+        case "MedicationRequest":
+            said = {"status": "active", "intent": "order", "medicationCodeableConcept": concept}
+        case "Procedure":
+            said = {"status": "completed", "code": concept}
+        case "Encounter":
+            inpatient = {"system": URIS["act-code"], "code": "IMP"}
+            said = {"status": "finished", "class": inpatient, "type": [concept]}
+            dated = {} if date is None else {"period": {"start": date}}
+        case "FamilyMemberHistory":
+            kin = _coded(_HL7 + "v3-RoleCode", "FAMMEMB")
+            said = {"status": "completed", "relationship": kin, "condition": [{"code": concept}]}
+        case _:
+            systems = [profile.states[name][0] for name in ("clinicalStatus", "verificationStatus")]
+            said = {
+                "clinicalStatus": _coded(systems[0], "active"),
+                "verificationStatus": _coded(systems[1], "confirmed"),
+                "code": concept,
+            }
+    return {"resourceType": kind, **said, **about, **dated}
 
 
 def _observed(name: str | tuple[str, str], value: float | bool) -> dict[str, object]:

@@ -28,6 +28,7 @@ _MADE_FROM = (
     "complicationDetail",
     "derivedFrom",
     "detectedIssue",
+    "diagnosis.condition",
     "evidence.detail",
     "focus",
     "goal",

@@ -10,8 +10,8 @@ the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from analytics.readers.codes import UCUM, Coding, codings_of
@@ -43,7 +43,14 @@ _CONDITION_STATES = {
         ),
     ),
 }
-_CONFIRMED = {"coding": [{"system": VERIFICATION, "code": "confirmed"}]}
+_ALLERGY = "http://terminology.hl7.org/CodeSystem/allergyintolerance-"
+_ALLERGY_STATES = {
+    "clinicalStatus": (_ALLERGY + "clinical", frozenset({"active", "inactive", "resolved"})),
+    "verificationStatus": (
+        _ALLERGY + "verification",
+        frozenset({"unconfirmed", "confirmed", "refuted", "entered-in-error"}),
+    ),
+}
 _INTENTS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 _OTHER_INTENTS = frozenset({"proposal", "plan", "option"})
 
@@ -70,12 +77,16 @@ class Profile:
     """One resource type. statuses: every status of its R4 value set, True if it is a fact.
 
     times: elements that may contain its date, best first, each with the element it is written to.
+    states: of a type without statuses, the value sets of its states. person: the element that names
+    the person.
     """
 
     category: int
     concept: str
     statuses: Mapping[str, bool]
     times: tuple[tuple[str, str], ...]
+    states: Mapping[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    person: str = "subject"
 
 
 def _statuses(taken: str, refused: str) -> dict[str, bool]:
@@ -85,7 +96,8 @@ def _statuses(taken: str, refused: str) -> dict[str, bool]:
 _EFFECTIVE = (("effectiveDateTime", "effectiveDateTime"), ("effectivePeriod", "effectiveDateTime"))
 _MEDICATION = "medicationCodeableConcept"
 # Value sets: FHIR R4 (4.0.1) observation-status, medicationrequest-status,
-# medication-statement-status, medication-admin-status, event-status.
+# medication-statement-status, medication-admin-status, event-status, encounter-status,
+# history-status, allergyintolerance-clinical and -verification.
 PROFILES = {
     "Condition": Profile(
         Category.CONDITIONS,
@@ -96,6 +108,37 @@ PROFILES = {
             ("onsetPeriod", "onsetDateTime"),
             ("recordedDate", "recordedDate"),
         ),
+        _CONDITION_STATES,
+    ),
+    "AllergyIntolerance": Profile(
+        Category.MEDICATIONS,
+        "code",
+        {},
+        (
+            ("onsetDateTime", "onsetDateTime"),
+            ("onsetPeriod", "onsetDateTime"),
+            ("recordedDate", "recordedDate"),
+        ),
+        _ALLERGY_STATES,
+        "patient",
+    ),
+    # Care as it was given: that somebody was in hospital, and why, is read from its type.
+    "Encounter": Profile(
+        Category.PROCEDURES,
+        "type",
+        _statuses(
+            "arrived triaged in-progress onleave finished",
+            "planned cancelled entered-in-error unknown",
+        ),
+        (("period", "period"),),
+    ),
+    # It speaks for kin, and of inherited risk: the category of the genome (fhir.py).
+    "FamilyMemberHistory": Profile(
+        Category.GERMLINE_VARIANTS,
+        "condition",
+        _statuses("partial completed", "entered-in-error health-unknown"),
+        (("date", "date"),),
+        person="patient",
     ),
     "Observation": Profile(
         Category.OBSERVATIONS,
@@ -155,9 +198,9 @@ def reduce_patient(patient: Mapping[str, object], subject: str) -> dict[str, obj
 
 
 def reduce_resource(
-    resource: Mapping[str, object], concept: Mapping[str, object], subject: str
+    resource: Mapping[str, object], concepts: Sequence[object], subject: str
 ) -> dict[str, object]:
-    """The allowed elements of a resource of PROFILES; `concept` is its code, or its medication's.
+    """The allowed elements of a resource of PROFILES; `concepts` are its `concepts_of`.
 
     Raises HeldBack, also for a status outside its value set.
     """
@@ -167,8 +210,8 @@ def reduce_resource(
         raise HeldBack("a modifier that this reader does not know")
     reduced: dict[str, object] = {
         "resourceType": kind,
-        profile.concept: _concept(codings_of(concept)),
-        "subject": {"reference": SUBJECT_PREFIX + subject},
+        **_coded(kind, profile.concept, concepts),
+        profile.person: {"reference": SUBJECT_PREFIX + subject},
         **_states(resource, profile),
         **_time(resource, profile),
     }
@@ -177,6 +220,49 @@ def reduce_resource(
     if kind == "Observation":
         reduced.update(_values(resource))
     return reduced
+
+
+def concepts_of(
+    resource: Mapping[str, object], medication: Mapping[str, object] | None = None
+) -> list[object]:
+    """The concepts that say what a resource states, of the original as of the reduced one.
+
+    They decide about its category, so one without a code must not be ignored. medication: the one
+    that it refers to.
+    """
+    kind = str(resource.get("resourceType"))
+    if kind == "Encounter":
+        kinds = [*_listed(resource, "type"), *_listed(resource, "serviceType")]
+        # A class says too little to route by; a ward or service is in the type.
+        return [{"coding": [resource.get("class")]}, *(kinds or [{}])]
+    if kind == "FamilyMemberHistory":
+        conditions = _listed(resource, "condition")
+        return [part.get("code") if isinstance(part, dict) else None for part in conditions]
+    if kind == "AllergyIntolerance" and "code" not in resource:
+        reactions = _listed(resource, "reaction")
+        return [
+            part["substance"]
+            for part in reactions
+            if isinstance(part, dict) and "substance" in part
+        ]
+    concept = PROFILES[kind].concept
+    return [resource.get(concept, (medication or {}).get("code"))]
+
+
+def _listed(resource: Mapping[str, object], element: str) -> list[object]:
+    value = resource.get(element)
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _coded(kind: str, element: str, concepts: Sequence[object]) -> dict[str, object]:
+    """The concepts of a resource in its element, codings only."""
+    written = [_concept(codings_of(concept)) for concept in concepts]
+    if kind == "Encounter":
+        listed = written[0]["coding"]
+        return {**({"class": listed[0]} if listed else {}), element: written[1:]}
+    if kind == "FamilyMemberHistory":
+        return {element: [{"code": concept} for concept in written]}
+    return {element: {"coding": [coding for one in written for coding in one["coding"]]}}
 
 
 def value_codings(resource: Mapping[str, object]) -> Iterator[Coding]:
@@ -203,7 +289,7 @@ def _day(kind: str, element: str, value: object) -> str:
     return match.group()
 
 
-def _concept(codings: Iterator[Coding]) -> dict[str, object]:
+def _concept(codings: Iterator[Coding]) -> dict[str, list[dict[str, str | None]]]:
     return {"coding": [{"system": coding.system, "code": coding.code} for coding in codings]}
 
 
@@ -216,14 +302,14 @@ def _states(resource: Mapping[str, object], profile: Profile) -> dict[str, objec
             raise HeldBack("not a fact by its status")
         return {"status": status, **_intent(resource)}
     states: dict[str, object] = {}
-    for name, (system, allowed) in _CONDITION_STATES.items():
+    for name, (system, allowed) in profile.states.items():
         if name in resource:
             code = _state(resource[name], system, allowed)
             if code is None:
                 raise HeldBack(invalid(str(resource["resourceType"]), name))
             states[name] = _concept(iter([Coding(system, code)]))
-    if states.get("verificationStatus", _CONFIRMED) != _CONFIRMED:
-        raise HeldBack("not a fact by its status")
+            if name == "verificationStatus" and code != "confirmed":
+                raise HeldBack("not a fact by its status")
     return states
 
 
@@ -248,6 +334,10 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
     for source, target in profile.times:
         value = resource.get(source)
+        if target == "period" and isinstance(value, dict):
+            ends = [end for end in ("start", "end") if end in value]
+            kind = str(resource["resourceType"])
+            return {target: {end: _day(kind, source, value[end]) for end in ends}} if ends else {}
         if isinstance(value, dict):
             # A period: its start; for an observation, its end, when it was complete.
             order = (

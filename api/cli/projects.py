@@ -133,6 +133,14 @@ def ingest_records(
             "mean: JSON, a table or RF2. May be given several times.",
         ),
     ] = None,
+    shift_dates: Annotated[
+        bool,
+        typer.Option(
+            "--shift-dates",
+            help="For --fhir: shift all dates of a person by the same random number of whole weeks, "
+            "at most 26 to either side, which is kept nowhere.",
+        ),
+    ] = False,
     dictionary: Annotated[
         Path | None,
         typer.Option(
@@ -195,6 +203,7 @@ def ingest_records(
             leave_out_unlisted,
             patients,
             code_map or (),
+            shift_dates,
         )
     answer = _read_only(records, cohort) if into is None else into.bring_in(records, cohort)
     if cohort is not None:

@@ -63,6 +63,7 @@ class CohortFiles:
     lines: Sequence[LineFile] = ()
     patients: Mapping[str, str] = field(default_factory=dict)  # subject by patient id in `lines`
     maps: Sequence[tuple[str, bytes]] = ()  # (name, content) of the custodian's code maps
+    shift_dates: bool = False  # of each person by a random number of weeks
     report: dict[str, Any] = field(default_factory=dict)
     relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
     dictionary: dict[str, Any] = field(default_factory=dict)
@@ -106,6 +107,7 @@ class CohortFiles:
                 joined.flush()
                 request = {
                     "maps": maps,
+                    "shiftDates": self.shift_dates,
                     "bundles": bundles,
                     "lines": lines,
                     "patients": dict(self.patients),
@@ -165,6 +167,7 @@ def from_files(
     leave_out_unlisted: bool = False,
     patients: Path | None = None,
     code_maps: Sequence[Path] = (),
+    shift_dates: bool = False,
 ) -> CohortFiles:
     """A VCF with the subject of each sample, and a folder of FHIR files; one may be absent.
 
@@ -202,6 +205,7 @@ def from_files(
         lines,
         _subjects_of(patients, _PATIENTS) if of_many else {},
         [(path.name, read_file(path, MAX_MAP, f"code map {path.name}")) for path in code_maps],
+        shift_dates,
     )
 
 

@@ -161,7 +161,8 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
                     "the file of bundles is shorter than declared", "hand it in again"
                 )
             resources = list(read_spans(descriptor, own))
-            splits.append((subject, split_files(payloads, resources, subject, sets)))
+            weeks = _draw_weeks() if request.get("shiftDates") else 0
+            splits.append((subject, split_files(payloads, resources, subject, sets, weeks)))
             clinical_records.append(read_clinical_record(splits[-1][1].records, subject))
         except AnalyticsError as error:
             raise PayloadError(
@@ -181,6 +182,14 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         "unknown": _unknown([split.unknown for _, split in splits], sets.recognised),
         "dictionary": describe(clinical_records, request.get("genotyped", 0)),
     }
+
+
+def _draw_weeks() -> int:
+    """A number of weeks from -MAX_WEEKS to MAX_WEEKS, kept nowhere."""
+    from analytics.readers.dates import MAX_WEEKS
+
+    # 64 random bits: the remainder is even to one part in 10**17.
+    return int.from_bytes(os.urandom(8), "big") % (2 * MAX_WEEKS + 1) - MAX_WEEKS
 
 
 def _unknown(people: Sequence[Set[Coding]], recognised: Set[Coding]) -> dict[str, Any]:

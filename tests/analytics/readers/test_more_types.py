@@ -1,0 +1,229 @@
+"""Encounters, family histories and allergies; old ages and shifted dates."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import fhir_files as fhir
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+
+from analytics.errors import InputsError, PayloadError
+from analytics.readers.clinical import Fact, matches, read_clinical_record, value_at
+from analytics.readers.codes import SHIPPED
+from analytics.readers.fhir import Split, bundle_of, split_bundle, split_files
+
+SUBJECT = "ab" * 32
+HER = {"patient": {"reference": "Patient/p"}}
+ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+ALLERGY = "http://terminology.hl7.org/CodeSystem/allergyintolerance-"
+
+
+def split(*resources: dict[str, Any]) -> Split:
+    return split_bundle(fhir.bundle(*resources), SUBJECT)
+
+
+def facts(result: Split) -> list[tuple[int, str, str]]:
+    record = read_clinical_record(result.records, SUBJECT)
+    return [(fact.category, fact.system, fact.code) for fact in record.facts]
+
+
+def visit(*kinds: tuple[str, str], **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"system": ACT, "code": "IMP", "display": "inpatient"},
+        "type": [fhir.concept(kind) for kind in kinds],
+        "period": {"start": "2014-05-06T07:08:09+02:00", "end": "2014-05-09"},
+        **fhir.ABOUT,
+        **more,
+    }
+
+
+def family(*codes: tuple[str, str], **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "FamilyMemberHistory",
+        "status": "completed",
+        "relationship": fhir.concept(("urn:x", "MTH")),
+        "condition": [{"code": fhir.concept(code)} for code in codes],
+        "name": "Canary",
+        **HER,
+        **more,
+    }
+
+
+def allergy(*codes: tuple[str, str], **more: Any) -> dict[str, Any]:
+    coded = {"code": fhir.concept(*codes)} if codes else {}
+    return {"resourceType": "AllergyIntolerance", **coded, **HER, "recordedDate": "2013", **more}
+
+
+def test_they_are_facts_of_their_own_kind() -> None:
+    """A mother's cancer is not the person's, and who is allergic to a drug does not take it."""
+    result = split(
+        visit((fhir.CM, "Z00.00")), family((fhir.CM, "C50.9")), allergy((fhir.ATC, "J01CA04"))
+    )
+    assert facts(result) == [
+        (3, "allergy-atc", "J01CA04"),
+        (4, "encounter-act-code", "IMP"),
+        (4, "encounter-icd-10-cm", "Z00.00"),
+        (5, "family-icd-10-cm", "C50.9"),
+    ]
+    assert "Canary" not in b"".join(result.records.values()).decode()
+    record = read_clinical_record(result.records, SUBJECT)
+    days = {fact.system: fact.day for fact in record.facts}
+    assert days["encounter-act-code"] == datetime.date(2014, 5, 6).toordinal() - 719_163
+    mother = next(fact for fact in record.facts if fact.category == 5)
+    assert matches(mother, "family-icd-10-cm:C50")
+    assert not matches(mother, "icd-10-cm:C50")
+    with pytest.raises(InputsError):
+        matches(mother, "uncle-icd-10-cm:C50")
+    for category in (3, 4):
+        Bundle.model_validate(json.loads(result.records[category]))
+
+
+@pytest.mark.parametrize(
+    ("resource", "kept"),
+    [
+        (visit((fhir.CM, "Z00.00"), reasonCode=[fhir.concept((fhir.CM, "F10.20"))]), "17"),
+        (visit((fhir.CM, "F32.9")), "16"),
+        (visit((fhir.CM, "Z00.00"), serviceType=fhir.concept((fhir.CM, "B20"))), "19"),
+        (family((fhir.CM, "Z15.01")), "5"),
+        (allergy((fhir.ATC, "J05AR10")), "19"),
+        (
+            allergy(
+                reaction=[{"substance": fhir.concept((fhir.ATC, "J01C")), "manifestation": [{}]}]
+            ),
+            "3",
+        ),
+    ],
+)
+def test_their_codes_decide(resource: dict[str, Any], kept: str) -> None:
+    result = split(resource)
+    assert result.report["kept"] == {"0": 1, kept: 1}, result.report
+
+
+@pytest.mark.parametrize(
+    ("resource", "why"),
+    [
+        (visit(), "no code"),  # a class says nothing about the service
+        (visit(("urn:hospital", "psychiatry")), "unknown code system"),
+        (visit((fhir.CM, "Z00.00"), serviceType={"text": "x"}), "no code"),
+        (visit((fhir.CM, "Z00.00"), reasonCode=[{"text": "x"}]), "no code"),
+        (visit((fhir.CM, "Z00.00"), **{"class": {"system": ACT, "code": "ETH"}}), "malformed code"),
+        (visit((fhir.CM, "Z00.00"), status="planned"), "not a fact by its status"),
+        (visit((fhir.CM, "Z00.00"), status="zq"), "not valid FHIR R4: Encounter.status"),
+        (family((fhir.CM, "F32.9")), "in two sensitive categories"),
+        (family(), "no code"),
+        (family((fhir.CM, "C50.9"), status="health-unknown"), "not a fact by its status"),
+        (
+            allergy(
+                (fhir.ATC, "J01CA04"),
+                verificationStatus=fhir.concept((ALLERGY + "verification", "refuted")),
+            ),
+            "not a fact by its status",
+        ),
+        (allergy(), "no code"),
+        (
+            {**allergy((fhir.ATC, "J01CA04")), "patient": {"display": "her"}},
+            "does not say whom it is about: AllergyIntolerance",
+        ),
+    ],
+)
+def test_they_are_held_back_as_others_are(resource: dict[str, Any], why: str) -> None:
+    assert split(resource).report["held back"] == {why: 1}
+
+
+def test_a_visit_for_a_sensitive_disease_is_sensitive() -> None:
+    disease = fhir.condition((fhir.CM, "F32.9"), id="c")
+    diagnosis = [{"condition": {"reference": "Condition/c"}}]
+    result = split(disease, visit((fhir.CM, "Z00.00"), diagnosis=diagnosis))
+    assert result.report["kept"] == {"0": 1, "16": 2}
+
+
+def test_what_follows_from_a_family_history_is_genetic() -> None:
+    reason = [{"reference": "FamilyMemberHistory/f"}]
+    done = fhir.procedure(reasonReference=reason)
+    result = split(family((fhir.CM, "C50.9"), id="f"), done)
+    assert 4 not in result.records, result.report
+
+
+def test_rehearsed_facts_are_like_a_hospitals() -> None:
+    said = [
+        ("icd-10-cm", "C50.9", "2010-01-01"),
+        ("atc", "L02BA01", None),
+        ("allergy-atc", "J01CA04", "2010-01-01"),
+        ("encounter-icd-10-cm", "Z00.00", "2010-01-01"),
+        ("family-icd-10-cm", "C50.9", "2010-01-01"),
+    ]
+    payload = bundle_of(SUBJECT, gender="female", birth_year=1960, facts=said)
+    result = split_bundle(payload, SUBJECT)
+    assert result.report["held back"] == {}
+    assert {(system, code) for system, code, _ in said} <= {
+        (system, code) for _, system, code in facts(result)
+    }
+    with pytest.raises(PayloadError):
+        bundle_of(SUBJECT, gender="female", birth_year=1960, facts=[("uncle-atc", "L", None)])
+
+
+# -- old ages, and dates
+
+
+def born(year: int, *resources: dict[str, Any]) -> Split:
+    return split_bundle(fhir.bundle(*resources).replace(b"1960-05-17", b"%d" % year), SUBJECT)
+
+
+@pytest.mark.parametrize(
+    ("year", "last", "shown"),
+    [(1900, "2005-01-01", 1915), (1915, "2005", 1915), (1920, "2005", 1920), (1916, "2004", 1916)],
+)
+def test_ages_of_90_and_more_are_one_group(year: int, last: str, shown: int) -> None:
+    seen = fhir.condition((fhir.CM, "I10"), onsetDateTime=last)
+    record = read_clinical_record(born(year, seen).records, SUBJECT)
+    assert record.birth_year == shown
+    assert value_at(record, "age_years", record.last_day) <= 90
+
+
+def test_a_recorded_age_is_grouped_too() -> None:
+    age = fhir.observation(
+        ("urn:volens:code", "age-at-diagnosis"),
+        valueQuantity={"value": 97, "system": fhir.UCUM, "code": "a"},
+    )
+    result = split(age)
+    assert '"value":90' in result.records[2].decode()
+    assert "97" not in result.records[2].decode()
+    # A record of another way in, or from before.
+    earlier = result.records[2].replace(b'"value":90', b'"value":97')
+    assert value_at(read_clinical_record({2: earlier}, SUBJECT), "age_years", None) == 90
+
+
+@pytest.mark.parametrize("weeks", [-26, -1, 1, 26])
+def test_shifted_dates_keep_their_intervals(weeks: int) -> None:
+    resources = [
+        fhir.condition((fhir.CM, "C50.9"), onsetDateTime="2011-02-03", abatementDateTime="2012-02"),
+        fhir.order((fhir.ATC, "L02BA01"), authoredOn="2011-03-05"),
+        fhir.observation(effectiveDateTime="2011-12-31"),
+        visit((fhir.CM, "Z00.00")),
+    ]
+    payload = fhir.bundle(*resources)
+    plain = read_clinical_record(split_bundle(payload, SUBJECT).records, SUBJECT)
+    shifted = split_files([payload], [], SUBJECT, SHIPPED, weeks)
+    moved = read_clinical_record(shifted.records, SUBJECT)
+
+    def days(facts: tuple[Fact, ...]) -> list[int]:
+        return [fact.day for fact in facts if fact.day is not None]
+
+    assert days(moved.facts) == [day + 7 * weeks for day in days(plain.facts)]
+    assert [one.day for one in moved.readings] == [
+        day + 7 * weeks for one in plain.readings if (day := one.day) is not None
+    ]
+    kept = b"".join(shifted.records.values()).decode()
+    assert not any(day in kept for day in ("2011-02-03", "2014-05-06", "2014-05-09", "2011-12-31"))
+    assert moved.birth_year == plain.birth_year
+
+
+def test_a_date_that_cannot_be_shifted_is_held_back() -> None:
+    early = fhir.condition((fhir.CM, "I10"), onsetDateTime="0001-01-02")
+    result = split_files([fhir.bundle(early)], [], SUBJECT, SHIPPED, -26)
+    assert result.report["held back"] == {"a date that cannot be shifted": 1}
