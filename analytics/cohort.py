@@ -208,11 +208,13 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
     """(n, variables) values at the index day; NaN is missing.
 
     Without an index day only undated values count: a dated one may be from after the predicted
-    event.
+    event. variables: names, and codes, which are 1, 0 or missing (`_has_code`).
     """
     rows = [
         [
-            _number(m.person.clinical, name, BEFORE_ALL if m.index is None else m.index)
+            _has_code(m, name)
+            if ":" in name
+            else _number(m.person.clinical, name, BEFORE_ALL if m.index is None else m.index)
             for name in variables
         ]
         for m in cohort.members
@@ -275,6 +277,23 @@ def _fits_codes(member: Member, rules: CohortRules) -> bool:
         not any(matches(fact, pattern) for fact in (*facts, *undated)) for pattern in rules.absent
     ]
     return all(has) and all(lacks)
+
+
+def _has_code(member: Member, pattern: str) -> float:
+    """1 if a fact with this code is known to be from before the outcome, 0 if there is none.
+
+    With an index day that is a fact dated on it or before; an undated one may be later, so that
+    alone leaves it unknown (NaN). Without an index day it is the other way round.
+    """
+    if member.person.clinical is None:
+        return np.nan
+    facts = [fact for fact in member.person.clinical.facts if matches(fact, pattern)]
+    undated = any(fact.day is None for fact in facts)
+    if member.index is None:
+        return 1.0 if undated else np.nan if facts else 0.0
+    if any(fact.day is not None and fact.day <= member.index for fact in facts):
+        return 1.0
+    return np.nan if undated else 0.0
 
 
 def _number(clinical: ClinicalRecord | None, variable: str, day: int | None) -> float:

@@ -20,7 +20,17 @@ from analytics.canonical import dump_canonical, load_strict
 from analytics.catalogue import FEATURE_SETS, NEED_CLINICAL, NEED_GENES
 from analytics.errors import JsonRefused, ParamsError
 from analytics.models import REGISTERED
-from analytics.readers.codes import VARIABLES
+from analytics.readers.codes import (
+    FACT_PREFIXES,
+    FACT_SYSTEMS,
+    HIERARCHIES,
+    SHIPPED,
+    URIS,
+    VARIABLES,
+    Coding,
+    normal_code,
+    sensitive_categories,
+)
 from analytics.vocabulary import Category, OutputClass
 
 MAX_BYTES = 2048
@@ -30,6 +40,22 @@ GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
     "expression": Category.EXPRESSION,
 }
+
+# The category of the facts of a system, unless the code is sensitive. LOINC names all kinds.
+_CATEGORY_OF_SYSTEM: dict[str, int] = {
+    "icd-10-cm": Category.CONDITIONS,
+    "icd-10": Category.CONDITIONS,
+    "icd-10-pcs": Category.PROCEDURES,
+    "atc": Category.MEDICATIONS,
+    "rxnorm": Category.MEDICATIONS,
+}
+_CATEGORY_OF_PREFIX: dict[str, int] = {
+    FACT_PREFIXES["AllergyIntolerance"]: Category.MEDICATIONS,
+    FACT_PREFIXES["Encounter"]: Category.PROCEDURES,
+    FACT_PREFIXES["FamilyMemberHistory"]: Category.GERMLINE_VARIANTS,
+}
+# Secondary cancers: the diagnoses that say what the outcome "distant-metastasis" says.
+_METASTASIS = ("icd-10:C77", "icd-10:C78", "icd-10:C79", "icd-10:C7B")
 
 _COHORT = {"age": [0, 130], "with": [], "without": []}
 _VARIANTS = {
@@ -173,7 +199,9 @@ class Params:
         needed = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
         if self.outcome is not None and self.outcome.kind == "distant-metastasis":
             needed.append(VARIABLES["metastasis"].category)
-        return tuple(sorted(needed))
+        for name in self.clinical:
+            needed += _categories_of(name) if ":" in name else ()
+        return tuple(sorted(set(needed)))
 
 
 def find_late_models(params: str) -> list[str]:
@@ -308,11 +336,54 @@ def _build(document: Mapping[str, Any]) -> Params:
     return Params(**{**given, **fields})
 
 
+def _categories_of(pattern: str) -> frozenset[int]:
+    """The categories of the facts that a code pattern names; none if nobody can say.
+
+    What stands above a sensitive code has facts of several categories below it.
+    """
+    system, _, code = pattern.partition(":")
+    base = FACT_SYSTEMS.get(system)
+    if base is None:
+        return frozenset()
+    coding = Coding(URIS[base], code)
+    if normal_code(base, code) in SHIPPED.broad.get(base, ()):
+        return frozenset()
+    sensitive = sensitive_categories(coding, SHIPPED)
+    usual = _CATEGORY_OF_PREFIX.get(system.removesuffix(base)) or _CATEGORY_OF_SYSTEM.get(base)
+    if usual == Category.GERMLINE_VARIANTS:
+        return frozenset({usual}) | sensitive
+    return sensitive or (frozenset() if usual is None else frozenset({usual}))
+
+
+def _overlap(first: str, second: str) -> bool:
+    """Whether a fact may match both patterns. The two editions of ICD-10 share their beginnings."""
+    (one, _, a), (other, _, b) = first.partition(":"), second.partition(":")
+    if one.replace("icd-10-cm", "icd-10") != other.replace("icd-10-cm", "icd-10"):
+        return False
+    base = FACT_SYSTEMS.get(one, one)
+    a, b = normal_code(base, a), normal_code(base, b)
+    return a.startswith(b) or b.startswith(a) if base in HIERARCHIES else a == b
+
+
 def _check_sense(params: Params) -> None:
     """Contradictions between fields, which a schema cannot express."""
     if params.cohort.age[0] > params.cohort.age[1]:
         raise ParamsError("parameters: cohort.age begins after it ends")
-    unknown = [name for name in params.clinical if name not in (*VARIABLES, "female")]
+    codes = [name for name in params.clinical if ":" in name]
+    for code in codes:
+        if not _categories_of(code):
+            raise ParamsError(
+                "parameters: clinical names a code whose category of consent is not clear",
+                "Name a code of one category, in " + ", ".join(_CATEGORY_OF_SYSTEM) + ".",
+            )
+    if params.outcome is not None:
+        of_outcome = (*params.outcome.index, *(params.outcome.event or _METASTASIS))
+        if any(_overlap(code, other) for code in codes for other in of_outcome):
+            raise ParamsError(
+                "parameters: clinical names a code that tells the outcome, or that everybody has",
+                "Predict from codes that are neither the outcome's index nor its event.",
+            )
+    unknown = [name for name in params.clinical if name not in (*VARIABLES, "female", *codes)]
     if unknown:
         raise ParamsError(
             "parameters: clinical names a variable that is not in the dictionary",

@@ -40,7 +40,13 @@ def invent(params: Params, people: int, seed: int) -> list[Input]:
 
 def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator) -> bytes:
     event, outcome = bool(number % 2), params.outcome
-    conditions = [(*_split(code), _date(INDEX_DAY - 30)) for code in params.cohort.present]
+    dated = None if outcome is None or not outcome.index else _date(INDEX_DAY - 7)
+    facts: list[tuple[str, str, str | None]] = [
+        (*_split(code), _date(INDEX_DAY - 30)) for code in params.cohort.present
+    ]
+    codes = [name for name in params.clinical if ":" in name]
+    facts += [(*_split(code), dated) for code in codes if draw.random() < 0.5]
+    conditions = []
     observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = []
     within = int(draw.integers(1, outcome.horizon_days + 1)) if outcome else 0
     if outcome is not None and outcome.kind == "distant-metastasis":
@@ -51,8 +57,7 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
         if event:
             conditions.append((*_split(outcome.event[0]), _date(INDEX_DAY + within)))
         observations.append(("heart_rate", 70.0, _date(INDEX_DAY + outcome.horizon_days + 30)))
-    dated = None if outcome is None or not outcome.index else _date(INDEX_DAY - 7)
-    wanted = [name for name in params.clinical if name not in _MADE_OTHERWISE]
+    wanted = [name for name in params.clinical if name not in (*_MADE_OTHERWISE, *codes)]
     observations += [(name, _value(name, draw), dated) for name in wanted]
     age = int(
         np.clip(draw.integers(40, 75), max(1, params.cohort.age[0]), max(1, params.cohort.age[1]))
@@ -65,6 +70,7 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
         birth_year=2013 - age,
         conditions=conditions,
         observations=observations,
+        facts=facts,
     )
 
 

@@ -234,6 +234,44 @@ def test_facts_after_the_index_affect_neither_inclusion_nor_values() -> None:
             select([Person("0" * 64, before)], 1, rules=rules, outcome=DIAGNOSIS, source="none")
 
 
+@pytest.mark.parametrize(
+    ("facts", "outcome", "expected"),
+    [
+        # With an index day (100): known to be before it, after it, at an unknown time, never.
+        ([("I10.9", 100)], DIAGNOSIS, 1.0),
+        ([("I10", 40), ("I10", None)], DIAGNOSIS, 1.0),
+        ([("I10", 101)], DIAGNOSIS, 0.0),
+        ([("I10", None)], DIAGNOSIS, np.nan),
+        ([("I11", 40)], DIAGNOSIS, 0.0),
+        # Without one, a dated fact may be from after the event.
+        ([("I10", None)], METASTASIS, 1.0),
+        ([("I10", 40)], METASTASIS, np.nan),
+        ([], METASTASIS, 0.0),
+    ],
+)
+def test_a_code_is_a_predictor_if_it_was_known_before(
+    facts: list[tuple[str, int | None]], outcome: Outcome, expected: float
+) -> None:
+    index = [("C50", 100)] if outcome is DIAGNOSIS else []
+    both = [
+        clinical(*index, *facts, metastasis=n, follow_up_days=2000.0, last=9000) for n in range(2)
+    ]
+    people = [Person(f"{n:064x}", record) for n, record in enumerate(both)]
+    cohort = select(people, outcome=outcome, source="none")
+    column = clinical_matrix(cohort, ["size_mm", "icd-10-cm:I10"])[:, 1]
+    assert np.array_equal(column, [expected] * cohort.people, equal_nan=True)
+
+
+def test_another_kind_of_fact_is_no_predictor() -> None:
+    """A relative's disease, and an allergy to a drug."""
+    record = clinical(("C50", 100))
+    others = (Fact(5, "family-icd-10-cm", "I10", 40), Fact(3, "allergy-atc", "C09AA05", 40))
+    people = [Person("0" * 64, replace(record, facts=(*record.facts, *others)))]
+    cohort = select(people, 1, outcome=DIAGNOSIS, source="none")
+    names = ["icd-10-cm:I10", "family-icd-10-cm:I10", "atc:C09", "allergy-atc:C09"]
+    assert clinical_matrix(cohort, names).tolist() == [[0.0, 1.0, 0.0, 1.0]]
+
+
 def test_without_an_index_no_dated_value_is_a_feature() -> None:
     """It may have been measured after the metastasis; an age at the last visit reveals the length
     of follow-up."""

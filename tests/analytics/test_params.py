@@ -22,6 +22,7 @@ from analytics.params import (
 )
 
 SCHEMA = json.loads((PACKAGE / "params-schema.json").read_bytes())
+METASTASIS: dict[str, object] = {"kind": "distant-metastasis", "horizon_days": 1825}
 DIAGNOSIS: dict[str, object] = {
     "kind": "diagnosis",
     "index": ["icd-10-cm:C50"],
@@ -146,6 +147,63 @@ def test_parts_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(ParamsError):
         parse_params(make_params(**contradiction))
+
+
+@pytest.mark.parametrize(
+    ("code", "categories"),
+    [
+        ("icd-10-cm:I10", {1}),
+        ("icd-10:I1", {1}),
+        ("atc:L02", {3}),
+        ("rxnorm:10324", {3}),
+        ("icd-10-pcs:0HBT0ZZ", {4}),
+        ("icd-10-cm:F32.9", {16}),
+        ("atc:J05AR10", {19}),
+        ("icd-10-cm:Z15", {5}),
+        ("family-icd-10-cm:C50", {5}),
+        ("allergy-atc:J01", {3}),
+        ("encounter-act-code:IMP", {4}),
+        # Of several categories, or of nobody knows which.
+        ("icd-10-cm:F", None),
+        ("atc:J05", None),
+        ("loinc:4548-4", None),
+        ("local:grade-1", None),
+        ("snomed:900000001", None),
+        ("uncle-icd-10-cm:C50", None),
+    ],
+)
+def test_a_code_as_predictor_needs_its_category(
+    make_params: Callable[..., bytes], code: str, categories: set[int] | None
+) -> None:
+    """The permit must have it: without the category everybody would seem to lack the code."""
+    asked = make_params(
+        clinical=["grade", code], models={"logistic": ["clinical"]}, outcome=DIAGNOSIS
+    )
+    if categories is None:
+        with pytest.raises(ParamsError, match="category of consent is not clear"):
+            parse_params(asked)
+    else:
+        assert set(parse_params(asked).categories) == categories
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (DIAGNOSIS, "icd-10-cm:C79"),
+        (DIAGNOSIS, "icd-10-cm:C79.3"),
+        (DIAGNOSIS, "icd-10-cm:C7"),
+        (DIAGNOSIS, "icd-10:C79"),  # the other edition
+        (DIAGNOSIS, "icd-10-cm:C50.9"),  # the index: everybody has it
+        (METASTASIS, "icd-10-cm:C78"),
+    ],
+)
+def test_a_code_that_tells_the_outcome_is_no_predictor(
+    make_params: Callable[..., bytes], outcome: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(ParamsError, match="tells the outcome"):
+        parse_params(make_params(clinical=["grade", code], outcome=outcome))
+    kin = make_params(clinical=["grade", f"family-{code}"], outcome=outcome)
+    assert parse_params(kin).clinical == ("grade", f"family-{code}")
 
 
 @pytest.mark.parametrize(
