@@ -30,7 +30,7 @@ MAX_OBJECTS = 50_000  # opening braces: most time goes into the R4 models, up to
 # values.
 MAX_RESOURCE_VALUES = 5_000
 MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as estimated by `_memory`
-# One person's files together, in multiples of what one file may have: 64 MiB, as much as a run
+# What one person's files may have at an ingest, in multiples of these: 64 MiB, as much as a run
 # reads of a record (clinical.MAX_BYTES), in about 20 s.
 FILES = 8
 MAX_ALL_ENTRIES = 100_000  # as many as a record may have (clinical.MAX_ENTRIES)
@@ -123,15 +123,17 @@ class Source:
     notes: tuple[str, ...]
 
 
-def read_source(bundles: Sequence[bytes], subject: str, lines: Iterable[bytes] = ()) -> Source:
+def read_source(
+    bundles: Sequence[bytes], subject: str, lines: Iterable[bytes] = (), most: int = 1
+) -> Source:
     """The checked resources of one person's files. subject: 64 hex characters.
 
-    bundles: each the bytes of a Bundle. lines: each the bytes of one resource (NDJSON). Raises
-    PayloadError.
+    bundles: each the bytes of a Bundle. lines: each the bytes of one resource (NDJSON). most: what
+    they may have together, in multiples of the limits of a Bundle. Raises PayloadError.
     """
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
-    read, size = _Entries(), _Size()
+    read, size = _Entries(), _Size(most)
     metas: list[Mapping[str, object]] = []
     notes: list[str] = []
     for payload in bundles:
@@ -172,7 +174,7 @@ def _read_bundle(payload: bytes, size: _Size) -> tuple[Mapping[str, object], Seq
     faults: set[Fault] = set()
     try:
         document = load_strict(
-            payload, max_bytes=MAX_BYTES, max_depth=MAX_FILE_DEPTH, faults=faults
+            payload, max_bytes=len(payload), max_depth=MAX_FILE_DEPTH, faults=faults
         )
     except JsonRefused as refused:
         raise PayloadError(f"FHIR bundle: {refused}") from None
@@ -187,45 +189,46 @@ def _read_bundle(payload: bytes, size: _Size) -> tuple[Mapping[str, object], Seq
             "FHIR bundle: its type is not transaction, batch, collection, searchset or document"
         )
     entries = document.get("entry")
-    if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
-        raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
+    if not isinstance(entries, list) or not entries:
+        raise PayloadError("FHIR bundle: it must have at least one entry")
     size.add_entries(len(entries))
     _check_complete(document, entries)
     return document, entries
 
 
 class _Size:
-    """What one person's files have together."""
+    """What the files of one person have together. most: in multiples of a Bundle's limits."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._bytes = self._values = self._objects = self._memory = self._entries = 0
 
     def add(self, payload: bytes) -> None:
-        """Check one file or line before it is parsed, and the sum. Raises PayloadError."""
-        _check_size(payload)
+        """Check the sum of all files or lines before this one is parsed. Raises PayloadError."""
         self._bytes += len(payload)
-        self._values += _count_values(payload)
+        self._values += sum(payload.count(sign) for sign in (b",", b"[", b"{"))
         self._objects += payload.count(b"{")
+        most = self._most * MAX_BYTES
+        if self._bytes > most:
+            raise PayloadError(f"FHIR bundle: the document is larger than {most} bytes")
+        most = self._most * MAX_VALUES
+        if self._values > most:
+            raise PayloadError(f"FHIR bundle: it has more values than {most}")
+        most = self._most * MAX_OBJECTS
+        if self._objects > most:
+            raise PayloadError(f"FHIR bundle: it has more objects than {most}")
         self._memory += _memory(payload)
-        if (
-            self._bytes > FILES * MAX_BYTES
-            or self._values > FILES * MAX_VALUES
-            or self._objects > FILES * MAX_OBJECTS
-            or self._memory > FILES * MAX_MEMORY
-        ):
+        if self._memory > self._most * MAX_MEMORY:
             raise PayloadError(
-                "FHIR bundle: the files of one person have more together than is allowed",
-                f"All of them may have {FILES * MAX_BYTES} bytes, {FILES * MAX_VALUES} values and "
-                f"{FILES * MAX_OBJECTS} objects.",
+                "FHIR bundle: it would take more memory than one person's bundle may"
             )
 
     def add_entries(self, count: int) -> None:
         """Count resources. Raises PayloadError."""
         self._entries += count
-        if self._entries > MAX_ALL_ENTRIES:
-            raise PayloadError(
-                f"FHIR bundle: the files of one person have more than {MAX_ALL_ENTRIES} resources"
-            )
+        most = min(self._most * MAX_ENTRIES, MAX_ALL_ENTRIES)
+        if self._entries > most:
+            raise PayloadError(f"FHIR bundle: it has more entries than {most}")
 
 
 def _check_around(document: Mapping[str, object]) -> None:
@@ -362,22 +365,6 @@ def _base(full_url: str) -> str | None:
 
 def _absolute(name: str, base: str | None) -> str:
     return name if base is None or not _RELATIVE.match(name) else f"{base}/{name}"
-
-
-def _check_size(payload: bytes) -> None:
-    """Check the size limits before parsing. Raises PayloadError."""
-    if len(payload) > MAX_BYTES:
-        raise PayloadError(f"FHIR bundle: the document is larger than {MAX_BYTES} bytes")
-    if _count_values(payload) > MAX_VALUES:
-        raise PayloadError(f"FHIR bundle: it has more values than {MAX_VALUES}")
-    if payload.count(b"{") > MAX_OBJECTS:
-        raise PayloadError(f"FHIR bundle: it has more objects than {MAX_OBJECTS}")
-    if _memory(payload) > MAX_MEMORY:
-        raise PayloadError("FHIR bundle: it would take more memory than one person's bundle may")
-
-
-def _count_values(payload: bytes) -> int:
-    return sum(payload.count(sign) for sign in (b",", b"[", b"{"))
 
 
 def _memory(payload: bytes) -> int:

@@ -115,7 +115,7 @@ _LABEL = "a security label that this reader does not know"
 _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL})
 # A medication that many orders name is written with each of them, so the output has its own limits.
 MAX_CODINGS = 64  # of one concept
-MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle; of several files, FILES times
+MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle; at an ingest, FILES times
 NOTES = (
     "SNOMED CT is not among the code systems (licence): what is coded in it is held back, unless a map explains it.",
     "LOINC and RxNorm have no hierarchy: only listed codes are recognised as sensitive; add the full value sets.",
@@ -142,7 +142,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     the same bytes. Raises PayloadError if the entire file cannot be trusted: not well-formed JSON,
     no R4 Bundle, about two people, incomplete, or not certainly about one person.
     """
-    return split_files([payload], [], subject, sets)
+    return _split(read_source([payload], subject), subject, sets, 0, MAX_RECORDS)
 
 
 def split_files(
@@ -152,13 +152,15 @@ def split_files(
     sets: ValueSets = SHIPPED,
     weeks: int = 0,
 ) -> Split:
-    """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON.
-
-    weeks: by how much all dates are shifted.
+    """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON, and for more
+    of them. weeks: by how much all dates are shifted.
     """
-    source = read_source(bundles, subject, lines)
-    alone = len(bundles) == 1 and not lines
-    most = MAX_RECORDS if alone else FILES * MAX_RECORDS
+    source = read_source(bundles, subject, lines, FILES)
+    return _split(source, subject, sets, weeks, FILES * MAX_RECORDS)
+
+
+def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int) -> Split:
+    """The records of a person. most: bytes of all of them."""
     marks = _Marks(sets, source)
     kept: dict[int, list[dict[str, Any]]] = {}
     held_back: dict[str, int] = dict(source.dropped)

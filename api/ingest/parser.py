@@ -133,7 +133,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     if "subject" in request:
         bundles = [[request["subject"], 0, os.fstat(descriptor).st_size]]
     sizes = [length for _, _, length in (*bundles, *lines)]
-    if sum(sizes) > MAX_BUNDLES or any(length > MAX_BYTES for _, _, length in bundles):
+    if sum(sizes) > MAX_BUNDLES or any(b[2] > FILES * MAX_BYTES for b in bundles):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
     tell = _teller(sink)
     patients = request.get("patients", {})

@@ -124,12 +124,15 @@ def test_the_files_of_one_person_are_bounded_together(monkeypatch: pytest.Monkey
     one = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
     monkeypatch.setattr(bundle, "MAX_BYTES", len(one) + 1)
     split_files([one] * 7, [], ADA)
-    with pytest.raises(PayloadError, match="more together than is allowed"):
+    with pytest.raises(PayloadError, match="larger than"):
+        split_bundle(one + b" " * 9, ADA)  # as everywhere but at an ingest
+    split_files([one + b" " * 9], [], ADA)
+    with pytest.raises(PayloadError, match="larger than"):
         split_files([one] * 9, [], ADA)
     monkeypatch.undo()
     monkeypatch.setattr(bundle, "MAX_ALL_ENTRIES", 3)
     split_files([], [json.dumps(ADA_HERSELF).encode()] * 3, ADA)
-    with pytest.raises(PayloadError, match="more than 3 resources"):
+    with pytest.raises(PayloadError, match="more entries than 3"):
         split_files([], [json.dumps(ADA_HERSELF).encode()] * 4, ADA)
 
 
