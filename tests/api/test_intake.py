@@ -13,6 +13,7 @@ from typing import Any
 import fhir_files as fhir
 import pytest
 
+from analytics.readers.clinical import day_number, read_clinical_record
 from api.cli import main
 from api.client.runs import complete_params
 from api.demo.stage import random32
@@ -254,6 +255,25 @@ def test_an_export_of_many_people_and_a_folder_of_one_come_in(tmp_path: Path) ->
     assert summary["fhir"]["not taken"] == {"DocumentReference": 3}
     lines = cohort_files.sentences(summary)
     assert "  left out: 1 lines about 1 patients that the list does not name" in lines
+
+
+def test_dates_are_shifted_alike_for_all_files_of_a_person(tmp_path: Path) -> None:
+    """By whole weeks that nothing tells: no report, no record, no other person."""
+    told = [fhir.condition((fhir.CM, "I10"), onsetDateTime="2011-02-03")]
+    later = fhir.bundle(fhir.condition((fhir.CM, "C50.9"), onsetDateTime="2012-02-03"))
+    shifts = set()
+    for digit in "0123456789abcdef":
+        _export(tmp_path / "fhir", (f"{digit * 64}/a.ndjson", [HERSELF, *told]))
+        (tmp_path / "fhir" / (digit * 64) / "b.json").write_bytes(later)
+    cohort = from_files(None, None, "GRCh38", tmp_path / "fhir", shift_dates=True)
+    for source in cohort.sources():
+        if source.category == 1:
+            record = read_clinical_record({1: source.payload}, source.subject.hex())
+            cancer, pressure = (fact.day or 0 for fact in record.facts)
+            assert cancer - pressure == 365
+            shifts.add(pressure - day_number("2011-02-03"))
+    assert all(shift % 7 == 0 and abs(shift) <= 182 for shift in shifts)
+    assert len(shifts) > 2  # of 16 people, who would have one or two alike once in 10**24
 
 
 def test_a_bad_line_is_named_by_its_file(tmp_path: Path) -> None:

@@ -1134,7 +1134,10 @@ TOO_MUCH: dict[str, tuple[bytes, str]] = {
     "bytes": (bundle()[:-1] + b" " * MAX_BYTES + b"}", "larger than"),
     "values": (bundle(zq=[0.5] * (MAX_VALUES + 1)), "more values than 200000"),
     "objects": (bundle(zq=[{"a": 1}] * (MAX_OBJECTS + 1)), "more objects than"),
-    "entries": (bundle(*[{"resourceType": "Basic"}] * MAX_ENTRIES), f"1 to {MAX_ENTRIES} entries"),
+    "entries": (
+        bundle(*[{"resourceType": "Basic"}] * MAX_ENTRIES),
+        f"more entries than {MAX_ENTRIES}",
+    ),
     "a wide letter": (
         bundle(zq="x" * 4_000_000 + "W").replace(b'W"', '\U0001f600"'.encode()),
         "more memory than",

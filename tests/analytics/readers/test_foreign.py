@@ -6,6 +6,7 @@ Their origin, and other files that were tried, are listed in tests/data/foreign/
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 from pathlib import Path
@@ -15,7 +16,10 @@ import pytest
 
 from analytics.errors import PayloadError
 from analytics.readers.clinical import read_clinical_record
-from analytics.readers.fhir import split_bundle
+from analytics.readers.code_map import load_code_map, with_maps
+from analytics.readers.codes import SHIPPED
+from analytics.readers.export import read_export, read_spans
+from analytics.readers.fhir import split_bundle, split_files
 from analytics.readers.genotypes import read_genotypes
 from analytics.readers.vcf.split import VcfReport, split_vcf
 
@@ -131,11 +135,54 @@ def test_a_foreign_bundle_is_read(name: str, kept: set[str], unfit: set[str]) ->
     assert read_clinical_record(result.records, SUBJECT).birth_year is not None
 
 
+SNOMED = "http://snomed.info/sct"
+
+
+def test_a_foreign_export_comes_in_with_families() -> None:
+    lines = content("clinosim-export.ndjson.gz")
+    people = {"pt-05a9cdeaacc9": "aa" * 32, "pt-5fd01d76e178": "bb" * 32}
+    descriptor = os.memfd_create("foreign")
+    try:
+        os.write(descriptor, lines)
+        export = read_export(descriptor, [("", 0, len(lines))], people)
+        of_each = {who: list(read_spans(descriptor, export.lines[who])) for who in people.values()}
+    finally:
+        os.close(descriptor)
+    assert (export.nobody, export.unlisted) == ({}, 0)
+    facts: set[str] = set()
+    for who, resources in of_each.items():
+        split: Any = split_files([], resources, who)
+        # A copy of a line, two people in one file or a line that is nobody's would be refused.
+        assert split.report["seen"] == len(resources)
+        facts |= {fact.system for fact in read_clinical_record(split.records, who).facts}
+    assert facts >= {"icd-10-cm", "family-icd-10-cm", "rxnorm"}
+    # Its visits have a free-text service, and its allergies say in SNOMED CT that there is none.
+    assert not any(system.startswith(("encounter-", "allergy-")) for system in facts)
+
+
+def test_foreign_diagnoses_in_snomed_come_in_by_a_map() -> None:
+    """Every diagnosis of this generator is SNOMED CT: without a map none comes in."""
+    payload = content("synthea-visits.json.gz")
+    without = split_bundle(payload, SUBJECT)
+    assert "1" not in without.report["kept"]
+    assert 20 < len(without.unknown)
+    codes = {
+        str(coding.code): {"to": "icd-10-cm:J02.9"}
+        for coding in without.unknown
+        if coding.system == SNOMED
+    }
+    named = {"system": SNOMED, "source": "invented", "codes": codes}
+    sets = with_maps(SHIPPED, [load_code_map(json.dumps(named).encode())])
+    mapped: Any = split_bundle(payload, SUBJECT, sets)
+    assert mapped.report["kept"]["1"] == 20
+    assert mapped.report["held back"] == {"no code": 21}  # visits for a reason in words
+
+
 def test_every_file_has_its_source() -> None:
     text = (FOREIGN / "SOURCES.md").read_text()
     listed = set(re.findall(r"^\| `([\w.-]+)` \|", text, re.MULTILINE))
     files = {path.name for path in FOREIGN.iterdir()} - {"SOURCES.md"}
     assert listed == {name for name in files if not name.startswith("LICENSE-")}
     assert {*READ, *REFUSED} <= listed
-    assert {name.split("-")[0] for name in listed} == {"clinosim", "pyvcf3", "scikit"}
+    assert {name.split("-")[0] for name in listed} == {"clinosim", "pyvcf3", "scikit", "synthea"}
     assert all(path.stat().st_size < 40_000 for path in FOREIGN.iterdir())
