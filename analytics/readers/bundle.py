@@ -33,6 +33,7 @@ MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as estimated by `_memory`
 # What one person's files may have at an ingest, in multiples of these: 64 MiB, as much as a run
 # reads of a record (clinical.MAX_BYTES), in about half a minute and 450 MB.
 FILES = 8
+MAX_ALL_BYTES = FILES * MAX_BYTES
 MAX_ALL_ENTRIES = 100_000  # as many as a record may have (clinical.MAX_ENTRIES)
 # Of a parsed object with its first key, and of any other value (CPython 3.11).
 OBJECT_BYTES, VALUE_BYTES = 264, 72

@@ -259,7 +259,7 @@ def _subjects_of(path: Path | None, what: tuple[str, str, str]) -> Mapping[str, 
 
 def _fhir_files(folder: Path) -> tuple[list[tuple[str, bytes]], list[LineFile]]:
     """The bundles and NDJSON files of a folder, not larger than is allowed. Raises UsageError."""
-    from analytics.readers.bundle import FILES, MAX_BYTES
+    from analytics.readers.bundle import MAX_ALL_BYTES
 
     bundles: list[tuple[str, bytes]] = []
     lines: list[LineFile] = []
@@ -271,7 +271,7 @@ def _fhir_files(folder: Path) -> tuple[list[tuple[str, bytes]], list[LineFile]]:
                 size += os.fstat(file.fileno()).st_size
             lines.append(LineFile(subject, path, name))
         else:
-            bundle = read_file(path, FILES * MAX_BYTES, f"bundle {name}", follow=False)
+            bundle = read_file(path, MAX_ALL_BYTES, f"bundle {name}", follow=False)
             bundles.append((subject, bundle))
             size += len(bundle)
         if size > MAX_BUNDLES:

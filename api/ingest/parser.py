@@ -112,7 +112,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     it; the result includes the dictionary of all.
     """
     from analytics.dictionary import describe
-    from analytics.readers.bundle import FILES, MAX_BYTES
+    from analytics.readers.bundle import MAX_ALL_BYTES
     from analytics.readers.clinical import read_clinical_record
     from analytics.readers.code_map import load_code_map, with_maps
     from analytics.readers.codes import SHIPPED, load_value_sets
@@ -133,7 +133,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     if "subject" in request:
         bundles = [[request["subject"], 0, os.fstat(descriptor).st_size]]
     sizes = [length for _, _, length in (*bundles, *lines)]
-    if sum(sizes) > MAX_BUNDLES or any(b[2] > FILES * MAX_BYTES for b in bundles):
+    if sum(sizes) > MAX_BUNDLES or any(b[2] > MAX_ALL_BYTES for b in bundles):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
     tell = _teller(sink)
     patients = request.get("patients", {})
@@ -151,7 +151,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     for done, (subject, places) in enumerate(spans.items()):
         own = export.lines.get(subject, [])
         try:
-            if sum(length for _, length in (*places, *own)) > FILES * MAX_BYTES:
+            if sum(length for _, length in (*places, *own)) > MAX_ALL_BYTES:
                 raise PayloadError(
                     "FHIR bundle: the files of one person have more bytes together than is allowed"
                 )

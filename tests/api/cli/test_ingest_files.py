@@ -362,6 +362,39 @@ def test_files_that_are_not_there(deployment, volens, cohort) -> None:
     refused(deployment, volens, cohort, "does not hold SUBJECT.json, SUBJECT/ and")
 
 
+def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> None:
+    """The same people as lines of NDJSON, and one of them in a folder of her own."""
+    Path("export").mkdir()
+    listed, lines = {}, []
+    for number, subject in enumerate(cohort.people):
+        path = Path("bundles", f"{subject.hex()}.json")
+        text = path.read_text().replace('"Patient/p"', f'"Patient/p{number}"')
+        resources = [entry["resource"] for entry in json.loads(text)["entry"]]
+        resources[0]["id"] = f"p{number}"
+        if number == 0:
+            Path("export", subject.hex()).mkdir()
+            Path("export", subject.hex(), "all.json").write_bytes(path.read_bytes())
+        else:
+            listed[f"p{number}"] = subject.hex()
+            lines += [json.dumps(resource) for resource in resources]
+    Path("export", "everybody.ndjson").write_text("\n".join(lines))
+    Path("patients.json").write_text(json.dumps(listed))
+    options = ["--fhir", "export", "--patients", "patients.json"]
+    command = ["dataset", "ingest", "--as", "omar", cohort.dataset.hex(), *options]
+    told = volens(*command, "--dry-run")
+    assert (told.code, registered(deployment, cohort)) == (0, {}), told
+    told = volens(*command, "--report", "report.json")
+    assert told.code == 0, told
+    mine = registered(deployment, cohort)
+    usual = {(0, 1): 1, (1, 1): 1, (2, 1): 1}
+    assert mine[cohort.people[0]] == usual | {(19, 1): 1}
+    assert all(mine[subject] == usual for subject in cohort.people[1:])
+    # The code that nobody knows is in the custodian's own file, and neither here nor there.
+    assert "--report FILE names the codes of unknown systems" in told.out
+    assert CANARY not in told.out + told.err
+    assert CANARY in Path("report.json").read_text()
+
+
 def test_one_bad_clinical_record_stops_everything(deployment, volens, cohort) -> None:
     """The genomes before it are encrypted by then; nothing of them is registered, and nobody gets
     their keys.
