@@ -7,9 +7,10 @@ and days of the week stay.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from analytics.readers.clinical import OLDEST
 from analytics.readers.codes import VARIABLE_OF, VARIABLES, codings_of, measure
@@ -28,6 +29,8 @@ _DATES = frozenset(
         "recordedDate",
     }
 )
+# What makes a day of a year, a month and a day, by their length.
+_MIDDLE = {4: "-07-15", 7: "-15", 10: ""}
 _PERIOD = "period"
 _AGE = VARIABLES["age_years"]
 
@@ -61,13 +64,14 @@ def shift_dates(resource: dict[str, Any], weeks: int) -> None:
     Raises HeldBack for a date that would leave the years 1 to 9999.
     """
     for holder, name, text in _dates(resource):
-        parts = [int(part) for part in text.split("-")]
-        year, month, day = (*parts, *(7, 15)[len(parts) - 1 :])
         try:
-            shifted = datetime.date(year, month, day) + datetime.timedelta(weeks=weeks)
-        except (ValueError, OverflowError):
+            day = np.datetime64(text + _MIDDLE[len(text)], "D")
+        except (ValueError, KeyError):
             raise HeldBack("a date that cannot be shifted") from None
-        holder[name] = shifted.isoformat()[: len(text)]
+        shifted = str(day + np.timedelta64(7 * weeks, "D"))
+        if len(shifted) != len("2011-02-03") or shifted < "0001":
+            raise HeldBack("a date that cannot be shifted")
+        holder[name] = shifted[: len(text)]
 
 
 def _dates(resource: Mapping[str, Any]) -> list[tuple[dict[str, Any], str, str]]:

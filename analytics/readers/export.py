@@ -8,7 +8,6 @@ grows with the number of lines, not with their text.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +28,10 @@ _UUID = re.compile(r"urn:uuid:([0-9a-fA-F-]{36})\Z")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 _MEDICATION = re.compile(r"(?:\A|/)(Medication/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]*)?\Z")
 
-# A line: its offset in the descriptor, and its length.
+# A line: its offset in the files, and its length.
 Span = tuple[int, int]
+# Reads so many bytes from this offset on.
+Read = Callable[[int, int], bytes]
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Export:
 
 
 def read_export(
-    descriptor: int,
+    read: Read,
     files: Sequence[tuple[str, int, int]],
     patients: Mapping[str, str],
     leave_out_unlisted: bool = False,
@@ -76,7 +77,7 @@ def read_export(
     total = sum(length for _, _, length in files) or 1
     done = 0
     for file, (owner, start, length) in enumerate(files, 1):
-        for line, span, text in _lines(descriptor, start, length, file):
+        for line, span, text in _lines(read, start, length, file):
             tell((done + span[0] - start) / total)
             export.seen += 1
             if export.seen > MAX_LINES:
@@ -136,12 +137,6 @@ def read_export(
     return export
 
 
-def read_spans(descriptor: int, spans: Sequence[Span]) -> Iterator[bytes]:
-    """The text of these lines."""
-    for offset, length in spans:
-        yield os.pread(descriptor, length, offset)
-
-
 def _reached(
     names: set[str], shared: Mapping[str, list[tuple[Span, frozenset[str]]]], used: set[str]
 ) -> Iterator[Span]:
@@ -158,14 +153,12 @@ def _reached(
     used |= seen
 
 
-def _lines(
-    descriptor: int, start: int, length: int, file: int
-) -> Iterator[tuple[int, Span, bytes]]:
+def _lines(read: Read, start: int, length: int, file: int) -> Iterator[tuple[int, Span, bytes]]:
     """(number, span, text) of each line that is not empty, in parts of 1 MiB. Raises PayloadError."""
     rest, at, number = b"", start, 0  # rest begins at `at`
     position, end = start, start + length
     while position < end or rest:
-        part = os.pread(descriptor, min(_COPY, end - position), position)
+        part = read(position, min(_COPY, end - position))
         if position < end and not part:
             raise PayloadError("the NDJSON file is shorter than declared", "hand it in again")
         position += len(part)

@@ -588,27 +588,27 @@ def _stated(kind: str, system: str, code: str, date: str | None, subject: str) -
     profile = PROFILES[kind]
     dated: dict[str, object] = {} if date is None else {profile.times[0][1]: date}
     about: dict[str, object] = {profile.person: {"reference": f"Patient/{subject}"}}
-    said: dict[str, object]
+    stated: dict[str, object]
     match kind:
         case "MedicationRequest":
-            said = {"status": "active", "intent": "order", "medicationCodeableConcept": concept}
+            stated = {"status": "active", "intent": "order", "medicationCodeableConcept": concept}
         case "Procedure":
-            said = {"status": "completed", "code": concept}
+            stated = {"status": "completed", "code": concept}
         case "Encounter":
             inpatient = {"system": URIS["act-code"], "code": "IMP"}
-            said = {"status": "finished", "class": inpatient, "type": [concept]}
+            stated = {"status": "finished", "class": inpatient, "type": [concept]}
             dated = {} if date is None else {"period": {"start": date}}
         case "FamilyMemberHistory":
             kin = _coded(_HL7 + "v3-RoleCode", "FAMMEMB")
-            said = {"status": "completed", "relationship": kin, "condition": [{"code": concept}]}
+            stated = {"status": "completed", "relationship": kin, "condition": [{"code": concept}]}
         case _:
             systems = [profile.states[name][0] for name in ("clinicalStatus", "verificationStatus")]
-            said = {
+            stated = {
                 "clinicalStatus": _coded(systems[0], "active"),
                 "verificationStatus": _coded(systems[1], "confirmed"),
                 "code": concept,
             }
-    return {"resourceType": kind, **said, **about, **dated}
+    return {"resourceType": kind, **stated, **about, **dated}
 
 
 def _observed(name: str | tuple[str, str], value: float | bool) -> dict[str, object]:

@@ -135,7 +135,7 @@ def test_a_target_that_is_too_broad_is_held_back_as_in_a_file() -> None:
         (mapped({LIVER: {"to": "atc:L"}}, "urn:volens:mapped"), "a system that is known here"),
         (b"what,is,this\n1,2,3\n", "names no columns"),
         (b"system,code,to\nurn:x,1\n", "not exactly system, code and to"),
-        (b'system,code,to\nurn:x,"1', "cannot be read"),
+        (b'system,code,to\nurn:x,"1', "quotation marks"),
         (b"\xff", "not UTF-8"),
         (b"id\tterm\nhers\tx\n", "does not begin with a concept"),
     ],

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import fhir_files as fhir
@@ -14,7 +11,7 @@ import pytest
 from analytics.errors import PayloadError
 from analytics.readers import bundle
 from analytics.readers.clinical import read_clinical_record
-from analytics.readers.export import Export, read_export, read_spans
+from analytics.readers.export import Export, read_export
 from analytics.readers.fhir import split_bundle, split_files
 
 ADA, BEN = "aa" * 32, "bb" * 32
@@ -30,25 +27,24 @@ def ndjson(*resources: Any, end: str = "\n") -> bytes:
     return "".join(json.dumps(resource) + end for resource in resources).encode()
 
 
-@contextmanager
-def exported(*files: bytes, **more: Any) -> Iterator[tuple[int, Export]]:
-    """The export of these files of everybody, or of the subject `owner`."""
-    descriptor = os.memfd_create("export")
-    try:
-        places, at = [], 0
-        for file in files:
-            os.write(descriptor, file)
-            places.append((more.get("owner", ""), at, len(file)))
-            at += len(file)
-        given = {name: value for name, value in more.items() if name != "owner"}
-        patients = {} if "owner" in more else given.pop("patients", PATIENTS)
-        yield descriptor, read_export(descriptor, places, patients, **given)
-    finally:
-        os.close(descriptor)
+def exported(*files: bytes, owner: str = "", **more: Any) -> tuple[bytes, Export]:
+    """These files of everybody, or of the subject `owner`, one after the other, and their export."""
+    joined = b"".join(files)
+    places, at = [], 0
+    for file in files:
+        places.append((owner, at, len(file)))
+        at += len(file)
+    patients = {} if owner else more.pop("patients", PATIENTS)
+    read = lambda offset, length: joined[offset : offset + length]  # noqa: E731
+    return joined, read_export(read, places, patients, **more)
 
 
-def kinds(descriptor: int, export: Export, subject: str) -> list[str]:
-    lines = read_spans(descriptor, export.lines[subject])
+def lines_of(joined: bytes, export: Export, subject: str) -> list[bytes]:
+    return [joined[at : at + length] for at, length in export.lines[subject]]
+
+
+def kinds(joined: bytes, export: Export, subject: str) -> list[str]:
+    lines = lines_of(joined, export, subject)
     return [json.loads(line)["resourceType"] for line in lines]
 
 
@@ -63,22 +59,22 @@ def test_each_line_goes_to_whom_it_names() -> None:
         {"resourceType": "Organization", "id": "o"},
         {"resourceType": "Zq", "id": "o"},
     ).rstrip(b"\n")
-    with exported(people, conditions, ndjson(DRUG), others) as (descriptor, export):
-        # The medication names nobody: it goes to the person whose order refers to it.
-        assert kinds(descriptor, export, ADA) == [
-            "Patient",
-            "Condition",
-            "MedicationRequest",
-            "Medication",
-        ]
-        assert kinds(descriptor, export, BEN) == ["Patient", "Condition"]
-        assert export.to_json() == {
-            "lines": 8,
-            "unlisted": 0,
-            "unlisted_people": 0,
-            "nobody": {"Organization": 1, "not a type of FHIR R4": 1},
-        }
-        lines = list(read_spans(descriptor, export.lines[ADA]))
+    joined, export = exported(people, conditions, ndjson(DRUG), others)
+    # The medication names nobody: it goes to the person whose order refers to it.
+    assert kinds(joined, export, ADA) == [
+        "Patient",
+        "Condition",
+        "MedicationRequest",
+        "Medication",
+    ]
+    assert kinds(joined, export, BEN) == ["Patient", "Condition"]
+    assert export.to_json() == {
+        "lines": 8,
+        "unlisted": 0,
+        "unlisted_people": 0,
+        "nobody": {"Organization": 1, "not a type of FHIR R4": 1},
+    }
+    lines = lines_of(joined, export, ADA)
     split = split_files([], lines, ADA)
     facts = read_clinical_record(split.records, ADA).facts
     assert [(fact.system, fact.code) for fact in facts] == [
@@ -140,14 +136,12 @@ def test_who_is_not_listed_is_an_error_or_is_counted() -> None:
     files = (ndjson(ADA_HERSELF, BEN_HIMSELF), ndjson({**fhir.observation(), **OF_BEN}))
     ada = {"p": ADA}
     with pytest.raises(PayloadError, match=r"^line 2 of NDJSON file 1 cannot.* does not name its"):
-        with exported(*files, patients=ada):
-            pass
-    with exported(*files, patients=ada, leave_out_unlisted=True) as (_, export):
-        assert set(export.lines) == {ADA}
-        assert (export.unlisted, export.unlisted_people) == (2, 1)
+        exported(*files, patients=ada)
+    _, export = exported(*files, patients=ada, leave_out_unlisted=True)
+    assert set(export.lines) == {ADA}
+    assert (export.unlisted, export.unlisted_people) == (2, 1)
     with pytest.raises(PayloadError, match="names 1 patients of whom the NDJSON files say nothing"):
-        with exported(*files, patients={**PATIENTS, "r": "cc" * 32}):
-            pass
+        exported(*files, patients={**PATIENTS, "r": "cc" * 32})
 
 
 @pytest.mark.parametrize(
@@ -163,8 +157,7 @@ def test_who_is_not_listed_is_an_error_or_is_counted() -> None:
 def test_a_bad_line_is_named_with_its_file(line: bytes, why: str) -> None:
     good = ndjson(ADA_HERSELF, BEN_HIMSELF)
     with pytest.raises(PayloadError, match=f"^line 4 of NDJSON file 2 cannot be taken.*{why}"):
-        with exported(good, b"\n" + good + line + b"\n" + good):
-            pass
+        exported(good, b"\n" + good + line + b"\n" + good)
 
 
 def test_a_line_is_bounded_and_may_cross_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +165,14 @@ def test_a_line_is_bounded_and_may_cross_a_part(monkeypatch: pytest.MonkeyPatch)
 
     long = {**fhir.condition((fhir.CM, "I10")), "note": [{"text": "x" * 3000}]}
     monkeypatch.setattr(module, "_COPY", 700)
-    with exported(ndjson(ADA_HERSELF, long, long), owner=ADA) as (descriptor, export):
-        assert kinds(descriptor, export, ADA) == ["Patient", "Condition", "Condition"]
+    joined, export = exported(ndjson(ADA_HERSELF, long, long), owner=ADA)
+    assert kinds(joined, export, ADA) == ["Patient", "Condition", "Condition"]
     monkeypatch.setattr(module, "MAX_BYTES", 2000)
     with pytest.raises(PayloadError, match="line 2 of NDJSON file 1 has more bytes"):
-        with exported(ndjson(ADA_HERSELF, long), owner=ADA):
-            pass
+        exported(ndjson(ADA_HERSELF, long), owner=ADA)
 
 
 def test_a_line_that_names_two_patients_is_nobodys() -> None:
     both = {**fhir.order((fhir.RXNORM, "36437")), "for": {"reference": "Patient/q"}}
-    with exported(ndjson(ADA_HERSELF, BEN_HIMSELF, both, DRUG)) as (_, export):
-        assert export.nobody == {"MedicationRequest": 1, "Medication": 1}
+    _, export = exported(ndjson(ADA_HERSELF, BEN_HIMSELF, both, DRUG))
+    assert export.nobody == {"MedicationRequest": 1, "Medication": 1}
