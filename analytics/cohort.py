@@ -208,7 +208,9 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
     """(n, variables) values at the index day; NaN is missing.
 
     Without an index day only undated values count: a dated one may be from after the predicted
-    event. variables: names, and codes, which are 1, 0 or missing (`_has_code`).
+    event. variables: names, and codes, which are 1, 0 or missing (`_has_code`). A code that fewer
+    than 10 people have, or lack, is 0 for everybody: metrics with and without it would tell about
+    these few.
     """
     rows = [
         [
@@ -219,7 +221,12 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
         ]
         for m in cohort.members
     ]
-    return np.array(rows, dtype=np.float64).reshape(cohort.people, len(variables))
+    matrix = np.array(rows, dtype=np.float64).reshape(cohort.people, len(variables))
+    for column, name in enumerate(variables):
+        have, lack = ((matrix[:, column] == value).sum() for value in (1, 0))
+        if ":" in name and min(have, lack) < SMALLEST_COUNT:
+            matrix[:, column] = 0
+    return matrix
 
 
 def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, ...]]:

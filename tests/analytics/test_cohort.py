@@ -17,9 +17,11 @@ from analytics.cohort import (
     select_people,
 )
 from analytics.errors import CohortTooSmall, InputsError
-from analytics.params import CohortRules, Outcome
+from analytics.params import CohortRules, Outcome, complete, parse_params
+from analytics.people import read_people
 from analytics.readers.clinical import ClinicalRecord, Fact, Reading
 from analytics.readers.genotypes import Genotypes, build_sites
+from analytics.simulate.rehearsal import invent
 
 METASTASIS = Outcome("distant-metastasis", 1825)
 DIAGNOSIS = Outcome("diagnosis", 1825, ("icd-10-cm:C50",), ("icd-10-cm:C79",))
@@ -252,24 +254,63 @@ def test_facts_after_the_index_affect_neither_inclusion_nor_values() -> None:
 def test_a_code_is_a_predictor_if_it_was_known_before(
     facts: list[tuple[str, int | None]], outcome: Outcome, expected: float
 ) -> None:
+    sure = [("I10", 40)] if outcome is DIAGNOSIS else [("I10", None)]
+    column = predictor([facts, sure, []], outcome)
+    assert np.array_equal(column, [expected] * 10 + [1.0] * 10 + [0.0] * 10, equal_nan=True)
+
+
+def predictor(
+    kinds: list[list[tuple[str, int | None]]], outcome: Outcome, each: int = 10
+) -> list[float]:
+    """The column of a code among so many people of each kind, by their facts."""
     index = [("C50", 100)] if outcome is DIAGNOSIS else []
-    both = [
-        clinical(*index, *facts, metastasis=n, follow_up_days=2000.0, last=9000) for n in range(2)
+    people = [
+        Person(f"{n:064x}", clinical(*index, *facts, metastasis=n % 2, follow_up_days=2000.0))
+        for n, facts in enumerate(facts for facts in kinds for _ in range(each))
     ]
-    people = [Person(f"{n:064x}", record) for n, record in enumerate(both)]
-    cohort = select(people, outcome=outcome, source="none")
-    column = clinical_matrix(cohort, ["size_mm", "icd-10-cm:I10"])[:, 1]
-    assert np.array_equal(column, [expected] * cohort.people, equal_nan=True)
+    cohort = select(people, len(people), outcome=outcome, source="none")
+    column: list[float] = clinical_matrix(cohort, ["size_mm", "icd-10-cm:I10"])[:, 1].tolist()
+    return column
+
+
+def test_a_code_that_few_people_have_or_lack_is_no_predictor() -> None:
+    """With nine of them, a metric that it moves would be about these nine."""
+    assert predictor([[("I10", 40)], []], DIAGNOSIS, 9) == [0.0] * 18
+    assert predictor([[("I10", 40)], [("I10", 40)], []], DIAGNOSIS, 9) == [0.0] * 27
+
+
+def test_a_rehearsal_has_the_codes_that_it_asks_for() -> None:
+    """Some of the invented people have them, some do not; all have what the cohort wants."""
+    names = ["icd-10-cm:I10", "atc:C09AA05", "family-icd-10-cm:C50", "encounter-act-code:IMP"]
+    asked: dict[str, Any] = {
+        "outcome": {
+            "kind": "diagnosis",
+            "index": ["icd-10-cm:C50"],
+            "event": ["icd-10-cm:C79"],
+            "horizon_days": 1825,
+            "censoring": "exclude",
+        },
+        "cohort": {"with": ["allergy-atc:J01CA04"]},
+        "clinical": names,
+        "models": {"logistic": ["clinical"]},
+        "genes": {"source": "none"},
+    }
+    params = parse_params(complete(asked))
+    people = read_people(invent(params, 40, 1), params.gene_source)
+    cohort = select(people, 40, rules=params.cohort, outcome=params.outcome, source="none")
+    assert (0.2 < clinical_matrix(cohort, names).mean(axis=0)).all()
+    assert (clinical_matrix(cohort, names).mean(axis=0) < 0.8).all()
 
 
 def test_another_kind_of_fact_is_no_predictor() -> None:
     """A relative's disease, and an allergy to a drug."""
     record = clinical(("C50", 100))
     others = (Fact(5, "family-icd-10-cm", "I10", 40), Fact(3, "allergy-atc", "C09AA05", 40))
-    people = [Person("0" * 64, replace(record, facts=(*record.facts, *others)))]
-    cohort = select(people, 1, outcome=DIAGNOSIS, source="none")
+    records = [record, replace(record, facts=(*record.facts, *others))]
+    people = [Person(f"{n:064x}", records[n % 2]) for n in range(20)]
+    cohort = select(people, 20, outcome=DIAGNOSIS, source="none")
     names = ["icd-10-cm:I10", "family-icd-10-cm:I10", "atc:C09", "allergy-atc:C09"]
-    assert clinical_matrix(cohort, names).tolist() == [[0.0, 1.0, 0.0, 1.0]]
+    assert clinical_matrix(cohort, names).tolist() == [[0.0] * 4, [0.0, 1.0, 0.0, 1.0]] * 10
 
 
 def test_without_an_index_no_dated_value_is_a_feature() -> None:

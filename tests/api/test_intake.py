@@ -15,7 +15,7 @@ import pytest
 
 from analytics.readers.clinical import day_number, read_clinical_record
 from api.cli import main
-from api.client.runs import complete_params
+from api.client.runs import check_permit, complete_params
 from api.demo.stage import random32
 from api.errors import UsageError
 from api.ingest import cohort_files as cohort_files
@@ -104,6 +104,20 @@ def test_parameters_that_the_code_does_not_take_are_refused() -> None:
         with pytest.raises(UsageError, match="parameters: ") as refused:
             complete_params(bad)
         assert refused.value.hint.endswith("nothing was signed")
+
+
+def test_a_code_as_predictor_needs_a_permit_for_its_category() -> None:
+    params = complete_params(
+        {
+            "clinical": ["grade", "atc:L02"],
+            "models": {"logistic": ["clinical"]},
+            "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},
+        }
+    )
+    permit = {"categories": ["observations", "medications"], "outputClasses": 1 << 1}
+    check_permit(permit, params)
+    with pytest.raises(UsageError, match=r"does not allow what these parameters need.*medications"):
+        check_permit({**permit, "categories": ["observations"]}, params)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"a":1}', "[1.5]", "nonsense", json.dumps(["x"] * 198)])
