@@ -600,6 +600,20 @@ def test_report_and_dictionary_hold_known_words_only(
         list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
 
 
+GOOD: dict[str, Any] = {
+    "subject": ADA,
+    "export": {"lines": 9, "unlisted": 0, "unlisted_people": 0, "nobody": {"Basic": 1}},
+    "told unknown": {"codes": [["urn:x", "K 1", 1, False]], "others": 3},
+}
+
+
+def test_a_good_report_on_lines_and_codes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
+    monkeypatch.setattr(lane, "PROGRAM", told)
+    done = list(lane.split("fhir", io.BytesIO(b"one"), GOOD))[-1][0]
+    assert (done["export"], done["unknown"]) == (GOOD["export"], GOOD["told unknown"])
+
+
 @pytest.mark.parametrize(
     "change", [{"lines": HERS}, {"nobody": {HERS: 1}}, {"nobody": {"Basic": -1}}, {HERS: 1}]
 )
@@ -609,9 +623,7 @@ def test_the_report_on_ndjson_holds_counts_only(
     """It goes to the service with the rest of the report."""
     told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
     monkeypatch.setattr(lane, "PROGRAM", told)
-    good = {"lines": 9, "unlisted": 0, "unlisted_people": 0, "nobody": {"Basic": 1}}
-    asked = {"subject": ADA, "export": good}
-    assert list(lane.split("fhir", io.BytesIO(b"one"), asked))[-1][0]["export"] == good
+    good = GOOD["export"]
     with pytest.raises(UsageError, match="could not be read safely"):
         list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA, "export": good | change}))
 
@@ -636,11 +648,8 @@ def test_codes_without_a_meaning_fit_on_a_screen(
     """They are the file's own words, so their form is checked: no control characters, bounded."""
     told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
     monkeypatch.setattr(lane, "PROGRAM", told)
-    good = {"codes": [["urn:x", "K 1", 1, False]], "others": 3}
-    asked = {"subject": ADA, "told unknown": good}
-    assert list(lane.split("fhir", io.BytesIO(b"one"), asked))[-1][0]["unknown"] == good
     with pytest.raises(UsageError, match="could not be read safely"):
-        list(lane.split("fhir", io.BytesIO(b"one"), asked | change))
+        list(lane.split("fhir", io.BytesIO(b"one"), GOOD | change))
 
 
 def test_a_failed_child_says_the_readers_sentences_only(
