@@ -163,9 +163,9 @@ def read_line(line: bytes) -> Mapping[str, object]:
     try:
         document = load_strict(line, max_bytes=MAX_BYTES, max_depth=MAX_FILE_DEPTH, faults=faults)
     except JsonRefused as refused:
-        raise PayloadError(f"FHIR resource: {refused}") from None
+        raise PayloadError(f"FHIR resource: {refused}", "Write one resource a line.") from None
     if not isinstance(document, dict):
-        raise PayloadError("FHIR resource: it is not a JSON object")
+        raise PayloadError("FHIR resource: it is not a JSON object", "Write one resource a line.")
     return document
 
 

@@ -97,7 +97,7 @@ def read_export(
             except PayloadError as why:
                 raise PayloadError(
                     f"line {line} of NDJSON file {file} cannot be taken: {why}",
-                    why.hint or "One resource a line, in UTF-8.",
+                    why.hint,
                 ) from None
             named = frozenset(_medications(resource))
             subject = owner

@@ -300,8 +300,10 @@ def test_a_bad_line_is_named_by_its_file(tmp_path: Path) -> None:
     listed.write_text(json.dumps({"p": "bb" * 32}))
     cohort = from_files(None, None, "GRCh38", tmp_path / "fhir", patients=listed)
     said = f"line 3 of {subject}/b.ndjson cannot be taken: FHIR resource: the document is not well"
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=said) as refused:
         list(cohort.sources())
+    assert refused.value.hint == "Write one resource a line."
+    assert "diagnosis" not in str(refused.value)
 
 
 def test_a_folder_of_fhir_files_with_anything_else_is_refused(tmp_path: Path) -> None:
