@@ -31,15 +31,15 @@ from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.disclosure.record import describe_metrics
 from analytics.errors import PredictionError
 from analytics.evaluate import (
+    PARTITIONS,
     Scores,
+    auc_interval_of,
     bootstrap_aucs,
     calibration,
-    clip_auc,
-    clip_gain,
     compare_auc,
     evaluate_model,
+    gain_interval_of,
     permutation_p,
-    spread_interval,
 )
 from analytics.folds import DIVIDES
 from analytics.fusion import FITS, Fused
@@ -86,7 +86,7 @@ class Row:
     """One model on one feature set: exact scores, permutation p, number of permutations.
 
     profiles: number of distinct feature profiles (distinct rows of the feature set). replicates:
-    (bootstraps,) AUCs of the primary model, None for another one.
+    (bootstraps, PARTITIONS) AUCs of the primary model, None for another one.
     """
 
     model: str
@@ -140,7 +140,7 @@ def evaluate_rows(
     first = sum(
         cost for cost, (model, _) in zip(costs, requested, strict=True) if model == params.primary
     )
-    total_cost = sum(costs) * passes + first * params.bootstraps
+    total_cost = sum(costs) * passes + first * params.bootstraps * PARTITIONS
     done, rows = 0.0, []
     for (model, feature_set), cost in zip(requested, costs, strict=True):
         share = cost * passes / total_cost
@@ -330,7 +330,7 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
     if not row.few:
         interval, method = row.scores.auc_interval, DELONG
         if row.replicates is not None:
-            interval = clip_auc(*spread_interval(row.scores.auc, row.replicates))
+            interval = auc_interval_of(row.scores, row.replicates)
             method = BOOTSTRAP
         entry["auc"] = percent(row.scores.auc, step)
         entry["auc_interval"] = [percent(end, step) for end in interval]
@@ -373,7 +373,7 @@ def _gain(more: Row, less: Row, event: NDArray[np.int64]) -> tuple[float, tuple[
     gap, interval = compare_auc(more.scores, less.scores, event)
     if more.replicates is None or less.replicates is None:
         return gap, interval, DELONG
-    return gap, clip_gain(*spread_interval(gap, more.replicates - less.replicates)), BOOTSTRAP
+    return gap, gain_interval_of(gap, more.replicates - less.replicates), BOOTSTRAP
 
 
 def _describe_curves(

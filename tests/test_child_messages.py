@@ -186,7 +186,7 @@ TWO_MODELS = complete(
         "models": {"svm": ["genes", "clinical"], "knn": ["genes"]},
         "folds": 2,
         "permutations": 19,
-        "bootstraps": 50,
+        "bootstraps": 25,
     }
 ).decode()
 SCAN = {

@@ -17,11 +17,12 @@ from sklearn.pipeline import Pipeline
 
 from analytics.evaluate import (
     Z_95,
+    auc_interval_of,
     bootstrap_aucs,
     compare_auc,
     evaluate_model,
+    gain_interval_of,
     placement_values,
-    spread_interval,
 )
 from analytics.models.pipeline import build_model, predict
 from analytics.models.registry import Blueprint
@@ -56,7 +57,7 @@ def true_aucs(
 
 
 def evaluate_cohort(
-    people: int, seed: int, population: int = 1, variants: int = 200, samples: int = 100
+    people: int, seed: int, population: int = 1, variants: int = 200, samples: int = 50
 ) -> dict[str, dict[str, Any]]:
     """What a run would print of one cohort, by feature set and for the gain: the AUC, its interval
     by the bootstrap and the one of its predictions (DeLong).
@@ -77,13 +78,13 @@ def evaluate_cohort(
     shown: dict[str, dict[str, Any]] = {
         name: {
             "auc": scores[name].auc,
-            "bootstrap": spread_interval(scores[name].auc, aucs[name]),
+            "bootstrap": auc_interval_of(scores[name], aucs[name]),
             "delong": scores[name].auc_interval,
         }
         for name in COVERED
     }
     gap, interval = compare_auc(scores["combined"], scores["genes"], cohort.event)
-    spread = spread_interval(gap, aucs["combined"] - aucs["genes"])
+    spread = gain_interval_of(gap, aucs["combined"] - aucs["genes"])
     return {**shown, "gain": {"auc": gap, "bootstrap": spread, "delong": interval}}
 
 

@@ -36,7 +36,7 @@ FULL = complete(
     {
         "outcome": _RELAPSE,
         "permutations": 19,
-        "bootstraps": 50,
+        "bootstraps": 25,
         "seed": SEED,
         "models": {
             "logistic": ["genes", "clinical", "combined"],
@@ -60,7 +60,7 @@ TRUTH = complete(
         "clinical": ["bmi", "ldl_mmol_l", "smoker", "systolic_mmhg"],
         "models": {"logistic": ["genes", "clinical", "combined"]},
         "permutations": 19,
-        "bootstraps": 50,
+        "bootstraps": 25,
         "seed": SEED,
     }
 )

@@ -310,7 +310,7 @@ _PARAMETERS = {
     "repeats": "Repeats of the cross-validation",
     "permutations": "Permutations of the outcome",
     "primary": "The model whose intervals count the training",
-    "bootstraps": "Samples for those intervals: 0, or 50 and more",
+    "bootstraps": "Samples for those intervals: 0, or 25 and more",
     "tune": "Choose the settings of the models within each fold",
     "seed": "Seed of the random numbers",
     "components": "Ancestry components as covariates",

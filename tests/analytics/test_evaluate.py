@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -12,8 +13,10 @@ from sklearn.pipeline import Pipeline
 from analytics.errors import PredictionError
 from analytics.evaluate import (
     ENOUGH_REACHED,
+    PARTITIONS,
     Cells,
     Scores,
+    auc_interval_of,
     auc_with_error,
     bootstrap_aucs,
     calibration,
@@ -21,12 +24,12 @@ from analytics.evaluate import (
     count_cells,
     decision_threshold,
     evaluate_model,
+    gain_interval_of,
     metrics_of,
     permutation_p,
     placement_values,
     predict_once,
     scaled_brier,
-    spread_interval,
 )
 from analytics.models.pipeline import build_model, predict
 from analytics.models.registry import Blueprint
@@ -96,14 +99,15 @@ def test_the_paired_interval_of_a_model_with_itself_is_nothing() -> None:
 def scores_of(probability: np.ndarray, y: np.ndarray) -> Scores:
     """Scores of one pass in which everybody was in the same fold."""
     return Scores(
-        Cells(0, 0, 1, 1),
-        0.0,
-        (0.0, 0.0),
-        placement_values(probability, y),
-        0.0,
-        0.0,
-        None,
-        probability[None, :],
+        cells=Cells(0, 0, 1, 1),
+        auc=0.0,
+        error=0.0,
+        placements=placement_values(probability, y),
+        first_auc=0.0,
+        between_folds=0.0,
+        average_precision=0.0,
+        brier=None,
+        probabilities=probability[None, :],
     )
 
 
@@ -324,7 +328,7 @@ def test_whoever_is_drawn_twice_is_never_in_training_and_test() -> None:
     x, y = generator.normal(size=(60, 4)), np.array([0, 1] * 30)
     model = build_model(Blueprint("knn", 0, 4, "f", 0, 0, "median", "z-score", 1))
     aucs = bootstrap_aucs({"knn": (model, x)}, y, folds=5, samples=20, seed=1, tick=silent)["knn"]
-    assert aucs.shape == (20,)
+    assert aucs.shape == (20, PARTITIONS)
     assert abs(aucs.mean() - 0.5) < 0.12
 
 
@@ -345,12 +349,29 @@ def test_the_bootstrap_counts_what_another_training_would_change() -> None:
         np.testing.assert_array_equal(aucs["one"], aucs["two"])
         low, high = scores.auc_interval
         inside.append(high - low)
-        low, high = spread_interval(scores.auc, aucs["one"])
+        low, high = auc_interval_of(scores, aucs["one"])
         assert (low + high) / 2 == pytest.approx(scores.auc)
         whole.append(high - low)
-        spreads.append(aucs["one"].std(ddof=1))
+        between = aucs["one"].mean(axis=1).var(ddof=1) - aucs["one"].var(axis=1, ddof=1).mean() / 2
+        spreads.append(np.sqrt(between + scores.between_folds / 3))
     assert np.mean(whole) > 1.2 * np.mean(inside)
     assert np.mean(whole) == pytest.approx(2 * 1.96 * np.mean(spreads), rel=1e-3)
+
+
+def test_the_folds_share_is_taken_out_of_the_interval_of_an_auc_and_not_of_a_gain() -> None:
+    """Samples of people with a spread of .05, and folds with .03 on top."""
+    generator = np.random.default_rng(17)
+    samples = generator.normal(0, 0.05, (4000, 1)) + generator.normal(0, 0.03, (4000, PARTITIONS))
+    y = np.array([0, 1] * 40)
+    scores = evaluate(build(0, 1), generator.normal(size=(80, 1)), y, repeats=10)
+    scores = replace(scores, auc=0.5, error=0.01, between_folds=0.02**2)
+    low, high = auc_interval_of(scores, samples)
+    assert high - low == pytest.approx(2 * 1.96 * np.hypot(0.05, 0.02 / np.sqrt(10)), rel=0.05)
+    low, high = gain_interval_of(0.1, samples)
+    assert high - low == pytest.approx(2 * 1.96 * np.hypot(0.05, 0.03), rel=0.05)
+    # Where the samples tell nothing, the interval is that of the predictions.
+    low, high = auc_interval_of(scores, generator.normal(0, 1e-4, (50, PARTITIONS)))
+    assert high - low == pytest.approx(2 * 1.96 * 0.01, rel=0.01)
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class")

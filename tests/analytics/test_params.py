@@ -60,8 +60,8 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "many repeats": {"repeats": 51},
     "few permutations": {"permutations": 18},
     "many permutations": {"permutations": 1001},
-    "few bootstraps": {"bootstraps": 49},
-    "many bootstraps": {"bootstraps": 501},
+    "few bootstraps": {"bootstraps": 24},
+    "many bootstraps": {"bootstraps": 251},
     "negative bootstraps": {"bootstraps": -1},
     "tune is a number": {"tune": 1},
     "primary as list": {"primary": ["logistic"]},
@@ -278,7 +278,7 @@ def test_the_primary_model_is_the_cheapest_unless_named(models: list[str], prima
 
 
 def test_no_bootstrap_is_a_choice(make_params: Callable[..., bytes]) -> None:
-    for samples in (0, 50, 500):
+    for samples in (0, 25, 250):
         assert parse_params(make_params(bootstraps=samples)).bootstraps == samples
 
 

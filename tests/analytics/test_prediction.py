@@ -272,7 +272,7 @@ def test_the_primary_models_intervals_count_the_training(
 ) -> None:
     """Of the other models the interval is of the predictions, and says so."""
     params = parse_params(
-        make_params(models={"logistic": ["genes", "combined"], "knn": ["combined"]}, bootstraps=50)
+        make_params(models={"logistic": ["genes", "combined"], "knn": ["combined"]}, bootstraps=25)
     )
     steps: list[str] = []
     rows = evaluate_rows(
