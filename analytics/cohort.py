@@ -23,6 +23,8 @@ from analytics.readers.genotypes import Genotypes
 # the fold.
 PROBE_COVERAGE = 0.5
 ANY_AGE = (0, 130)
+# The step of the flow chart at which people leave whose follow-up ended before the horizon.
+NOT_CENSORED = "not censored before the horizon"
 BEFORE_ALL = -(10**6)  # a day before every dated value
 
 
@@ -38,11 +40,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person in the cohort: index day (None if undated) and whether the event occurred."""
+    """A person in the cohort: index day (None if undated), whether the event occurred, and days until
+    it or until the end of follow-up, at most the horizon (0 without an outcome).
+    """
 
     person: Person
     index: int | None
     event: bool | None
+    days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,11 @@ class Cohort:
     def event(self) -> NDArray[np.int64]:
         """(n,) 1 = the event occurred within the horizon."""
         return np.array([bool(member.event) for member in self.members], dtype=np.int64)
+
+    @property
+    def days(self) -> NDArray[np.float64]:
+        """(n,) days until the event or the end of follow-up, at most the horizon."""
+        return np.array([member.days for member in self.members], dtype=np.float64)
 
     @property
     def families(self) -> NDArray[np.int64] | None:
@@ -91,17 +101,19 @@ def select_people(
     source: str,
     minimum: int,
     relatives: Relatives = NOBODY,
+    keep_censored: bool = False,
 ) -> Cohort:
     """Keep the people who have the records, fit the rules, and have a known outcome if needed.
 
     source: which gene record a person must have: expression, variants or none. relatives: of all
-    `people`, if source is variants. The same people serve every feature set, so feature sets are
+    `people`, if source is variants. keep_censored: who was not followed to the horizon stays, as a
+    person without the event until then. The same people serve every feature set, so feature sets are
     comparable. Raises CohortTooSmall below `minimum` people, or below 10 with or without the event,
     for every analysis: a failed run also reveals information, without output review. The error does
     not give the number of people.
     """
     granted = list(people)
-    left, flow = choose_members(granted, rules, outcome, source, relatives)
+    left, flow = choose_members(granted, rules, outcome, source, relatives, keep_censored)
     if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
     cohort = Cohort(tuple(left), tuple(flow), len(granted), relatives)
@@ -119,6 +131,7 @@ def choose_members(
     outcome: Outcome | None,
     source: str,
     relatives: Relatives,
+    keep_censored: bool = False,
 ) -> tuple[list[Member], list[tuple[str, int]]]:
     """(members, flow chart) as in a Cohort, without a minimum size."""
     ordered = sorted(people, key=lambda person: person.subject)
@@ -144,9 +157,15 @@ def choose_members(
         left = [member for member in left if _fits_codes(member, rules)]
         flow.append(("has and lacks the named codes", len(left)))
     if outcome is not None:
-        judged = (Member(m.person, m.index, outcome_of(m.person, m.index, outcome)) for m in left)
-        left = [member for member in judged if member.event is not None]
-        flow.append(("outcome known at the horizon", len(left)))
+        left = [
+            Member(m.person, m.index, followed[1], followed[0])
+            for m in left
+            if (followed := follow_up_of(m.person, m.index, outcome)) is not None
+        ]
+        flow.append(("outcome known", len(left)))
+        if outcome.excludes and not keep_censored:
+            left = [m for m in left if not is_censored(m.days, m.event, outcome)]
+            flow.append((NOT_CENSORED, len(left)))
     if source == "variants":
         left = _keep_one_of_each_genome(left, relatives.genome)
         flow.append(("one record of each genome", len(left)))
@@ -167,13 +186,11 @@ def _keep_one_of_each_genome(members: Sequence[Member], genome: Mapping[str, int
     return [same[0] for same in copies.values() if len({member.event for member in same}) == 1]
 
 
-def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | None:
-    """Whether the event occurred within the horizon; None if unknown or if it was before day 0.
-
-    Leaving censored people out biases the estimate if they differ from the others; there is no
-    survival model yet.
+def follow_up_of(person: Person, index: int | None, outcome: Outcome) -> tuple[float, bool] | None:
+    """(days, event): days until the event, or without one until the end of follow-up, at most the
+    horizon; None if either is unknown or the event was before day 0.
     """
-    clinical = person.clinical
+    clinical, horizon = person.clinical, float(outcome.horizon_days)
     if clinical is None:
         return None
     if outcome.kind == "distant-metastasis":
@@ -183,25 +200,30 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
         )
         if occurred is None or days is None:
             return None
-        if occurred and days <= outcome.horizon_days:
-            return True
-        ended = days < outcome.horizon_days
-    else:
-        if index is None or clinical.last_day is None:
-            return None
-        first = _first_day(person, outcome.event)
-        if first is not None and first <= index:
-            return None
-        if first is not None and first - index <= outcome.horizon_days:
-            return True
-        if any(
-            fact.day is None and matches(fact, pattern)
-            for fact in clinical.facts
-            for pattern in outcome.event
-        ):
-            return None  # it occurred on an unknown day
-        ended = clinical.last_day - index < outcome.horizon_days
-    return None if ended and outcome.excludes else False
+        return min(days, horizon), bool(occurred) and days <= horizon
+    if index is None or clinical.last_day is None:
+        return None
+    first = _first_day(person, outcome.event)
+    if first is not None and first <= index:
+        return None
+    if first is not None and first - index <= horizon:
+        return float(first - index), True
+    if any(
+        fact.day is None and matches(fact, pattern)
+        for fact in clinical.facts
+        for pattern in outcome.event
+    ):
+        return None  # it occurred on an unknown day
+    return min(float(clinical.last_day - index), horizon), False
+
+
+def is_censored(days: float, event: bool | None, outcome: Outcome) -> bool:
+    """Whether follow-up ended before the horizon, without the event.
+
+    Without these people the share with the event overstates the risk; the analysis `survival` keeps
+    them (analytics/survival.py).
+    """
+    return not event and days < outcome.horizon_days
 
 
 def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.float64]:

@@ -132,7 +132,7 @@ def evaluate_model(
         error=error,
         placements=placements,
         first_auc=passes[0].auc(y),
-        between_folds=float(np.var([predicted.auc(y) for predicted in passes], ddof=1)),
+        between_folds=_variance([predicted.auc(y) for predicted in passes]),
         average_precision=float(
             np.mean([average_precision_score(y, row) for row in probabilities])
         ),
@@ -217,30 +217,36 @@ def bootstrap_aucs(
     `gain_interval_of`). Raises PredictionError, and
     CohortTooSmall as `assign_folds` (folds.py) does.
     """
-    generator = np.random.default_rng(seed)
+    draw = drawing(y, families, np.random.default_rng(seed))
     aucs = {name: np.empty((samples, PARTITIONS)) for name in models}
-    family = np.arange(len(y)) if families is None else families
-    relatives = [np.flatnonzero(family == number) for number in range(int(family.max()) + 1)]
-    affected = np.array([y[members].max() for members in relatives])
     for number in range(samples):
-        drawn = np.concatenate(
-            [
-                relatives[at]
-                for group in (np.flatnonzero(affected == c) for c in (0, 1))
-                for at in generator.choice(group, len(group))
-            ]
-        )
+        drawn = draw()
         people, which = np.unique(drawn, return_inverse=True)
         kin = None if families is None else families[people]
         together = which if kin is None else kin[which]
         for partition in range(PARTITIONS):
-            fold_seed = seed + PARTITIONS * number + partition
-            assigned = assign_folds(y[people], kin, folds=folds, seed=fold_seed)[which]
+            division = seed + PARTITIONS * number + partition
+            assigned = assign_folds(y[people], kin, folds=folds, seed=division)[which]
             for name, (model, x) in models.items():
                 predicted = _predict_folds(model, x[drawn], y[drawn], assigned, together, True)
                 aucs[name][number, partition] = predicted.auc(y[drawn])
         tick((number + 1) / samples)
     return aucs
+
+
+def drawing(
+    y: Labels, families: Labels | None, generator: np.random.Generator
+) -> Callable[[], Labels]:
+    """Draws positions of people with replacement at each call, families as one; those with the event
+    in them and those without are drawn apart.
+    """
+    family = np.arange(len(y)) if families is None else families
+    relatives = [np.flatnonzero(family == number) for number in range(int(family.max()) + 1)]
+    affected = np.array([y[members].max() for members in relatives])
+    groups = [np.flatnonzero(affected == c) for c in (0, 1)]
+    return lambda: np.concatenate(
+        [relatives[at] for group in groups for at in generator.choice(group, len(group))]
+    )
 
 
 def auc_interval_of(scores: Scores, replicates: Floats) -> tuple[float, float]:
@@ -268,10 +274,21 @@ def gain_interval_of(gap: float, replicates: Floats) -> tuple[float, float]:
     return clip_gain(gap - Z_95 * error, gap + Z_95 * error)
 
 
+def _variance(values: list[float]) -> float:
+    """Of at least two values; 0 of one."""
+    return float(np.var(values, ddof=1)) if len(values) > 1 else 0.0
+
+
 def _split_variance(replicates: Floats) -> tuple[float, float]:
     """Variance of the samples' means, and mean variance within a sample (one-way ANOVA)."""
     between = float(replicates.mean(axis=1).var(ddof=1))
     return between, float(replicates.var(axis=1, ddof=1).mean())
+
+
+def spread_interval(estimate: float, replicates: Floats) -> tuple[float, float]:
+    """The 95 % interval of an estimate by the standard deviation of its bootstrap replicates."""
+    error = float(replicates.std(ddof=1))
+    return estimate - Z_95 * error, estimate + Z_95 * error
 
 
 def clip_auc(low: float, high: float) -> tuple[float, float]:
@@ -332,20 +349,36 @@ def permutation_p(
 ) -> tuple[float, int]:
     """(p, permutations performed): how often permuted outcomes reach the one-pass AUC `observed`.
 
+    `observed` must also be a one-pass AUC: a mean over repeats varies less, so it is not
+    comparable. See `sequential_p`.
+    """
+    generator = np.random.default_rng(seed)
+
+    def auc(number: int) -> float:
+        shuffled = generator.permutation(y)
+        return predict_once(
+            model, x, shuffled, folds=folds, seed=seed + number, families=families
+        ).auc(shuffled)
+
+    return sequential_p(auc, observed, permutations, tick)
+
+
+def sequential_p(
+    permuted: Callable[[int], float],
+    observed: float,
+    permutations: int,
+    tick: Callable[[float], None],
+) -> tuple[float, int]:
+    """(p, permutations performed): how often the value of `permuted` (by number, from 1) reaches the
+    `observed` one.
+
     Stops when ENOUGH_REACHED permutations have reached it: then p is their share of those performed
     (Besag & Clifford 1991), an unbiased estimate for far less work if there is no signal. Otherwise
     the observed outcome counts as one more permutation, so p is never 0 (Phipson & Smyth 2010).
-    `observed` must also be a one-pass AUC: a mean over repeats varies less, so it is not
-    comparable.
     """
-    generator = np.random.default_rng(seed)
     reached = 0
     for number in range(1, permutations + 1):
-        shuffled = generator.permutation(y)
-        predicted = predict_once(
-            model, x, shuffled, folds=folds, seed=seed + number, families=families
-        )
-        reached += predicted.auc(shuffled) >= observed
+        reached += permuted(number) >= observed
         if reached == ENOUGH_REACHED:
             tick(1.0)
             return reached / number, number

@@ -183,7 +183,7 @@ def _squared_correlation(x: Floats, y: Labels) -> Floats:
     varies = spread > 0
     covered = (y - y.mean()) @ centred
     r2: Floats = np.zeros(x.shape[1])
-    r2[varies] = covered[varies] ** 2 / (spread[varies] * len(y) * y.mean() * (1 - y.mean()))
+    r2[varies] = covered[varies] ** 2 / (spread[varies] * len(y) * y.var())
     return np.minimum(r2, 1.0)
 
 

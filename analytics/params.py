@@ -31,10 +31,18 @@ from analytics.readers.codes import (
     normal_code,
     sensitive_categories,
 )
+from analytics.strata import OUTCOME_ITSELF, parse_split
 from analytics.vocabulary import Category, OutputClass
 
 MAX_BYTES = 2048
-ANALYSES = ("evaluate", "associate", "frequencies")
+# The class of output of each analysis.
+OUTPUT_CLASSES = {
+    "evaluate": OutputClass.METRICS,
+    "survival": OutputClass.TABLE,
+    "associate": OutputClass.GENOMIC,
+    "frequencies": OutputClass.GENOMIC,
+}
+ANALYSES = tuple(OUTPUT_CLASSES)
 # The category of each source of gene columns.
 GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
@@ -67,6 +75,7 @@ _VARIANTS = {
     "passed_only": True,
 }
 _GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
+_CLINICAL = ["age_years", "er_positive", "grade", "size_mm"]
 # Permutations cost the most time; 99 is the smallest number that can give p = .01.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "evaluate": {
@@ -83,7 +92,19 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "bootstraps": 50,
         "tune": False,
         "seed": 1,
-        "clinical": ["age_years", "er_positive", "grade", "size_mm"],
+        "clinical": _CLINICAL,
+    },
+    "survival": {
+        "cohort": _COHORT,
+        "genes": {**_GENES, "select": "score", "source": "none"},
+        "variants": _VARIANTS,
+        "clinical": _CLINICAL,
+        "strata": [],
+        "folds": 5,
+        "repeats": 10,
+        "permutations": 99,
+        "bootstraps": 100,
+        "seed": 1,
     },
     "associate": {
         "cohort": _COHORT,
@@ -112,7 +133,7 @@ class Outcome:
     kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
     "diagnosis": the first fact with an index code is day 0; an event code after it, within the
     horizon, is the event. `excludes`: a person whose follow-up ends earlier without an event is
-    left out (otherwise counted as event-free).
+    left out (otherwise counted as event-free); a survival run keeps her as censored.
     """
 
     kind: str
@@ -154,7 +175,8 @@ class Params:
     models: (model, feature sets in the order of FEATURE_SETS), in the catalogue's order. primary:
     the model whose intervals and gains come from `bootstraps` repetitions of the whole
     cross-validation (0: none); named beforehand, so that the best of many is not reported as if it were the
-    only one. tune: whether each model's settings are chosen within the fold (`Model.grid`).
+    only one. strata: by which a survival curve is split (`strata.parse_split`). tune: whether each
+    model's settings are chosen within the fold (`Model.grid`).
     """
 
     analysis: str
@@ -176,12 +198,15 @@ class Params:
     components: int = 0
     statistics: int = 0
     sites: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
 
     @property
     def gene_source(self) -> str:
         """The gene record people must have: expression, variants, or none (no genes are used)."""
         if self.genes is None:
             return "variants"
+        if self.analysis == "survival":
+            return self.genes.source
         return (
             "none"
             if all(feature_sets == ("clinical",) for _, feature_sets in self.models)
@@ -190,8 +215,13 @@ class Params:
 
     @property
     def output_class(self) -> int:
-        """The contract's OutputClass of the result: 1 metrics, 3 genomic."""
-        return OutputClass.METRICS if self.analysis == "evaluate" else OutputClass.GENOMIC
+        """The contract's OutputClass of the result: 1 metrics, 2 table, 3 genomic."""
+        return OUTPUT_CLASSES[self.analysis]
+
+    @property
+    def fits_cox(self) -> bool:
+        """Whether a survival run has covariates; without any it is curves alone."""
+        return self.analysis == "survival" and bool(self.clinical or self.gene_source != "none")
 
     @property
     def categories(self) -> tuple[int, ...]:
@@ -330,7 +360,7 @@ def _build(document: Mapping[str, Any]) -> Params:
             )
             for model, feature_sets in sorted(given["models"].items())
         )
-    for name in ("clinical", "sites"):
+    for name in ("clinical", "sites", "strata"):
         if name in given:
             fields[name] = tuple(given[name])
     return Params(**{**given, **fields})
@@ -389,11 +419,14 @@ def _check_sense(params: Params) -> None:
             "parameters: clinical names a variable that is not in the dictionary",
             "Choose among: " + ", ".join(sorted((*VARIABLES, "female"))),
         )
-    if {"metastasis", "follow_up_days"} & set(params.clinical):
+    if OUTCOME_ITSELF & set(params.clinical):
         raise ParamsError(
             "parameters: clinical names what tells the outcome (metastasis, follow_up_days)",
             "Predict from what is known before it.",
         )
+    splits = [parse_split(rule) for rule in params.strata]
+    if len({split.variable for split in splits}) < len(splits):
+        raise ParamsError("parameters: strata names a variable twice")
     if params.models and params.primary not in dict(params.models):
         raise ParamsError(
             "parameters: primary is not one of the models",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from analytics.catalogue import COST, FUSED, GRID, estimates_probability
-from analytics.cohort import Cohort, clinical_matrix, expression_matrix
+from analytics.cohort import NOT_CENSORED, Cohort, clinical_matrix, expression_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
     STEPS,
@@ -23,6 +23,7 @@ from analytics.disclosure.counts import (
     filter_counts,
     filter_flow,
     filter_variants,
+    left_out_at,
     list_candidates,
     percent,
     possible_sizes,
@@ -306,7 +307,12 @@ def describe_prediction(
     if feature_sets.flow:
         result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
         result["kinship"] = cohort.relatives.reach
-    shown = {"people": counts.people, "events": counts.events, "baseline": baseline_at_most(counts)}
+    shown = {
+        "people": counts.people,
+        "events": counts.events,
+        "baseline": baseline_at_most(counts),
+        "censored": left_out_at(NOT_CENSORED, cohort.granted, cohort.flow),
+    }
     result |= {name: value for name, value in shown.items() if value is not None}
     few = [row.name for row in rows if row.few]
     return result, describe_metrics(

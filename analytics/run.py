@@ -21,6 +21,7 @@ from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
+from analytics.survival_run import describe_survival, fit_regression
 from analytics.threads import one_thread
 from analytics.variants import find_relatives
 from analytics.vocabulary import OutputClass
@@ -75,7 +76,15 @@ def run(
             {p.subject: p.genotypes for p in people if p.genotypes is not None},
             lambda part: progress("read", 0.0),
         )
-        cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum, relatives)
+        cohort = select_people(
+            people,
+            parsed.cohort,
+            parsed.outcome,
+            source,
+            minimum,
+            relatives,
+            keep_censored=parsed.analysis == "survival",
+        )
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)
@@ -85,6 +94,12 @@ def run(
                 rows = evaluate_rows(cohort.event, feature_sets, parsed, device, progress)
                 progress("filter", 1.0)
                 result, disclosure = describe_prediction(cohort, feature_sets, rows, parsed)
+                statistics = 0
+            case "survival":
+                feature_sets = gather_feature_sets(cohort, parsed)
+                regression = fit_regression(cohort, feature_sets, parsed, progress)
+                progress("filter", 1.0)
+                result, disclosure = describe_survival(cohort, feature_sets, regression, parsed)
                 statistics = 0
             case "associate":
                 result, disclosure, statistics = associate(cohort, parsed, progress)

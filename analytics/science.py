@@ -1,5 +1,5 @@
 """Benchmarks of the models: known-truth simulations, published data (GSE7390), pure noise; of the
-association scan: p values without an association.
+association scan: p values without an association; of survival runs: the risk under censoring.
 
 Metrics here are exact: they are about simulated people and a public data set (GSE7390), and pass no
 disclosure filter. The caller writes the files; time and machine are not known here.
@@ -18,11 +18,16 @@ from scipy.stats import norm
 from analytics.association import LEAST_EXPECTED, LEAST_MINOR_ALLELES, score_test
 from analytics.catalogue import FEATURE_SETS, FUSED, GRID, MODELS
 from analytics.cohort import select_people
+from analytics.disclosure.survival import Lives, show_curve
 from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, metrics_of
+from analytics.models.pipeline import build_columns
+from analytics.models.registry import Blueprint
 from analytics.params import Params, complete, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import FeatureSets, Row, evaluate_rows, gather_feature_sets
+from analytics.prognosis import Covariates, evaluate_cox
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
+from analytics.simulate.censoring import RISK, simulate_follow_up, true_risk
 from analytics.simulate.known_truth import (
     CLINICAL,
     HORIZON_DAYS,
@@ -39,6 +44,7 @@ OBSERVATIONS = 2
 AS_GOOD = 0.01  # of an AUC
 KEPT = 20  # columns
 PRIMARY, SINGLE = "logistic", tuple(name for name in FEATURE_SETS if name != FUSED)
+FOLLOW_UPS = (8.0, 4.0, 2.5)  # median years, of the people whose risk is printed
 NOMINAL = (1e-3, 1e-4)  # p whose share is counted where there is no association
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
 
@@ -259,6 +265,40 @@ def association_null_report(
             rows[-1] |= {"tests": done, "saddlepoint": relative[:, 0].tolist()}
             rows[-1] |= {"normal": relative[:, 1].tolist()}
     return rows
+
+
+def survival_report(people: int = 4000, sets: int = 20) -> dict[str, object]:
+    """The printed risk of simulated people whose true one is known, by how long they are followed up;
+    and the concordance of Cox regression where no covariate matters.
+
+    risk: by median years of follow-up, what a survival run prints of the last time it prints, and
+    the truth then; share: with the event among those whose outcome at the horizon is known, as in
+    `evaluate`. noise: mean and standard error over `sets` of 200 people.
+    """
+    rows: list[dict[str, object]] = []
+    for median in FOLLOW_UPS:
+        _, time, event = simulate_follow_up(people, 1, median)
+        known = event | (time >= HORIZON_DAYS)
+        row: dict[str, object] = {"median_years": median, "share": float(event[known].mean())}
+        shown = show_curve(Lives(time, event), HORIZON_DAYS)
+        if shown is not None:
+            last = shown.points[-1]
+            row |= {"day": last.day, "printed": 1 - last.survival / 100}
+            row |= {"truth": true_risk(last.day), "truth_at_horizon": RISK}
+        rows.append(row)
+    concordances = []
+    for seed in range(sets):
+        x, time, event = simulate_follow_up(200, seed, 4.0, effects=(0.0,) * 5)
+        columns = build_columns(Blueprint("", 0, 5, "score", 1, 0, "median", "z-score", 1))
+        settings = {"folds": 5, "repeats": 1, "permutations": 0, "bootstraps": 0, "seed": seed}
+        with one_thread():
+            prognosis = evaluate_cox(
+                Covariates(columns, x, time, event), HORIZON_DAYS, **settings, progress=_ignore
+            )
+        concordances.append(prognosis.concordance)
+    error = float(np.std(concordances, ddof=1) / np.sqrt(sets))
+    noise = {"mean": float(np.mean(concordances)), "standard_error": error, "sets": sets}
+    return {"people": people, "risk": rows, "noise": noise}
 
 
 def _ignore(_phase: str, _fraction: float) -> None:

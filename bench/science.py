@@ -1,7 +1,7 @@
 """`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
 Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth, fusion,
-tuning, association_null, coverage}; its keys stay, so that reports can be compared.
+tuning, association_null, survival, coverage}; its keys stay, so that reports can be compared.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ NULL_TESTS = 400_000  # of the scan, for each size and frequency: 40 of them wit
 COHORTS = 20  # with five, the share of the best gain is uncertain by two per cent
 DISJOINT = 400  # cohorts whose intervals are compared with the truth
 PEOPLE = 200  # of each
+SURVIVORS = 10_000  # people whose printed risk is compared with the truth
 # People and simulated cohorts for fused feature sets.
 FUSION = ((200, 40), (500, 20), (1000, 10), (2000, 10), (5000, 3))
 TUNING = ((200, 10), (1000, 3))  # likewise, for settings that are chosen within the folds
@@ -103,6 +104,8 @@ def measure(
         report["tuning"].append(science.tuning_report(people, cohorts))
     log("the association scan's p without an association")
     report["association_null"] = science.association_null_report(NULL_TESTS)
+    log("risk of people who are followed up for different times")
+    report["survival"] = science.survival_report(SURVIVORS)
     return report
 
 
@@ -222,6 +225,17 @@ def _print(report: dict[str, Any]) -> None:
             else "too few copies: not tested"
         )
         print(f"  {name:<58}{shares}")
+    survival = report["survival"]
+    for row in survival["risk"]:
+        print(
+            f"follow-up of {row['median_years']:g} years (median): risk {row['printed']:.2f} printed, "
+            f"{row['truth']:.3f} true until day {row['day']}; {row['share']:.2f} of those with a known "
+            "outcome had the event"
+        )
+    noise = survival["noise"]
+    print(
+        f"concordance of Cox regression on noise: {noise['mean']:.3f} ± {noise['standard_error']:.3f}"
+    )
     print("share of the best possible gain over the majority, genes with findings:")
     many = truth["logistic"]
     for what, by in (

@@ -16,7 +16,7 @@ from volens.frames import metrics_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIRST = ("model", "feature_set", "variant", "auc", "auc_low", "auc_high", "p")
+_FIRST = ("model", "feature_set", "variant", "stratum", "days", "auc", "auc_low", "auc_high", "p")
 _CURVES = ("model", "feature_set", "curve", "x", "y")
 
 
@@ -28,8 +28,9 @@ class Outcome:
         self.disclosure = dict(disclosure)
 
     def metrics(self) -> pd.DataFrame:
-        """A row for each model on each feature set (or each variant): AUC with the ends of its
-        interval, p of the permutation control, and the other metrics; NaN where one was withheld.
+        """A row for each model on each feature set (or each variant, or each time of each survival
+        curve): AUC with the ends of its interval, p of the permutation control, and the other
+        metrics; NaN where one was withheld.
         """
         return metrics_frame(self._rows(), _FIRST)
 
@@ -46,6 +47,12 @@ class Outcome:
             points += _points(of | {"curve": "calibration"}, groups)
         points += _points({"curve": "quantiles"}, result.get("quantiles", []))
         return metrics_frame(points, _CURVES)
+
+    def strata(self) -> pd.DataFrame:
+        """A row for each survival curve: risk at the horizon and median with their intervals, how
+        many people, events and censored; NaN where one was withheld.
+        """
+        return metrics_frame(self.raw.get("strata", []), ("stratum", "risk", "median"))
 
     def withheld(self) -> list[str]:
         """What did not leave, and why."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -196,6 +197,23 @@ def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str
         merged[-1] = (", ".join([merged[-1][0], *names]), left)
     rounded = [(name, round_count(people)) for name, people in merged]
     return [(name, people) for name, people in rounded if people is not None]
+
+
+def left_out_at(step: str, granted: int, flow: Sequence[tuple[str, int]]) -> int | None:
+    """How many people left at a step of the flow chart, rounded to 5: the difference of its printed
+    numbers, so it tells no more than they do. Few who left at steps that are joined with it, fewer
+    than 10 before and after it, are in it. None where fewer than 10 left.
+    """
+    left = pairwise([granted, *(people for _, people in flow)])
+    exact = dict(zip((name for name, _ in flow), left, strict=True))
+    if step not in exact or exact[step][0] - exact[step][1] < SMALLEST_COUNT:
+        return None
+    before = granted
+    for name, people in filter_flow(granted, flow):
+        if step in name.split(", "):
+            return round_count(before - people)
+        before = people
+    return None
 
 
 def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, object]:

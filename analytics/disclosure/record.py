@@ -20,6 +20,7 @@ from analytics.disclosure.counts import (
 )
 from analytics.disclosure.curves import CURVE_STEPS
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
+from analytics.disclosure.survival import Shown as Curve
 from analytics.kinship import SAME_GENOME, THIRD
 
 _PEOPLE = {
@@ -30,6 +31,7 @@ _COUNTS = (
     {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
     {"rule": "rounded counts", "to": COUNT_GRID},
 )
+_NO_CURVE = "fewer than 50 people, or 10 events or others, or 5 tables would fit, or it would give back another"
 _ONE_GENOME = {
     "rule": "one record of each genome",
     "at_least": f"{SAME_GENOME}",
@@ -100,6 +102,57 @@ def describe_metrics(
         },
     ]
     return _record("metrics", 0, counts, rules, coarsened, withheld)
+
+
+def describe_table(
+    counts: Counts,
+    shown: Mapping[str, Curve],
+    strata: Sequence[str],
+    regression: tuple[bool, bool] | None,
+    repeats: int,
+    genotyped: bool = False,
+) -> dict[str, object]:
+    """The record of survival curves. shown: the printed ones, by stratum; strata: the names of all;
+    regression: whether Cox regression has too few distinct feature profiles, and whether its
+    calibration is printed; None without one."""
+    withheld: list[object] = [_PEOPLE] if counts.people is None else []
+    coarsened: list[object] = []
+    for name in strata:
+        curve = shown.get(name)
+        if curve is None:
+            withheld.append({"what": f"survival: {name}", "why": _NO_CURVE})
+            continue
+        if curve.step > STEPS[0]:
+            why = "a finer step holds fewer than 5 people, or fewer than 5 tables would fit"
+            coarsened.append({"what": f"survival: {name}", "step": curve.step, "why": why})
+        if not curve.reaches:
+            why = "fewer than 10 people are at risk at the horizon, or nobody or everybody would be"
+            withheld.append({"what": f"risk at the horizon: {name}", "why": why})
+        if any(point.at_risk is None for point in curve.points):
+            why = "fewer than 10 were censored until then; the number at risk would give them back"
+            what = f"censored and at risk, at the first times: {name}"
+            withheld.append({"what": what, "why": why})
+    if regression is not None:
+        few, calibrated = regression
+        if few:
+            why = f"the covariates have fewer than {PROFILES_NEEDED} distinct feature profiles"
+            withheld.append({"what": "concordance and its interval", "why": why})
+        elif counts.events is None:
+            why = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
+            coarsened.append({"what": "concordance", "step": STEPS[-1], "why": why})
+        if not calibrated:
+            why = "fewer than 10 people in a group, or 5 tables would fit, or too few profiles"
+            withheld.append({"what": "calibration at the horizon", "why": why})
+    rules: list[object] = [
+        *_COUNTS,
+        *((_ONE_GENOME, _RELATIVES) if genotyped else ()),
+        {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
+        {"rule": "two strata withheld", "people_at_least": SMALLEST_COUNT},
+        {"rule": "means over repeats", "repeats": repeats},
+        {"rule": "distinct feature profiles", "at_least": PROFILES_NEEDED},
+        {"rule": "never leaves", "what": ["per-person values", "coefficients", "fold membership"]},
+    ]
+    return _record("table", 0, counts, rules, coarsened, withheld)
 
 
 def describe_genomic(

@@ -34,6 +34,21 @@ def build_model(blueprint: Blueprint) -> Pipeline:
     genotypes, and scaled afterwards; clinical columns are scaled before imputation, since knn finds
     neighbours by distance.
     """
+    if blueprint.model not in MODELS:
+        raise ParamsError("a model's part is not one of " + ", ".join(MODELS))
+    return Pipeline(
+        [
+            ("columns", build_columns(blueprint)),
+            (CLASSIFY, REGISTERED[blueprint.model].build(blueprint)),
+        ]
+    )
+
+
+def build_columns(blueprint: Blueprint) -> SideBySide:
+    """What stands before a model: the unfitted imputation, selection, components and scaling.
+
+    Raises ParamsError for an unknown name or invalid column counts.
+    """
     _check(blueprint)
     parts: list[tuple[BaseEstimator, slice]] = []
     if blueprint.genes:
@@ -45,12 +60,7 @@ def build_model(blueprint: Blueprint) -> Pipeline:
         ]
         columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
         parts.append((Pipeline(steps), columns))
-    return Pipeline(
-        [
-            ("columns", SideBySide(parts)),
-            (CLASSIFY, REGISTERED[blueprint.model].build(blueprint)),
-        ]
-    )
+    return SideBySide(parts)
 
 
 def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,7 +94,6 @@ def warm_up(names: Iterable[str] = MODELS) -> None:
 
 def _check(blueprint: Blueprint) -> None:
     for name, known in (
-        (blueprint.model, MODELS),
         (blueprint.select, SELECTORS),
         (blueprint.impute, IMPUTERS),
         (blueprint.scale, SCALERS),

@@ -14,6 +14,7 @@ from analytics.readers.codes import VARIABLES
 from analytics.readers.expression import write_expression
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.genotypes import Sites, build_sites, write_genotypes
+from analytics.strata import parse_split
 from analytics.vocabulary import Category
 
 PROBES, SITES = 80, 2000
@@ -22,7 +23,9 @@ _MADE_OTHERWISE = ("female", "age_years", "metastasis", "follow_up_days")
 
 
 def invent(params: Params, people: int, seed: int) -> list[Input]:
-    """Records of `people` invented people, half with the event; deterministic in its arguments."""
+    """Records of `people` invented people, half with the event; of the others half are censored
+    before the horizon in a survival run, nobody in another one. Deterministic in its arguments.
+    """
     draw = np.random.default_rng(seed)
     source = params.genes.source if params.genes else "variants"
     sites = _sites(params, draw) if source == "variants" else None
@@ -49,15 +52,20 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
     conditions = []
     observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = []
     within = int(draw.integers(1, outcome.horizon_days + 1)) if outcome else 0
+    censored = params.analysis == "survival" and number % 4 == 0
+    seen = within if censored else outcome.horizon_days + 30 if outcome else 0
     if outcome is not None and outcome.kind == "distant-metastasis":
-        followed = within if event else outcome.horizon_days + 30
+        followed = within if event else seen
         observations += [("metastasis", event, None), ("follow_up_days", float(followed), None)]
     elif outcome is not None:
         conditions.append((*_split(outcome.index[0]), _date(INDEX_DAY)))
         if event:
             conditions.append((*_split(outcome.event[0]), _date(INDEX_DAY + within)))
-        observations.append(("heart_rate", 70.0, _date(INDEX_DAY + outcome.horizon_days + 30)))
-    wanted = [name for name in params.clinical if name not in (*_MADE_OTHERWISE, *codes)]
+        observations.append(("heart_rate", 70.0, _date(INDEX_DAY + seen)))
+    named = dict.fromkeys(
+        (*params.clinical, *(parse_split(rule).variable for rule in params.strata))
+    )
+    wanted = [name for name in named if name not in (*_MADE_OTHERWISE, *codes)]
     observations += [(name, _value(name, draw), dated) for name in wanted]
     age = int(
         np.clip(draw.integers(40, 75), max(1, params.cohort.age[0]), max(1, params.cohort.age[1]))

@@ -59,7 +59,7 @@ _CATEGORIES = {
 }
 _OUTPUTS = {
     "metrics": "metrics of models",
-    "table": "tables of counts",
+    "table": "tables of counts and survival curves",
     "genomic": "results about genetic variants",
 }
 _PERMIT_STATES = {
@@ -87,6 +87,7 @@ _STEPS = {
     "compute": "beginning to compute",
     "evaluate": "testing the model",
     "permute": "comparing with shuffled outcomes",
+    "cox": "testing Cox regression",
     "bootstrap": "repeating everything on people drawn again",
     "components": "looking for ancestry",
     "scan": "testing each variant",
@@ -188,6 +189,7 @@ def question(params: str) -> str:
             what = what.replace("a named diagnosis follows", after)
         return {
             "evaluate": f"How well can one predict {what}?",
+            "survival": f"How does the risk grow over time, and who has more of it: {what}?",
             "associate": f"Which genetic variants go together with {what}?",
         }.get(asked["analysis"], "")
     except (KeyError, TypeError, Malformed):
@@ -303,6 +305,7 @@ _PARAMETERS = {
     "variants.min_quality": "Least quality of a call",
     "variants.passed_only": "Only variants that passed the filter of every file",
     "clinical": "Clinical variables",
+    "strata": "Curves of groups, by",
     "impute": "Missing values are filled by",
     "scale": "Columns are scaled by",
     "models": "Models, and the data that each is given",

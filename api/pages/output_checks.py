@@ -28,6 +28,8 @@ _PARTS = frozenset(
         *("precision", "recall", "f1", "over", "interval", "roc", "calibration", "slope"),
         *("intercept", "groups", "variant", "z", "frequency", "carriers", "used", "left_out"),
         *("rule", "kinship", "build", "components_omitted", "inflation_interval"),
+        *("strata", "stratum", "days", "survival", "at_risk", "censored", "risk", "risk_interval"),
+        *("median", "median_interval", "concordance", "c_index", "c_interval"),
     }
 )
 # And of what the disclosure record may hold (analytics/disclosure/record.py).
@@ -36,10 +38,12 @@ _DISCLOSED = frozenset(
         *("type", "statistic_class", "statistics", "people", "rules", "coarsened", "withheld"),
         *("rule", "what", "why", "step", "at_least", "at_most", "below", "source", "to"),
         *("inference_auc_at_most", "people_a_step", "repeats", "tables_at_least"),
+        "people_at_least",
     }
 )
-_COUNTS = frozenset({"people", "events", "carriers"})  # of people, rounded
-_METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+# Of people, rounded.
+_COUNTS = frozenset({"people", "events", "carriers", "at_risk", "censored"})
+_METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "survival")
 _SHARES = (*_METRICS, "frequency")
 RATE_STEP = 5  # percent: the finest step of a curve's rates (CURVE_STEPS in analytics/disclosure)
 _ALL_ALIKE = (0, 100, "0", "1", "100", "0.0", "1.0", "0.00", "1.00")
@@ -170,8 +174,9 @@ def _curves(result: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
             if isinstance(inner, Mapping | list):
                 yield from within(inner, f"{path}.{name}")
 
-    curves = result.get("curves")
-    return within(curves, "curves") if isinstance(curves, Mapping | list) else iter(())
+    for name in ("curves", "calibration"):
+        if isinstance(curves := result.get(name), Mapping | list):
+            yield from within(curves, name)
 
 
 def _fine_steps(result: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # INK is replaced by the page's text colour.
 INK, BLUE, ORANGE, GREY = "#010203", "#3b82d6", "#d2691e", "#8a8f98"
+# Of several curves in one plot; they differ by mark and dash too.
+INKS, MARKERS, DASHES = (BLUE, ORANGE, GREY, INK), ("o", "s", "^", "D"), ("-", "--", ":", "-.")
 WIDTH = 5.0  # inches at 72 units each
 MOST_POINTS = 260  # of one scatter
 MOST_TEXT = 44  # characters of a label
@@ -34,9 +36,9 @@ _X = TypeVar("_X")
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str, what: str = "AUC") -> str:
     """AUC of each model and feature set with its 95 % interval, in percent; the line at 50 is
-    chance.
+    chance. what: another number of this kind, such as a concordance.
     """
     shown = list(reversed(rows))
     labels = [_plain(f"{row['model']}, {row['feature_set']}") for row in shown]
@@ -54,14 +56,50 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     axes.set_xlim(
         min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 100
     )
-    axes.set_xlabel("AUC in percent, with 95 % interval; dashed: chance")
+    axes.set_xlabel(f"{what} in percent, with 95 % interval; dashed: chance")
     text = [
         f"{row['model']} {row['feature_set']} {row['auc']}"
         if "auc" in row
         else f"{row['model']} {row['feature_set']} withheld"
         for row in rows
     ]
-    return _svg(figure, name, "AUC of each model in percent: " + ", ".join(text))
+    return _svg(figure, name, f"{what} of each model in percent: " + ", ".join(text))
+
+
+def survival_curves(curves: Mapping[str, Sequence[Sequence[int]]], name: str) -> str:
+    """By group, points (days, percent without the event, lower end, upper end), each rising in time:
+    a line from 100 % at day 0, and its 95 % interval as a bar at each point.
+    """
+    figure, axes = _axes(3.4)
+    last = max([1, *(point[0] for points in curves.values() for point in points)])
+    for number, (group, points) in enumerate(curves.items()):
+        shift = last * 0.006 * (number - (len(curves) - 1) / 2)
+        colour, dash = INKS[number % len(INKS)], DASHES[number // len(INKS) % len(DASHES)]
+        days = [0, *(point[0] for point in points)]
+        axes.plot(
+            days,
+            [100, *(point[1] for point in points)],
+            color=colour,
+            linestyle=dash,
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=4,
+            linewidth=1.6,
+            label=_plain(group),
+        )
+        for day, _, low, high in points:
+            axes.plot([day + shift] * 2, [low, high], color=colour, linewidth=1)
+    if curves:
+        axes.legend(frameon=False, fontsize=8.5)
+    else:
+        _say_withheld(axes)
+    axes.set_xlim(0, last * 1.03)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("days; the bars are 95 % intervals")
+    axes.set_ylabel("without the event, %")
+    text = ", ".join(
+        f"{group} {points[-1][1]} after {points[-1][0]} days" for group, points in curves.items()
+    )
+    return _svg(figure, name, f"People without the event in percent: {text or WITHHELD}")
 
 
 def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:

@@ -19,6 +19,20 @@ _COLUMNS = {
     "model": "model",
     "feature_set": "data",
     "variant": "variant",
+    "stratum": "people",
+    "days": "days",
+    "survival": "without the event, percent",
+    "interval": "95 % interval",
+    "risk": "risk at the horizon, percent",
+    "risk_interval": "risk, 95 % interval",
+    "median": "half have had the event by day",
+    "median_interval": "that day, 95 % interval",
+    "people": "how many people",
+    "events": "with the event",
+    "at_risk": "at risk",
+    "censored": "censored so far",
+    "c_index": "concordance",
+    "c_interval": "concordance, 95 % interval",
     "auc": "AUC",
     "auc_interval": "AUC, 95 % interval",
     "interval_method": "interval by",
@@ -41,6 +55,7 @@ _FACTS = {
     "granted": OPENED,
     "people": "People in the analysis",
     "events": "Of them with the outcome",
+    "censored": "Follow-up ended before the horizon",
     "baseline": "Right by always giving the more frequent answer, in percent at most",
     "folds": "Folds",
     "repeats": "Repeats",
@@ -64,6 +79,11 @@ _WORDS = {
     "second-degree": "to the second degree",
     "third-degree": "to the third degree",
 }
+# What is said of them where an analysis leaves them out.
+_CENSORED_LEFT_OUT = (
+    "{}, left out. So the share with the outcome among the others is not the risk, which is lower; "
+    "a run of the analysis survival estimates it"
+)
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
 
@@ -106,6 +126,9 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [(label, _text(result[name])) for name, label in _FACTS.items() if name in result]
+    if "censored" in result and result["analysis"] == "evaluate":
+        at = facts.index((_FACTS["censored"], str(result["censored"])))
+        facts[at] = (facts[at][0], _CENSORED_LEFT_OUT.format(result["censored"]))
     if "outcome" in result:
         asked = words.outcome_of(result["outcome"]["kind"], result["outcome"]["horizon_days"])
         facts.insert(0, ("Outcome", asked))
@@ -207,6 +230,81 @@ def _association(result: Mapping[str, Any]) -> Iterable[Finding]:
     )
 
 
+def _survival(result: Mapping[str, Any]) -> Iterable[Finding]:
+    rows = [row | {"stratum": _group(row["stratum"])} for row in result["rows"]]
+    curves: dict[str, list[list[int]]] = {}
+    for row in rows:
+        points = curves.setdefault(row["stratum"], [])
+        points.append([row["days"], row["survival"], *row["interval"]])
+    strata = [row | {"stratum": _group(row["stratum"])} for row in result["strata"]]
+    risks = [
+        f"{row['stratum']} {row['risk']} % ({_text(row['risk_interval'])} %)"
+        for row in strata
+        if "risk" in row
+    ]
+    yield Finding(
+        "How many are without the event, over time",
+        "Kaplan-Meier: whoever was followed up for a shorter time counts until then. "
+        + (
+            f"The risk at the horizon, with its 95 % interval: {'; '.join(risks)}."
+            if risks
+            else "The risk at the horizon is withheld, since too few people are at risk then."
+        ),
+        plots.survival_curves(curves, "survival"),
+        _table("People without the event, percent", rows),
+    )
+    if strata:
+        yield Finding(
+            "The risk at the horizon",
+            "Risk and median are read off the printed curve, so a median is the first printed time at "
+            "which half or fewer are without the event.",
+            plots.bars(
+                [(row["stratum"], row.get("risk")) for row in strata], "risk", "risk, percent"
+            ),
+            _table("By group of people", strata),
+        )
+    if "concordance" in result:
+        yield _concordance(result["concordance"], result["covariates"])
+    if "calibration" in result:
+        yield _calibration_of_risk(result["calibration"])
+
+
+def _group(name: str) -> str:
+    """A stratum in words: "grade 2" or "age years 50 to under 65"."""
+    return "all people" if name == "all" else name.replace("_", " ")
+
+
+def _concordance(shown: Mapping[str, Any], covariates: Sequence[str]) -> Finding:
+    names = ", ".join(covariates).replace("_", " ")
+    row = {"model": "Cox", "feature_set": names} | {
+        key: shown[name]
+        for name, key in (("c_index", "auc"), ("c_interval", "auc_interval"))
+        if name in shown
+    }
+    better = shown.get("c_interval", [0])[0] > 50 and float(shown["p"]) <= 0.05
+    verdict = "Better than guessing" if better else "It is not shown to be better than guessing"
+    table = {name: value for name, value in shown.items() if name != "baseline"}
+    return Finding(
+        "How well Cox regression tells who has the event earlier",
+        "A concordance (Harrell's C) of 50 is guessing, 100 is never wrong: of two people, it is how "
+        f"often the one with the earlier event was given the higher risk, from {names}. {verdict} "
+        "(which takes an interval above 50 and p at most 0.05). Everybody is predicted from others.",
+        plots.auc_intervals([row], "concordance", "Concordance"),
+        _table("Concordance in percent, permutation p", [{"model": "Cox", **table}]),
+    )
+
+
+def _calibration_of_risk(curve: Mapping[str, Any]) -> Finding:
+    low, high = curve["groups"][0], curve["groups"][-1]
+    return Finding(
+        "Predicted against seen risk at the horizon",
+        f"Where Cox regression predicted {low[0]} %, {low[1]} % had the event by Kaplan-Meier; where "
+        f"{high[0]} %, {high[1]} %. Predictions are rounded to 5 %, what was seen to {curve['step']} %.",
+        plots.calibration(curve["groups"], "calibration"),
+        _pairs("Calibration at the horizon, percent", ("predicted", "seen"), curve["groups"]),
+    )
+
+
 def _frequencies(result: Mapping[str, Any]) -> Iterable[Finding]:
     rows = result["rows"]
     pairs = [(row["variant"], row.get("frequency")) for row in rows]
@@ -221,7 +319,12 @@ def _frequencies(result: Mapping[str, Any]) -> Iterable[Finding]:
     )
 
 
-_DESCRIBE = {"evaluate": _prediction, "associate": _association, "frequencies": _frequencies}
+_DESCRIBE = {
+    "evaluate": _prediction,
+    "survival": _survival,
+    "associate": _association,
+    "frequencies": _frequencies,
+}
 
 
 def _table(caption: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -27,6 +27,7 @@ Given = Mapping[str, Sequence[str]]
 _OUTCOME_ITSELF = ("metastasis", "follow_up_days")  # never predictors
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "evaluate": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
+    "survival": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
     "associate": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
     "frequencies": {"sites": ["1:1000000:A>C"]},
 }
@@ -65,7 +66,7 @@ def form_parts(
     if schema is None:
         raise RequestInvalid("there is no such analysis", "choose among: " + ", ".join(ANALYSES))
     usual: Any = strict_json(complete({"analysis": analysis, **_EXAMPLES[analysis]}))
-    if "genes" in usual:
+    if analysis == "evaluate":
         usual["genes"]["source"] = gene_source
     return _parts(schema, "", usual, given)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from analytics.params import ANALYSES, GENE_RECORDS, parse_params
+from analytics.params import ANALYSES, GENE_RECORDS, OUTPUT_CLASSES, parse_params
 from api.errors import NotServing, UsageError
 from api.http.auth import Parts
 from api.http.permit_review import running_code, willing
@@ -21,7 +21,7 @@ from api.pages.rehearsals import SECONDS, Rehearsals
 from api.pages.rendering import PageRoute, render
 from api.pages.run_form import Given, form_parts, params_from, with_variables
 from api.pages.session import Analyst, OwnOrigin
-from chain.vocabulary import Category, OutputClass, PermitStatus
+from chain.vocabulary import Category, PermitStatus
 from governance import supplements
 from governance.errors import NotAllowed, RequestInvalid
 from governance.permit_review import runs_under
@@ -116,11 +116,7 @@ def _show_form(
     variables that the dataset has; above it a problem, or the result of a rehearsal.
     """
     allowed = [
-        name
-        for name in ANALYSES
-        if permit.output_classes
-        >> (OutputClass.METRICS if name == "evaluate" else OutputClass.GENOMIC)
-        & 1
+        name for name, kind in OUTPUT_CLASSES.items() if permit.output_classes >> kind & 1
     ] or list(ANALYSES)
     chosen = analysis if analysis in allowed else allowed[0]
     source = next(

@@ -86,6 +86,9 @@ def steps_of(params: str) -> list[str]:
         ]
         + [f"bootstrap:{parsed.primary}"] * (parsed.bootstraps > 0)
         + ["filter"],
+        "survival": ["cox", "permute"] * parsed.fits_cox
+        + ["bootstrap"] * (parsed.fits_cox and parsed.bootstraps > 0)
+        + ["filter"],
         "associate": ["components", "scan"],
         "frequencies": ["count"],
     }

@@ -13,7 +13,8 @@ from analytics.cohort import (
     Person,
     clinical_matrix,
     expression_matrix,
-    outcome_of,
+    follow_up_of,
+    is_censored,
     select_people,
 )
 from analytics.errors import CohortTooSmall, InputsError
@@ -55,6 +56,14 @@ def person(
 ) -> Person:
     genes = {"a": 1.0, "b": 2.0} if genes is None else genes
     return Person(f"{n:064x}", clinical(metastasis=event, follow_up_days=days, **values), genes)
+
+
+def outcome_of(of: Person, index: int | None, outcome: Outcome) -> bool | None:
+    """What `evaluate` predicts of a person; None where she is left out."""
+    followed = follow_up_of(of, index, outcome)
+    if followed is None or (outcome.excludes and is_censored(*followed, outcome)):
+        return None
+    return followed[1]
 
 
 def six() -> list[Person]:
@@ -344,7 +353,8 @@ def test_the_flow_adds_up() -> None:
     assert cohort.flow == (
         ("has the records", 41),
         ("aged 40 to 60", 22),
-        ("outcome known at the horizon", 21),
+        ("outcome known", 22),
+        ("not censored before the horizon", 21),
     )
     assert cohort.people == 21
 

@@ -12,6 +12,7 @@ from analytics.science import (
     known_truth_report,
     leak_report,
     noise_report,
+    survival_report,
 )
 
 ROW = {"feature_set", "model", "accuracy", "auc", "interval", "baseline", "p"}
@@ -80,3 +81,15 @@ def test_p_of_a_scan_is_right_without_an_association() -> None:
     for row in (*tested, *rare):
         assert all(0.8 <= share <= 1.25 for share in row["saddlepoint"][: extent(1, 2)]), row
     assert rare[0]["normal"][0] > 1.4
+
+
+def test_a_printed_risk_is_true_whenever_people_were_censored() -> None:
+    """While the share of those whose outcome is known is not; and noise orders nobody."""
+    report: Any = survival_report(people=2000, sets=20)
+    rows = {row["median_years"]: row for row in report["risk"]}
+    for row in rows.values():
+        assert abs(row["printed"] - row["truth"]) <= 0.02, row
+        assert row["share"] > row["truth_at_horizon"] + 0.02
+    assert rows[8.0]["day"] == rows[4.0]["day"] == 1825
+    assert rows[2.5]["share"] > 0.98
+    assert abs(report["noise"]["mean"] - 0.5) <= 0.04

@@ -15,6 +15,7 @@ from analytics.simulate.rehearsal import invent
 from api.client.renamed_keys import RENAMED, with_current_keys
 from api.pages import labels as words
 from api.pages import rendering
+from api.pages.output_checks import check_result
 from api.pages.result_view import describe
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
@@ -26,11 +27,23 @@ ASKED = {
         "folds": 2,
         "permutations": 19,
     },
+    "survival": {
+        "analysis": "survival",
+        "outcome": OUTCOME,
+        "strata": ["er_positive"],
+        "permutations": 19,
+        "bootstraps": 50,
+    },
     "associate": {"analysis": "associate", "outcome": OUTCOME},
     "frequencies": {"analysis": "frequencies", "sites": [SITE]},
 }
 TITLES = {
     "evaluate": ["How well each model", "Found against false alarms: logistic on genes"],
+    "survival": [
+        "How many are without the event, over time",
+        "The risk at the horizon",
+        "How well Cox regression tells",
+    ],
     "associate": ["The variants most associated", "All variants together, against chance"],
     "frequencies": ["How common each variant is"],
 }
@@ -81,11 +94,58 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
         figures = {
             str(value)
             for name, value in given.items()
-            if name not in ("model", "feature_set", "auc_interval", "interval_method")
+            if name not in ("model", "feature_set", "interval_method", "stratum")
+            and not name.endswith("interval")
         }
         assert figures <= set(row), "a figure that was printed is not in the table"
     ids = [name for one in shown for name in re.findall(r'\bid="([^"]+)"', one.plot)]
     assert len(ids) == len(set(ids)), "two plots of one page share an id"
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_what_an_analysis_writes_passes_the_checks_of_an_output(analysis: str) -> None:
+    result, disclosure = a_result(analysis)
+    params = complete(ASKED[analysis]).decode()
+    checks = check_result(result, disclosure, params, 0b1110, 10)
+    assert [check for check in checks if not check.passed] == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"survival": 100},
+        {"survival": 0},
+        {"at_risk": 7},
+        {"censored": 13},
+        {"survival": 83, "step": 5},
+        {"hazard": 1},
+    ],
+)
+def test_what_is_planted_in_a_survival_curve_is_seen(planted: dict[str, int]) -> None:
+    result, disclosure = a_result("survival")
+    result["rows"][0] |= planted
+    params = complete(ASKED["survival"]).decode()
+    checks = check_result(result, disclosure, params, 0b1110, 10)
+    assert [check for check in checks if not check.passed]
+
+
+def test_a_calibration_of_single_per_cents_is_seen() -> None:
+    result, disclosure = a_result("survival")
+    result["calibration"] = {"step": 5, "groups": [[20, 13], [40, 45]]}
+    params = complete(ASKED["survival"]).decode()
+    checks = check_result(result, disclosure, params, 0b1110, 10)
+    assert any("at least 5 %" in check.text for check in checks if not check.passed)
+
+
+def test_whoever_was_left_out_as_censored_is_named_with_what_it_means() -> None:
+    result, disclosure = a_result("evaluate")
+    assert "censored" not in result
+    facts = dict(describe(result | {"censored": 40}, disclosure)["facts"])
+    assert "40, left out" in facts["Follow-up ended before the horizon"]
+    assert "is not the risk" in facts["Follow-up ended before the horizon"]
+    result, disclosure = a_result("survival")
+    facts = dict(describe(result, disclosure)["facts"])
+    assert facts["Follow-up ended before the horizon"] == str(result["censored"])
 
 
 def test_what_was_withheld_is_named_and_never_a_number() -> None:
@@ -131,6 +191,10 @@ def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p
         (
             complete(ASKED["associate"]).decode(),
             "Which genetic variants go together with whether a tumour spreads",
+        ),
+        (
+            complete(ASKED["survival"]).decode(),
+            "How does the risk grow over time, and who has more of it: whether a tumour spreads",
         ),
         (complete(ASKED["frequencies"]).decode(), "How common are some genetic variants?"),
         (

@@ -714,7 +714,7 @@ def _usual(analysis: str) -> dict[str, list[str]]:
     return given
 
 
-@pytest.mark.parametrize("analysis", ["evaluate", "associate", "frequencies"])
+@pytest.mark.parametrize("analysis", ["evaluate", "survival", "associate", "frequencies"])
 def test_a_form_that_nobody_changed_gives_valid_parameters(analysis: str) -> None:
     given = _usual(analysis)
     params = params_from(analysis, given)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from analytics.cohort import outcome_of
+from analytics.cohort import follow_up_of, is_censored
 from analytics.errors import SourceError
 from analytics.params import Outcome
 from analytics.people import Input, read_people
@@ -26,10 +26,10 @@ def test_198_people_35_events_among_189_known(gse_people: list[Person]) -> None:
         )
         for person in gse_people
     ]
-    outcomes = [outcome_of(person, None, within) for person in read_people(records, "none")]
-    assert outcomes.count(True) == 35
-    assert outcomes.count(False) == 154
-    assert outcomes.count(None) == 9
+    followed = [follow_up_of(person, None, within) for person in read_people(records, "none")]
+    assert [event for _, event in filter(None, followed)].count(True) == 35
+    assert [is_censored(*known, within) for known in filter(None, followed)].count(True) == 9
+    assert None not in followed
 
 
 def test_values_keep_their_meaning(gse_people: list[Person]) -> None:

@@ -1,0 +1,199 @@
+"""Survival runs: curves of all and by stratum, and cross-validated Cox regression, as printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analytics.cohort import Cohort, clinical_matrix
+from analytics.disclosure.counts import (
+    PROFILES_NEEDED,
+    STEPS,
+    filter_counts,
+    filter_flow,
+    filter_variants,
+    percent,
+)
+from analytics.disclosure.record import describe_table
+from analytics.disclosure.rounding import round_count
+from analytics.disclosure.survival import (
+    Lives,
+    Point,
+    Shown,
+    calibration_groups,
+    show_curve,
+    show_strata,
+)
+from analytics.models.pipeline import build_columns
+from analytics.models.registry import Blueprint
+from analytics.params import Params
+from analytics.prediction import FeatureSets
+from analytics.prognosis import Covariates, Prognosis, evaluate_cox
+from analytics.strata import ALL, NOT_KNOWN, assign_strata, parse_split
+
+Progress = Callable[[str, float], None]
+NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """Cross-validated Cox regression and the number of distinct feature profiles behind it."""
+
+    prognosis: Prognosis
+    profiles: int
+
+    @property
+    def few(self) -> bool:
+        """Whether so few profiles make its concordance depend on a few cells."""
+        return self.profiles < PROFILES_NEEDED
+
+
+def fit_regression(
+    cohort: Cohort, feature_sets: FeatureSets, params: Params, progress: Progress
+) -> Regression | None:
+    """Cox regression on genes and clinical variables together; None if the parameters name none.
+
+    Raises PredictionError and CohortTooSmall.
+    """
+    if not params.fits_cox:
+        return None
+    x, genes, clinical = feature_sets.matrix("combined")
+    rules = params.genes
+    keep, components = (
+        (1, 0) if rules is None else (min(rules.keep, max(genes, 1)), rules.components)
+    )
+    columns = build_columns(
+        Blueprint(
+            "", genes, clinical, "score", keep, components, params.impute, params.scale, params.seed
+        )
+    )
+    people = Covariates(columns, x, cohort.days, cohort.event == 1, feature_sets.families)
+    horizon = 0 if params.outcome is None else params.outcome.horizon_days
+    prognosis = evaluate_cox(
+        people,
+        horizon,
+        folds=params.folds,
+        repeats=params.repeats,
+        permutations=params.permutations,
+        bootstraps=params.bootstraps,
+        seed=params.seed,
+        progress=progress,
+    )
+    return Regression(prognosis, people.profiles)
+
+
+def describe_survival(
+    cohort: Cohort, feature_sets: FeatureSets, regression: Regression | None, params: Params
+) -> tuple[dict[str, object], dict[str, object]]:
+    """(result, disclosure record) as printed; withheld numbers are absent, with a reason."""
+    horizon = 0 if params.outcome is None else params.outcome.horizon_days
+    lives = Lives(cohort.days, cohort.event == 1)
+    counts = filter_counts(granted=cohort.granted, people=lives.people, events=lives.events)
+    overall = None if counts.events is None else show_curve(lives, horizon)
+    splits = [parse_split(rule) for rule in params.strata]
+    groups = (
+        assign_strata(splits, clinical_matrix(cohort, [split.variable for split in splits]))
+        if splits
+        else []
+    )
+    # That fewer than ten lack a value is not told.
+    groups = [
+        (name, inside)
+        for name, inside in groups
+        if name != NOT_KNOWN or round_count(len(inside)) is not None
+    ]
+    shown = {} if overall is None else {ALL: overall}
+    shown |= show_strata(groups, lives, horizon, overall)
+    sizes = {ALL: counts.people}
+    if counts.people is not None:  # else they would add up to it
+        sizes |= {name: round_count(len(inside)) for name, inside in groups}
+    result: dict[str, object] = {
+        "granted": counts.granted,
+        "flow": [
+            {"step": name, "people": people}
+            for name, people in filter_flow(cohort.granted, cohort.flow)
+        ],
+        "strata": [_describe_stratum(name, of, sizes.get(name)) for name, of in shown.items()],
+        "rows": [_describe_point(name, of, at) for name, of in shown.items() for at in of.points],
+    }
+    if feature_sets.flow:
+        result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
+        result["kinship"] = cohort.relatives.reach
+    printed = {
+        "people": counts.people,
+        "events": counts.events,
+        "censored": None if overall is None else overall.censored,
+    }
+    result |= {name: value for name, value in printed.items() if value is not None}
+    step = STEPS[-1] if counts.events is None else STEPS[0]
+    if regression is not None:
+        result |= {"folds": params.folds, "repeats": params.repeats}
+        result["covariates"] = [*params.clinical, *(["genes"] * (feature_sets.genes.shape[1] > 0))]
+        result["concordance"] = _describe_concordance(regression, step)
+        calibrated = (
+            None
+            if regression.few or overall is None
+            else calibration_groups(regression.prognosis.risk, lives, horizon)
+        )
+        if calibrated is not None:
+            result["calibration"] = {
+                "step": calibrated[0],
+                "groups": [list(group) for group in calibrated[1]],
+            }
+    names = [ALL, *(name for name, _ in groups)]
+    return result, describe_table(
+        counts,
+        shown,
+        names,
+        None if regression is None else (regression.few, "calibration" in result),
+        params.repeats,
+        bool(feature_sets.flow),
+    )
+
+
+def _describe_stratum(name: str, shown: Shown, people: int | None) -> dict[str, object]:
+    """Risk at the horizon and median of a curve, read off its printed points: they tell no more."""
+    last = shown.points[-1]
+    median, low, high = (
+        _first_half(shown.points, lambda point: point.survival),
+        _first_half(shown.points, lambda point: point.low),
+        _first_half(shown.points, lambda point: point.high),
+    )
+    entry: dict[str, object] = {"stratum": name, "step": shown.step}
+    if shown.reaches:
+        entry["risk"] = 100 - last.survival
+        entry["risk_interval"] = [100 - last.high, 100 - last.low]
+    entry |= {"median": median, "median_interval": [low, high]}
+    counts = {"people": people, "events": shown.events, "censored": shown.censored}
+    return entry | {name: value for name, value in counts.items() if value is not None}
+
+
+def _first_half(points: Sequence[Point], value: Callable[[Point], int]) -> int | str:
+    """The first printed time at which a curve is at one half or below."""
+    return next((point.day for point in points if value(point) <= 50), NOT_REACHED)
+
+
+def _describe_point(name: str, shown: Shown, point: Point) -> dict[str, object]:
+    counts = {"at_risk": point.at_risk, "censored": point.censored}
+    return {
+        "stratum": name,
+        "days": point.day,
+        "survival": point.survival,
+        "interval": [point.low, point.high],
+        "step": shown.step,
+    } | {name: value for name, value in counts.items() if value is not None}
+
+
+def _describe_concordance(regression: Regression, step: int) -> Mapping[str, object]:
+    prognosis = regression.prognosis
+    entry: dict[str, object] = {
+        "baseline": 50,
+        "p": f"{prognosis.p:.4f}",
+        "permutations": prognosis.permutations,
+    }
+    if regression.few:
+        return entry
+    entry["c_index"] = percent(prognosis.concordance, step)
+    if prognosis.interval is not None:
+        entry["c_interval"] = [percent(end, step) for end in prognosis.interval]
+    return entry
