@@ -447,6 +447,7 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     page.get_by_label("Within how many days").first.fill("1825")
     page.get_by_label("Folds of the cross-validation").fill("2")
     page.get_by_label("Permutations of the outcome").fill("19")
+    page.get_by_label("Samples for those intervals").fill("0")
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "How well can one predict whether a tumour spreads within 5 years?"
