@@ -225,12 +225,27 @@ class Params:
 
     @property
     def categories(self) -> tuple[int, ...]:
-        """Data categories (docs/ledger.md) that everybody in the analysis needs."""
+        """Data categories (docs/ledger.md) without which a permit cannot serve this analysis.
+
+        Without them nobody would have a value, or the code that is asked for; and whoever is to be
+        left out by a code would stay in. A code that stands above several categories asks for none,
+        nor does the age, which any record may tell.
+        """
         needed = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
         if self.outcome is not None and self.outcome.kind == "distant-metastasis":
             needed.append(VARIABLES["metastasis"].category)
-        for name in self.clinical:
-            needed += _categories_of(name) if ":" in name else ()
+        codes = [*self.cohort.present, *self.cohort.absent]
+        if self.outcome is not None:
+            codes += [*self.outcome.index, *self.outcome.event]
+        for name in (*self.clinical, *(parse_split(rule).variable for rule in self.strata)):
+            if ":" in name:
+                codes.append(name)
+            elif name == "female":
+                needed.append(Category.DEMOGRAPHICS)
+            elif name != "age_years":
+                needed.append(VARIABLES[name].category)
+        for code in codes:
+            needed += _categories_of(code)
         return tuple(sorted(set(needed)))
 
 

@@ -183,7 +183,8 @@ def test_a_code_as_predictor_needs_its_category(
         with pytest.raises(ParamsError, match="category of consent is not clear"):
             parse_params(asked)
     else:
-        assert set(parse_params(asked).categories) == categories
+        # Observations for the grade, and conditions for the codes of the outcome.
+        assert set(parse_params(asked).categories) == categories | {1, 2}
 
 
 @pytest.mark.parametrize(
@@ -390,3 +391,23 @@ def test_mutated_parameters_are_valid_or_raise_params_error(
         parse_params(
             json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         )
+
+
+def test_whatever_the_parameters_read_must_be_in_the_permit(
+    make_params: Callable[..., bytes],
+) -> None:
+    """Without it nobody would have the value, and whoever is to be left out would stay in."""
+    cohort = {"age": [40, 70], "with": ["atc:L02"], "without": ["icd-10-cm:B20", "icd-10-cm:F"]}
+    asked = make_params(
+        cohort=cohort, clinical=["age_years"], models={"logistic": ["clinical"]}, outcome=DIAGNOSIS
+    )
+    assert set(parse_params(asked).categories) == {1, 3, 19}
+    asked = complete(
+        {
+            "analysis": "survival",
+            "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+            "clinical": [],
+            "strata": ["female", "bmi:25"],
+        }
+    )
+    assert set(parse_params(asked).categories) == {0, 2}
