@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.readers.codes import VARIABLES
 from api.client.renamed_keys import with_current_keys
 from api.pages import labels as words
 from api.pages import plots
@@ -270,8 +271,19 @@ def _survival(result: Mapping[str, Any]) -> Iterable[Finding]:
 
 
 def _group(name: str) -> str:
-    """A stratum in words: "grade 2" or "age years 50 to under 65"."""
-    return "all people" if name == "all" else name.replace("_", " ")
+    """A stratum in words: "oestrogen receptor positive: yes" or "age at diagnosis (years): under 50"."""
+    if name == "all":
+        return "all people"
+    parts = []
+    for part in name.split(", "):
+        variable, _, value = part.partition(" ")
+        if variable != "female" and variable not in VARIABLES:  # such as "not known"
+            parts.append(part)
+            continue
+        if variable not in VARIABLES or set(VARIABLES[variable].answers.values()) <= {0, 1}:
+            value = {"0": "no", "1": "yes"}.get(value, value)
+        parts.append(f"{words.variable(variable)}: {value}")
+    return ", ".join(parts)
 
 
 def _concordance(shown: Mapping[str, Any], covariates: Sequence[str]) -> Finding:

@@ -14,7 +14,7 @@ from analytics.run import parse_params, run
 from analytics.simulate.rehearsal import invent
 from api.client.renamed_keys import RENAMED, with_current_keys
 from api.pages import labels as words
-from api.pages import rendering
+from api.pages import rendering, result_view
 from api.pages.output_checks import check_result
 from api.pages.result_view import describe
 
@@ -249,3 +249,17 @@ def test_a_scan_names_its_inflation_with_interval_and_why_it_has_no_components()
     )
     assert ("Why none", "too few variants") in page["facts"]
     assert ("Genome build", result["build"]) in page["facts"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("all", "all people"),
+        ("not known", "not known"),
+        ("er_positive 1", "oestrogen receptor positive: yes"),
+        ("grade 2, female 0", "histological grade (1 to 3): 2, female: no"),
+        ("age_years 50 to under 65", "age at diagnosis (years): 50 to under 65"),
+    ],
+)
+def test_a_stratum_has_a_name_in_words(name: str, shown: str) -> None:
+    assert result_view._group(name) == shown
