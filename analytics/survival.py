@@ -134,10 +134,10 @@ def fit_cox(x: Floats, time: Floats, event: Flags, ridge: float = 0.0) -> Cox:
     for _ in range(MOST_STEPS):
         step = np.linalg.lstsq(information, gradient, rcond=None)[0]
         tried = likelihood.at(coefficients + step)
-        while not tried[0] >= value and np.abs(step).max(initial=0.0) > 1e-12:
+        while not _rises(tried[0], value) and np.abs(step).max(initial=0.0) > 1e-12:
             step = step / 2
             tried = likelihood.at(coefficients + step)
-        if not tried[0] >= value:
+        if not _rises(tried[0], value):
             break
         settled = tried[0] - value <= SETTLED * (1 + abs(value))
         coefficients = coefficients + step
@@ -146,6 +146,11 @@ def fit_cox(x: Floats, time: Floats, event: Flags, ridge: float = 0.0) -> Cox:
             break
     errors = np.sqrt(np.maximum(np.diag(np.linalg.pinv(information)), 0))
     return Cox(coefficients, errors, centre, *likelihood.baseline(coefficients))
+
+
+def _rises(tried: float, value: float) -> bool:
+    """An infinite likelihood is an underflow of what is summed, and no progress."""
+    return bool(np.isfinite(tried)) and tried >= value
 
 
 class _Likelihood:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
@@ -29,7 +31,7 @@ from analytics.models.registry import Blueprint
 from analytics.params import Params
 from analytics.prediction import FeatureSets
 from analytics.prognosis import Covariates, Prognosis, evaluate_cox
-from analytics.strata import ALL, NOT_KNOWN, assign_strata, parse_split
+from analytics.strata import ALL, assign_strata, parse_split
 
 Progress = Callable[[str, float], None]
 NOT_REACHED = "not reached"
@@ -89,19 +91,21 @@ def describe_survival(
     horizon = 0 if params.outcome is None else params.outcome.horizon_days
     lives = Lives(cohort.days, cohort.event == 1)
     counts = filter_counts(granted=cohort.granted, people=lives.people, events=lives.events)
-    overall = None if counts.events is None else show_curve(lives, horizon)
     splits = [parse_split(rule) for rule in params.strata]
     groups = (
         assign_strata(splits, clinical_matrix(cohort, [split.variable for split in splits]))
         if splits
         else []
     )
-    # That fewer than ten lack a value is not told.
-    groups = [
-        (name, inside)
-        for name, inside in groups
-        if name != NOT_KNOWN or round_count(len(inside)) is not None
-    ]
+    lacking = groups[-1][1] if groups else np.empty(0, np.int64)
+    followed = lives
+    if round_count(len(lacking)) is None:
+        # Nor is it told that fewer than ten lack a value: the curve of all less the strata would be
+        # theirs, so they are in no curve.
+        groups = groups[:-1]
+        if len(lacking):
+            followed = lives[np.sort(np.concatenate([inside for _, inside in groups]))]
+    overall = None if counts.events is None else show_curve(followed, horizon)
     shown = {} if overall is None else {ALL: overall}
     shown |= show_strata(groups, lives, horizon, overall)
     sizes = {ALL: counts.people}
@@ -152,12 +156,16 @@ def describe_survival(
 
 
 def _describe_stratum(name: str, shown: Shown, people: int | None) -> dict[str, object]:
-    """Risk at the horizon and median of a curve, read off its printed points: they tell no more."""
+    """Risk at the horizon and median of a curve, read off its printed points: they tell no more.
+
+    Half a step is what the rounding may have taken: the median is where the curve is surely at one
+    half or below, and its interval surely holds that of the exact curve.
+    """
     last = shown.points[-1]
     median, low, high = (
-        _first_half(shown.points, lambda point: point.survival),
-        _first_half(shown.points, lambda point: point.low),
-        _first_half(shown.points, lambda point: point.high),
+        _first_half(shown.points, lambda point: point.survival + shown.step / 2),
+        _first_half(shown.points, lambda point: point.low - shown.step / 2),
+        _first_half(shown.points, lambda point: point.high + shown.step / 2),
     )
     entry: dict[str, object] = {"stratum": name, "step": shown.step}
     if shown.reaches:
@@ -168,7 +176,7 @@ def _describe_stratum(name: str, shown: Shown, people: int | None) -> dict[str, 
     return entry | {name: value for name, value in counts.items() if value is not None}
 
 
-def _first_half(points: Sequence[Point], value: Callable[[Point], int]) -> int | str:
+def _first_half(points: Sequence[Point], value: Callable[[Point], float]) -> int | str:
     """The first printed time at which a curve is at one half or below."""
     return next((point.day for point in points if value(point) <= 50), NOT_REACHED)
 

@@ -31,7 +31,10 @@ _COUNTS = (
     {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
     {"rule": "rounded counts", "to": COUNT_GRID},
 )
-_NO_CURVE = "fewer than 50 people, or 10 events or others, or 5 tables would fit, or it would give back another"
+_NO_CURVE = (
+    "it has fewer than 50 people, or fewer than 10 with the event or without, or fewer than 5 tables "
+    "would print the same, or it would tell another that is withheld"
+)
 _ONE_GENOME = {
     "rule": "one record of each genome",
     "at_least": f"{SAME_GENOME}",

@@ -19,7 +19,7 @@ the others and all, at least two are then withheld, with 10 people and 10 events
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 
@@ -118,8 +118,13 @@ def show_strata(
         return {}
     curves = {name: show_curve(lives[inside], horizon) for name, inside in groups}
     shown = {name: curve for name, curve in curves.items() if curve is not None}
-    sizes = {name: (len(inside), lives[inside].events) for name, inside in groups}
-    while shown and not _follow_from_nothing(sizes, shown):
+    # People, with the event, and others.
+    sizes = {
+        name: (len(inside), lives[inside].events, len(inside) - lives[inside].events)
+        for name, inside in groups
+    }
+    secret = curves.keys() - shown.keys()
+    while shown and not _follow_from_nothing(sizes, shown, secret):
         shown.pop(min(shown, key=lambda name: sizes[name]))
     return shown
 
@@ -159,13 +164,17 @@ def calibration_groups(
     return step, list(zip(predicted, seen, strict=True))
 
 
-def _follow_from_nothing(sizes: Mapping[str, tuple[int, int]], shown: Mapping[str, Shown]) -> bool:
-    """Whether what is withheld cannot be told from the printed strata and all: it is nothing, or at
-    least two strata with enough people and events.
+def _follow_from_nothing(
+    sizes: Mapping[str, tuple[int, int, int]], shown: Mapping[str, Shown], secret: Set[str]
+) -> bool:
+    """Whether no curve of `secret` can be told from the printed strata and all: what is withheld is
+    nobody, or enough people with the event and without. Beside the largest secret there must be
+    enough people in other withheld strata: an empty one, or one of two people, hides nothing of it.
     """
-    withheld = [size for name, size in sizes.items() if name not in shown]
-    people, events = (sum(size[at] for size in withheld) for at in (0, 1))
-    return not withheld or (len(withheld) > 1 and min(people, events) >= SMALLEST_COUNT)
+    withheld = [size for name, size in sizes.items() if name not in shown and size[0]]
+    people, events, others = (sum(size[at] for size in withheld) for at in (0, 1, 2))
+    beside_largest = people - max((sizes[name][0] for name in secret), default=0)
+    return not withheld or min(events, others, beside_largest) >= SMALLEST_COUNT
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,29 @@ def test_a_withheld_stratum_does_not_follow_from_the_others(
     assert set(show_strata(groups, lives, HORIZON, whole)) == {"a"}
     assert show_strata(groups, lives, HORIZON, None) == {}
     # Without the rule both others are printed: all less a and b is c, but for rounding.
-    monkeypatch.setattr(rules, "_follow_from_nothing", lambda sizes, shown: True)
+    monkeypatch.setattr(rules, "_follow_from_nothing", lambda *_: True)
     assert set(show_strata(groups, lives, HORIZON, whole)) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown", "hidden"),
+    [
+        # (people, with the event, without) of the withheld strata.
+        ([(14, 12, 2), (0, 0, 0)], ["c"], False),  # an empty one hides nothing
+        ([(100, 40, 60), (1, 0, 1)], ["c"], False),  # nor does a single person
+        ([(16, 16, 0), (16, 16, 0)], ["c"], False),  # everybody had the event
+        ([(20, 8, 12), (15, 5, 10)], ["c"], True),
+        ([], ["c"], True),
+    ],
+)
+def test_withheld_strata_must_hide_each_other(
+    sizes: list[tuple[int, int, int]], shown: list[str], hidden: bool
+) -> None:
+    named = {f"w{at}": size for at, size in enumerate(sizes)} | {"c": (200, 80, 120)}
+    curve = show_curve(draw(200, 1), HORIZON)
+    assert curve is not None
+    secret = named.keys() - set(shown)
+    assert rules._follow_from_nothing(named, dict.fromkeys(shown, curve), secret) is hidden
 
 
 @pytest.mark.parametrize(("people", "hazard"), [(9, 0.5), (200, 0.02), (40, 8.0)])

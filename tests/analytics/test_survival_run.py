@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from analytics.run import run
 from analytics.simulate.censoring import HORIZON_DAYS, simulate_follow_up
 from analytics.simulate.rehearsal import invent
 from analytics.strata import assign_strata, parse_split
+from api.worker.prior_results import _cohort
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
 QUICK = {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 10}
@@ -239,3 +241,30 @@ def test_strata_list_every_group_and_cut_where_they_say() -> None:
         "age_years 65 or more, er_positive 1": [3],
         "not known": [4, 5],
     }
+
+
+def test_whoever_lacks_a_value_follows_from_no_curve(make_records: Records) -> None:
+    """Fewer than ten: the curve of all is of the others, else all less the strata would be theirs."""
+    people = people_of(300, 2)
+    known = [
+        replace(person, findings=replace(person.findings, er_positive=at % 2 if at > 4 else None))
+        for at, person in enumerate(people)
+    ]
+    asked = ASKED | {"clinical": [], "strata": ["er_positive"]}
+    some, _ = computed(complete(asked), make_records(known))
+    without, _ = computed(complete(asked), make_records(known[5:]))
+    assert {row["stratum"] for row in some["rows"]} > {"all"}
+    assert some["rows"] == without["rows"]
+    plain, _ = computed(complete(asked | {"strata": []}), make_records(known))
+    assert plain["rows"] != [row for row in some["rows"] if row["stratum"] == "all"]
+
+
+def test_each_choice_of_strata_is_a_cohort_of_its_own() -> None:
+    """Else a border could be moved from person to person, under one permit."""
+    asked = [
+        complete(ASKED | {"strata": strata}).decode()
+        for strata in ([], ["size_mm:20"], ["size_mm:20.01"])
+    ]
+    asked.append(complete({"outcome": OUTCOME}).decode())
+    assert len({_cohort(params) for params in asked}) == 4
+    assert _cohort(complete(ASKED | {"seed": 5}).decode()) == _cohort(asked[0])
