@@ -258,7 +258,7 @@ def _survival(result: Mapping[str, Any]) -> Iterable[Finding]:
         yield Finding(
             "The risk at the horizon",
             "Risk and median are read off the printed curve, so a median is the first printed time at "
-            "which half or fewer are without the event.",
+            "which surely half or fewer are without the event.",
             plots.bars(
                 [(row["stratum"], row.get("risk")) for row in strata], "risk", "risk, percent"
             ),
