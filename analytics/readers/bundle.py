@@ -106,7 +106,8 @@ class Source:
     of entries that are requests without a resource. contexts: by identity of a resource. others: by
     identity, resources that are not kept themselves, such as a specimen, and are about somebody
     else. unsure: whether the Patient's id is invalid, so any Patient/id may mean the person. notes:
-    sentences about the file.
+    sentences about the file. beside: resources about somebody else that are not of the file;
+    they mark what is linked with them, and nothing of them is used.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -122,15 +123,21 @@ class Source:
     others: Set[int]
     unsure: bool
     notes: tuple[str, ...]
+    beside: Sequence[Mapping[str, object]] = ()
 
 
 def read_source(
-    bundles: Sequence[bytes], subject: str, lines: Iterable[bytes] = (), most: int = 1
+    bundles: Sequence[bytes],
+    subject: str,
+    lines: Iterable[bytes] = (),
+    most: int = 1,
+    beside: Iterable[bytes] = (),
 ) -> Source:
     """The checked resources of one person's files. subject: 64 hex characters.
 
     bundles: each the bytes of a Bundle. lines: each the bytes of one resource (NDJSON). most: what
-    they may have together, in multiples of the limits of a Bundle. Raises PayloadError.
+    they may have together, in multiples of the limits of a Bundle. beside: lines about somebody
+    else, to which these refer or which refer to these. Raises PayloadError.
     """
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
@@ -151,7 +158,18 @@ def read_source(
         size.add(line)
         size.add_entries(1)
         read.add({"resource": read_line(line)})
+    for line in beside:
+        size.add(line)
+        size.add_entries(1)
+        read.add_beside(read_line(line))
     return _check_resources(read, subject, metas, tuple(dict.fromkeys(notes)))
+
+
+def bundle_entries(payload: bytes) -> Iterator[tuple[Mapping[str, object], Sequence[str]]]:
+    """Each resource of a Bundle, not checked, with the addresses of its entry. Raises PayloadError."""
+    for entry in _read_bundle(payload.removeprefix(BYTE_ORDER_MARK), _Size(FILES))[1]:
+        for resource in _resources_in(entry):
+            yield resource, _texts(entry, "fullUrl")
 
 
 def read_line(line: bytes) -> Mapping[str, object]:
@@ -399,6 +417,7 @@ class _Entries:
         self.left: dict[str, int] = {}
         self.contexts: dict[int, ReferenceContext] = {}
         self.names: dict[int, set[str]] = {}
+        self.beside: list[Mapping[str, object]] = []
         self.changed: list[tuple[object, str]] = []  # target of a request, and why to hold it back
 
     def add(self, entry: object) -> None:
@@ -466,6 +485,11 @@ class _Entries:
         )
         return _is_copy(second, first)
 
+    def add_beside(self, resource: Mapping[str, object]) -> None:
+        """Add a resource that is about somebody else: no reference of the file resolves to it."""
+        self.contexts[id(resource)] = ReferenceContext(contained(resource))
+        self.beside.append(resource)
+
     def end(self) -> None:
         """Call after the last entry: a shared name means neither resource, so hold back both."""
         for resource in self.resources:
@@ -518,7 +542,11 @@ def _check_resources(
     bases = {context.base for context in read.contexts.values()} - {None}
     if len(bases) == 1:  # the person is on the only server of the file
         person |= {_absolute(name, *bases) for name in person if name in read.anywhere}
-    others: set[int] = set()
+    others = {
+        id(part)
+        for resource in read.beside
+        for part in (resource, *read.contexts[id(resource)].inside.values())
+    }
     source = Source(
         read.resources,
         patient,
@@ -533,6 +561,7 @@ def _check_resources(
         others,
         "id" in patient and not any(name.startswith("Patient/") for name in person),
         notes,
+        read.beside,
     )
     for resource in source.resources:
         # First, since the people in a file decide about all of it.

@@ -1,32 +1,46 @@
 """FHIR Bulk Data exports: finds out which line of NDJSON files is about whom.
 
 An export has one file for each resource type, with the resources of everybody, one a line. A line
-belongs to the patient whom it names; the custodian's list says which subject that is. A medication
-names nobody, and goes to everybody whose resources refer to it. Only positions are kept, so memory
-grows with the number of lines, not with their text.
+belongs to the patient whom it names; the custodian's list says which subject that is. What makes a
+resource sensitive may be in a line that names nobody (a medication, a panel, a specimen), or that
+names somebody else. So a person also gets each line of nobody from which a mark can reach hers
+(links.py), and, to hold back hers, such lines of somebody else. Only positions and hashes of names
+are kept, so memory grows with the number of lines and references, not with their text.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analytics.canonical import key_values
 from analytics.errors import PayloadError
-from analytics.readers.bundle import BYTE_ORDER_MARK, MAX_BYTES, NOT_R4, is_type, read_line
+from analytics.readers.bundle import (
+    BYTE_ORDER_MARK,
+    MAX_ALL_ENTRIES,
+    MAX_BYTES,
+    NOT_R4,
+    bundle_entries,
+    is_type,
+    read_line,
+)
+from analytics.readers.links import EXTENDED, LISTED, ORIGIN, names_of, references_of
 
-MAX_LINES = 5_000_000  # of all files of an export; each costs about 200 bytes of memory
+MAX_LINES = 5_000_000  # of all files of an export; each costs about 300 bytes of memory
 _COPY = 1 << 20
 # Elements that name the patient (R4, patient compartment) of the types that are read, and of those
 # whose links say what a finding was made from.
 _PERSON = ("subject", "patient", "beneficiary", "for")
-_SHARED = "Medication"
-_REFERENCES = ("medicationReference", "itemReference")
 _PATIENT = re.compile(r"(?:\A|/)Patient/([A-Za-z0-9.-]{1,64})(?:/_history/[^/]*)?\Z")
 _UUID = re.compile(r"urn:uuid:([0-9a-fA-F-]{36})\Z")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
-_MEDICATION = re.compile(r"(?:\A|/)(Medication/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]*)?\Z")
+# Of nobody's lines that all people get together: each costs reading it once more.
+MAX_SHARED = 20_000_000
+_RELATIONS = (ORIGIN, LISTED, EXTENDED)
+_NOBODY, _UNLISTED = -1, -2  # instead of the number of a subject
+_DOCUMENT = "Composition"  # its labels hold for all of a person's files
 
 # A line: its offset in the files, and its length.
 Span = tuple[int, int]
@@ -38,11 +52,13 @@ Read = Callable[[int, int], bytes]
 class Export:
     """The lines of each subject, and counts of those that are nobody's.
 
-    unlisted: lines about patients whom the list does not name; unlisted_people: how many these are.
-    nobody: lines that name no patient, by type.
+    beside: by subject, lines about somebody else that are linked with hers. unlisted: lines about
+    patients whom the list does not name; unlisted_people: how many these are. nobody: lines that
+    name no patient and reach nobody, by type.
     """
 
     lines: dict[str, list[Span]] = field(default_factory=dict)
+    beside: dict[str, list[Span]] = field(default_factory=dict)
     seen: int = 0
     unlisted: int = 0
     unlisted_people: int = 0
@@ -64,15 +80,16 @@ def read_export(
     patients: Mapping[str, str],
     leave_out_unlisted: bool = False,
     tell: Callable[[float], None] = lambda _: None,
+    bundles: Sequence[tuple[str, int, int]] = (),
 ) -> Export:
     """Which lines are about whom.
 
     files: (subject, offset, length); an empty subject is a file of everybody. patients: subject by
-    the patient's id in these files. Raises PayloadError, which names file (from 1) and line.
+    the patient's id in these files. bundles: like files, each a Bundle of one person, whose
+    resources may refer to lines of nobody. Raises PayloadError, which names file (from 1) and line.
     """
     export, unlisted = Export(), set[str]()
-    shared: dict[str, list[tuple[Span, frozenset[str]]]] = {}
-    wanted: dict[str, set[str]] = {}
+    index = _Index()
     met: set[str] = set()
     total = sum(length for _, _, length in files) or 1
     done = 0
@@ -87,8 +104,8 @@ def read_export(
                 )
             try:
                 resource = read_line(text)
-                patient = "" if owner else _patient_of(resource)
-                if not (owner or patient is None or patient in patients or leave_out_unlisted):
+                named = set[str]() if owner else _patients_of(resource)
+                if len(named) == 1 and not (named & patients.keys() or leave_out_unlisted):
                     raise PayloadError(
                         "FHIR resource: the list of patients does not name its patient",
                         "Name the patient in --patients, or leave out who is not named: "
@@ -99,26 +116,23 @@ def read_export(
                     f"line {line} of NDJSON file {file} cannot be taken: {why}",
                     why.hint,
                 ) from None
-            named = frozenset(_medications(resource))
-            subject = owner
-            if not owner:
-                if patient is None:
-                    kind = str(resource.get("resourceType"))
-                    name = resource.get("id")
-                    if kind == _SHARED and isinstance(name, str) and _ID.match(name):
-                        shared.setdefault(f"{kind}/{name}", []).append((span, named))
-                    else:
-                        kind = kind if is_type(kind) else NOT_R4
-                        export.nobody[kind] = export.nobody.get(kind, 0) + 1
-                    continue
+            if owner:
+                index.add(resource, span, owner, alone=True)
+            elif len(named) == 1:
+                (patient,) = named
                 if patient not in patients:
                     export.unlisted += 1
                     unlisted.add(patient)
+                    index.add(resource, span, _UNLISTED)
                     continue
                 met.add(patient)
-                subject = patients[patient]
-            export.lines.setdefault(subject, []).append(span)
-            wanted.setdefault(subject, set()).update(named)
+                owner_of = patients[patient]
+                index.add(resource, span, owner_of)
+            else:
+                if named:  # about several people: to each, it is about somebody else
+                    kind = _kind(resource)
+                    export.nobody[kind] = export.nobody.get(kind, 0) + 1
+                index.add(resource, span, _UNLISTED if named else _NOBODY)
         done += length
     missing = len(patients.keys() - met)
     if missing:
@@ -127,30 +141,186 @@ def read_export(
             "Compare the list with Patient.id in the files.",
         )
     export.unlisted_people = len(unlisted)
-    used = set[str]()
-    for subject, names in wanted.items():
-        spans = list(_reached(names, shared, used))
-        export.lines[subject] += spans
-    unused = sum(len(spans) for name, spans in shared.items() if name not in used)
-    if unused:
-        export.nobody[_SHARED] = export.nobody.get(_SHARED, 0) + unused
+    if any(not owner for owner, _, _ in files):
+        for subject, start, length in bundles:
+            for resource, full_urls in _entries_of(read(start, length)):
+                index.add(resource, None, subject, full_urls, alone=True)
+    index.share(export)
     return export
 
 
-def _reached(
-    names: set[str], shared: Mapping[str, list[tuple[Span, frozenset[str]]]], used: set[str]
-) -> Iterator[Span]:
-    """The medications of these names, and those that they are made of; adds their names to used."""
-    waiting, seen = sorted(names & shared.keys()), set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for span, inside in shared[name]:
-            yield span
-            waiting += sorted(inside & shared.keys())
-    used |= seen
+def _entries_of(payload: bytes) -> list[tuple[Mapping[str, object], Sequence[str]]]:
+    try:
+        return list(bundle_entries(payload))
+    except PayloadError:  # its reader will say why, with whose it is
+        return []
+
+
+class _Index:
+    """All lines, with hashes of their names and of the names to which they refer.
+
+    Names are those of links.py, so each line that can mark another is met. Two names with the same
+    hash only give a person a line more, of which links.py makes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._spans: list[Span | None] = []
+        self._owners = array("q")
+        self._numbers: dict[str, int] = {}
+        self._kinds: dict[int, str] = {}  # of nobody's lines
+        # Of line n: from [n] to [n + 1] of the hashes.
+        self._names, self._names_at = array("q"), array("q", [0])
+        self._targets, self._targets_at = array("q"), array("q", [0])
+        self._relations = array("b")
+        self._alone: set[int] = set()
+        self._known: dict[int, tuple[list[int], list[dict[int, int]]]] = {}
+
+    def add(
+        self,
+        resource: Mapping[str, object],
+        span: Span | None,
+        owner: str | int,
+        full_urls: Sequence[str] = (),
+        alone: bool = False,
+    ) -> None:
+        """alone: of a file of one person, whose ids mean nothing in the files of others."""
+        line = len(self._spans)
+        number = (
+            self._numbers.setdefault(owner, len(self._numbers)) if isinstance(owner, str) else owner
+        )
+        self._spans.append(span)
+        self._owners.append(number)
+        if number == _NOBODY:
+            self._kinds[line] = _kind(resource)
+        if alone:
+            self._alone.add(line)
+        self._names.extend({hash(name) for name in names_of(resource, full_urls)})
+        self._names_at.append(len(self._names))
+        for relation, target in {(how, hash(name)) for how, name in references_of(resource)}:
+            self._targets.append(target)
+            self._relations.append(_RELATIONS.index(relation))
+        self._targets_at.append(len(self._targets))
+
+    def share(self, export: Export) -> None:
+        """Give each person her lines and those that can mark them. Raises PayloadError."""
+        wanted = set(self._targets)
+        having, listing = _Lines(), _Lines()
+        for line, owner in enumerate(self._owners):
+            if line in self._alone:
+                continue
+            for name in self._names_of(line):
+                if name in wanted:
+                    having.add(name, line, owner)
+            for relation, name in self._targets_of(line):
+                if relation == LISTED:
+                    listing.add(name, line, owner)
+        own: dict[int, list[int]] = {number: [] for number in self._numbers.values()}
+        for line, owner in enumerate(self._owners):
+            if owner >= 0:
+                own[owner].append(line)
+        for_all = [
+            line
+            for line, kind in self._kinds.items()
+            if kind == _DOCUMENT and not any(name in having for _, name in self._targets_of(line))
+        ]
+        used, shared = set(for_all if own else ()), 0
+        for subject, number in self._numbers.items():
+            nobodys, others = self._reached(number, [*own[number], *for_all], having, listing)
+            nobodys |= dict.fromkeys(for_all)
+            shared += len(nobodys) + len(others)
+            if shared > MAX_SHARED or len(nobodys) + len(others) > MAX_ALL_ENTRIES:
+                raise PayloadError(
+                    "the NDJSON files have too many lines that name nobody or somebody else "
+                    "and are linked with a person's",
+                    "Name the patient in each resource, or hand in fewer people at once.",
+                )
+            used |= nobodys.keys()
+            lines = [*own[number], *nobodys]
+            export.lines[subject] = [span for line in lines if (span := self._spans[line])]
+            beside = [span for line in others if (span := self._spans[line])]
+            if beside:
+                export.beside[subject] = beside
+        for line, kind in self._kinds.items():
+            if line not in used:
+                export.nobody[kind] = export.nobody.get(kind, 0) + 1
+
+    def _reached(
+        self, number: int, first: list[int], having: _Lines, listing: _Lines
+    ) -> tuple[dict[int, None], dict[int, None]]:
+        """The lines of nobody, and of somebody else, from which a mark can reach these lines.
+
+        A mark comes from what a line was made from, what it lists, and what lists it. One line of
+        somebody else is enough for each relation of a line: all have the same mark, which holds back
+        more than any other, so what is behind them does not count.
+        """
+        nobodys: dict[int, None] = {}
+        others: dict[int, None] = {}
+        waiting = list(first)
+        while waiting and len(nobodys) + len(others) <= MAX_ALL_ENTRIES:
+            line = waiting.pop()
+            near, by_relation = self._around(line, having, listing)
+            for other in near:
+                if other not in nobodys:
+                    nobodys[other] = None
+                    waiting.append(other)
+            for known in by_relation:
+                others |= dict.fromkeys(
+                    [other for other, owner in known.items() if owner != number][:1]
+                )
+        return nobodys, others
+
+    def _around(
+        self, line: int, having: _Lines, listing: _Lines
+    ) -> tuple[list[int], list[dict[int, int]]]:
+        """The lines of nobody that can mark this one, and by relation, those of two people."""
+        if line in self._known:
+            return self._known[line]
+        nobodys: dict[int, None] = {}
+        others: dict[object, dict[int, int]] = {}
+        related = [
+            (name if relation == EXTENDED else relation, having, name)
+            for relation, name in self._targets_of(line)
+        ]
+        related += [("lister", listing, name) for name in self._names_of(line)]
+        for relation, lines, name in related:
+            nobodys |= dict.fromkeys(lines.nobodys.get(name, ()))
+            known = others.setdefault(relation, {})
+            for other, owner in lines.others.get(name, {}).items():
+                _keep_two(known, other, owner)
+        around = list(nobodys), [known for known in others.values() if known]
+        if self._owners[line] == _NOBODY:  # many people may reach it
+            self._known[line] = around
+        return around
+
+    def _names_of(self, line: int) -> array[int]:
+        return self._names[self._names_at[line] : self._names_at[line + 1]]
+
+    def _targets_of(self, line: int) -> Iterator[tuple[str, int]]:
+        for at in range(self._targets_at[line], self._targets_at[line + 1]):
+            yield _RELATIONS[self._relations[at]], self._targets[at]
+
+
+class _Lines:
+    """By the hash of a name, the lines of nobody, and those of two people."""
+
+    def __init__(self) -> None:
+        self.nobodys: dict[int, list[int]] = {}
+        self.others: dict[int, dict[int, int]] = {}
+
+    def __contains__(self, name: int) -> bool:
+        return name in self.nobodys or name in self.others
+
+    def add(self, name: int, line: int, owner: int) -> None:
+        if owner == _NOBODY:
+            self.nobodys.setdefault(name, []).append(line)
+            return
+        _keep_two(self.others.setdefault(name, {}), line, owner)
+
+
+def _keep_two(known: dict[int, int], line: int, owner: int) -> None:
+    """Keep lines of two people at most: to anybody, one of them is about somebody else."""
+    if len(known) < 2 and owner not in known.values():
+        known[line] = owner
 
 
 def _lines(read: Read, start: int, length: int, file: int) -> Iterator[tuple[int, Span, bytes]]:
@@ -185,12 +355,23 @@ def _check_length(size: int, line: int, file: int) -> None:
         )
 
 
-def _patient_of(resource: Mapping[str, object]) -> str | None:
-    """The id of the only patient whom a resource names; None for none or several."""
+def _kind(resource: Mapping[str, object]) -> str:
+    kind = str(resource.get("resourceType"))
+    return kind if is_type(kind) else NOT_R4
+
+
+def _patients_of(resource: Mapping[str, object]) -> set[str]:
+    """The ids of the patients whom a resource names. Raises PayloadError for a nameless Patient."""
     if resource.get("resourceType") == "Patient":
         name = resource.get("id")
-        return name if isinstance(name, str) and _ID.match(name) else None
-    names = {
+        if not isinstance(name, str) or not _ID.match(name):
+            raise PayloadError(
+                "FHIR resource: a Patient has no id that R4 allows",
+                "Give the Patient an id of letters, digits, - and . (at most 64), "
+                "as its resources name it.",
+            )
+        return {name}
+    return {
         match[1]
         for element in _PERSON
         for target in _listed(resource.get(element))
@@ -199,20 +380,6 @@ def _patient_of(resource: Mapping[str, object]) -> str | None:
         if isinstance(reference, str)
         if (match := _PATIENT.search(reference) or _UUID.match(reference))
     }
-    return names.pop() if len(names) == 1 else None
-
-
-def _medications(resource: Mapping[str, object]) -> Iterator[str]:
-    """Type and id of the medications to which a resource refers."""
-    holders: list[object] = [resource, *_listed(resource.get("ingredient"))]
-    for holder in holders:
-        if isinstance(holder, dict):
-            for element in _REFERENCES:
-                target = holder.get(element)
-                text = target.get("reference") if isinstance(target, dict) else None
-                match = _MEDICATION.search(text) if isinstance(text, str) else None
-                if match:
-                    yield match[1]
 
 
 def _listed(value: object) -> list[object]:

@@ -151,11 +151,13 @@ def split_files(
     subject: str,
     sets: ValueSets = SHIPPED,
     weeks: int = 0,
+    beside: Sequence[bytes] = (),
 ) -> Split:
     """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON, and for more
-    of them. weeks: by how much all dates are shifted.
+    of them. weeks: by how much all dates are shifted. beside: lines about somebody else, which
+    hold back what is linked with them.
     """
-    source = read_source(bundles, subject, lines, FILES)
+    source = read_source(bundles, subject, lines, FILES, beside)
     return _split(source, subject, sets, weeks, FILES * MAX_RECORDS)
 
 

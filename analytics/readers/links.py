@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from analytics.canonical import key_values, paired
-from analytics.readers.bundle import ReferenceContext, Source, identity
+from analytics.readers.bundle import ReferenceContext, Source, contained, identity
 
 # Elements that name a resource's source, order, purpose, topic or evidence, which reveal its
 # content (R4 Observation, Procedure, Condition, medications; intermediate resources between them
@@ -74,6 +74,8 @@ _SHARED = frozenset(
 )
 _MAX_PARAMETERS = 16  # of a conditional reference; further ones are ignored
 _ESCAPED = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+# How a resource refers to another: it was made from it, lists it, or has an extension that names it.
+ORIGIN, LISTED, EXTENDED = "origin", "listed", "extended"
 # A name that references and resources share: the kind of name, and its parts.
 _Name = tuple[str | None, ...]
 
@@ -136,9 +138,7 @@ class Links:
         self, part: Mapping[str, object], reference: object, context: ReferenceContext
     ) -> None:
         """Link the possible targets of a reference in the part as members, or the entire type."""
-        names = list(_target_names(reference))
-        if is_unreadable(reference):
-            names.append(("any", _parse_conditional(reference)[0]))
+        names = list(_member_names(reference))
         for name in names:
             self.link_member(part, self._members.setdefault(name, object()))
             self.parts[id(part)] = part
@@ -186,9 +186,10 @@ class Links:
 
 
 def read_links(source: Source) -> Links:
-    """The links of all resources of a file and of those inside them."""
+    """The links of all resources of a file, of those inside them, and of those beside it."""
     links = Links()
-    for outer in source.resources:
+    resources = (*source.resources, *source.beside)
+    for outer in resources:
         context = source.contexts[id(outer)]
         unreadable = _read_part(outer, context, links)
         for inner in context.inside.values():
@@ -201,7 +202,7 @@ def read_links(source: Source) -> Links:
                 unreadable += ["extension"] if is_unreadable(reference) else []
         if unreadable:
             links.unreadable[id(outer)] = unreadable[0]
-    for outer in source.resources:
+    for outer in resources:
         context = source.contexts[id(outer)]
         for name in _addresses(outer, context.full_urls):
             links.add_name(outer, name)
@@ -214,21 +215,46 @@ def read_links(source: Source) -> Links:
 def _read_part(part: Mapping[str, object], context: ReferenceContext, links: Links) -> list[str]:
     """Add the part's links; returns the elements of conditional references that cannot be read."""
     unreadable = []
-    for paths, link in (
-        (_MADE_FROM, links.add_origin_reference),
-        (_LISTS, links.add_member_reference),
-    ):
-        for path in paths:
-            element = path.partition(".")[0]
-            for reference in _references(part, path) if element in part else ():
-                link(part, reference, context)
-                unreadable += [element] if is_unreadable(reference) else []
+    for listing, holder, element, reference in _references_in(part):
+        link = links.add_member_reference if listing else links.add_origin_reference
+        link(holder, reference, context)
+        unreadable += [element] if element and is_unreadable(reference) else []
     for holder, section in _sections(part):
         links.link_member(holder, section)
         links.parts[id(holder)], links.parts[id(section)] = holder, section
-        for reference in _references(section, "entry"):
-            links.add_member_reference(section, reference, context)
     return unreadable
+
+
+def _references_in(
+    part: Mapping[str, object],
+) -> Iterator[tuple[bool, Mapping[str, object], str, object]]:
+    """(whether it lists, holder, element, reference) of a part; a section has no element."""
+    for listing, paths in ((False, _MADE_FROM), (True, _LISTS)):
+        for path in paths:
+            element = path.partition(".")[0]
+            for reference in _references(part, path) if element in part else ():
+                yield listing, part, element, reference
+    for _, section in _sections(part):
+        for reference in _references(section, "entry"):
+            yield True, section, "", reference
+
+
+def names_of(resource: Mapping[str, object], full_urls: Iterable[str] = ()) -> Iterator[_Name]:
+    """Every name by which others may refer to a resource or to one that it contains."""
+    yield from _addresses(resource, full_urls)
+    for part in (resource, *contained(resource).values()):
+        yield from _identifiers(part)
+
+
+def references_of(resource: Mapping[str, object]) -> Iterator[tuple[str, _Name]]:
+    """(relation, name) of all that a resource, its contained ones and extensions refer to."""
+    for part in (resource, *contained(resource).values()):
+        for listing, _, _, reference in _references_in(part):
+            named = _member_names(reference) if listing else _target_names(reference)
+            yield from ((LISTED if listing else ORIGIN, name) for name in named)
+    for extension in _extensions(resource):
+        for reference in _references(extension, "valueReference"):
+            yield from ((EXTENDED, name) for name in _target_names(reference))
 
 
 def values_at(resource: Mapping[str, object], path: str) -> Iterator[object]:
@@ -303,6 +329,13 @@ def _target_names(reference: object) -> Iterator[_Name]:
         yield "address", address
         if "://" in address:
             yield "anywhere", _last_two(address)
+
+
+def _member_names(reference: object) -> Iterator[_Name]:
+    """The names of the members that a reference means; one that cannot be read: the entire type."""
+    yield from _target_names(reference)
+    if is_unreadable(reference):
+        yield "any", _parse_conditional(reference)[0]
 
 
 def _addresses(resource: Mapping[str, object], full_urls: Iterable[str]) -> Iterator[_Name]:

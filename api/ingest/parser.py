@@ -143,16 +143,18 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     leave_out = request.get("leaveOutUnlisted", False)
     # Finding out whose each line is takes about a fifth of the time.
     sorted_out = 0.2 if lines else 0.0
-    export = read_export(read, lines, patients, leave_out, lambda part: tell(sorted_out * part))
+    export = read_export(
+        read, lines, patients, leave_out, lambda part: tell(sorted_out * part), bundles
+    )
     spans: dict[str, list[tuple[int, int]]] = {subject: [] for subject in export.lines}
     spans |= {subject: [] for subject, _, _ in lines if subject}
     for subject, offset, length in bundles:
         spans.setdefault(subject, []).append((offset, length))
     splits, clinical_records = [], []
     for done, (subject, places) in enumerate(spans.items()):
-        own = export.lines.get(subject, [])
+        own, beside = export.lines.get(subject, []), export.beside.get(subject, [])
         try:
-            if sum(length for _, length in (*places, *own)) > MAX_ALL_BYTES:
+            if sum(length for _, length in (*places, *own, *beside)) > MAX_ALL_BYTES:
                 raise PayloadError(
                     "FHIR bundle: the files of one person have more bytes together than is allowed"
                 )
@@ -163,7 +165,9 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
                 )
             resources = [read(*span) for span in own]
             weeks = _draw_weeks() if request.get("shiftDates") else 0
-            splits.append((subject, split_files(payloads, resources, subject, sets, weeks)))
+            others = [read(*span) for span in beside]
+            split = split_files(payloads, resources, subject, sets, weeks, others)
+            splits.append((subject, split))
             clinical_records.append(read_clinical_record(splits[-1][1].records, subject))
         except AnalyticsError as error:
             raise PayloadError(

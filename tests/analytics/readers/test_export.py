@@ -12,7 +12,7 @@ from analytics.errors import PayloadError
 from analytics.readers import bundle
 from analytics.readers.clinical import read_clinical_record
 from analytics.readers.export import Export, read_export
-from analytics.readers.fhir import split_bundle, split_files
+from analytics.readers.fhir import Split, split_bundle, split_files
 
 ADA, BEN = "aa" * 32, "bb" * 32
 PATIENTS = {"p": ADA, "q": BEN}
@@ -176,3 +176,163 @@ def test_a_line_that_names_two_patients_is_nobodys() -> None:
     both = {**fhir.order((fhir.RXNORM, "36437")), "for": {"reference": "Patient/q"}}
     _, export = exported(ndjson(ADA_HERSELF, BEN_HIMSELF, both, DRUG))
     assert export.nobody == {"MedicationRequest": 1, "Medication": 1}
+
+
+HIV_TEST = fhir.concept((fhir.LOINC, "75622-1"))
+BLOOD = fhir.observation((fhir.LOINC, "718-7"), id="x")
+LISTING = {"result": [{"reference": "Observation/x"}]}
+ANTIVIRAL = {
+    "resourceType": "Medication",
+    "id": "m",
+    "code": fhir.concept(("http://www.whocc.no/atc", "J05AF01")),
+}
+REPORT = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", "code": HIV_TEST}
+ORDER = {
+    **{"resourceType": "ServiceRequest", "id": "o", "status": "completed", "intent": "order"},
+    **{"code": HIV_TEST, "subject": {"reference": "Patient/p"}},
+}
+SPECIMEN = {"resourceType": "Specimen", "id": "s", "request": [{"reference": "ServiceRequest/o"}]}
+FROM_SPECIMEN = {**BLOOD, "specimen": {"reference": "Specimen/s"}}
+IRON = {**ANTIVIRAL, "id": "c", "code": fhir.concept(("http://www.whocc.no/atc", "B03BB01"))}
+MADE_OF = {**IRON, "ingredient": [{"itemReference": {"reference": "Medication/m"}}]}
+
+
+def split_of(joined: bytes, export: Export, subject: str) -> Split:
+    beside = [joined[at : at + length] for at, length in export.beside.get(subject, ())]
+    return split_files([], lines_of(joined, export, subject), subject, beside=beside)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        pytest.param([{**REPORT, **LISTING}, BLOOD], id="report"),
+        pytest.param(
+            [BLOOD, {**REPORT, **LISTING, "subject": {"reference": "Group/g"}}], id="group"
+        ),
+        pytest.param(
+            [{**REPORT, **LISTING, "subject": {"identifier": {"value": "7"}}}, BLOOD], id="logical"
+        ),
+        pytest.param([ORDER, SPECIMEN, FROM_SPECIMEN], id="specimen"),
+        pytest.param(
+            [
+                ANTIVIRAL,
+                fhir.order(contained=[MADE_OF], medicationReference={"reference": "#c"}),
+            ],
+            id="contained",
+        ),
+        pytest.param(
+            [ANTIVIRAL, fhir.procedure(usedReference=[{"reference": "medication/M/_history/2"}])],
+            id="used",
+        ),
+        pytest.param(
+            [
+                {**ANTIVIRAL, "identifier": [{"system": "urn:x", "value": "7"}]},
+                fhir.procedure(
+                    extension=[
+                        {
+                            "url": "urn:y",
+                            "valueReference": {"identifier": {"system": "urn:x", "value": "7"}},
+                        }
+                    ]
+                ),
+            ],
+            id="extension",
+        ),
+        pytest.param(
+            [
+                {
+                    "resourceType": "Composition",
+                    "id": "k",
+                    "status": "final",
+                    "confidentiality": "V",
+                },
+                BLOOD,
+            ],
+            id="document",
+        ),
+    ],
+)
+def test_lines_of_nobody_mark_as_in_one_bundle(resources: list[dict[str, Any]]) -> None:
+    together = split_bundle(fhir.bundle(*resources), ADA)
+    joined, export = exported(ndjson(*resources), ndjson(ADA_HERSELF), patients={"p": ADA})
+    apart = split_of(joined, export, ADA)
+    assert apart.records == together.records
+    assert apart.report["held back"] == together.report["held back"]
+    kept = together.report["kept"]
+    assert "19" in kept or together.report["held back"], "else the test shows nothing"
+    assert not export.nobody
+
+
+def test_what_only_refers_to_other_people_stays_away() -> None:
+    """A list of a ward, and a medication of two people, tell neither anything about the other."""
+    members = [{"item": {"reference": f"Condition/{name}"}} for name in ("a", "b")]
+    ward = {"resourceType": "List", "id": "w", "status": "current", "mode": "working"}
+    of_ben = {"subject": {"reference": "Patient/q"}}
+    both = [
+        ADA_HERSELF,
+        BEN_HIMSELF,
+        fhir.condition((fhir.CM, "I10"), id="a"),
+        {**fhir.condition((fhir.CM, "B20"), id="b"), **of_ben},
+        {**ward, "entry": members},
+        DRUG,
+        {**fhir.order(), **BY_REFERENCE},
+        {**fhir.order(id="n"), **BY_REFERENCE, **of_ben},
+    ]
+    joined, export = exported(ndjson(*both))
+    assert split_of(joined, export, ADA).report["kept"] == {"0": 1, "1": 1, "16": 1}
+    assert split_of(joined, export, BEN).report["kept"] == {"0": 1, "16": 1, "19": 1}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "hers"),
+    [
+        ({"resourceType": "Specimen", "id": "s", **OF_BEN}, FROM_SPECIMEN),
+        ({**ORDER, **OF_BEN}, {**BLOOD, "basedOn": [{"reference": "ServiceRequest/o"}]}),
+        ({**REPORT, **LISTING, **OF_BEN}, BLOOD),
+        ({**REPORT, **LISTING, "subject": {"reference": "Patient/r"}}, BLOOD),
+        (
+            {**ORDER, "for": {"reference": "Patient/q"}},
+            {**BLOOD, "basedOn": [{"reference": "ServiceRequest/o"}]},
+        ),
+    ],
+)
+def test_a_line_about_somebody_else_holds_back_what_is_linked(
+    theirs: dict[str, Any], hers: dict[str, Any]
+) -> None:
+    joined, export = exported(
+        ndjson(ADA_HERSELF, BEN_HIMSELF, theirs, hers), leave_out_unlisted=True
+    )
+    split = split_of(joined, export, ADA)
+    assert split.report["kept"] == {"0": 1}
+    assert split.report["held back"] == {"of something that is about somebody else: Observation": 1}
+    assert split.report["seen"] == 2, "nothing of the other line is hers"
+    assert not split_of(joined, export, BEN).report["held back"]
+
+
+def test_files_of_one_person_get_the_medications_of_everybody() -> None:
+    chart = fhir.bundle(fhir.order(medicationReference={"reference": "Medication/m"}))
+    everybody = ndjson(BEN_HIMSELF, ANTIVIRAL)
+    joined = everybody + chart
+    export = read_export(
+        lambda offset, length: joined[offset : offset + length],
+        [("", 0, len(everybody))],
+        {"q": BEN},
+        bundles=[(ADA, len(everybody), len(chart))],
+    )
+    split = split_files([chart], lines_of(joined, export, ADA), ADA)
+    assert split.report["kept"] == {"0": 1, "19": 1}
+    assert export.nobody == {}
+
+
+def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from analytics.readers import export as module
+
+    monkeypatch.setattr(module, "MAX_SHARED", 0)
+    with pytest.raises(PayloadError, match="too many lines that name nobody"):
+        exported(ndjson(ADA_HERSELF, BEN_HIMSELF, ANTIVIRAL, {**fhir.order(), **BY_REFERENCE}))
+
+
+@pytest.mark.parametrize("name", [{}, {"id": "MRN_77"}, {"id": 7}])
+def test_a_patient_without_a_usable_id_is_an_error(name: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError, match=r"^line 2 of NDJSON file 1 .* a Patient has no id"):
+        exported(ndjson(ADA_HERSELF, {"resourceType": "Patient", **name}), patients={"p": ADA})
