@@ -48,7 +48,7 @@ from analytics.readers.codes import (
     sensitive_categories,
     why_unroutable,
 )
-from analytics.readers.dates import group_old_ages, shift_dates
+from analytics.readers.dates import check_dates, group_ages, group_birth_year, shift_dates, tomorrow
 from analytics.readers.links import read_links, values_at
 from analytics.readers.resources import (
     PROFILES,
@@ -167,7 +167,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int)
     kept: dict[int, list[dict[str, Any]]] = {}
     held_back: dict[str, int] = dict(source.dropped)
     left: dict[str, int] = dict(source.left)
-    size = 0
+    size, last = 0, tomorrow()
     for resource in source.resources:
         kind = str(resource.get("resourceType"))
         unfit = source.unfit.get(id(resource))
@@ -178,6 +178,8 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int)
             if unfit is not None:
                 raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
+            check_dates(reduced, last)
+            group_ages(reduced)
             if weeks:
                 shift_dates(reduced, weeks)
         except HeldBack as why:
@@ -187,7 +189,14 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int)
             size += len(_encode(reduced))
             if size > most:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
-    group_old_ages(resource for resources in kept.values() for resource in resources)
+    late = group_birth_year((one for listed in kept.values() for one in listed), last)
+    for why in late.values():
+        held_back[why] = held_back.get(why, 0) + 1
+    kept = {
+        category: left_over
+        for category, listed in kept.items()
+        if (left_over := [one for one in listed if id(one) not in late])
+    }
     seen = len(source.resources) + sum(source.dropped.values()) + sum(source.left.values())
     if seen != sum(map(len, kept.values())) + sum(held_back.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")

@@ -26,7 +26,9 @@ MAX_COUNT = 1 << 40  # of a cohort's report
 MAX_REASON = 80  # characters of a reason, without its path
 READERS = Path(str(analytics.__file__)).parent / "readers"
 VCF, VCF_REPORT = READERS / "vcf" / "split.py", READERS / "vcf" / "calls.py"
-FHIR = tuple(READERS / f"{name}.py" for name in ("bundle", "codes", "fhir", "links", "resources"))
+FHIR = tuple(
+    READERS / f"{name}.py" for name in ("bundle", "codes", "dates", "fhir", "links", "resources")
+)
 JSON = (READERS.parent / "canonical.py",)
 FHIR_REPORT = {"type", "seen", "kept", "held back", "not taken", "values", "notes"}
 # "not valid FHIR R4: Observation.code.coding", "nested deeper than 32: Observation.code", "no

@@ -1,7 +1,9 @@
+import ast
 import copy
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -1354,3 +1356,16 @@ def test_every_reason_is_one_that_the_parser_may_report(tamper: dict[str, Any]) 
     """Otherwise the entire ingest was refused as unsafe, without a name."""
     report = split_bundle(bundle(observation(**tamper)), SUBJECT).report
     assert lanewords.are_fhir_reports({SUBJECT: report}, {SUBJECT}), report["held back"]
+
+
+def test_every_reason_of_the_readers_is_known_to_the_parent() -> None:
+    raising = 0
+    for file in Path(lanewords.READERS).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "HeldBack":
+                raising += 1
+                assert file in lanewords.FHIR, file
+                (why,) = node.args
+                if isinstance(why, ast.Constant):
+                    assert lanewords._is_reason(why.value), why.value
+    assert raising > 20

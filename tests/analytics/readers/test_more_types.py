@@ -223,7 +223,72 @@ def test_shifted_dates_keep_their_intervals(weeks: int) -> None:
     assert moved.birth_year == plain.birth_year
 
 
-def test_a_date_that_cannot_be_shifted_is_held_back() -> None:
-    early = fhir.condition((fhir.CM, "I10"), onsetDateTime="0001-01-02")
-    result = split_files([fhir.bundle(early)], [], SUBJECT, SHIPPED, -26)
-    assert result.report["held back"] == {"a date that cannot be shifted": 1}
+@pytest.mark.parametrize("date", ["0001-01-02", "1849", "2999-01-01", "9999-12-31"])
+@pytest.mark.parametrize("weeks", [0, -26])
+def test_a_date_that_cannot_be_true_moves_nothing(date: str, weeks: int) -> None:
+    wrong = fhir.condition((fhir.CM, "I10"), onsetDateTime=date)
+    ends = visit((fhir.CM, "Z00.00"), period={"start": "2015-01-01", "end": date})
+    right = fhir.condition((fhir.CM, "I10"))
+    result = split_files([fhir.bundle(wrong, ends, right)], [], SUBJECT, SHIPPED, weeks)
+    assert result.report["held back"] == {"a date that cannot be true": 2}
+    assert result.report["kept"] == {"0": 1, "1": 1}
+    assert read_clinical_record(result.records, SUBJECT).birth_year == 1960
+
+
+def test_a_date_that_no_life_reaches_does_not_move_the_year_of_birth() -> None:
+    late = fhir.condition((fhir.CM, "I10"), onsetDateTime="2021")
+    old = fhir.condition((fhir.CM, "I10"), onsetDateTime="1985")
+    result = born(1900, late, old)
+    assert result.report["held back"] == {"a date that cannot be true": 1}
+    assert read_clinical_record(result.records, SUBJECT).birth_year == 1900
+
+
+def test_a_date_before_the_grouped_year_of_birth_is_held_back() -> None:
+    early = fhir.condition((fhir.CM, "Q21.0"), onsetDateTime="1920-05-05")
+    last = fhir.condition((fhir.CM, "I10"), onsetDateTime="2020-01-01")
+    result = born(1920, early, last)
+    assert result.report["held back"] == {"dated before the year of birth as it is grouped": 1}
+    assert read_clinical_record(result.records, SUBJECT).birth_year == 1930
+    assert b"1920" not in b"".join(result.records.values())
+    assert born(1960, early, last).report["held back"] == {}
+
+
+def test_an_old_year_of_birth_without_any_date_is_grouped() -> None:
+    assert (read_clinical_record(born(1920).records, SUBJECT).birth_year or 0) >= 2026 - 90
+
+
+def quantity(value: float, unit: str, **more: str) -> dict[str, Any]:
+    return {"valueQuantity": {"value": value, "system": fhir.UCUM, "code": unit, **more}}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [("urn:volens:code", "age-at-diagnosis"), (fhir.LOINC, "30525-0"), (fhir.LOINC, "21612-7")],
+)
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (quantity(97, "a"), '"value":90'),
+        (quantity(1170, "mo"), '"code":"a","system":"http://unitsofmeasure.org","value":90'),
+        (quantity(36000, "d"), '"value":90'),
+        ({"valueInteger": 97}, '"valueInteger":90'),
+        (quantity(89, "a"), '"value":89'),
+        (quantity(97, "a", comparator=">"), None),
+        (quantity(9, "{decade}"), None),
+        ({"valueCodeableConcept": fhir.concept((fhir.LOINC, "LA6112-2"))}, None),
+    ],
+)
+def test_an_age_in_any_form_is_grouped(
+    code: tuple[str, str], value: dict[str, Any], kept: str | None
+) -> None:
+    result = split(fhir.observation(code, **value))
+    if kept is None:
+        assert result.report["held back"] == {"an age that cannot be grouped": 1}
+    else:
+        assert kept in result.records[2].decode()
+
+
+def test_a_date_that_stands_for_an_unknown_one_does_not_show_the_shift() -> None:
+    unknown = fhir.condition((fhir.CM, "I10"), onsetDateTime="1900-01-01")
+    result = split_files([fhir.bundle(unknown)], [], SUBJECT, SHIPPED, 10)
+    assert b"1900-01-01" in result.records[1]
