@@ -231,8 +231,8 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
 
     Without an index day only undated values count: a dated one may be from after the predicted
     event. variables: names, and codes, which are 1, 0 or missing (`_has_code`). A code that fewer
-    than 10 people have, or lack, is 0 for everybody: metrics with and without it would tell about
-    these few.
+    than 10 people have, or lack, or by which with an earlier code fewer than 10 differ from all
+    others, is 0 for everybody: metrics with and without it would tell about these few.
     """
     rows = [
         [
@@ -244,10 +244,14 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
         for m in cohort.members
     ]
     matrix = np.array(rows, dtype=np.float64).reshape(cohort.people, len(variables))
-    for column, name in enumerate(variables):
+    codes = [column for column, name in enumerate(variables) if ":" in name]
+    cells = np.where(np.isnan(matrix), 2, matrix)  # yes, no, missing
+    for at, column in enumerate(codes):
         have, lack = ((matrix[:, column] == value).sum() for value in (1, 0))
-        if ":" in name and min(have, lack) < SMALLEST_COUNT:
-            matrix[:, column] = 0
+        pairs = (cells[:, [column, other]] for other in codes[: at + 1])
+        fewest = min(np.unique(pair, axis=0, return_counts=True)[1].min() for pair in pairs)
+        if min(have, lack, fewest) < SMALLEST_COUNT:
+            matrix[:, column] = cells[:, column] = 0
     return matrix
 
 
@@ -311,7 +315,7 @@ def _fits_codes(member: Member, rules: CohortRules) -> bool:
 def _has_code(member: Member, pattern: str) -> float:
     """1 if a fact with this code is known to be from before the outcome, 0 if there is none.
 
-    With an index day that is a fact dated on it or before; an undated one may be later, so that
+    With an index day that is a fact dated on it or before, and recorded by then; an undated one may be later, so that
     alone leaves it unknown (NaN). Without an index day it is the other way round.
     """
     if member.person.clinical is None:
@@ -320,7 +324,10 @@ def _has_code(member: Member, pattern: str) -> float:
     undated = any(fact.day is None for fact in facts)
     if member.index is None:
         return 1.0 if undated else np.nan if facts else 0.0
-    if any(fact.day is not None and fact.day <= member.index for fact in facts):
+    if any(
+        fact.day is not None and max(fact.day, fact.recorded or fact.day) <= member.index
+        for fact in facts
+    ):
         return 1.0
     return np.nan if undated else 0.0
 

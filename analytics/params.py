@@ -25,11 +25,13 @@ from analytics.readers.codes import (
     FACT_SYSTEMS,
     HIERARCHIES,
     SHIPPED,
+    TOO_BROAD,
     URIS,
     VARIABLES,
     Coding,
     normal_code,
     sensitive_categories,
+    why_unroutable,
 )
 from analytics.strata import OUTCOME_ITSELF, parse_split
 from analytics.vocabulary import Category, OutputClass
@@ -62,8 +64,9 @@ _CATEGORY_OF_PREFIX: dict[str, int] = {
     FACT_PREFIXES["Encounter"]: Category.PROCEDURES,
     FACT_PREFIXES["FamilyMemberHistory"]: Category.GERMLINE_VARIANTS,
 }
-# Secondary cancers: the diagnoses that say what the outcome "distant-metastasis" says.
-_METASTASIS = ("icd-10:C77", "icd-10:C78", "icd-10:C79", "icd-10:C7B")
+# Secondary cancers, those of unknown and of several sites: the diagnoses that say what the outcome
+# "distant-metastasis" says.
+_METASTASIS = tuple(f"icd-10:{code}" for code in ("C77", "C78", "C79", "C7B", "C80", "C97"))
 
 _COHORT = {"age": [0, 130], "with": [], "without": []}
 _VARIANTS = {
@@ -390,8 +393,11 @@ def _categories_of(pattern: str) -> frozenset[int]:
     base = FACT_SYSTEMS.get(system)
     if base is None:
         return frozenset()
+    if base not in _CATEGORY_OF_SYSTEM and system != f"{FACT_PREFIXES['Encounter']}act-code":
+        return frozenset()
     coding = Coding(URIS[base], code)
-    if normal_code(base, code) in SHIPPED.broad.get(base, ()):
+    broad = normal_code(base, code) in SHIPPED.broad.get(base, ())
+    if broad or why_unroutable(coding, SHIPPED) == TOO_BROAD:
         return frozenset()
     sensitive = sensitive_categories(coding, SHIPPED)
     usual = _CATEGORY_OF_PREFIX.get(system.removesuffix(base)) or _CATEGORY_OF_SYSTEM.get(base)
@@ -401,8 +407,13 @@ def _categories_of(pattern: str) -> frozenset[int]:
 
 
 def _overlap(first: str, second: str) -> bool:
-    """Whether a fact may match both patterns. The two editions of ICD-10 share their beginnings."""
-    (one, _, a), (other, _, b) = first.partition(":"), second.partition(":")
+    """Whether both patterns may tell the same. The two editions of ICD-10 share their beginnings,
+    and a visit is for what the person has.
+    """
+    visit = FACT_PREFIXES["Encounter"]
+    (one, _, a), (other, _, b) = (
+        pattern.removeprefix(visit).partition(":") for pattern in (first, second)
+    )
     if one.replace("icd-10-cm", "icd-10") != other.replace("icd-10-cm", "icd-10"):
         return False
     base = FACT_SYSTEMS.get(one, one)

@@ -61,13 +61,15 @@ _MONTH_ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 class Fact:
     """A diagnosis, medication, procedure, allergy, encounter, or disease of a relative.
 
-    system: short name, with a prefix of FACT_PREFIXES; day: since 1970-01-01 or None.
+    system: short name, with a prefix of FACT_PREFIXES; day: since 1970-01-01 or None. recorded: the
+    day from which it was known, if that is later.
     """
 
     category: int
     system: str
     code: str
     day: int | None
+    recorded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,14 @@ def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> Clinica
             if kind == "Patient":
                 birth_year, female = _person(resource)
                 continue
-            day = _day_of(resource)
+            of_resource = list(_days_of(resource))
+            day = of_resource[0] if of_resource else None
             days += [] if day is None else [day]
             if kind == "Observation":
                 readings += _readings(resource, day)
             else:
-                facts += _facts(category, resource, day)
+                recorded = max(of_resource, default=None)
+                facts += _facts(category, resource, day, None if recorded == day else recorded)
     return ClinicalRecord(
         birth_year,
         female,
@@ -284,14 +288,14 @@ def _person(patient: Mapping[str, object]) -> tuple[int | None, bool | None]:
     return None if born is None else int(born[:4]), female
 
 
-def _day_of(resource: Mapping[str, object]) -> int | None:
+def _days_of(resource: Mapping[str, object]) -> Iterator[int]:
+    """Its days, best first. A visit counts from its end, when it is settled what it was for."""
     for element in _TIMES[str(resource["resourceType"])]:
         value = resource.get(element)
         if isinstance(value, dict):  # a period
-            value = value.get("start", value.get("end"))
+            value = value.get("end")
         if value is not None:
-            return day_number(value if isinstance(value, str) else "")
-    return None
+            yield day_number(value if isinstance(value, str) else "")
 
 
 def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Reading]:
@@ -306,7 +310,9 @@ def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Re
                 yield Reading(name, min(number, OLDEST) if name == "age_years" else number, day)
 
 
-def _facts(category: int, resource: Mapping[str, object], day: int | None) -> Iterator[Fact]:
+def _facts(
+    category: int, resource: Mapping[str, object], day: int | None, recorded: int | None
+) -> Iterator[Fact]:
     """The facts of a resource, except codes that belong to another category than its record.
 
     A record may be older than the list with such a code: an analyst with consent for diagnoses only
@@ -320,7 +326,7 @@ def _facts(category: int, resource: Mapping[str, object], day: int | None) -> It
         belongs = sensitive_categories(coding, SHIPPED)
         if belongs and category not in belongs:
             continue
-        yield Fact(category, prefix + system, coding.code, day)
+        yield Fact(category, prefix + system, coding.code, day, recorded)
 
 
 def _codings(part: Mapping[str, object]) -> list[Coding]:

@@ -65,13 +65,19 @@ _RF2_COLUMNS = (
 )
 _CONCEPT_COLUMNS = frozenset({"id", "conceptid", "concept id", "sctid", "referencedcomponentid"})
 _CONCEPT = re.compile(r"[1-9][0-9]{5,17}")
+# Written out: a hint that a confined child sends is known by its text (known_sentences.py).
+_CHOOSE_CATEGORY = (
+    "Choose among: conditions, observations, medications, procedures, germline-variants, "
+    "lifestyle, mental-health, substance-use, sexual-health, hiv."
+)
+_CHOOSE_SYSTEM = "Write SYSTEM:CODE; systems: atc, icd-10, icd-10-cm, icd-10-pcs, loinc, rxnorm."
 _HINT = "See the guide for custodians for the forms that a map may have."
 
 
 @dataclass(frozen=True, slots=True)
 class CodeMap:
-    """codes: what each code means. recognised: codes without a meaning. ambiguous: how many codes
-    of an RF2 map have no meaning that always holds.
+    """codes: what each code means, or may mean. recognised: codes without a meaning. ambiguous: how
+    many codes of an RF2 map have no meaning that always holds.
     """
 
     codes: Mapping[Coding, Mapped]
@@ -81,7 +87,7 @@ class CodeMap:
     def to_json(self) -> dict[str, int]:
         """Counts for the report of an ingest."""
         return {
-            "codes": len(self.codes),
+            "codes": len(self.codes) - self.ambiguous,
             "ambiguous": self.ambiguous,
             "recognised": len(self.recognised),
         }
@@ -92,7 +98,7 @@ def load_code_map(payload: bytes) -> CodeMap:
     if len(payload) > MAX_BYTES:
         raise PayloadError(f"code map: it is larger than {MAX_BYTES} bytes")
     payload = payload.removeprefix(b"\xef\xbb\xbf")
-    if payload[:1] in (b"{", b"["):
+    if payload.lstrip()[:1] in (b"{", b"["):
         return CodeMap(_read_json(payload))
     try:
         rows = payload.decode().splitlines()
@@ -138,7 +144,8 @@ def _joined(first: Mapped | None, second: Mapped) -> Mapped:
     if first is None:
         return second
     targets = tuple(dict.fromkeys((*first.targets, *second.targets)))
-    return Mapped(targets, first.categories | second.categories)
+    possible = tuple(dict.fromkeys((*first.possible, *second.possible)))
+    return Mapped(targets, first.categories | second.categories, possible)
 
 
 def _read_json(payload: bytes) -> dict[Coding, Mapped]:
@@ -186,10 +193,8 @@ def _add(
         raise PayloadError(
             "code map: it maps codes of a system that is known here", "Map other systems only."
         )
-    if category is not None and category not in _CATEGORIES:
-        raise PayloadError(
-            "code map: a category is not known", "Choose among: " + ", ".join(_CATEGORIES) + "."
-        )
+    if category is not None and not (isinstance(category, str) and category in _CATEGORIES):
+        raise PayloadError("code map: a category is not known", _CHOOSE_CATEGORY)
     listed = named if isinstance(named, list) else [named]
     targets = tuple(dict.fromkeys(_target(text) for text in listed))
     if len(targets) > MAX_TARGETS or (not targets and category is None):
@@ -209,7 +214,7 @@ def _target(text: object) -> Coding:
     if short not in TARGETS or not is_well_formed(coding):
         raise PayloadError(
             "code map: a code is mapped to something that is no code of a known system",
-            "Write SYSTEM:CODE; systems: " + ", ".join(TARGETS) + ".",
+            _CHOOSE_SYSTEM,
         )
     return coding
 
@@ -221,7 +226,8 @@ def _read_rf2(table: Iterator[list[str]], columns: Sequence[str]) -> CodeMap:
     of priority, and of each group one applies. Taken is a concept of which every group has one
     active row, whose rule is TRUE (its advice begins with ALWAYS); each group gives a code. Where a
     rule asks for more (age, sex, another finding), or a group has no code, nobody can say from the
-    concept alone which code is meant: it is counted as ambiguous. All groups are read, not the
+    concept alone which code is meant: it is counted as ambiguous, and brings nothing in, but is as
+    sensitive as all its codes together. All groups are read, not the
     first alone, so that a sensitive second code is not lost.
     """
     at = {name: columns.index(name) for name in _RF2_COLUMNS}
@@ -238,17 +244,18 @@ def _read_rf2(table: Iterator[list[str]], columns: Sequence[str]) -> CodeMap:
             if len(groups) > MAX_CODES:
                 raise PayloadError(f"code map: it has more than {MAX_CODES} codes")
     codes: dict[Coding, Mapped] = {}
-    ambiguous = set[str]()
+    ambiguous = set[Coding]()
     for (refset, concept), of_groups in groups.items():
         uri = URIS[_RF2_TARGETS[refset]]
+        coding = Coding(SNOMED, concept)
         rows = [row for listed in of_groups.values() for row in listed]
         targets = [Coding(uri, target) for _, target in rows]
         always = len(rows) == len(of_groups) and all(rule == "TRUE" for rule, _ in rows)
         if not always or len(targets) > MAX_TARGETS or not all(map(is_well_formed, targets)):
-            ambiguous.add(concept)
-            continue
-        coding = Coding(SNOMED, concept)
-        meaning = Mapped(tuple(dict.fromkeys(targets)), frozenset())
+            ambiguous.add(coding)
+            meaning = Mapped((), frozenset(), tuple(dict.fromkeys(targets)))
+        else:
+            meaning = Mapped(tuple(dict.fromkeys(targets)), frozenset())
         codes[coding] = _joined(codes.get(coding), meaning)
     return CodeMap(codes, frozenset(), len(ambiguous))
 

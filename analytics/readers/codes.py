@@ -95,6 +95,7 @@ _GENETIC_SYSTEM = re.compile(
     re.IGNORECASE,
 )
 UNKNOWN_SYSTEM = "unknown code system"
+TOO_BROAD = "code too broad"
 _FOLDER = Path(__file__).parent / "codes"
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -109,10 +110,15 @@ class Coding:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a custodian's map says of a code: the codes that it equals, and its categories."""
+    """What a custodian's map says of a code: the codes that it equals, and its categories.
+
+    possible: codes of which one is meant, and nobody can say which. They bring nothing in, whatever
+    other maps say, but what is sensitive among them counts.
+    """
 
     targets: tuple[Coding, ...]
     categories: frozenset[int]
+    possible: tuple[Coding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +216,9 @@ def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     if _GENETIC_SYSTEM.match(coding.system):
         categories |= {Category.GERMLINE_VARIANTS}
     if mapped is not None:
-        of_targets = (_listed_categories(target, sets) for target in mapped.targets)
+        of_targets = (
+            _listed_categories(target, sets) for target in (*mapped.targets, *mapped.possible)
+        )
         categories = categories.union(mapped.categories & SENSITIVE, *of_targets)
     return categories
 
@@ -236,7 +244,7 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
     system = SYSTEMS.get(coding.system or "")
     if system is None or system == "mapped":
         mapped = sets.mapped.get(coding)
-        if mapped is None:
+        if mapped is None or mapped.possible:
             return UNKNOWN_SYSTEM
         return min(
             filter(None, (why_unroutable(code, sets) for code in mapped.targets)), default=None
@@ -252,7 +260,7 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
     if code in sets.broad.get(system, ()) or (
         without_intent and not sensitive_categories(coding, sets)
     ):
-        return "code too broad"
+        return TOO_BROAD
     return None
 
 

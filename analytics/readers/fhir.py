@@ -99,6 +99,7 @@ _NEEDED = (
     "stage.assessment",
     "supportingInformation",
 )
+_REASONS = ("reasonReference", "diagnosis.condition")  # the latter of an Encounter
 # Extensions that name somebody or something else that an Observation is about instead of its
 # subject (focusCode; focal-subject of STU3; R5's own focus, sent as R4).
 _OTHER_FOCUS = re.compile(r"observation[-.]foc(us|al)", re.IGNORECASE)
@@ -190,8 +191,8 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int)
             if size > most:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
     late = group_birth_year((one for listed in kept.values() for one in listed), last)
-    for why in late.values():
-        held_back[why] = held_back.get(why, 0) + 1
+    for sentence in late.values():
+        held_back[sentence] = held_back.get(sentence, 0) + 1
     kept = {
         category: left_over
         for category, listed in kept.items()
@@ -390,7 +391,8 @@ def _route(
     ):
         raise HeldBack("made from something that is not in the file")
     everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
-    for reason in _related(resource, "reasonReference", context, source):
+    reasons = [reason for path in _REASONS for reason in _related(resource, path, context, source)]
+    for reason in reasons:
         if reason is None:
             raise HeldBack("a reason that is not in the file")
         if marks.is_unread(reason):
@@ -405,8 +407,12 @@ def _route(
     if category is not None:
         return category, reduced
     category = _ordinary(profile.category, reduced)
-    mapped = (marks.sets.mapped[coding] for coding in deciding if coding in marks.sets.mapped)
-    if any(meaning.categories - SENSITIVE - {category} for meaning in mapped):
+    own = (coding for concept in originals for coding in codings_of(concept))
+    mapped = (marks.sets.mapped[coding] for coding in own if coding in marks.sets.mapped)
+    meant_for = set[int]().union(*(meaning.categories - SENSITIVE for meaning in mapped))
+    if category == Category.OBSERVATIONS and meant_for == {Category.LIFESTYLE}:
+        return Category.LIFESTYLE, reduced
+    if meant_for - {category}:
         raise HeldBack("of another category than its code map says")
     return category, reduced
 
@@ -425,7 +431,10 @@ def _meant(value: Any, sets: ValueSets) -> Any:
         for item in value["coding"]:
             coding = next(codings_of({"coding": [item]}), Coding(None, None))
             mapped = sets.mapped.get(coding) if coding.system not in SYSTEMS else None
-            named = [item] if mapped is None else [_named_by(code) for code in mapped.targets]
+            if mapped is None or mapped.possible:
+                named = [item]
+            else:
+                named = [_named_by(code) for code in mapped.targets]
             codings += [code for code in named if code not in codings]
         meant["coding"] = codings
     return meant
@@ -461,11 +470,7 @@ def _related(
     resource: Mapping[str, object], element: str, context: ReferenceContext, source: Source
 ) -> list[Mapping[str, object] | None]:
     """The targets of the references of an element; None for a target that is not in the file."""
-    references = resource.get(element)
-    return [
-        resolve(item, context, source)
-        for item in (references if isinstance(references, list) else [])
-    ]
+    return [resolve(item, context, source) for item in values_at(resource, element)]
 
 
 def _labels(part: Mapping[str, object]) -> Iterator[Coding]:
@@ -608,7 +613,7 @@ def _stated(kind: str, system: str, code: str, date: str | None, subject: str) -
         case "Encounter":
             inpatient = {"system": URIS["act-code"], "code": "IMP"}
             stated = {"status": "finished", "class": inpatient, "type": [concept]}
-            dated = {} if date is None else {"period": {"start": date}}
+            dated = {} if date is None else {"period": {"start": date, "end": date}}
         case "FamilyMemberHistory":
             kin = _coded(_HL7 + "v3-RoleCode", "FAMMEMB")
             stated = {"status": "completed", "relationship": kin, "condition": [{"code": concept}]}

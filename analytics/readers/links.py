@@ -23,12 +23,14 @@ from analytics.readers.bundle import ReferenceContext, Source, contained, identi
 # blood count genetic.
 _MADE_FROM = (
     "addresses",
+    "appointment",
     "basedOn",
     "basis",
     "complicationDetail",
     "derivedFrom",
     "detectedIssue",
     "diagnosis.condition",
+    "episodeOfCare",
     "evidence.detail",
     "focus",
     "goal",

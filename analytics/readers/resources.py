@@ -332,8 +332,10 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
 
 
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
+    """Its dates: when it was, and for what has both, when it was recorded. Raises HeldBack."""
+    dates: dict[str, object] = {}
     for source, target in profile.times:
-        value = resource.get(source)
+        value = None if target in dates else resource.get(source)
         if target == "period" and isinstance(value, dict):
             ends = [end for end in ("start", "end") if end in value]
             kind = str(resource["resourceType"])
@@ -345,10 +347,10 @@ def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]
             )
             value = next((value[end] for end in order if end in value), None)
         if value is not None:
-            return {target: _day(str(resource["resourceType"]), source, value)}
-    if resource["resourceType"] == "MedicationAdministration":
+            dates[target] = _day(str(resource["resourceType"]), source, value)
+    if not dates and resource["resourceType"] == "MedicationAdministration":
         raise HeldBack("no date where R4 wants one")
-    return {}
+    return dates
 
 
 def _abatement(resource: Mapping[str, object]) -> dict[str, object]:

@@ -177,6 +177,17 @@ def ingest_records(
         raise UsageError(
             "a dictionary describes clinical records, and there are none", "name them with --fhir"
         )
+    of_fhir = {
+        "--patients": patients,
+        "--value-sets": value_sets,
+        "--code-map": code_map,
+        "--shift-dates": shift_dates,
+    }
+    idle = [option for option, given in of_fhir.items() if given]
+    if idle and not fhir:
+        raise UsageError(
+            f"{', '.join(idle)}: for clinical records, and there are none", "name them with --fhir"
+        )
     if source and (vcf or fhir):
         raise UsageError(
             "--from is one way, --vcf and --fhir another", "ingest them one after the other"

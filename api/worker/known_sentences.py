@@ -109,6 +109,7 @@ def _texts_of(
 ) -> Iterator[str]:
     """Every sentence of a file: its errors, and the frames with which a child reports a failure."""
     tree = _parse(file)
+    closed = {**closed, **_named_texts(tree)}
     errors = _error_names() | {
         node.name
         for node in ast.walk(tree)
@@ -147,6 +148,17 @@ def _hints_of(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
             yield expression
 
 
+def _named_texts(tree: ast.Module) -> dict[str, tuple[str, ...]]:
+    """The texts to which a module gives a name in capitals."""
+    return {
+        node.targets[0].id: (node.value.value,)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if node.targets[0].id.isupper()
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    }
+
+
 def _texts(node: ast.expr, closed: Mapping[str, tuple[str, ...]]) -> list[str]:
     """The possible values of an expression, with OPEN for each unknown part."""
     match node:
@@ -156,6 +168,8 @@ def _texts(node: ast.expr, closed: Mapping[str, tuple[str, ...]]) -> list[str]:
             return [a + b for a, b in product(_texts(left, closed), _texts(right, closed))]
         case ast.JoinedStr(values=parts):
             return ["".join(some) for some in product(*(_texts(part, closed) for part in parts))]
+        case ast.Name(id=name) if name.isupper():
+            return list(closed.get(name, (OPEN,)))
         case ast.FormattedValue(value=value):
             return list(closed.get(ast.unparse(value), (OPEN,)))
     return [OPEN]

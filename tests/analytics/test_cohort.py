@@ -288,6 +288,37 @@ def test_a_code_that_few_people_have_or_lack_is_no_predictor() -> None:
     assert predictor([[("I10", 40)], [("I10", 40)], []], DIAGNOSIS, 9) == [0.0] * 27
 
 
+def test_no_few_people_differ_by_a_pair_of_codes_or_lack_a_value() -> None:
+    """By E11 and E11.9 together, three people would be known; by a missing value, two."""
+
+    def columns(*kinds: tuple[int, str, int | None]) -> list[list[float]]:
+        facts = [(code, day) for count, code, day in kinds for _ in range(count)]
+        people = [
+            Person(f"{n:064x}", clinical(("C50", 100), *([] if code == "" else [(code, day)])))
+            for n, (code, day) in enumerate(facts)
+        ]
+        cohort = select(people, len(people), outcome=DIAGNOSIS, source="none")
+        matrix = clinical_matrix(cohort, ["icd-10-cm:E11", "icd-10-cm:E11.9"])
+        totals: list[list[float]] = [matrix.sum(axis=0).tolist()]
+        return totals
+
+    assert columns((10, "E11.9", 40), (3, "E11.2", 40), (20, "", None)) == [[13, 0]]
+    assert columns((10, "E11.9", 40), (10, "E11.2", 40), (20, "", None)) == [[20, 10]]
+    assert columns((12, "E11.9", 40), (2, "E11.9", None), (20, "", None)) == [[0, 0]]
+
+
+def test_a_code_recorded_later_was_not_known_before() -> None:
+    late = clinical(("C50", 100), ("I10", 40))
+    late = replace(
+        late, facts=tuple(replace(f, recorded=200 if f.code == "I10" else None) for f in late.facts)
+    )
+    sure, none = clinical(("C50", 100), ("I10", 40)), clinical(("C50", 100))
+    people = [Person(f"{n:064x}", (late, sure, none)[n % 3]) for n in range(30)]
+    cohort = select(people, 30, outcome=DIAGNOSIS, source="none")
+    column = clinical_matrix(cohort, ["icd-10-cm:I10"])[:, 0].tolist()
+    assert column == [0.0, 1.0, 0.0] * 10
+
+
 def test_a_rehearsal_has_the_codes_that_it_asks_for() -> None:
     """Some of the invented people have them, some do not; all have what the cohort wants."""
     names = ["icd-10-cm:I10", "atc:C09AA05", "family-icd-10-cm:C50", "encounter-act-code:IMP"]
@@ -305,8 +336,8 @@ def test_a_rehearsal_has_the_codes_that_it_asks_for() -> None:
         "genes": {"source": "none"},
     }
     params = parse_params(complete(asked))
-    people = read_people(invent(params, 40, 1), params.gene_source)
-    cohort = select(people, 40, rules=params.cohort, outcome=params.outcome, source="none")
+    people = read_people(invent(params, 200, 1), params.gene_source)
+    cohort = select(people, 200, rules=params.cohort, outcome=params.outcome, source="none")
     assert (0.2 < clinical_matrix(cohort, names).mean(axis=0)).all()
     assert (clinical_matrix(cohort, names).mean(axis=0) < 0.8).all()
 

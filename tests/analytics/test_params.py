@@ -170,6 +170,9 @@ def test_parts_that_contradict_each_other_are_refused(
         ("local:grade-1", None),
         ("snomed:900000001", None),
         ("uncle-icd-10-cm:C50", None),
+        ("encounter-loinc:4548-4", None),
+        ("encounter-mapped:X", None),
+        ("icd-10-cm:T36", None),
     ],
 )
 def test_a_code_as_predictor_needs_its_category(
@@ -196,6 +199,9 @@ def test_a_code_as_predictor_needs_its_category(
         (DIAGNOSIS, "icd-10:C79"),  # the other edition
         (DIAGNOSIS, "icd-10-cm:C50.9"),  # the index: everybody has it
         (METASTASIS, "icd-10-cm:C78"),
+        (METASTASIS, "icd-10-cm:C80.0"),
+        (METASTASIS, "icd-10:C97"),
+        (METASTASIS, "encounter-icd-10-cm:C78"),  # a visit for it
     ],
 )
 def test_a_code_that_tells_the_outcome_is_no_predictor(
@@ -203,6 +209,7 @@ def test_a_code_that_tells_the_outcome_is_no_predictor(
 ) -> None:
     with pytest.raises(ParamsError, match="tells the outcome"):
         parse_params(make_params(clinical=["grade", code], outcome=outcome))
+    code = code.removeprefix("encounter-")
     kin = make_params(clinical=["grade", f"family-{code}"], outcome=outcome)
     assert parse_params(kin).clinical == ("grade", f"family-{code}")
 

@@ -9,11 +9,13 @@ import fhir_files as fhir
 import pytest
 
 from analytics.errors import PayloadError
+from analytics.readers import code_map
 from analytics.readers.clinical import read_clinical_record
 from analytics.readers.code_map import CodeMap, load_code_map, with_maps
 from analytics.readers.codes import SHIPPED, URIS, Coding, load_value_sets
 from analytics.readers.fhir import Split, split_bundle
 from analytics.vocabulary import Category
+from api.ingest.parser_messages import failure_of
 
 SUBJECT = "ab" * 32
 SNOMED, HOUSE = "http://snomed.info/sct", "urn:hospital:own"
@@ -114,6 +116,15 @@ def test_a_category_alone_brings_in_the_code_under_a_system_of_our_own() -> None
     }
 
 
+def test_the_category_of_a_map_is_compared_for_what_a_thing_is_only() -> None:
+    codes = {"K7": {"category": "conditions"}, "K9": {"category": "lifestyle"}}
+    payload = mapped(codes, HOUSE)
+    why = fhir.procedure(reasonCode=[fhir.concept((HOUSE, "K7"))])
+    assert split(payload, why).report["kept"] == {"0": 1, "4": 1}
+    habit = split(payload, fhir.observation((HOUSE, "K9")))
+    assert habit.report["kept"] == {"0": 1, "9": 1}
+
+
 def test_a_target_that_is_too_broad_is_held_back_as_in_a_file() -> None:
     result = split(mapped({LIVER: {"to": "icd-10-cm:T36"}}), fhir.condition((SNOMED, LIVER)))
     assert result.report["held back"] == {"code too broad": 1}
@@ -131,6 +142,8 @@ def test_a_target_that_is_too_broad_is_held_back_as_in_a_file() -> None:
         (mapped({LIVER: {"to": "local:grade-1"}}), "no code of a known system"),
         (mapped({LIVER: {"to": 7}}), "no code of a known system"),
         (mapped({LIVER: {"category": "demographics"}}), "category is not known"),
+        (mapped({LIVER: {"category": ["conditions"]}}), "category is not known"),
+        (b"\r\n {}", "exactly system, source and codes"),
         (mapped({"C50": {"to": "icd-10-cm:C50"}}, URIS["icd-10"]), "a system that is known here"),
         (mapped({LIVER: {"to": "atc:L"}}, "urn:volens:mapped"), "a system that is known here"),
         (b"what,is,this\n1,2,3\n", "names no columns"),
@@ -144,6 +157,18 @@ def test_a_malformed_map_is_refused(payload: bytes, why: str) -> None:
     with pytest.raises(PayloadError, match=f"^code map: .*{why}") as refused:
         load_code_map(payload)
     assert "hers" not in str(refused.value) + refused.value.hint
+    header = {"message": f"code map 1 cannot be taken: {refused.value}", "hint": refused.value.hint}
+    assert failure_of(header, set()) == (header["message"], refused.value.hint)
+
+
+def test_hints_name_all_that_can_be_chosen() -> None:
+    for payload, names in (
+        (mapped({LIVER: {"category": "x"}}), code_map._CATEGORIES),
+        (mapped({LIVER: {"to": "x"}}), code_map.TARGETS),
+    ):
+        with pytest.raises(PayloadError) as refused:
+            load_code_map(payload)
+        assert refused.value.hint.endswith(": " + ", ".join(names) + ".")
 
 
 def test_a_table_is_a_map() -> None:
@@ -188,6 +213,21 @@ def test_rf2_gives_what_always_holds() -> None:
     assert international.codes[Coding(SNOMED, TUMOUR)].targets == (Coding(URIS["icd-10"], "C50.9"),)
     for other in ({"active": "0"}, {"refset": "900000099"}):
         assert load_code_map(rf2((TUMOUR, "1", "TRUE", "C50.9"), **other)) == CodeMap({})
+
+
+@pytest.mark.parametrize(
+    "others", [[], [mapped({LIVER: {"category": "conditions"}})], ["international"]]
+)
+def test_an_ambiguous_concept_is_as_sensitive_as_all_its_codes(others: list[Any]) -> None:
+    """No other map unlocks it, and beside a known code it still marks."""
+    ambiguous = rf2((LIVER, "1", "IFA 248152002", "O98.71"), (LIVER, "1", "OTHERWISE TRUE", "B20"))
+    sure = rf2((LIVER, "1", "TRUE", "R50"), refset="447562003")
+    payloads = [ambiguous, *(sure if one == "international" else one for one in others)]
+    sets = with_maps(SHIPPED, [load_code_map(payload) for payload in payloads])
+    alone = split_bundle(fhir.bundle(fhir.condition((SNOMED, LIVER))), SUBJECT, sets)
+    assert alone.report["held back"] == {"unknown code system": 1}
+    beside = fhir.procedure(bodySite=[fhir.concept((SNOMED, LIVER))])
+    assert split_bundle(fhir.bundle(beside), SUBJECT, sets).report["kept"] == {"0": 1, "19": 1}
 
 
 def test_a_free_list_is_recognised_and_brings_in_nothing() -> None:

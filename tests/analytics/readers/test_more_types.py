@@ -11,7 +11,7 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from analytics.errors import InputsError, PayloadError
-from analytics.readers.clinical import Fact, matches, read_clinical_record, value_at
+from analytics.readers.clinical import Fact, day_number, matches, read_clinical_record, value_at
 from analytics.readers.codes import SHIPPED
 from analytics.readers.fhir import Split, bundle_of, split_bundle, split_files
 
@@ -73,7 +73,7 @@ def test_they_are_facts_of_their_own_kind() -> None:
     assert "Canary" not in b"".join(result.records.values()).decode()
     record = read_clinical_record(result.records, SUBJECT)
     days = {fact.system: fact.day for fact in record.facts}
-    assert days["encounter-act-code"] == datetime.date(2014, 5, 6).toordinal() - 719_163
+    assert days["encounter-act-code"] == datetime.date(2014, 5, 9).toordinal() - 719_163, "its end"
     mother = next(fact for fact in record.facts if fact.category == 5)
     assert matches(mother, "family-icd-10-cm:C50")
     assert not matches(mother, "icd-10-cm:C50")
@@ -165,6 +165,50 @@ def test_rehearsed_facts_are_like_a_hospitals() -> None:
     }
     with pytest.raises(PayloadError):
         bundle_of(SUBJECT, gender="female", birth_year=1960, facts=[("uncle-atc", "L", None)])
+
+
+def test_a_visit_without_an_end_is_undated() -> None:
+    result = split(visit((fhir.CM, "Z00.00"), period={"start": "2014-05-06"}))
+    record = read_clinical_record(result.records, SUBJECT)
+    assert {fact.day for fact in record.facts} == {None}
+
+
+def test_a_condition_says_when_it_was_recorded() -> None:
+    onset = {"onsetDateTime": "2014-01-01", "recordedDate": "2019-01-01T00:00:00Z"}
+    result = split(fhir.condition((fhir.CM, "I10"), **onset))
+    (fact,) = read_clinical_record(result.records, SUBJECT).facts
+    assert (fact.day, fact.recorded) == (day_number("2014-01-01"), day_number("2019-01-01"))
+
+
+@pytest.mark.parametrize(
+    ("linked", "more", "why"),
+    [
+        ([], {"diagnosis": [{"condition": {"reference": "Condition/c"}}]}, "a reason that is not"),
+        (
+            [fhir.condition(("http://snomed.info/sct", "900000001"), id="c")],
+            {"diagnosis": [{"condition": {"reference": "Condition/c"}}]},
+            "a reason whose code is not known here",
+        ),
+    ],
+)
+def test_the_diagnosis_of_a_visit_is_its_reason(
+    linked: list[dict[str, Any]], more: dict[str, Any], why: str
+) -> None:
+    held_back = split(*linked, visit((fhir.CM, "Z00.00"), **more)).report["held back"]
+    assert any(reason.startswith(why) for reason in held_back)
+
+
+def test_a_visit_of_a_sensitive_episode_is_sensitive() -> None:
+    episode = {
+        "resourceType": "EpisodeOfCare",
+        "id": "e",
+        "status": "active",
+        "patient": {"reference": "Patient/p"},
+        "diagnosis": [{"condition": {"reference": "Condition/c"}}],
+    }
+    hiv = fhir.condition((fhir.CM, "B20"), id="c")
+    of_episode = visit((fhir.CM, "Z00.00"), episodeOfCare=[{"reference": "EpisodeOfCare/e"}])
+    assert split(episode, hiv, of_episode).report["kept"] == {"0": 1, "19": 2}
 
 
 # -- old ages, and dates
