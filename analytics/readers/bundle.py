@@ -132,12 +132,14 @@ def read_source(
     lines: Iterable[bytes] = (),
     most: int = 1,
     beside: Iterable[bytes] = (),
+    server: str | None = None,
 ) -> Source:
     """The checked resources of one person's files. subject: 64 hex characters.
 
     bundles: each the bytes of a Bundle. lines: each the bytes of one resource (NDJSON). most: what
     they may have together, in multiples of the limits of a Bundle. beside: lines about somebody
-    else, to which these refer or which refer to these. Raises PayloadError.
+    else, to which these refer or which refer to these. server: the address of the only server from
+    which all lines are. Raises PayloadError.
     """
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
@@ -162,7 +164,7 @@ def read_source(
         size.add(line)
         size.add_entries(1)
         read.add_beside(read_line(line))
-    return _check_resources(read, subject, metas, tuple(dict.fromkeys(notes)))
+    return _check_resources(read, subject, metas, tuple(dict.fromkeys(notes)), server)
 
 
 def bundle_entries(payload: bytes) -> Iterator[tuple[Mapping[str, object], Sequence[str]]]:
@@ -377,7 +379,8 @@ def identity(name: str) -> str:
     return f"http://{host}{plain[origin.end() :].removesuffix('/')}"
 
 
-def _base(full_url: str) -> str | None:
+def base_of(full_url: str) -> str | None:
+    """The address of the server of a resource, from the address of the resource."""
     match = _RESTFUL.match(identity(full_url))
     return match[1] if match else None
 
@@ -465,7 +468,7 @@ class _Entries:
         for name in names:
             self.shared |= {name} if name in self.by_reference else set()
             self.by_reference.setdefault(name, resource)
-        base = _base(full_urls[0]) if full_urls else None
+        base = base_of(full_urls[0]) if full_urls else None
         self.contexts[id(resource)] = ReferenceContext(contained(resource), full_urls, base)
         if not any(url.lower().startswith(("http:", "https:")) for url in full_urls):
             self.anywhere.update((name, resource) for name in names)
@@ -528,6 +531,7 @@ def _check_resources(
     subject: str,
     metas: Sequence[Mapping[str, object]],
     notes: tuple[str, ...],
+    server: str | None,
 ) -> Source:
     """Determine the person of the file and the resources to hold back. Raises PayloadError."""
     patient = read.patient
@@ -539,7 +543,7 @@ def _check_resources(
         _check_labels(labelled)
     read.end()
     person = {SUBJECT_PREFIX + subject, *_names_of_person(patient, read)}
-    bases = {context.base for context in read.contexts.values()} - {None}
+    bases = {server, *(context.base for context in read.contexts.values())} - {None}
     if len(bases) == 1:  # the person is on the only server of the file
         person |= {_absolute(name, *bases) for name in person if name in read.anywhere}
     others = {

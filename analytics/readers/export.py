@@ -22,6 +22,7 @@ from analytics.readers.bundle import (
     MAX_ALL_ENTRIES,
     MAX_BYTES,
     NOT_R4,
+    base_of,
     bundle_entries,
     is_type,
     read_line,
@@ -54,7 +55,7 @@ class Export:
 
     beside: by subject, lines about somebody else that are linked with hers. unlisted: lines about
     patients whom the list does not name; unlisted_people: how many these are. nobody: lines that
-    name no patient and reach nobody, by type.
+    name no patient and reach nobody, by type. server: the only one that references to patients name.
     """
 
     lines: dict[str, list[Span]] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Export:
     unlisted: int = 0
     unlisted_people: int = 0
     nobody: dict[str, int] = field(default_factory=dict)
+    server: str | None = None
 
     def to_json(self) -> dict[str, object]:
         """Counts only."""
@@ -91,6 +93,7 @@ def read_export(
     export, unlisted = Export(), set[str]()
     index = _Index()
     met: set[str] = set()
+    servers = set[str | None]()
     total = sum(length for _, _, length in files) or 1
     done = 0
     for file, (owner, start, length) in enumerate(files, 1):
@@ -104,7 +107,9 @@ def read_export(
                 )
             try:
                 resource = read_line(text)
-                named = set[str]() if owner else _patients_of(resource)
+                references = [] if owner else _patients_of(resource)
+                named = {name for name, _ in references}
+                servers |= {server for _, server in references}
                 if len(named) == 1 and not (named & patients.keys() or leave_out_unlisted):
                     raise PayloadError(
                         "FHIR resource: the list of patients does not name its patient",
@@ -141,6 +146,8 @@ def read_export(
             "Compare the list with Patient.id in the files.",
         )
     export.unlisted_people = len(unlisted)
+    named_servers = servers - {None}
+    export.server = named_servers.pop() if len(named_servers) == 1 else None
     if any(not owner for owner, _, _ in files):
         for subject, start, length in bundles:
             for resource, full_urls in _entries_of(read(start, length)):
@@ -360,8 +367,11 @@ def _kind(resource: Mapping[str, object]) -> str:
     return kind if is_type(kind) else NOT_R4
 
 
-def _patients_of(resource: Mapping[str, object]) -> set[str]:
-    """The ids of the patients whom a resource names. Raises PayloadError for a nameless Patient."""
+def _patients_of(resource: Mapping[str, object]) -> list[tuple[str, str | None]]:
+    """The id of each patient whom a resource names, and the server that the reference gives.
+
+    Raises PayloadError for a Patient without an id.
+    """
     if resource.get("resourceType") == "Patient":
         name = resource.get("id")
         if not isinstance(name, str) or not _ID.match(name):
@@ -370,16 +380,16 @@ def _patients_of(resource: Mapping[str, object]) -> set[str]:
                 "Give the Patient an id of letters, digits, - and . (at most 64), "
                 "as its resources name it.",
             )
-        return {name}
-    return {
-        match[1]
+        return [(name, None)]
+    return [
+        (match[1], base_of(reference))
         for element in _PERSON
         for target in _listed(resource.get(element))
         if isinstance(target, dict)
         for reference in key_values(target.get("reference"))
         if isinstance(reference, str)
         if (match := _PATIENT.search(reference) or _UUID.match(reference))
-    }
+    ]
 
 
 def _listed(value: object) -> list[object]:

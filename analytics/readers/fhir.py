@@ -33,6 +33,7 @@ from analytics.readers.bundle import (
 from analytics.readers.codes import (
     FACT_PREFIXES,
     FACT_SYSTEMS,
+    MAPPED,
     SENSITIVE,
     SHIPPED,
     SYSTEMS,
@@ -153,12 +154,13 @@ def split_files(
     sets: ValueSets = SHIPPED,
     weeks: int = 0,
     beside: Sequence[bytes] = (),
+    server: str | None = None,
 ) -> Split:
     """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON, and for more
     of them. weeks: by how much all dates are shifted. beside: lines about somebody else, which
-    hold back what is linked with them.
+    hold back what is linked with them. server: that of all lines.
     """
-    source = read_source(bundles, subject, lines, FILES, beside)
+    source = read_source(bundles, subject, lines, FILES, beside, server)
     return _split(source, subject, sets, weeks, FILES * MAX_RECORDS)
 
 
@@ -293,7 +295,9 @@ class _Marks:
         """Why the category of these codes cannot be determined; notes those of unknown systems."""
         reasons = set()
         for coding in codings:
-            why = why_unroutable(coding, self.sets)
+            # A map's own system is no way in for a file.
+            own = coding.system == MAPPED
+            why = UNKNOWN_SYSTEM if own else why_unroutable(coding, self.sets)
             if why is not None:
                 reasons.add(why)
             if why == UNKNOWN_SYSTEM:

@@ -30,6 +30,7 @@ from decimal import Decimal
 
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
+from analytics.readers.clinical import OLDEST
 
 LOINC = "http://loinc.org"
 LOCAL = "urn:volens:code"
@@ -229,6 +230,10 @@ def _quantity(finding: str, quantity: object) -> float:
     converted = float(value * units[str(quantity["code"])])
     if not 0 < converted <= largest:
         raise PayloadError("observation record: a quantity is not plausible")
+    if finding == "age_years" and converted > OLDEST:
+        raise PayloadError(
+            f"observation record: an age is above {OLDEST}", "Write 90 for 90 and more."
+        )
     return converted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,13 +96,30 @@ def read_json(path: Path, what: str) -> Any:
         ) from None
 
 
-def write_json(path: Path, document: Any, before: str) -> None:
+def check_writable(*paths: Path | None) -> None:
+    """Check that these files can be written, before anything is done. Raises UsageError."""
+    for path in paths:
+        if path is not None and (
+            path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)
+        ):
+            raise UsageError(
+                f"{path.name} cannot be written; nothing was done",
+                "name a file in a folder that exists",
+            )
+
+
+def write_json(path: Path, document: Any, before: str, private: bool = False) -> None:
     """Write readable JSON; `before` says what was already done, for the error.
 
-    Raises UsageError.
+    private: only the user of this computer who writes it may read it. Raises UsageError.
     """
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    mode = 0o600 if private else 0o666
     try:
-        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            if private:  # a file that was there before keeps its mode
+                os.fchmod(file.fileno(), mode)
+            file.write(text.encode())
     except OSError:
         raise UsageError(
             f"{path.name} cannot be written; {before}", "name a file in a folder that exists"

@@ -194,6 +194,7 @@ def ingest_records(
         )
     if source and report_file is not None:
         raise UsageError("--from gives no report", "leave --report out")
+    desk.check_writable(dictionary, report_file)
     into = None if dry_run else _Custody(as_, name)
     cohort: CohortFiles | None = None
     records: list[Source] = []
@@ -222,7 +223,7 @@ def ingest_records(
         if dictionary is not None:
             desk.write_json(dictionary, cohort.dictionary, after)
         if report_file is not None:
-            desk.write_json(report_file, cohort_files.full_report(cohort), after)
+            desk.write_json(report_file, cohort_files.full_report(cohort), after, private=True)
         if into is not None:
             _publish(
                 into.me,

@@ -166,7 +166,8 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
             resources = [read(*span) for span in own]
             weeks = _draw_weeks() if request.get("shiftDates") else 0
             others = [read(*span) for span in beside]
-            split = split_files(payloads, resources, subject, sets, weeks, others)
+            server = export.server if own else None
+            split = split_files(payloads, resources, subject, sets, weeks, others, server)
             splits.append((subject, split))
             clinical_records.append(read_clinical_record(splits[-1][1].records, subject))
         except AnalyticsError as error:

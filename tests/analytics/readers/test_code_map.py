@@ -109,6 +109,8 @@ def test_a_category_alone_brings_in_the_code_under_a_system_of_our_own() -> None
     procedure = split(payload, fhir.procedure((HOUSE, "K7")))
     assert procedure.report["held back"] == {"of another category than its code map says": 1}
     # That system is no way in for a file.
+    known = fhir.condition(("urn:volens:mapped", "K7"))
+    assert split(payload, known).report["held back"] == {"unknown code system": 1}
     forged = fhir.condition(("urn:volens:mapped", "K9"))
     assert split(payload, forged).report["held back"] == {"unknown code system": 1}
     assert split_bundle(fhir.bundle(forged), SUBJECT).report["held back"] == {

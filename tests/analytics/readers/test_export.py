@@ -336,3 +336,16 @@ def test_what_is_shared_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_patient_without_a_usable_id_is_an_error(name: dict[str, Any]) -> None:
     with pytest.raises(PayloadError, match=r"^line 2 of NDJSON file 1 .* a Patient has no id"):
         exported(ndjson(ADA_HERSELF, {"resourceType": "Patient", **name}), patients={"p": ADA})
+
+
+def test_addresses_on_one_server_are_of_the_person_and_on_two_of_nobody_sure() -> None:
+    def at(host: str, name: str) -> dict[str, Any]:
+        about = {"subject": {"reference": f"https://{host}.example/fhir/Patient/p"}}
+        return {**fhir.condition((fhir.CM, "I10"), id=name), **about}
+
+    one = ndjson(ADA_HERSELF, at("one", "a"), at("one", "b"))
+    joined, export = exported(one, patients={"p": ADA})
+    split = split_files([], lines_of(joined, export, ADA), ADA, server=export.server)
+    assert split.report["kept"] == {"0": 1, "1": 2}
+    _, export = exported(one, ndjson(at("two", "c")), patients={"p": ADA})
+    assert export.server is None

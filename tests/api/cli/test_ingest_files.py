@@ -245,7 +245,7 @@ def test_a_dictionary_of_the_clinical_records_is_written(
     assert not any(subject.hex() in text for subject in people)
     again = volens(*command, *cohort_files, "--dictionary", "nowhere/dictionary.json")
     assert again.code == 2
-    assert "cannot be written; the records are registered" in " ".join(again.err.split())
+    assert "cannot be written; nothing was done" in " ".join(again.err.split())
     alone = volens(*command, *cohort_files[:4], "--dictionary", "dictionary.json")
     assert "Name them with --fhir" in " ".join(alone.err.split())
 
@@ -362,6 +362,16 @@ def test_files_that_are_not_there(deployment, volens, cohort) -> None:
     refused(deployment, volens, cohort, "does not hold SUBJECT.json, SUBJECT/ and")
 
 
+@pytest.mark.parametrize("option", ["--shift-dates", "--code-map", "--patients", "--value-sets"])
+def test_an_option_of_clinical_records_is_refused_without_them(volens, option: str) -> None:
+    more = [option] if option == "--shift-dates" else [option, "nowhere.json"]
+    for source in (["--from", "folder"], ["--vcf", "x.vcf", "--samples", "s.json"]):
+        command = ["dataset", "ingest", "--as", "omar", "ab" * 32, "--dry-run", *source]
+        told = volens(*command, *more)
+        assert told.code == 2, told
+        assert f"{option}: for clinical records, and there are none" in " ".join(told.err.split())
+
+
 def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> None:
     """The same people as lines of NDJSON, and one of them in a folder of her own."""
     Path("export").mkdir()
@@ -383,8 +393,12 @@ def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> N
     command = ["dataset", "ingest", "--as", "omar", cohort.dataset.hex(), *options]
     told = volens(*command, "--dry-run")
     assert (told.code, registered(deployment, cohort)) == (0, {}), told
+    told = volens(*command, "--report", "nowhere/report.json")
+    assert (told.code, registered(deployment, cohort)) == (2, {}), told
+    assert "cannot be written; nothing was done" in " ".join(told.err.split())
     told = volens(*command, "--report", "report.json")
     assert told.code == 0, told
+    assert Path("report.json").stat().st_mode & 0o777 == 0o600
     mine = registered(deployment, cohort)
     usual = {(0, 1): 1, (1, 1): 1, (2, 1): 1}
     assert mine[cohort.people[0]] == usual | {(19, 1): 1}
