@@ -61,9 +61,9 @@ def check_dates(resource: Mapping[str, Any], last: str) -> None:
 
 def group_ages(resource: Mapping[str, Any]) -> None:
     """Make an age of OLDEST or more OLDEST years, in any unit. Raises HeldBack if it cannot."""
-    whole = _is_age(resource)
+    entire = _is_age(resource)
     for part in (resource, *resource.get("component", ())):
-        if not (whole or _is_age(part)):
+        if not (entire or _is_age(part)):
             continue
         if "valueInteger" in part:
             part["valueInteger"] = min(part["valueInteger"], OLDEST)

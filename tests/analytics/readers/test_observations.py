@@ -70,6 +70,7 @@ BAD: dict[str, bytes] = {
     "two values": tampered(lambda r, b: r[AGE].update(valueString="Canary")),
     "value and absence": tampered(lambda r, b: r[AGE].update(dataAbsentReason={"text": "Canary"})),
     "months as age": tampered(lambda r, b: r[AGE]["valueQuantity"].update(code="mo")),
+    "an age above 90": tampered(lambda r, b: r[AGE]["valueQuantity"].update(value=97)),
     "inches": tampered(lambda r, b: r[SIZE]["valueQuantity"].update(code="[in_i]")),
     "unit without system": tampered(lambda r, b: r[SIZE]["valueQuantity"].pop("system")),
     "less than": tampered(lambda r, b: r[SIZE]["valueQuantity"].update(comparator="<")),

@@ -381,12 +381,23 @@ def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> N
         text = path.read_text().replace('"Patient/p"', f'"Patient/p{number}"')
         resources = [entry["resource"] for entry in json.loads(text)["entry"]]
         resources[0]["id"] = f"p{number}"
+        resources[2]["id"] = f"x{number}"
         if number == 0:
             Path("export", subject.hex()).mkdir()
             Path("export", subject.hex(), "all.json").write_bytes(path.read_bytes())
         else:
             listed[f"p{number}"] = subject.hex()
             lines += [json.dumps(resource) for resource in resources]
+    # A report of HIV that names nobody lists a value of the sixth; one of the fifth, of the fourth.
+    tests = {"resourceType": "DiagnosticReport", "status": "final", "id": "r"}
+    tests["code"] = fhir.concept((fhir.LOINC, "75622-1"))
+    for person, more in (("x5", {}), ("x3", {"subject": {"reference": "Patient/p4"}})):
+        listed_by = {
+            **tests,
+            "id": f"r{person}",
+            "result": [{"reference": f"Observation/{person}"}],
+        }
+        lines.append(json.dumps({**listed_by, **more}))
     Path("export", "everybody.ndjson").write_text("\n".join(lines))
     Path("patients.json").write_text(json.dumps(listed))
     options = ["--fhir", "export", "--patients", "patients.json"]
@@ -402,7 +413,9 @@ def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> N
     mine = registered(deployment, cohort)
     usual = {(0, 1): 1, (1, 1): 1, (2, 1): 1}
     assert mine[cohort.people[0]] == usual | {(19, 1): 1}
-    assert all(mine[subject] == usual for subject in cohort.people[1:])
+    assert all(mine[cohort.people[at]] == usual for at in (1, 2, 4))
+    assert mine[cohort.people[3]] == {(0, 1): 1, (1, 1): 1}
+    assert mine[cohort.people[5]] == {(0, 1): 1, (1, 1): 1, (19, 1): 1}
     # The code that nobody knows is in the custodian's own file, and neither here nor there.
     assert "--report FILE names the codes of unknown systems" in told.out
     assert CANARY not in told.out + told.err
