@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-
-import numpy as np
-from numpy.typing import NDArray
+from math import inf
+from typing import TYPE_CHECKING
 
 from analytics.errors import ParamsError
 from analytics.readers.codes import VARIABLES
+
+if TYPE_CHECKING:  # the parameters are parsed where numpy is not loaded
+    import numpy as np
+    from numpy.typing import NDArray
 
 ALL, NOT_KNOWN = "all", "not known"
 OUTCOME_ITSELF = frozenset({"metastasis", "follow_up_days"})
@@ -30,7 +33,7 @@ class Split:
     def groups(self) -> list[tuple[float, float]]:
         """(least value, bound above it) of each group, or (value, value) without cuts."""
         if self.cuts:
-            return list(pairwise((-np.inf, *self.cuts, np.inf)))
+            return list(pairwise((-inf, *self.cuts, inf)))
         variable = VARIABLES.get(self.variable)
         values = set(variable.answers.values()) if variable and variable.answers else {0, 1}
         return [(float(value), float(value)) for value in sorted(values)]
@@ -39,7 +42,7 @@ class Split:
         """A group in words: "grade 2", "age_years 50 to under 65"."""
         if not self.cuts:
             return f"{self.variable} {low:g}"
-        if low == -np.inf:
+        if low == -inf:
             return f"{self.variable} under {self.cuts[0]:g}"
         if low == self.cuts[-1]:
             return f"{self.variable} {low:g} or more"
@@ -71,6 +74,8 @@ def assign_strata(
     """(name, positions) of every possible group, also of one that nobody is in, since a missing one
     would tell that; `values` (n, splits), NaN is missing. The last, NOT_KNOWN, lacks a value.
     """
+    import numpy as np
+
     known = ~np.isnan(values).any(axis=1)
     groups = []
     for chosen in product(*(split.groups() for split in splits)):

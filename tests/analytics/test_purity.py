@@ -30,6 +30,7 @@ FILES = {
     "code.py": {"importlib.metadata", "platform"},
     "models/registry.py": {"importlib.util", "pkgutil"},
     "networks.py": {"torch", "torch.optim.adamw"},
+    "readers/export.py": {"array"},
     "readers/gse7390.py": {"importlib.metadata"},
     "readers/vcf/split.py": {"base64", "io", "cyvcf2"},
     "readers/vcf/calls.py": {"cyvcf2"},

@@ -462,7 +462,7 @@ CHART = """
     + """
 def report(kept):
     return dict(CHART, kept={"2": kept}, seen=kept + 4)
-def split_files(payloads, lines, subject, sets, weeks=0):
+def split_files(payloads, lines, subject, *_):
     payload = b"".join(payloads)
     if payload == b"bad":
         raise PayloadError("FHIR bundle: it holds no Patient", "Export the patient with the records.")
