@@ -315,8 +315,8 @@ def _fits_codes(member: Member, rules: CohortRules) -> bool:
 def _has_code(member: Member, pattern: str) -> float:
     """1 if a fact with this code is known to be from before the outcome, 0 if there is none.
 
-    With an index day that is a fact dated on it or before, and recorded by then; an undated one may be later, so that
-    alone leaves it unknown (NaN). Without an index day it is the other way round.
+    With an index day that is a fact dated on it or before, and recorded by then; an undated one may
+    be later, so that alone leaves it unknown (NaN). Without an index day it is the other way round.
     """
     if member.person.clinical is None:
         return np.nan

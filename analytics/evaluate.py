@@ -214,8 +214,7 @@ def bootstrap_aucs(
     tested on the people it was fitted on. Each sample is divided into folds several times, so that
     the spread between people can be told from the spread between folds. About 63 % are drawn, so
     these AUCs are lower than that of everybody: only their spread is used (`auc_interval_of`,
-    `gain_interval_of`). Raises PredictionError, and
-    CohortTooSmall as `assign_folds` (folds.py) does.
+    `gain_interval_of`). Raises PredictionError, and CohortTooSmall as `assign_folds` does.
     """
     draw = drawing(y, families, np.random.default_rng(seed))
     aucs = {name: np.empty((samples, PARTITIONS)) for name in models}
