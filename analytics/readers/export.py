@@ -45,6 +45,8 @@ _DOCUMENT = "Composition"  # its labels hold for all of a person's files
 
 # A line: its offset in the files, and its length.
 Span = tuple[int, int]
+# A file: whose it is ("" if of everybody), its offset among the files, and its length.
+File = tuple[str, int, int]
 # Reads so many bytes from this offset on.
 Read = Callable[[int, int], bytes]
 
@@ -78,82 +80,105 @@ class Export:
 
 def read_export(
     read: Read,
-    files: Sequence[tuple[str, int, int]],
+    files: Sequence[File],
     patients: Mapping[str, str],
     leave_out_unlisted: bool = False,
     tell: Callable[[float], None] = lambda _: None,
-    bundles: Sequence[tuple[str, int, int]] = (),
+    bundles: Sequence[File] = (),
 ) -> Export:
     """Which lines are about whom.
 
-    files: (subject, offset, length); an empty subject is a file of everybody. patients: subject by
-    the patient's id in these files. bundles: like files, each a Bundle of one person, whose
-    resources may refer to lines of nobody. Raises PayloadError, which names file (from 1) and line.
+    patients: subject by the patient's id in these files. bundles: like files, each a Bundle of one
+    person, whose resources may refer to lines of nobody. Raises PayloadError, which names file
+    (from 1) and line.
     """
-    export, unlisted = Export(), set[str]()
-    index = _Index()
-    met: set[str] = set()
-    servers = set[str | None]()
+    reader = _Reader(patients, leave_out_unlisted)
     total = sum(length for _, _, length in files) or 1
     done = 0
     for file, (owner, start, length) in enumerate(files, 1):
         for line, span, text in _lines(read, start, length, file):
             tell((done + span[0] - start) / total)
-            export.seen += 1
-            if export.seen > MAX_LINES:
-                raise PayloadError(
-                    f"the NDJSON files have more than {MAX_LINES} lines",
-                    "Hand in fewer people at once.",
-                )
             try:
-                resource = read_line(text)
-                references = [] if owner else _patients_of(resource)
-                named = {name for name, _ in references}
-                servers |= {server for _, server in references}
-                if len(named) == 1 and not (named & patients.keys() or leave_out_unlisted):
-                    raise PayloadError(
-                        "FHIR resource: the list of patients does not name its patient",
-                        "Name the patient in --patients, or leave out who is not named: "
-                        "--leave-out-unlisted.",
-                    )
+                reader.take(read_line(text), span, owner)
             except PayloadError as why:
                 raise PayloadError(
                     f"line {line} of NDJSON file {file} cannot be taken: {why}",
                     why.hint,
                 ) from None
-            if owner:
-                index.add(resource, span, owner, alone=True)
-            elif len(named) == 1:
-                (patient,) = named
-                if patient not in patients:
-                    export.unlisted += 1
-                    unlisted.add(patient)
-                    index.add(resource, span, _UNLISTED)
-                    continue
-                met.add(patient)
-                owner_of = patients[patient]
-                index.add(resource, span, owner_of)
-            else:
-                if named:  # about several people: to each, it is about somebody else
-                    kind = _kind(resource)
-                    export.nobody[kind] = export.nobody.get(kind, 0) + 1
-                index.add(resource, span, _UNLISTED if named else _NOBODY)
         done += length
-    missing = len(patients.keys() - met)
-    if missing:
-        raise PayloadError(
-            f"the list of patients names {missing} patients of whom the NDJSON files say nothing",
-            "Compare the list with Patient.id in the files.",
-        )
-    export.unlisted_people = len(unlisted)
-    named_servers = servers - {None}
-    export.server = named_servers.pop() if len(named_servers) == 1 else None
+    reader.check_all_met()
     if any(not owner for owner, _, _ in files):
         for subject, start, length in bundles:
             for resource, full_urls in _entries_of(read(start, length)):
-                index.add(resource, None, subject, full_urls, alone=True)
-    index.share(export)
-    return export
+                reader.index.add(resource, None, subject, full_urls, alone=True)
+    return reader.finish()
+
+
+class _Reader:
+    """Gives each line its owner, one line after the other."""
+
+    def __init__(self, patients: Mapping[str, str], leave_out_unlisted: bool) -> None:
+        self.index = _Index()
+        self._patients, self._leave_out_unlisted = patients, leave_out_unlisted
+        self._export = Export()
+        self._met: set[str] = set()
+        self._unlisted: set[str] = set()
+        self._servers: set[str] = set()
+
+    def take(self, resource: Mapping[str, object], span: Span, owner: str) -> None:
+        """A line of a file of `owner`, or of everybody (""). Raises PayloadError."""
+        export = self._export
+        export.seen += 1
+        if export.seen > MAX_LINES:
+            raise PayloadError(
+                f"the NDJSON files have more than {MAX_LINES} lines",
+                "Hand in fewer people at once.",
+            )
+        if owner:
+            self.index.add(resource, span, owner, alone=True)
+            return
+        references = _patients_of(resource)
+        self._servers |= {server for _, server in references if server is not None}
+        named = {name for name, _ in references}
+        if len(named) == 1:
+            self._take_persons(named.pop(), resource, span)
+            return
+        if named:  # about several people: to each, it is about somebody else
+            kind = _kind(resource)
+            export.nobody[kind] = export.nobody.get(kind, 0) + 1
+        self.index.add(resource, span, _UNLISTED if named else _NOBODY)
+
+    def _take_persons(self, patient: str, resource: Mapping[str, object], span: Span) -> None:
+        if patient in self._patients:
+            self._met.add(patient)
+            self.index.add(resource, span, self._patients[patient])
+            return
+        if not self._leave_out_unlisted:
+            raise PayloadError(
+                "FHIR resource: the list of patients does not name its patient",
+                "Name the patient in --patients, or leave out who is not named: "
+                "--leave-out-unlisted.",
+            )
+        self._export.unlisted += 1
+        self._unlisted.add(patient)
+        self.index.add(resource, span, _UNLISTED)
+
+    def check_all_met(self) -> None:
+        """Raises PayloadError if the list names patients of whom there is no line."""
+        missing = len(self._patients.keys() - self._met)
+        if missing:
+            raise PayloadError(
+                f"the list of patients names {missing} patients of whom the NDJSON files say nothing",
+                "Compare the list with Patient.id in the files.",
+            )
+
+    def finish(self) -> Export:
+        """Raises PayloadError if too many lines are linked with others."""
+        export = self._export
+        export.unlisted_people = len(self._unlisted)
+        export.server = self._servers.pop() if len(self._servers) == 1 else None
+        self.index.share(export)
+        return export
 
 
 def _entries_of(payload: bytes) -> list[tuple[Mapping[str, object], Sequence[str]]]:

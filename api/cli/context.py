@@ -26,6 +26,7 @@ As = Annotated[
         "--as", metavar="NAME", help="Whose key signs.", autocompletion=completion.key_names
     ),
 ]
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, failures too.")]
 _HEX32 = re.compile(r"[0-9a-f]{64}")
 

@@ -10,22 +10,19 @@ import typer
 
 from api.cli import completion
 from api.cli import context as desk
-from api.cli.context import As, AsJson
-from api.confinement import Confinement
+from api.cli.context import As, AsJson, DatasetId
+from api.cli.ingest import ingest_records
 from api.errors import Answered, NotServing, NotThere, UsageError
 
 if TYPE_CHECKING:
     from analytics.code import Manifest
     from api.client.client import Client
-    from api.ingest.cohort_files import CohortFiles
     from governance.documents import Document
-    from governance.objects.ingest import Source
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
 permit = typer.Typer(help="Request, show, vote on and suspend permits.")
 run = typer.Typer(help="Rehearse, request, follow, cancel and resume runs.")
 
-DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits.")]
 PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
 DocumentFile = Annotated[
@@ -82,219 +79,7 @@ def show_dataset_document(name: DatasetId, send: Send = None, as_json: AsJson = 
     _show_document(reader, digest, send, as_json)
 
 
-@dataset.command("ingest")
-def ingest_records(
-    name: DatasetId,
-    as_: As,
-    source: Annotated[
-        str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")
-    ] = "",
-    people: Annotated[
-        Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")
-    ] = None,
-    vcf: Annotated[
-        Path | None, typer.Option(help="A cohort's VCF of many samples; .vcf, .vcf.gz or bgzip.")
-    ] = None,
-    samples: Annotated[
-        Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')
-    ] = None,
-    leave_out_unlisted: Annotated[
-        bool,
-        typer.Option(
-            "--leave-out-unlisted",
-            help="Leave out samples and patients that --samples and --patients do not name "
-            "(else an error).",
-        ),
-    ] = False,
-    build: Annotated[
-        str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")
-    ] = "GRCh38",
-    fhir: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of FHIR R4 files: bundles SUBJECT.json, folders SUBJECT of bundles and "
-            "NDJSON, and NDJSON of many people (Bulk Data), whom --patients names."
-        ),
-    ] = None,
-    patients: Annotated[
-        Path | None,
-        typer.Option(
-            help='For NDJSON of many people: JSON {"PATIENT OF THE FILES": "PATIENT ID"}.'
-        ),
-    ] = None,
-    value_sets: Annotated[
-        Path | None,
-        typer.Option(help="For --fhir: JSON with your organisation's own sensitive codes."),
-    ] = None,
-    code_map: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="For --fhir: what codes of systems that are not shipped (SNOMED CT, your own) "
-            "mean: JSON, a table or RF2. May be given several times.",
-        ),
-    ] = None,
-    shift_dates: Annotated[
-        bool,
-        typer.Option(
-            "--shift-dates",
-            help="For --fhir: shift all dates of a person by the same random number of whole weeks, "
-            "at most 26 to either side, which is kept nowhere.",
-        ),
-    ] = False,
-    dictionary: Annotated[
-        Path | None,
-        typer.Option(
-            help="For --fhir: write the dictionary of variables here, to publish with the dataset."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Read everything and report, without the service."),
-    ] = False,
-    report_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", help="For --vcf and --fhir: write the report here as JSON; for you alone."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves
-    this command.
-
-    Everything is read first as a run would read it; when one record is bad, nothing is registered.
-    Genomes and clinical records are parsed in a process without network. Entries on mental health,
-    substance use, sexual health or HIV go into separate categories, and genetic results into the
-    genome's; entries coded in an unknown system are held back and counted.
-
-    Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json
-    --fhir bundles`
-    """
-    from api.ingest import cohort_files, sources
-
-    settings = desk.settings()
-    if dictionary is not None and not fhir:
-        raise UsageError(
-            "a dictionary describes clinical records, and there are none", "name them with --fhir"
-        )
-    of_fhir = {
-        "--patients": patients,
-        "--value-sets": value_sets,
-        "--code-map": code_map,
-        "--shift-dates": shift_dates,
-    }
-    idle = [option for option, given in of_fhir.items() if given]
-    if idle and not fhir:
-        raise UsageError(
-            f"{', '.join(idle)}: for clinical records, and there are none", "name them with --fhir"
-        )
-    if source and (vcf or fhir):
-        raise UsageError(
-            "--from is one way, --vcf and --fhir another", "ingest them one after the other"
-        )
-    if source and report_file is not None:
-        raise UsageError("--from gives no report", "leave --report out")
-    desk.check_writable(dictionary, report_file)
-    into = None if dry_run else _Custody(as_, name)
-    cohort: CohortFiles | None = None
-    records: list[Source] = []
-    if source:
-        records = (
-            sources.from_gse7390(people)
-            if source == "gse7390"
-            else sources.from_folder(Path(source))
-        )
-    else:
-        cohort = cohort_files.from_files(
-            vcf,
-            samples,
-            build,
-            fhir,
-            value_sets,
-            Confinement.of(settings.relax, settings.home),
-            leave_out_unlisted,
-            patients,
-            code_map or (),
-            shift_dates,
-        )
-    answer = _read_only(records, cohort) if into is None else into.bring_in(records, cohort)
-    if cohort is not None:
-        after = "nothing is registered" if dry_run else "the records are registered"
-        if dictionary is not None:
-            desk.write_json(dictionary, cohort.dictionary, after)
-        if report_file is not None:
-            desk.write_json(report_file, cohort_files.full_report(cohort), after, private=True)
-        if into is not None:
-            _publish(
-                into.me,
-                name,
-                cohort.dictionary if dictionary is not None else None,
-                cohort_files.summarise(cohort.report),
-            )
-    _show_ingest(answer, cohort, as_json)
-
-
-def _read_only(records: list[Source], cohort: CohortFiles | None) -> dict[str, Any]:
-    """Read everything as for an ingest, and keep nothing. Raises UsageError."""
-    from api.client.progress import in_terminal
-    from api.ingest import sources
-
-    if cohort is None:
-        sources.check_records(records)
-        return {"records": len(records)}
-    with in_terminal() as tell:
-        return {"records": sum(1 for _ in cohort.sources(tell))}
-
-
-class _Custody:
-    """Where a custodian's records go: his service, its broker and bucket, and what is there.
-
-    Raises UsageError when the broker does not hold its role.
-    """
-
-    def __init__(self, as_: str, name: str) -> None:
-        from api.ingest import sources
-        from api.operate.buckets import open_bucket
-
-        self.me, self._into = desk.client(as_), desk.bytes32(name)
-        self._trail, self._broker = self.me.trail(), desk.broker(self.me)
-        self._bucket = open_bucket(desk.settings())
-        sources.check_broker(self._trail, self._broker.address, int(time.time()))
-        self._known = sources.registered_versions(self._trail, self._into, self._bucket)
-
-    def bring_in(self, records: list[Source], cohort: CohortFiles | None) -> dict[str, Any]:
-        """Encrypt the records and register them. Raises UsageError."""
-        from api.client.progress import in_terminal
-        from api.ingest import sources
-
-        into = self.me, self._broker, self._bucket, self._into
-        if cohort is None:
-            sources.check_records(records)
-            sources.check_enrolled(self._trail, {record.subject for record in records})
-            return sources.bring_in(*into, records, self._known)
-        sources.check_enrolled(self._trail, map(bytes.fromhex, cohort.subjects))
-        with in_terminal() as tell:
-            return sources.bring_in(
-                *into,
-                cohort.sources(tell),
-                self._known,
-                lambda n: tell(f"{n} records sealed", None),
-                lambda: cohort.relaxed,
-            )
-
-
-def _publish(
-    me: Client, name: str, dictionary: dict[str, Any] | None, report: dict[str, Any]
-) -> None:
-    """Send what the pages of the dataset show beside it. The records are registered already."""
-    from api.ingest.cohort_files import sentences
-
-    try:
-        if dictionary is not None:
-            me.publish_dictionary(name, dictionary)
-        me.send_report(name, [line.strip()[:300] for line in sentences(report)][:300])
-    except (Answered, NotServing) as problem:
-        typer.echo(f"The records are registered, but not all was published: {problem}", err=True)
+dataset.command("ingest")(ingest_records)
 
 
 @dataset.command("dictionary")
@@ -322,32 +107,6 @@ def show_dictionary(
         as_json,
         "It names no variable.",
     )
-
-
-def _show_ingest(answer: dict[str, Any], cohort: CohortFiles | None, as_json: bool) -> None:
-    """What was registered, what a cohort's files held that was not taken, whose genomes are the
-    same, and which codes have no meaning here.
-    """
-    from api.ingest import cohort_files
-
-    done = f"{answer['records']} records can be read; nothing was registered."
-    if "receipt" in answer:
-        mined = desk.mined(answer["receipt"])
-        done = f"{answer['records']} records encrypted and registered: {mined}."
-    shown = {name: value for name, value in answer.items() if name != "leaves"}
-    lines = [done]
-    if cohort is not None:
-        report = cohort_files.full_report(cohort)
-        unknown = report.pop("unknown_codes")
-        shown |= report
-        lines += cohort_files.sentences(shown["report"])
-        lines += [f"  the genome of {one} is also that of {other}" for one, other in cohort.copies]
-        if "receipt" not in answer:
-            shown["unknown_codes"] = unknown
-            lines += cohort_files.unknown_codes(unknown)
-        elif unknown["codes"]:
-            lines.append("  --report FILE names the codes of unknown systems, --dry-run shows them")
-    desk.show(shown, as_json, "\n".join(lines))
 
 
 @dataset.command("ingests")

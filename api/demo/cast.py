@@ -164,7 +164,7 @@ class Cast:
         return sum("GET" in line and "alt=media" in line for line in log.splitlines())
 
     def await_run(
-        self, run: str, ready: Callable[[dict[str, Any]], bool], seconds: float = 90.0
+        self, run: str, ready: Callable[[dict[str, Any]], bool], seconds: float = 300.0
     ) -> dict[str, Any]:
         """Wait until a run has a wanted state. Raises NotServing when that takes too long."""
         deadline = time.monotonic() + seconds

@@ -13,7 +13,7 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from analytics.errors import AnalyticsError, PayloadError
 from analytics.readers.codes import Coding
@@ -21,6 +21,12 @@ from api.confinement import Confinement
 from api.confinement.inside import confine
 from api.worker.frames import PipeClosed, read_frame, write_frame
 from chain.vocabulary import Category
+
+if TYPE_CHECKING:
+    from analytics.readers.code_map import CodeMap
+    from analytics.readers.codes import ValueSets
+    from analytics.readers.export import Export, File, Read, Span
+    from analytics.readers.fhir import Split
 
 # Ordinal of a record of genetic results from FHIR. It has the category, and so the consent, of the
 # person's VCF (0) and packed genotypes (1), but is a separate object.
@@ -112,82 +118,116 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     it; the result includes the dictionary of all.
     """
     from analytics.dictionary import describe
-    from analytics.readers.bundle import MAX_ALL_BYTES
     from analytics.readers.clinical import read_clinical_record
-    from analytics.readers.code_map import load_code_map, with_maps
-    from analytics.readers.codes import SHIPPED, load_value_sets
     from analytics.readers.export import read_export
-    from analytics.readers.fhir import split_files
 
     def read(offset: int, length: int) -> bytes:
         return os.pread(descriptor, length, offset)
 
-    more = request.get("valueSets", "")
-    sets = load_value_sets(more.encode(), SHIPPED) if more else SHIPPED
+    sets, maps = _code_systems(read, request)
+    bundles, lines = _files_of(descriptor, request)
+    tell = _teller(sink)
+    # Finding out whose each line is takes about a fifth of the time.
+    sorted_out = 0.2 if lines else 0.0
+    export = read_export(
+        read,
+        lines,
+        request.get("patients", {}),
+        request.get("leaveOutUnlisted", False),
+        lambda part: tell(sorted_out * part),
+        bundles,
+    )
+    spans: dict[str, list[Span]] = {subject: [] for subject in export.lines}
+    spans |= {subject: [] for subject, _, _ in lines if subject}
+    for subject, offset, length in bundles:
+        spans.setdefault(subject, []).append((offset, length))
+    splits: dict[str, Split] = {}
+    clinical_records = []
+    for done, (subject, places) in enumerate(spans.items(), 1):
+        try:
+            split = _split_person(
+                read, subject, places, export, sets, shift=bool(request.get("shiftDates"))
+            )
+            clinical_records.append(read_clinical_record(split.records, subject))
+        except AnalyticsError as error:
+            raise PayloadError(
+                f"the clinical record of {subject} cannot be taken: {error}", error.hint
+            ) from None
+        splits[subject] = split
+        tell(1 - (1 - sorted_out) * (1 - done / len(spans)))
+    for subject, split in splits.items():
+        for category, payload in sorted(split.records.items()):
+            ordinal = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
+            _send_record(sink, subject, category, ordinal, payload)
+    return {
+        "records": sum(len(split.records) for split in splits.values()),
+        "report": {subject: dict(split.report) for subject, split in splits.items()},
+        "export": export.to_json(),
+        "maps": [one.to_json() for one in maps],
+        "unknown": _unknown([split.unknown for split in splits.values()], sets.recognised),
+        "dictionary": describe(clinical_records, request.get("genotyped", 0)),
+    }
+
+
+def _code_systems(read: Read, request: Mapping[str, Any]) -> tuple[ValueSets, list[CodeMap]]:
+    """What the shipped and the custodian's code systems mean, and his maps. Raises PayloadError."""
+    from analytics.readers.code_map import load_code_map, with_maps
+    from analytics.readers.codes import SHIPPED, load_value_sets
+
+    own = request.get("valueSets", "")
+    sets = load_value_sets(own.encode(), SHIPPED) if own else SHIPPED
     maps = []
     for number, (offset, length) in enumerate(request.get("maps", []), 1):
         try:
             maps.append(load_code_map(read(offset, length)))
         except AnalyticsError as error:
             raise PayloadError(f"code map {number} cannot be taken: {error}", error.hint) from None
-    sets = with_maps(sets, maps)
+    return with_maps(sets, maps), maps
+
+
+def _files_of(descriptor: int, request: Mapping[str, Any]) -> tuple[list[File], list[File]]:
+    """The bundles and the NDJSON files of a request. Raises PayloadError if they are too large."""
+    from analytics.readers.bundle import MAX_ALL_BYTES
+
     lines = [(str(subject), offset, length) for subject, offset, length in request.get("lines", [])]
-    bundles = request.get("bundles", [])
+    bundles = [(str(subject), *span) for subject, *span in request.get("bundles", [])]
     if "subject" in request:
-        bundles = [[request["subject"], 0, os.fstat(descriptor).st_size]]
-    sizes = [length for _, _, length in (*bundles, *lines)]
-    if sum(sizes) > MAX_BUNDLES or any(b[2] > MAX_ALL_BYTES for b in bundles):
+        bundles = [(request["subject"], 0, os.fstat(descriptor).st_size)]
+    size = sum(length for _, _, length in (*bundles, *lines))
+    if size > MAX_BUNDLES or any(length > MAX_ALL_BYTES for _, _, length in bundles):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
-    tell = _teller(sink)
-    patients = request.get("patients", {})
-    leave_out = request.get("leaveOutUnlisted", False)
-    # Finding out whose each line is takes about a fifth of the time.
-    sorted_out = 0.2 if lines else 0.0
-    export = read_export(
-        read, lines, patients, leave_out, lambda part: tell(sorted_out * part), bundles
+    return bundles, lines
+
+
+def _split_person(
+    read: Read,
+    subject: str,
+    places: Sequence[Span],
+    export: Export,
+    sets: ValueSets,
+    shift: bool,
+) -> Split:
+    """One person's bundles (at `places`) and lines as records. Raises PayloadError."""
+    from analytics.readers.bundle import MAX_ALL_BYTES
+    from analytics.readers.fhir import split_files
+
+    own, beside = export.lines.get(subject, []), export.beside.get(subject, [])
+    if sum(length for _, length in (*places, *own, *beside)) > MAX_ALL_BYTES:
+        raise PayloadError(
+            "FHIR bundle: the files of one person have more bytes together than is allowed"
+        )
+    payloads = [read(*span) for span in places]
+    if [len(payload) for payload in payloads] != [length for _, length in places]:
+        raise PayloadError("the file of bundles is shorter than declared", "hand it in again")
+    return split_files(
+        payloads,
+        [read(*span) for span in own],
+        subject,
+        sets,
+        _draw_weeks() if shift else 0,
+        [read(*span) for span in beside],
+        export.server if own else None,
     )
-    spans: dict[str, list[tuple[int, int]]] = {subject: [] for subject in export.lines}
-    spans |= {subject: [] for subject, _, _ in lines if subject}
-    for subject, offset, length in bundles:
-        spans.setdefault(subject, []).append((offset, length))
-    splits, clinical_records = [], []
-    for done, (subject, places) in enumerate(spans.items()):
-        own, beside = export.lines.get(subject, []), export.beside.get(subject, [])
-        try:
-            if sum(length for _, length in (*places, *own, *beside)) > MAX_ALL_BYTES:
-                raise PayloadError(
-                    "FHIR bundle: the files of one person have more bytes together than is allowed"
-                )
-            payloads = [read(*span) for span in places]
-            if [len(payload) for payload in payloads] != [length for _, length in places]:
-                raise PayloadError(
-                    "the file of bundles is shorter than declared", "hand it in again"
-                )
-            resources = [read(*span) for span in own]
-            weeks = _draw_weeks() if request.get("shiftDates") else 0
-            others = [read(*span) for span in beside]
-            server = export.server if own else None
-            split = split_files(payloads, resources, subject, sets, weeks, others, server)
-            splits.append((subject, split))
-            clinical_records.append(read_clinical_record(splits[-1][1].records, subject))
-        except AnalyticsError as error:
-            raise PayloadError(
-                f"the clinical record of {subject} cannot be taken: {error}", error.hint
-            ) from None
-        tell(1 - (1 - sorted_out) * (1 - (done + 1) / len(spans)))
-    for subject, split in splits:
-        for category, payload in sorted(split.records.items()):
-            ordinal = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
-            _send_record(sink, subject, category, ordinal, payload)
-    reports = {subject: dict(split.report) for subject, split in splits}
-    return {
-        "records": sum(len(split.records) for _, split in splits),
-        "report": reports,
-        "export": export.to_json(),
-        "maps": [one.to_json() for one in maps],
-        "unknown": _unknown([split.unknown for _, split in splits], sets.recognised),
-        "dictionary": describe(clinical_records, request.get("genotyped", 0)),
-    }
 
 
 def _draw_weeks() -> int:
