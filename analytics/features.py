@@ -8,12 +8,13 @@ association; a column without variance scores 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.impute import KNNImputer
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -145,7 +146,7 @@ class SideBySide(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def fit_transform(self, x: Floats, y: Labels) -> Floats:
-        self.fitted_ = [(clone(part), columns) for part, columns in self.parts]
+        self.fitted_ = [(deepcopy(part), columns) for part, columns in self.parts]
         return np.hstack([part.fit_transform(x[:, columns], y) for part, columns in self.fitted_])
 
     def transform(self, x: Floats) -> Floats:
