@@ -103,9 +103,14 @@ def library_lines() -> list[str]:
     return [*lines, f"python=={platform.python_version()}"]
 
 
-def params_schema_hash() -> bytes:
-    """sha256 of the package's params-schema.json: the permit's paramsSchemaHash."""
-    return hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
+def params_schema_hash(study: bytes | None = None) -> bytes:
+    """The permit's paramsSchemaHash: sha256 of the package's params-schema.json; of a permit that is
+    bound to a study, sha256 of that hash and the study's (analytics/study.py).
+    """
+    schema = hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
+    if study is None:
+        return schema
+    return hashlib.sha256(schema + hashlib.sha256(study).digest()).digest()
 
 
 def _counts(path: Path) -> bool:

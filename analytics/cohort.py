@@ -151,6 +151,9 @@ def choose_members(
             if (day := _first_day(m.person, outcome.index)) is not None
         ]
         flow.append(("has the index diagnosis", len(left)))
+        if outcome.washout_days:
+            left = [m for m in left if _reaches_back(m, outcome.washout_days)]
+            flow.append((f"observed for {outcome.washout_days} days before it", len(left)))
     left = [member for member in left if _in_age_band(member, rules.age)]
     flow.append((f"aged {rules.age[0]} to {rules.age[1]}", len(left)))
     if rules.present or rules.absent:
@@ -187,8 +190,9 @@ def _keep_one_of_each_genome(members: Sequence[Member], genome: Mapping[str, int
 
 
 def follow_up_of(person: Person, index: int | None, outcome: Outcome) -> tuple[float, bool] | None:
-    """(days, event): days until the event, or without one until the end of follow-up, at most the
-    horizon; None if either is unknown or the event was before day 0.
+    """(days, event): days at risk until the event, or without one until the end of follow-up, at
+    most those until the horizon; None if either is unknown, or if the event was before the time at
+    risk (`Outcome`).
     """
     clinical, horizon = person.clinical, float(outcome.horizon_days)
     if clinical is None:
@@ -203,18 +207,22 @@ def follow_up_of(person: Person, index: int | None, outcome: Outcome) -> tuple[f
         return min(days, horizon), bool(occurred) and days <= horizon
     if index is None or clinical.last_day is None:
         return None
-    first = _first_day(person, outcome.event)
-    if first is not None and first <= index:
+    occurred_on = _days(person, outcome.event)
+    before = index + outcome.risk_start_days - 1  # the day before the first at risk
+    if any(index - outcome.lookback_days < day <= before for day in occurred_on):
         return None
+    first = min((day for day in occurred_on if day > before), default=None)
     if first is not None and first - index <= horizon:
-        return float(first - index), True
+        return float(first - before), True
     if any(
         fact.day is None and matches(fact, pattern)
         for fact in clinical.facts
         for pattern in outcome.event
     ):
         return None  # it occurred on an unknown day
-    return min(float(clinical.last_day - index), horizon), False
+    if clinical.last_day < before:
+        return None  # not followed until the time at risk
+    return min(float(clinical.last_day - before), float(outcome.days_at_risk)), False
 
 
 def is_censored(days: float, event: bool | None, outcome: Outcome) -> bool:
@@ -223,7 +231,7 @@ def is_censored(days: float, event: bool | None, outcome: Outcome) -> bool:
     Without these people the share with the event overstates the risk; the analysis `survival` keeps
     them (analytics/survival.py).
     """
-    return not event and days < outcome.horizon_days
+    return not event and days < outcome.days_at_risk
 
 
 def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.float64]:
@@ -283,13 +291,24 @@ def _has_records(person: Person, source: str, needs_clinical_record: bool) -> bo
 
 
 def _first_day(person: Person, patterns: Sequence[str]) -> int | None:
+    return min(_days(person, patterns), default=None)
+
+
+def _days(person: Person, patterns: Sequence[str]) -> list[int]:
+    """The days of the dated facts that have one of these codes."""
     facts = person.clinical.facts if person.clinical else ()
-    days = [
+    return [
         fact.day
         for fact in facts
         if fact.day is not None and any(matches(fact, pattern) for pattern in patterns)
     ]
-    return min(days, default=None)
+
+
+def _reaches_back(member: Member, days: int) -> bool:
+    """Whether a record begins at least so many days before the index day."""
+    clinical = member.person.clinical
+    first = None if clinical is None else clinical.first_day
+    return member.index is not None and first is not None and first <= member.index - days
 
 
 def _in_age_band(member: Member, band: tuple[int, int]) -> bool:

@@ -79,6 +79,9 @@ _VARIANTS = {
 }
 _GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
 _CLINICAL = ["age_years", "er_positive", "grade", "size_mm"]
+ALL_HISTORY = 36_500  # days: as far back as a record goes
+# When somebody counts, and from when on she is at risk (`Outcome`).
+_TIMING = {"washout_days": 0, "lookback_days": ALL_HISTORY, "risk_start_days": 1}
 # Permutations cost the most time; 99 is the smallest number that can give p = .01.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "evaluate": {
@@ -134,8 +137,12 @@ class Outcome:
     """The outcome that is predicted, within `horizon_days` after the index day.
 
     kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
-    "diagnosis": the first fact with an index code is day 0; an event code after it, within the
-    horizon, is the event. `excludes`: a person whose follow-up ends earlier without an event is
+    "diagnosis": the first fact ever with an index code is day 0. The time at risk is from
+    `risk_start_days` to `horizon_days` after it: an event code in it is the event, and whoever had
+    the event between day 0 and its start is left out. So is who had the event in the last
+    `lookback_days` until day 0, and whose record begins less than `washout_days` before day 0: what
+    looks like the first time may not be. These are the terms of OHDSI's cohorts (Reps et al. 2018,
+    JAMIA 25:969). `excludes`: a person whose follow-up ends before the horizon without an event is
     left out (otherwise counted as event-free); a survival run keeps her as censored.
     """
 
@@ -144,6 +151,14 @@ class Outcome:
     index: tuple[str, ...] = ()
     event: tuple[str, ...] = ()
     excludes: bool = True
+    washout_days: int = 0
+    lookback_days: int = ALL_HISTORY
+    risk_start_days: int = 1
+
+    @property
+    def days_at_risk(self) -> int:
+        """The longest time at risk, counted from the day before its first."""
+        return self.horizon_days - (self.risk_start_days - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +292,9 @@ def complete(document: Mapping[str, Any]) -> bytes:
     for name in ("cohort", "genes", "variants"):
         if name in defaults and isinstance(document.get(name), Mapping):
             completed[name] = {**defaults[name], **document[name]}
+    outcome = document.get("outcome")
+    if isinstance(outcome, Mapping) and outcome.get("kind") == "diagnosis":
+        completed["outcome"] = {**_TIMING, **outcome}
     if analysis == "evaluate":
         completed.setdefault("primary", _cheapest(completed["models"]))
     try:
@@ -367,6 +385,7 @@ def _build(document: Mapping[str, Any]) -> Params:
             tuple(outcome.get("index", ())),
             tuple(outcome.get("event", ())),
             outcome.get("censoring") != "event-free",
+            **{name: outcome[name] for name in _TIMING if name in outcome},
         )
     if "genes" in given:
         fields["genes"] = GeneRules(**given["genes"])
@@ -433,6 +452,8 @@ def _check_sense(params: Params) -> None:
                 "Name a code of one category, in " + ", ".join(_CATEGORY_OF_SYSTEM) + ".",
             )
     if params.outcome is not None:
+        if params.outcome.risk_start_days > params.outcome.horizon_days:
+            raise ParamsError("parameters: outcome.risk_start_days is after outcome.horizon_days")
         of_outcome = (*params.outcome.index, *(params.outcome.event or _METASTASIS))
         if any(_overlap(code, other) for code in codes for other in of_outcome):
             raise ParamsError(

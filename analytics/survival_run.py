@@ -70,7 +70,7 @@ def fit_regression(
         )
     )
     people = Covariates(columns, x, cohort.days, cohort.event == 1, feature_sets.families)
-    horizon = 0 if params.outcome is None else params.outcome.horizon_days
+    horizon = 0 if params.outcome is None else params.outcome.days_at_risk
     prognosis = evaluate_cox(
         people,
         horizon,
@@ -88,7 +88,7 @@ def describe_survival(
     cohort: Cohort, feature_sets: FeatureSets, regression: Regression | None, params: Params
 ) -> tuple[dict[str, object], dict[str, object]]:
     """(result, disclosure record) as printed; withheld numbers are absent, with a reason."""
-    horizon = 0 if params.outcome is None else params.outcome.horizon_days
+    horizon = 0 if params.outcome is None else params.outcome.days_at_risk
     lives = Lives(cohort.days, cohort.event == 1)
     counts = filter_counts(granted=cohort.granted, people=lives.people, events=lives.events)
     splits = [parse_split(rule) for rule in params.strata]

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ from sqlalchemy.exc import OperationalError
 import analytics
 from analytics.code import code_hash
 from analytics.params import complete
+from analytics.study import schema_of
 from api.worker.attempt import Attempt
 from api.worker.sandbox import Child, ForkServer
 from api.worker.supervisor import Worker
+from governance.documents import Documents
 from governance.errors import LedgerBehind, LedgerInconsistent
 from governance.readmodel import queries as register
 from governance.readmodel.tables import PROJECTION, Block, Consent, Run
@@ -275,6 +278,31 @@ def test_parameters_outside_the_schema_open_nobodys_data(rig: Rig) -> None:
     assert register.find_run(worker.engine, run.hex()).attempt == 0
     assert rig.journal() == []
     assert "parameters" in register.failure_of(worker.engine, run.hex())
+
+
+def test_a_permit_of_a_study_runs_with_its_plan_and_its_question_alone(rig: Rig) -> None:
+    """Nobody has sent the plan, or the run asks about another outcome: no attempt, and no key."""
+    outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
+    plan = f"# Plan\n\n```study\n{json.dumps({'outcome': outcome})}\n```\n"
+    digest = sha256(plan.encode()).digest()
+    permit = rig.permit(paramsSchemaHash=schema_of(plan), documentHash=digest)
+    worker = rig.worker()
+    of_study = rig.request(permit)
+    assert worker.step() is True
+    assert "which nobody has sent" in register.failure_of(worker.engine, of_study.hex())
+    Documents(rig.bucket).put(digest.hex(), plan.encode())
+    other = {"outcome": {**outcome, "horizon_days": 1826}}
+    asked = rig.request(permit, params=complete({**json.loads(PARAMS), **other}))
+    assert worker.step() is True
+    assert "another outcome" in register.failure_of(worker.engine, asked.hex())
+    assert rig.journal() == []
+    again = rig.request(permit)
+    assert worker.step() is True
+    assert [register.find_run(worker.engine, run.hex()).attempt for run in (of_study, asked)] == [
+        0,
+        0,
+    ]
+    assert register.find_run(worker.engine, again.hex()).state == "sealed"
 
 
 def test_a_row_that_another_process_wrote_first(rig: Rig) -> None:

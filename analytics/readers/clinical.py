@@ -83,13 +83,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ClinicalRecord:
-    """One person's record. last_day: the day of the last dated entry of any type."""
+    """One person's record. first_day, last_day: of the dated entries of any type."""
 
     birth_year: int | None
     female: bool | None
     facts: tuple[Fact, ...]
     readings: tuple[Reading, ...]
     last_day: int | None
+    first_day: int | None = None
 
 
 def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> ClinicalRecord:
@@ -132,6 +133,7 @@ def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> Clinica
             )
         ),
         max(days, default=None),
+        min(days, default=None),
     )
 
 

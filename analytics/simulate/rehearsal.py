@@ -51,7 +51,7 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
     facts += [(*_split(code), dated) for code in codes if draw.random() < 0.5]
     conditions = []
     observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = []
-    within = int(draw.integers(1, outcome.horizon_days + 1)) if outcome else 0
+    within = int(draw.integers(outcome.risk_start_days, outcome.horizon_days + 1)) if outcome else 0
     censored = params.analysis == "survival" and number % 4 == 0
     seen = within if censored else outcome.horizon_days + 30 if outcome else 0
     if outcome is not None and outcome.kind == "distant-metastasis":
@@ -61,7 +61,9 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
         conditions.append((*_split(outcome.index[0]), _date(INDEX_DAY)))
         if event:
             conditions.append((*_split(outcome.event[0]), _date(INDEX_DAY + within)))
-        observations.append(("heart_rate", 70.0, _date(INDEX_DAY + seen)))
+        observations += [
+            ("heart_rate", 70.0, _date(INDEX_DAY + day)) for day in (-outcome.washout_days, seen)
+        ]
     named = dict.fromkeys(
         (*params.clinical, *(parse_split(rule).variable for rule in params.strata))
     )

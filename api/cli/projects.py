@@ -186,16 +186,24 @@ def request_permit(
 ) -> None:
     """Ask the committee for a permit: who, what for, which data, with which code.
 
+    A block ```study in the plan binds all runs to its people and outcome (docs/guide/analyst.md).
+
     Example: `volens permit request --as noor DATASET --document plan.md --purpose
     cancer-research,outside-recipient`
     """
     import secrets
 
-    from analytics.code import manifest_of, params_schema_hash
+    from analytics.code import manifest_of
+    from analytics.errors import ParamsError
+    from analytics.study import schema_of
     from governance.consent import CATEGORIES, PURPOSES, bits
     from governance.permits import OUTPUTS
 
     new, plan, code = secrets.token_bytes(32), _document(document), manifest_of()
+    try:
+        schema = schema_of(plan.text)
+    except ParamsError as problem:
+        raise UsageError(str(problem), f"{problem.hint} Nothing was signed.") from None
     me = desk.client(as_)
     answer = me.request_permit(
         {
@@ -204,7 +212,7 @@ def request_permit(
             "purposeNeed": bits(purpose.split(","), PURPOSES),
             "categories": bits(categories.split(","), CATEGORIES),
             "codeHash": code.digest,
-            "paramsSchemaHash": params_schema_hash(),
+            "paramsSchemaHash": schema,
             "minCohort": minimum,
             "outputClasses": bits(output.split(","), OUTPUTS),
             "expiry": int(time.time()) + days * 86_400,
@@ -334,7 +342,24 @@ def review_permit(name: PermitId, as_json: AsJson = False) -> None:
     desk.bytes32(name)
     reader = desk.client()
     review, request = reader.permit_review(name), reader.permit(name)
-    desk.show(review, as_json, "\n".join(_review_lines(request, review, reader.names())))
+    study = _study_of(reader, request)
+    lines = _review_lines(request, review, reader.names(), study)
+    desk.show(review | {"study": study}, as_json, "\n".join(lines))
+
+
+def _study_of(reader: Client, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The study that a permit is bound to, from its plan; None if each run says its own."""
+    import json
+
+    from analytics.code import params_schema_hash
+    from analytics.study import find_study, is_bound
+
+    schema = bytes.fromhex(request["paramsSchemaHash"])
+    if schema == params_schema_hash():
+        return None
+    plan = reader.document(request["documentHash"])
+    study = find_study(plan) if is_bound(schema, plan) else None
+    return None if study is None else json.loads(study)
 
 
 @run.command("request")
@@ -489,9 +514,14 @@ def _progress_line(state: dict[str, Any]) -> str:
 
 
 def _review_lines(
-    request: dict[str, Any], review: dict[str, Any], names: dict[str, dict[str, Any]]
+    request: dict[str, Any],
+    review: dict[str, Any],
+    names: dict[str, dict[str, Any]],
+    study: dict[str, Any] | None,
 ) -> list[str]:
     """A permit's review in words."""
+    import json
+
     applicant = request["applicant"]
     named = names.get(applicant)
     who = f"{named['name']}, {named['institution']} ({applicant})" if named else applicant
@@ -501,6 +531,7 @@ def _review_lines(
         f"  applicant   {who}",
         f"  purposes    {', '.join(request['purposes'])}",
         f"  categories  {', '.join(request['categories'])}",
+        f"  study       {json.dumps(study) if study else 'none: each run says whom it asks about'}",
         f"  willing     {review['willing'] or 'fewer than 10'} people today",
         f"  code        {'the code of this service' if code['current'] else 'other code than this service runs'}",
     ]

@@ -58,12 +58,28 @@ def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
         )
 
 
+def _check_study(client: Client, permit: Mapping[str, Any], params: bytes) -> None:
+    """Check that the parameters ask about the permit's study. Raises UsageError, NotThere."""
+    from analytics.code import params_schema_hash
+    from analytics.errors import ParamsError
+    from analytics.study import check_study
+
+    schema = bytes.fromhex(permit["paramsSchemaHash"])
+    plan = None if schema == params_schema_hash() else client.document(permit["documentHash"])
+    try:
+        check_study(schema, plan, params.decode())
+    except ParamsError as problem:
+        raise UsageError(str(problem), f"{problem.hint} Nothing was signed.") from None
+
+
 def request_run(client: Client, permit: bytes, params: bytes, folder: Path) -> dict[str, Any]:
     """Request a run under a permit; the key that will open its result is kept in `folder` first.
 
     `params`: from `complete_params`. Raises UsageError for a permit that does not allow them.
     """
-    check_permit(client.permit(permit.hex()), params)
+    given = client.permit(permit.hex())
+    check_permit(given, params)
+    _check_study(client, given, params)
     nonce = secrets.randbits(256)
     result_key = keep_pair(folder / f"{run_id(client.wallet.address, nonce).hex()}.key")
     return client.request_run(permit, params, result_key, nonce)

@@ -325,6 +325,9 @@ _PARAMETER_NAMES = {
     "index": "Codes that begin the follow-up",
     "event": "Codes that are the outcome",
     "censoring": "People whose follow-up ends before",
+    "washout_days": "Days that the record must reach back before it begins",
+    "lookback_days": "The outcome in so many days before leaves a person out",
+    "risk_start_days": "The first day after it that counts",
 }
 _PARAMETER_VALUES = {
     "distant-metastasis": "whether a tumour spreads",

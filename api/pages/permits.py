@@ -12,7 +12,8 @@ from eth_utils.address import to_checksum_address
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from analytics.code import params_schema_hash
+from analytics.errors import ParamsError
+from analytics.study import find_study, is_bound, schema_of
 from api.client.client import wire
 from api.http.auth import Parts
 from api.http.permit_review import describe_review, running_code, willing
@@ -120,7 +121,8 @@ async def preview_permit(request: Request, services: Parts, me: Analyst) -> Resp
             permit=permit,
             dataset=register.find_dataset(services.engine, permit.dataset),
             willing=willing(services, permit),
-            points=_points(services, permit),
+            points=_points(services, permit, plan),
+            study=_study_of(permit, plan),
         )
 
     return await run_in_threadpool(answer)
@@ -138,6 +140,7 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
     votes = [
         VoteShown(to_checksum_address(account), yes) for account, yes in replayed.votes.items()
     ]
+    plan = services.documents.find(row.document)
     deadline = services.clock() + DEADLINE_SECONDS
     sees = reasons.may_read(visitor, row.applicant)
     given = reasons.reasons_on(services.engine, [permit]) if sees else []
@@ -149,10 +152,11 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         sees_reasons=sees,
         longest_reason=LONGEST,
         permit=row,
-        plan=services.documents.find(row.document),
+        plan=plan,
+        study=_study_of(row, plan),
         dataset=register.find_dataset(services.engine, row.dataset),
         review=describe_review(services, row),
-        points=_points(services, row),
+        points=_points(services, row, plan),
         votes=votes,
         quorum=services.identity["quorum"],
         runs=runs,
@@ -200,7 +204,14 @@ def _is_applicant(permit: Permit, visitor: Caller | None) -> bool:
     return visitor is not None and visitor.account == permit.applicant
 
 
-def _points(services: Services, permit: Permit) -> list[str]:
+def _study_of(permit: Permit, plan: Document | None) -> str:
+    """The study that a permit is bound to, as its plan has it; "" for none."""
+    bound = is_bound(bytes.fromhex(permit.params_schema), "" if plan is None else plan.text)
+    study = find_study(plan.text) if bound and plan is not None else None
+    return "" if study is None else study.decode()
+
+
+def _points(services: Services, permit: Permit, plan: Document | None) -> list[str]:
     """What a reader of the plan compares with the request: where it asks for much."""
     floor = int(services.identity["cohortFloor"])
     points = []
@@ -228,6 +239,8 @@ def _points(services: Services, permit: Permit) -> list[str]:
         points.append("It lasts longer than a year.")
     if permit.code != running_code():
         points.append("Its code is not the code of this service.")
+    if plan is not None and "```study" in plan.text and not _study_of(permit, plan):
+        points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
     return points
 
 
@@ -263,6 +276,10 @@ def _request_of(
     plan = read_document(given.get("plan", [""])[0].replace("\r\n", "\n").encode())
     if plan.text.strip() == _TEMPLATE.strip():
         raise RequestInvalid("the plan is still the empty form", "write what you want to do")
+    try:
+        schema = schema_of(plan.text)
+    except ParamsError as problem:
+        raise RequestInvalid(str(problem), problem.hint) from None
     dataset = register.find_dataset(services.engine, given.get("dataset", [""])[0]).dataset
     days = number_in(given, "days", 1, LONGEST_DAYS, "how many days it lasts")
     now = services.clock()
@@ -272,7 +289,7 @@ def _request_of(
         "purposeNeed": chosen_mask(given, "purposes", PURPOSES, "what it is for"),
         "categories": chosen_mask(given, "categories", CATEGORIES, "which data it needs"),
         "codeHash": bytes.fromhex(running_code()),
-        "paramsSchemaHash": params_schema_hash(),
+        "paramsSchemaHash": schema,
         "minCohort": number_in(given, "minimum", 1, (1 << 32) - 1, "the smallest cohort"),
         "outputClasses": chosen_mask(given, "outputs", OUTPUTS, "what may leave"),
         "expiry": now + days * DAY,

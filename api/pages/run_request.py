@@ -9,7 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from analytics.code import params_schema_hash
+from analytics.errors import ParamsError
 from analytics.params import ANALYSES, GENE_RECORDS, OUTPUT_CLASSES, parse_params
+from analytics.study import check_study
 from api.errors import NotServing, UsageError
 from api.http.auth import Parts
 from api.http.permit_review import running_code, willing
@@ -56,7 +59,7 @@ async def rehearse_run(request: Request, services: Parts, me: Analyst) -> Respon
         problem: Exception | None = None
         try:
             params = params_from(analysis, given)
-            _check_allowed(row, params)
+            _check_allowed(services, row, params)
             rehearsed = rehearsals.rehearse(services.settings, me.account, params)
         except (RequestInvalid, UsageError) as error:
             status, problem = 422, error
@@ -79,7 +82,7 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
         analysis = given.get("analysis", [""])[0]
         try:
             params = params_from(analysis, given)
-            _check_allowed(row, params)
+            _check_allowed(services, row, params)
         except RequestInvalid as error:
             return _show_form(request, services, row, analysis, given, 422, error)
         return render(
@@ -156,8 +159,14 @@ def _own_permit(services: Services, permit: str, me: Caller) -> Permit:
     return row
 
 
-def _check_allowed(permit: Permit, params: bytes) -> None:
-    """Raise RequestInvalid if the parameters need what the permit does not allow."""
+def _check_allowed(services: Services, permit: Permit, params: bytes) -> None:
+    """Raise RequestInvalid if the parameters need or ask what the permit does not allow."""
+    schema = bytes.fromhex(permit.params_schema)
+    plan = services.documents.find(permit.document) if schema != params_schema_hash() else None
+    try:
+        check_study(schema, None if plan is None else plan.text, params.decode())
+    except ParamsError as problem:
+        raise RequestInvalid(str(problem), problem.hint) from None
     wanted = parse_params(params)
     lacks = missing(
         permit.categories, permit.output_classes, wanted.categories, wanted.output_class

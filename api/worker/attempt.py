@@ -24,7 +24,10 @@ from typing import Any, TypeVar
 
 import structlog
 
+from analytics.code import params_schema_hash
+from analytics.errors import ParamsError
 from analytics.params import find_late_models
+from analytics.study import check_study
 from api.worker.child_messages import (
     BEGINS,
     UNKNOWN,
@@ -41,6 +44,7 @@ from chain.errors import Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
 from chain.ledger import message_tuple
 from chain.vocabulary import Role
+from governance.documents import Documents
 from governance.errors import (
     BrokerRefused,
     BrokerUnavailable,
@@ -131,8 +135,7 @@ class Attempt:
             # No data has been opened yet.
             if ready["say"] == "failed":
                 raise RunFailed(str(ready["message"]))
-            if bytes.fromhex(ready["paramsSchema"]) != self.permit["paramsSchemaHash"]:
-                raise RunFailed("the permit is for another schema of parameters than this worker's")
+            self._check_study(params)
             if lacks := missing(
                 self.permit["categories"],
                 self.permit["outputClasses"],
@@ -172,6 +175,20 @@ class Attempt:
             raise
         finally:
             child.end()
+
+    def _check_study(self, params: str) -> None:
+        """Check that the parameters are of the permit's schema, and ask about its study.
+
+        Raises RunFailed, and BucketUnavailable where the plan cannot be looked up.
+        """
+        schema, digest = self.permit["paramsSchemaHash"], self.permit["documentHash"].hex()
+        plan = None
+        try:
+            if schema != params_schema_hash():
+                plan = Documents(self.worker.bucket).find(digest)
+            check_study(schema, None if plan is None else plan.text, params)
+        except ParamsError as problem:
+            raise RunFailed(str(problem)) from None
 
     def _note_end(self, error: BaseException) -> None:
         """Record that the child is dead: a patient who withdrew sees how long that took."""

@@ -118,6 +118,52 @@ def test_outcome_of_a_diagnosis(
     assert outcome_of(diagnosed, 100, replace(DIAGNOSIS, excludes=False)) is free
 
 
+@pytest.mark.parametrize(
+    ("timing", "events", "followed"),
+    [
+        # (days at risk until it, whether the event was) of the first event in the time at risk
+        ({}, [1001], (1, True)),
+        ({}, [], (1825, False)),
+        ({"risk_start_days": 31}, [1031], (1, True)),
+        ({"risk_start_days": 31}, [1030], None),  # before the time at risk
+        ({"risk_start_days": 31}, [1030, 1040], None),
+        ({"risk_start_days": 31}, [2825], (1795, True)),
+        ({"risk_start_days": 31}, [2826], (1795, False)),
+        ({"lookback_days": 365}, [635, 1100], (100, True)),  # too long ago to count
+        ({"lookback_days": 365}, [636, 1100], None),
+        ({"lookback_days": 365}, [1000, 1100], None),  # on the index day
+        ({}, [1, 1100], None),  # all history, unless said otherwise
+    ],
+)
+def test_the_time_at_risk(
+    timing: dict[str, int], events: list[int], followed: tuple[float, bool] | None
+) -> None:
+    diagnosed = Person("0" * 64, clinical(("C50", 1000), *(("C79", day) for day in events)))
+    outcome = replace(DIAGNOSIS, **timing)
+    assert follow_up_of(diagnosed, 1000, outcome) == followed
+    if followed is not None:
+        assert not is_censored(*followed, outcome)
+
+
+def test_who_is_not_followed_until_the_time_at_risk_is_left_out() -> None:
+    late = replace(DIAGNOSIS, risk_start_days=31)
+    for last, followed in ((1029, None), (1030, (0, False)), (1031, (1, False))):
+        diagnosed = Person("0" * 64, clinical(("C50", 1000), last=last))
+        assert follow_up_of(diagnosed, 1000, late) == followed
+        assert followed is None or is_censored(*followed, late)
+
+
+def test_a_record_must_reach_back_over_the_washout() -> None:
+    people = [
+        Person(f"{n:064x}", replace(clinical(("C50", 1000)), first_day=1000 - back), {"a": 1.0})
+        for n, back in enumerate((0, 364, 365, 366))
+    ]
+    for washout, left in ((0, 4), (365, 2)):
+        cohort = select(people, outcome=replace(DIAGNOSIS, washout_days=washout), minimum=1)
+        assert cohort.people == left
+    assert ("observed for 365 days before it", 2) in cohort.flow
+
+
 def test_an_outcome_without_clinical_record_or_index_is_unknown() -> None:
     assert outcome_of(Person("0" * 64, None), None, METASTASIS) is None
     assert outcome_of(Person("0" * 64, clinical(("C79", 5))), None, DIAGNOSIS) is None
@@ -329,6 +375,8 @@ def test_a_rehearsal_has_the_codes_that_it_asks_for() -> None:
             "event": ["icd-10-cm:C79"],
             "horizon_days": 1825,
             "censoring": "exclude",
+            "washout_days": 365,
+            "risk_start_days": 1820,
         },
         "cohort": {"with": ["allergy-atc:J01CA04"]},
         "clinical": names,

@@ -28,6 +28,9 @@ DIAGNOSIS: dict[str, object] = {
     "index": ["icd-10-cm:C50"],
     "event": ["icd-10-cm:C79"],
     "horizon_days": 1825,
+    "washout_days": 0,
+    "lookback_days": 36_500,
+    "risk_start_days": 1,
     "censoring": "exclude",
 }
 GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
@@ -84,6 +87,12 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "code with a space": {"outcome": {**DIAGNOSIS, "index": ["icd-10-cm:C 50"]}},
     "code twice": {"cohort": {**COHORT, "with": ["icd-10-cm:C50", "icd-10-cm:C50"]}},
     "17 codes": {"cohort": {**COHORT, "with": [f"icd-10-cm:C{n}" for n in range(10, 27)]}},
+    "negative washout": {"outcome": {**DIAGNOSIS, "washout_days": -1}},
+    "no look-back": {"outcome": {**DIAGNOSIS, "lookback_days": 0}},
+    "at risk before the index day": {"outcome": {**DIAGNOSIS, "risk_start_days": 0}},
+    "a washout of metastasis": {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825, "washout_days": 9}
+    },
     "censoring unknown": {"outcome": {**DIAGNOSIS, "censoring": "guess"}},
     "gene source unknown": {"genes": {**GENES, "source": "proteins"}},
     "select unknown": {"genes": {**GENES, "select": "best"}},
@@ -418,3 +427,16 @@ def test_whatever_the_parameters_read_must_be_in_the_permit(
         }
     )
     assert set(parse_params(asked).categories) == {0, 2}
+
+
+def test_the_timing_of_a_study_is_completed_and_begins_before_it_ends(
+    make_params: Callable[..., bytes],
+) -> None:
+    timing = {"washout_days", "lookback_days", "risk_start_days"}
+    short = {name: part for name, part in DIAGNOSIS.items() if name not in timing}
+    assert complete({"outcome": short}) == complete({"outcome": DIAGNOSIS})
+    outcome = parse_params(complete({"outcome": {**short, "risk_start_days": 31}})).outcome
+    assert outcome is not None
+    assert outcome.days_at_risk == 1825 - 30
+    with pytest.raises(ParamsError, match="risk_start_days is after"):
+        complete({"outcome": {**short, "risk_start_days": 1826}})

@@ -17,6 +17,7 @@ STANDARD = {
     "hashlib",
     "itertools",
     "json",
+    "copy",
     "math",
     "pathlib",
     "re",

@@ -59,8 +59,15 @@ NEEDED = (
     "findings and lab values",
     "gene activity of the tumour",
 )
-SOUND = WEAK.replace("Lifestyle and relapse", "Relapse from genes").replace(
-    "Findings only. No genomes, nothing sensitive.", "Findings and the activity of genes."
+SOUND = (
+    WEAK.replace("Lifestyle and relapse", "Relapse from genes").replace(
+        "Findings only. No genomes, nothing sensitive.", "Findings and the activity of genes."
+    )
+    + """
+```study
+{"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}}
+```
+"""
 )
 
 
@@ -425,6 +432,9 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     for name in ("Pia", "Quinn"):
         page = as_(visit, name)
         page.get_by_role("link", name="Vote on Relapse from genes").click()
+        expect(page.locator("main")).to_contain_text(
+            "Runs may ask about these people and this outcome only"
+        )
         expect(page.locator(".points")).to_have_count(0)
         page.get_by_role("button", name="Yes, approve it").click()
         expect(page.locator("main")).to_contain_text(
@@ -444,6 +454,9 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     expect(page.get_by_role("alert").first).to_contain_text(
         "“Within how many days” is a whole number from 1 to 36500."
     )
+    page.get_by_label("Within how many days").first.fill("1826")
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("alert").first).to_contain_text("ask about another outcome")
     page.get_by_label("Within how many days").first.fill("1825")
     page.get_by_label("Folds of the cross-validation").fill("2")
     page.get_by_label("Permutations of the outcome").fill("19")

@@ -58,6 +58,7 @@ def test_a_clinical_record_has_the_person_facts_and_readings() -> None:
             Reading("smoker", 1.0, day_number("2012-12-31")),
         ),
         day_number("2013-01-01"),
+        day_number("2010-05-06"),
     )
 
 

@@ -162,7 +162,8 @@ def test_accounts_have_names_for_people(deployment, volens) -> None:
 
 
 def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -> None:
-    Path("plan.md").write_text("# Relapse from genes\n\nwhat and why\n")
+    study = json.dumps({"outcome": PARAMS["outcome"]})
+    Path("plan.md").write_text(f"# Relapse from genes\n\nwhat and why\n\n```study\n{study}\n```\n")
     dataset = volens("dataset", "register", "--as", "omar", "--document", "plan.md").out.split()[0]
     assert re.search(f"{dataset} +Relapse from genes", volens("dataset", "list").out)
     assert "what and why" in volens("dataset", "document", dataset).out
@@ -185,6 +186,14 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
     review = volens("permit", "review", permit).out
     assert "willing     fewer than 10 people today" in review
     assert "the code of this service" in review
+    assert re.search(r"^  study +\{.*distant-metastasis", review, re.M)
+    later = PARAMS | {"outcome": PARAMS["outcome"] | {"horizon_days": 365}}
+    Path("later.json").write_text(json.dumps(later))
+    other = volens("run", "request", "--as", "noor", permit, "--params", "later.json")
+    assert (other.code, "another outcome" in other.err) == (2, True)
+    Path("open.md").write_text("# A plan\n\n~~~study\n{}\n~~~\n")
+    open_ended = volens("permit", "request", "--as", "noor", dataset, "--document", "open.md")
+    assert (open_ended.code, "three backticks" in open_ended.err) == (2, True)
     Path("other.md").write_text("# Another plan\n")
     assert volens("permit", "document", permit, "--send", "other.md").code == 2
     assert volens("permit", "document", permit, "--send", "plan.md").code == 0

@@ -1,0 +1,112 @@
+"""A study: who is in it and what is predicted, written in a permit's plan and voted on with it.
+
+The plan (a Markdown text) has it in a fenced block that begins with ```study:
+
+    ```study
+    {"cohort": {"age": [40, 70]}, "outcome": {"kind": "diagnosis", ...}}
+    ```
+
+Both are parts of a run's parameters, and mean the same there; a missing value is the usual one. The
+permit's `paramsSchemaHash` is another one with a study than without (`params_schema_hash`), so a run
+needs the plan to begin, and asks about the plan's people and outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from analytics.canonical import dump_canonical, load_strict
+from analytics.code import params_schema_hash
+from analytics.errors import JsonRefused, ParamsError
+from analytics.params import MAX_BYTES, complete
+
+_OPENING, _CLOSING = "```study", "```"
+# What Markdown also shows as a block of that name: nobody who reads it would see the difference.
+_SHOWN_SO = re.compile(r"[ \t>]*(?:`{3,}|~{3,})[ \t]*study\b", re.IGNORECASE)
+_PARTS = ("cohort", "outcome")
+NO_PLAN = (
+    "the permit is for another schema of parameters, or for the study of its plan, which nobody has "
+    "sent"
+)
+OTHER_PLAN = "the permit is for another schema of parameters, or another study, than its plan's"
+OTHER_STUDY = "the permit allows one study, and these parameters ask about other people"
+OTHER_OUTCOME = "the permit allows one study, and these parameters ask about another outcome"
+
+
+def find_study(plan: str) -> bytes | None:
+    """The study of a plan as canonical JSON, None if it has none.
+
+    Raises ParamsError for a block that is none, and for more than one.
+    """
+    text = _block_of(plan)
+    if text is None:
+        return None
+    try:
+        given = load_strict(text.encode(), max_bytes=MAX_BYTES, max_depth=5)
+    except JsonRefused as refused:
+        raise ParamsError(f"study: {refused}") from None
+    if not isinstance(given, dict) or set(given) - set(_PARTS) or "outcome" not in given:
+        raise ParamsError(
+            "study: it is not one JSON object of cohort and outcome",
+            'Write {"cohort": {...}, "outcome": {...}} as in the parameters of a run.',
+        )
+    completed = json.loads(complete({"analysis": "evaluate", **given}))
+    return dump_canonical({name: completed[name] for name in _PARTS})
+
+
+def _block_of(plan: str) -> str | None:
+    lines = [line.rstrip() for line in plan.split("\n")]
+    openings = [at for at, line in enumerate(lines) if _SHOWN_SO.match(line)]
+    if not openings:
+        return None
+    if len(openings) > 1:
+        raise ParamsError("study: the plan has more than one", "Ask for a permit for each.")
+    begin = openings[0] + 1
+    if lines[begin - 1] != _OPENING or _CLOSING not in lines[begin:]:
+        raise ParamsError(
+            "study: its block is not one of three backticks",
+            "Write ```study alone on a line, the study as JSON, and ``` alone on a line.",
+        )
+    return "\n".join(lines[begin : lines.index(_CLOSING, begin)]).strip()
+
+
+def schema_of(plan: str) -> bytes:
+    """The `paramsSchemaHash` of a permit with this plan. Raises ParamsError."""
+    return params_schema_hash(find_study(plan))
+
+
+def is_bound(schema: bytes, plan: str) -> bool:
+    """Whether a permit with this `paramsSchemaHash` is bound to the study of this plan."""
+    try:
+        study = find_study(plan)
+    except ParamsError:
+        return False
+    return study is not None and schema == params_schema_hash(study)
+
+
+def check_study(schema: bytes, plan: str | None, params: str) -> None:
+    """Check a run's parameters against its permit.
+
+    schema: the permit's `paramsSchemaHash`. plan: its text, None while nobody has sent it; only a
+    permit with a study needs it. Raises ParamsError.
+    """
+    if schema == params_schema_hash():
+        return
+    if plan is None:
+        raise ParamsError(NO_PLAN, "Send it: volens permit document, with --send.")
+    study = find_study(plan)
+    if study is None or schema != params_schema_hash(study):
+        raise ParamsError(OTHER_PLAN, "Ask for another permit.")
+    asked, agreed = json.loads(params), json.loads(study)
+    if asked["cohort"] != agreed["cohort"]:
+        raise ParamsError(OTHER_STUDY, "Take its cohort, or ask for another permit.")
+    if "outcome" in asked and _outcome(asked) != _outcome(agreed):
+        raise ParamsError(OTHER_OUTCOME, "Take its outcome, or ask for another permit.")
+
+
+def _outcome(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Without `censoring`: a survival run keeps everybody until her follow-up ends."""
+    return {name: part for name, part in document["outcome"].items() if name != "censoring"}
