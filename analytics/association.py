@@ -23,13 +23,16 @@ from analytics.ancestry import components_by_chromosome, prune
 from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import (
     Counts,
+    Sizes,
     charge,
     filter_counts,
     filter_flow,
     filter_variants,
     genomic_bound,
     least_people,
+    perturb_sizes,
 )
+from analytics.disclosure.noise import Noise
 from analytics.disclosure.record import describe_genomic
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.disclosure.scan import LEAST_TESTED, Z_STEPS, choose_step, tabulate, tenths
@@ -58,7 +61,9 @@ class Hit:
     shown: int
 
 
-def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
+def associate(
+    cohort: Cohort, params: Params, progress: Callable[[str, float], None], noise: Noise
+) -> Described:
     """(result, disclosure record, m): the variants with the largest |z| that m statistics allow and
     disclosure/scan.py releases, and the QQ quantiles of the scan.
 
@@ -67,9 +72,8 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     covariates take the mean of their column. Raises CohortTooSmall when the cohort is too small for
     any statistic.
     """
-    counts = filter_counts(
-        granted=cohort.granted, people=cohort.people, events=int(cohort.event.sum())
-    )
+    sizes = perturb_sizes(noise, cohort.granted, cohort.flow, cohort.subjects, cohort.affected)
+    counts = filter_counts(sizes)
     allowed = _allowed(cohort, counts)
     variants = _testable(stack(cohort.genotypes, params.variants), float(cohort.event.mean()))
     progress("components", 0.2)
@@ -105,7 +109,7 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
             "more than those who are surely in the cohort bear (0.128 each); "
             "named sites count once each"
         )
-    result = _head(cohort, variants) | {
+    result = _head(cohort, variants, sizes) | {
         "build": cohort.genotypes[0].sites.build,
         "covariates": list(params.clinical),
         "components": params.components if components else 0,
@@ -114,21 +118,21 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     }
     if params.components and not components:
         result["components_omitted"] = NO_COMPONENTS
-    sizes: dict[str, object] = {"people": counts.people, "events": counts.events}
+    numbers: dict[str, object] = {"people": counts.people, "events": counts.events}
     # With few distinct variants, the quantiles would reveal the z of one variant and undo its
     # rounding.
     if len({column.tobytes() for column in np.ascontiguousarray(dosage.T)}) >= LEAST_TESTED:
         result["quantiles"] = _quantiles(np.delete(z, [hit.at for hit in top]), len(top))
-        sizes["inflation"] = _inflation(z, len(top))
-        sizes["inflation_interval"] = _inflation_interval(z, len(top), int(independent.sum()))
-    result |= {name: value for name, value in sizes.items() if value is not None}
+        numbers["inflation"] = _inflation(z, len(top))
+        numbers["inflation_interval"] = _inflation_interval(z, len(top), int(independent.sum()))
+    result |= {name: value for name, value in numbers.items() if value is not None}
     m = int(spent[len(top) - 1])
     disclosure = describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result)
     return result, disclosure, charge(m, cohort.granted, _charged_people(cohort, counts))
 
 
 def count_alleles(
-    cohort: Cohort, params: Params, progress: Callable[[str, float], None]
+    cohort: Cohort, params: Params, progress: Callable[[str, float], None], noise: Noise
 ) -> Described:
     """(result, disclosure record, m): frequency (percent, in steps of `step`) and carriers (rounded
     to 5) of each named site, if disclosure/sites.py releases them.
@@ -137,7 +141,8 @@ def count_alleles(
     or for more sites than the number of people allows. No site is left out for its frequency or its
     Hardy-Weinberg p: leaving it out would reveal how many people carry it.
     """
-    counts = filter_counts(granted=cohort.granted, people=cohort.people, events=cohort.people)
+    sizes = perturb_sizes(noise, cohort.granted, cohort.flow, cohort.subjects, ())
+    counts = filter_counts(sizes)
     allowed, requested = _allowed(cohort, counts), 2 * len(params.sites)
     if requested > allowed:
         raise InputsError(
@@ -156,7 +161,7 @@ def count_alleles(
         {"variant": site, **_describe_site(variants.dosage[:, column_of[site]])}
         for site in params.sites
     ]
-    result = _head(cohort, variants) | {"rows": rows}
+    result = _head(cohort, variants, sizes) | {"rows": rows}
     if counts.people is not None:
         result["people"] = counts.people
     disclosure = describe_genomic(counts, requested, 0, allowed, rows)
@@ -298,12 +303,12 @@ def _fit_logistic(design: Floats, event: NDArray[np.int64]) -> Floats:
     return beta
 
 
-def _head(cohort: Cohort, variants: Variants) -> dict[str, object]:
+def _head(cohort: Cohort, variants: Variants, sizes: Sizes) -> dict[str, object]:
     return {
         "granted": cohort.granted,
         "flow": [
             {"step": name, "people": people}
-            for name, people in filter_flow(cohort.granted, cohort.flow)
+            for name, people in filter_flow(sizes.granted, sizes.flow)
         ],
         "variants": filter_variants(len(variants.names), variants.flow),
         "kinship": cohort.relatives.reach,

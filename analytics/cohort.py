@@ -52,19 +52,29 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """The members in ascending order of subject; flow: exact (step, people left after it).
+    """The members in ascending order of subject; flow: (step, subjects left after it).
 
     relatives: of everybody granted, so that two members are also linked by somebody who is none.
     """
 
     members: tuple[Member, ...]
-    flow: tuple[tuple[str, int], ...]
+    flow: tuple[tuple[str, tuple[str, ...]], ...]
     granted: int
     relatives: Relatives = NOBODY
 
     @property
     def people(self) -> int:
         return len(self.members)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """(n,) who the members are."""
+        return _subjects(self.members)
+
+    @property
+    def affected(self) -> tuple[str, ...]:
+        """The subjects of the members with the event within the horizon."""
+        return _subjects(member for member in self.members if member.event)
 
     @property
     def event(self) -> NDArray[np.int64]:
@@ -132,7 +142,7 @@ def choose_members(
     source: str,
     relatives: Relatives,
     keep_censored: bool = False,
-) -> tuple[list[Member], list[tuple[str, int]]]:
+) -> tuple[list[Member], list[tuple[str, tuple[str, ...]]]]:
     """(members, flow chart) as in a Cohort, without a minimum size."""
     ordered = sorted(people, key=lambda person: person.subject)
     needs_clinical_record = (
@@ -143,36 +153,40 @@ def choose_members(
         for person in ordered
         if _has_records(person, source, needs_clinical_record)
     ]
-    flow = [("has the records", len(left))]
+    flow = [("has the records", _subjects(left))]
     if outcome is not None and outcome.index:
         left = [
             Member(m.person, day, None)
             for m in left
             if (day := _first_day(m.person, outcome.index)) is not None
         ]
-        flow.append(("has the index diagnosis", len(left)))
+        flow.append(("has the index diagnosis", _subjects(left)))
         if outcome.washout_days:
             left = [m for m in left if _reaches_back(m, outcome.washout_days)]
-            flow.append((f"observed for {outcome.washout_days} days before it", len(left)))
+            flow.append((f"observed for {outcome.washout_days} days before it", _subjects(left)))
     left = [member for member in left if _in_age_band(member, rules.age)]
-    flow.append((f"aged {rules.age[0]} to {rules.age[1]}", len(left)))
+    flow.append((f"aged {rules.age[0]} to {rules.age[1]}", _subjects(left)))
     if rules.present or rules.absent:
         left = [member for member in left if _fits_codes(member, rules)]
-        flow.append(("has and lacks the named codes", len(left)))
+        flow.append(("has and lacks the named codes", _subjects(left)))
     if outcome is not None:
         left = [
             Member(m.person, m.index, followed[1], followed[0])
             for m in left
             if (followed := follow_up_of(m.person, m.index, outcome)) is not None
         ]
-        flow.append(("outcome known", len(left)))
+        flow.append(("outcome known", _subjects(left)))
         if outcome.excludes and not keep_censored:
             left = [m for m in left if not is_censored(m.days, m.event, outcome)]
-            flow.append((NOT_CENSORED, len(left)))
+            flow.append((NOT_CENSORED, _subjects(left)))
     if source == "variants":
         left = _keep_one_of_each_genome(left, relatives.genome)
-        flow.append(("one record of each genome", len(left)))
+        flow.append(("one record of each genome", _subjects(left)))
     return left, flow
+
+
+def _subjects(members: Iterable[Member]) -> tuple[str, ...]:
+    return tuple(member.person.subject for member in members)
 
 
 def _keep_one_of_each_genome(members: Sequence[Member], genome: Mapping[str, int]) -> list[Member]:

@@ -47,6 +47,12 @@ class CohortTooSmall(AnalyticsError):
     )
 
 
+class NoiseKeyMissing(AnalyticsError):
+    """A run was given no key for the noise in its result: without it exact numbers would leave."""
+
+    hint = "Ask the broker for the keys of this attempt again; it sends the key of the noise with them."
+
+
 class PredictionError(AnalyticsError):
     """A model predicted something that is not a number."""
 

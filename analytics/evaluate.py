@@ -73,7 +73,8 @@ class Scores:
     first_auc: AUC of the first repeat alone, the statistic that permutations are compared with.
     between_folds: variance of the AUC of one repeat, over the repeats: what other folds change.
     probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
-    values are never released; curves are computed from them on a coarse grid.
+    values are never released; curves are computed from them on a coarse grid. called: (n,) whom at
+    least half of the repeats call positive.
     """
 
     cells: Cells
@@ -85,6 +86,7 @@ class Scores:
     average_precision: float
     brier: float | None
     probabilities: Floats
+    called: NDArray[np.bool_]
 
     @property
     def auc_interval(self) -> tuple[float, float]:
@@ -124,10 +126,11 @@ def evaluate_model(
         )
         tick((repeat + 1) / repeats)
     probabilities = np.stack([predicted.probability for predicted in passes])
+    positive = np.stack([predicted.positive for predicted in passes])
     placements = np.mean([predicted.placement for predicted in passes], axis=0)
     auc, error = auc_with_error(placements, y)
     return Scores(
-        cells=count_cells(y, np.stack([predicted.positive for predicted in passes])),
+        cells=count_cells(y, positive),
         auc=auc,
         error=error,
         placements=placements,
@@ -138,6 +141,7 @@ def evaluate_model(
         ),
         brier=scaled_brier(probabilities, y) if calibrated else None,
         probabilities=probabilities,
+        called=2 * positive.sum(axis=0) >= repeats,
     )
 
 
@@ -248,8 +252,8 @@ def drawing(
     )
 
 
-def auc_interval_of(scores: Scores, replicates: Floats) -> tuple[float, float]:
-    """The 95 % interval of an AUC from its bootstrap replicates (samples, PARTITIONS).
+def auc_error_of(scores: Scores, replicates: Floats) -> float:
+    """The standard error of an AUC from its bootstrap replicates (samples, PARTITIONS).
 
     Its variance is that between samples of people, without what the folds add to it, and what is
     left of the folds in the mean over the repeats; at least that of the predictions (DeLong). With
@@ -259,17 +263,27 @@ def auc_interval_of(scores: Scores, replicates: Floats) -> tuple[float, float]:
     between, within = _split_variance(replicates)
     repeats = len(scores.probabilities)
     variance = between - within / PARTITIONS + scores.between_folds / repeats
-    error = max(float(np.sqrt(max(variance, 0.0))), scores.error)
-    return clip_auc(scores.auc - Z_95 * error, scores.auc + Z_95 * error)
+    return max(float(np.sqrt(max(variance, 0.0))), scores.error)
 
 
-def gain_interval_of(gap: float, replicates: Floats) -> tuple[float, float]:
-    """The 95 % interval of a difference of AUCs from its bootstrap replicates (samples,
+def gain_error_of(replicates: Floats) -> float:
+    """The standard error of a difference of AUCs from its bootstrap replicates (samples,
     PARTITIONS), with the spread of one division into folds: without it, intervals of 200 people
     were a sixth narrower than an ideal one.
     """
     between, within = _split_variance(replicates)
-    error = float(np.sqrt(between + within * (1 - 1 / PARTITIONS)))
+    return float(np.sqrt(between + within * (1 - 1 / PARTITIONS)))
+
+
+def auc_interval_of(scores: Scores, replicates: Floats) -> tuple[float, float]:
+    """The 95 % interval of an AUC by `auc_error_of`."""
+    error = auc_error_of(scores, replicates)
+    return clip_auc(scores.auc - Z_95 * error, scores.auc + Z_95 * error)
+
+
+def gain_interval_of(gap: float, replicates: Floats) -> tuple[float, float]:
+    """The 95 % interval of a difference of AUCs by `gain_error_of`."""
+    error = gain_error_of(replicates)
     return clip_gain(gap - Z_95 * error, gap + Z_95 * error)
 
 
@@ -282,12 +296,6 @@ def _split_variance(replicates: Floats) -> tuple[float, float]:
     """Variance of the samples' means, and mean variance within a sample (one-way ANOVA)."""
     between = float(replicates.mean(axis=1).var(ddof=1))
     return between, float(replicates.var(axis=1, ddof=1).mean())
-
-
-def spread_interval(estimate: float, replicates: Floats) -> tuple[float, float]:
-    """The 95 % interval of an estimate by the standard deviation of its bootstrap replicates."""
-    error = float(replicates.std(ddof=1))
-    return estimate - Z_95 * error, estimate + Z_95 * error
 
 
 def clip_auc(low: float, high: float) -> tuple[float, float]:
@@ -345,13 +353,16 @@ def permutation_p(
     seed: int,
     tick: Callable[[float], None],
     families: Labels | None = None,
+    drawn_by: int | None = None,
 ) -> tuple[float, int]:
     """(p, permutations performed): how often permuted outcomes reach the one-pass AUC `observed`.
+
+    drawn_by: the seed of the permutations, if not `seed`.
 
     `observed` must also be a one-pass AUC: a mean over repeats varies less, so it is not
     comparable. See `sequential_p`.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed if drawn_by is None else drawn_by)
 
     def auc(number: int) -> float:
         shuffled = generator.permutation(y)

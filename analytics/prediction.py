@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,31 +15,36 @@ from analytics.cohort import NOT_CENSORED, Cohort, clinical_matrix, expression_m
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
     STEPS,
+    Calls,
     Counts,
     Shown,
-    auc_leaves_enough_tables,
-    baseline_at_most,
+    Sizes,
+    baseline_of,
     build_table,
     filter_counts,
     filter_flow,
     filter_variants,
     left_out_at,
-    list_candidates,
     percent,
-    possible_sizes,
+    perturb_interval,
+    perturb_rank,
+    perturb_sizes,
 )
 from analytics.disclosure.curves import calibration_groups, roc_grid
+from analytics.disclosure.noise import OWN, RANK, SPREAD, Noise
 from analytics.disclosure.record import describe_metrics
 from analytics.errors import PredictionError
 from analytics.evaluate import (
     PARTITIONS,
     Scores,
-    auc_interval_of,
+    auc_error_of,
+    auc_with_error,
     bootstrap_aucs,
     calibration,
-    compare_auc,
+    clip_auc,
+    clip_gain,
     evaluate_model,
-    gain_interval_of,
+    gain_error_of,
     permutation_p,
 )
 from analytics.folds import DIVIDES
@@ -130,10 +135,12 @@ def evaluate_rows(
     params: Params,
     device: str,
     progress: Progress,
+    drawn_by: int | None = None,
 ) -> list[Row]:
     """Evaluate all models on their feature sets for event (n,) of 0 and 1; progress is 0 to 1.
 
-    Raises PredictionError, which names the model and the feature set.
+    drawn_by: the seed of the permutations, if not that of the parameters. Raises PredictionError,
+    which names the model and the feature set.
     """
     requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
     passes = params.repeats + params.permutations
@@ -148,7 +155,9 @@ def evaluate_rows(
         row_progress = _part_of(progress, done, share)
         try:
             rows.append(
-                _evaluate(model, feature_set, event, feature_sets, params, device, row_progress)
+                _evaluate(
+                    model, feature_set, event, feature_sets, params, device, row_progress, drawn_by
+                )
             )
         except PredictionError:
             raise PredictionError(
@@ -208,6 +217,7 @@ def _evaluate(
     params: Params,
     device: str,
     progress: Progress,
+    drawn_by: int | None,
 ) -> Row:
     pipeline, x = _plan(model, feature_set, feature_sets, params, device)
     settings = {"folds": params.folds, "seed": params.seed}
@@ -230,6 +240,7 @@ def _evaluate(
         permutations=params.permutations,
         **settings,
         families=feature_sets.families,
+        drawn_by=drawn_by,
         tick=lambda part: progress(f"permute:{model}/{feature_set}", share + (1 - share) * part),
     )
     profiles = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
@@ -281,15 +292,16 @@ def _blueprint(model: str, genes: int, clinical: int, params: Params, device: st
 
 
 def describe_prediction(
-    cohort: Cohort, feature_sets: FeatureSets, rows: list[Row], params: Params
+    cohort: Cohort, feature_sets: FeatureSets, rows: list[Row], params: Params, noise: Noise
 ) -> tuple[dict[str, object], dict[str, object]]:
     """(result, disclosure record) as printed; withheld metrics are absent, with a reason."""
-    people, events = cohort.people, int(cohort.event.sum())
-    counts = filter_counts(granted=cohort.granted, people=people, events=events)
-    table = build_table({row.name: row.scores.cells for row in rows}, people=people, events=events)
-    table = table if counts.events is not None else {}
-    step = STEPS[-1] if counts.events is None else STEPS[0]
-    curves = _describe_curves(rows, counts, table, cohort)
+    sizes = sizes_of(cohort, noise)
+    counts = filter_counts(sizes)
+    printer = _Printer(
+        noise, cohort, sizes, STEPS[-1] if counts.events is None else STEPS[0], cohort.affected
+    )
+    table = {} if counts.events is None else printer.table(rows)
+    curves = [] if counts.events is None else printer.curves(rows)
     result: dict[str, object] = {
         "folds": params.folds,
         "repeats": params.repeats,
@@ -298,22 +310,16 @@ def describe_prediction(
         "granted": counts.granted,
         "flow": [
             {"step": name, "people": people}
-            for name, people in filter_flow(cohort.granted, cohort.flow)
+            for name, people in filter_flow(sizes.granted, sizes.flow)
         ],
-        "rows": [_describe_row(row, table.get(row.name), step, cohort) for row in rows],
-        "gains": _describe_gains(rows, cohort, step),
+        "rows": [printer.row(row, table.get(row.name)) for row in rows],
+        "gains": printer.gains(rows),
         "curves": curves,
     }
     if feature_sets.flow:
         result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
         result["kinship"] = cohort.relatives.reach
-    shown = {
-        "people": counts.people,
-        "events": counts.events,
-        "baseline": baseline_at_most(counts),
-        "censored": left_out_at(NOT_CENSORED, cohort.granted, cohort.flow),
-    }
-    result |= {name: value for name, value in shown.items() if value is not None}
+    result |= _describe_counts(counts, sizes)
     few = [row.name for row in rows if row.few]
     return result, describe_metrics(
         counts,
@@ -326,93 +332,139 @@ def describe_prediction(
     )
 
 
-def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "model": row.model,
-        "feature_set": row.feature_set,
-        "p": f"{row.p:.4f}",
-        "permutations": row.permutations,
+def sizes_of(cohort: Cohort, noise: Noise) -> Sizes:
+    """The perturbed numbers of a cohort."""
+    return perturb_sizes(noise, cohort.granted, cohort.flow, cohort.subjects, cohort.affected)
+
+
+def _describe_counts(counts: Counts, sizes: Sizes) -> dict[str, object]:
+    shown = {
+        "people": counts.people,
+        "events": counts.events,
+        "baseline": None if counts.events is None else baseline_of(sizes),
+        "censored": left_out_at(NOT_CENSORED, sizes.granted, sizes.flow),
     }
-    if not row.few:
-        interval, method = row.scores.auc_interval, DELONG
-        if row.replicates is not None:
-            interval = auc_interval_of(row.scores, row.replicates)
-            method = BOOTSTRAP
-        entry["auc"] = percent(row.scores.auc, step)
-        entry["auc_interval"] = [percent(end, step) for end in interval]
-        entry["interval_method"] = method
-        entry["average_precision"] = percent(row.scores.average_precision, step)
-        if row.scores.brier is not None:
-            entry["scaled_brier"] = percent(row.scores.brier, step)
-    elif auc_leaves_enough_tables(
-        auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())
-    ):
-        entry["auc"] = auc
-    return entry if shown is None else {**entry, **shown.metrics, "step": shown.step}
+    return {name: value for name, value in shown.items() if value is not None}
 
 
-def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
-    """AUC gain of the feature sets that hold both kinds of data over each alone, and of fused over
-    combined (paired, on the same folds).
-    """
-    by_name = {row.name: row for row in rows if not row.few}
-    gains: list[object] = []
-    for row in rows:
-        for over in _LESS.get(row.feature_set, ()):
-            if {row.name, f"{row.model}/{over}"} <= by_name.keys():
-                gap, interval, method = _gain(row, by_name[f"{row.model}/{over}"], cohort.event)
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """What is printed of the rows of one cohort: exact scores get their noise, then `step` percent."""
+
+    noise: Noise
+    cohort: Cohort
+    sizes: Sizes
+    step: int
+    affected: tuple[str, ...]
+
+    def table(self, rows: list[Row]) -> dict[str, Shown]:
+        subjects = self.cohort.subjects
+        calls = {
+            row.name: Calls(
+                row.scores.cells, [subjects[at] for at in np.flatnonzero(row.scores.called)]
+            )
+            for row in rows
+        }
+        return build_table(self.noise, calls, self.affected, self.sizes)
+
+    def row(self, row: Row, shown: Shown | None) -> dict[str, object]:
+        entry: dict[str, object] = {
+            "model": row.model,
+            "feature_set": row.feature_set,
+            "p": f"{row.p:.4f}",
+            "permutations": row.permutations,
+        }
+        scores = row.scores
+        auc = self._rank(row, "AUC", scores.auc)
+        if row.few:
+            entry["auc"] = percent(auc, STEPS[-1])
+        else:
+            error, method = scores.error, DELONG
+            if row.replicates is not None:
+                error, method = auc_error_of(scores, row.replicates), BOOTSTRAP
+            entry["auc"] = percent(auc, self.step)
+            entry["auc_interval"] = self._ends(clip_auc(*self._interval(row.name, auc, error)))
+            entry["interval_method"] = method
+            precision = self._rank(row, "average precision", scores.average_precision)
+            entry["average_precision"] = percent(precision, self.step)
+            if scores.brier is not None:
+                entry["scaled_brier"] = percent(self._rank(row, "Brier", scores.brier), self.step)
+        return entry if shown is None else {**entry, **shown.metrics, "step": shown.step}
+
+    def gains(self, rows: list[Row]) -> list[object]:
+        """AUC gain of the feature sets that hold both kinds of data over each alone, and of fused
+        over combined (paired, on the same folds): the difference of the perturbed AUCs.
+        """
+        by_name = {row.name: row for row in rows if not row.few}
+        gains: list[object] = []
+        for row in by_name.values():
+            for over in _LESS.get(row.feature_set, ()):
+                less = by_name.get(f"{row.model}/{over}")
+                if less is None:
+                    continue
+                error, method = _gain_error(row, less, self.cohort.event)
+                gap = self._rank(row, "AUC", row.scores.auc) - self._rank(
+                    less, "AUC", less.scores.auc
+                )
+                # What the AUCs share of their noise is not in the difference.
+                own = 2**0.5 * OWN
+                interval = self._interval(f"{row.name} - {less.name}", gap, error, own)
                 gains.append(
                     {
                         "model": row.model,
                         "feature_set": row.feature_set,
                         "over": over,
-                        "auc": percent(gap, step),
-                        "interval": [percent(end, step) for end in interval],
+                        "auc": percent(gap, self.step),
+                        "interval": self._ends(clip_gain(*interval)),
                         "interval_method": method,
                     }
                 )
-    return gains
+        return gains
+
+    def curves(self, rows: list[Row]) -> list[dict[str, Any]]:
+        """ROC and calibration of each row, on grids with at least ten people in every step."""
+        curves: list[dict[str, Any]] = []
+        event, people = self.cohort.event, self.cohort.subjects
+        for row in (row for row in rows if not row.few):
+            entry: dict[str, Any] = {"model": row.model, "feature_set": row.feature_set}
+            probabilities = row.scores.probabilities
+            roc = roc_grid(self.noise, row.name, probabilities, event, people, self.sizes)
+            if roc:
+                entry["roc"] = [list(point) for point in roc]
+            calibrated = (
+                calibration_groups(self.noise, probabilities, event, people)
+                if estimates_probability(row.model, row.feature_set)
+                else None
+            )
+            if calibrated is not None:
+                step, groups = calibrated
+                slope, intercept = calibration(probabilities, event)
+                entry["calibration"] = {
+                    "slope": f"{self._rank(row, 'slope', slope, 1.0):.1f}",
+                    "intercept": f"{self._rank(row, 'intercept', intercept, 1.0):.1f}",
+                    "step": step,
+                    "groups": [list(group) for group in groups],
+                }
+            if len(entry) > 2:
+                curves.append(entry)
+        return curves
+
+    def _rank(self, row: Row, measure: str, value: float, part: float = RANK) -> float:
+        cell = f"{measure} of {row.name}"
+        perturbed = perturb_rank(self.noise, self.affected, self.sizes, cell, value, part)
+        return perturbed if part == 1.0 else min(1.0, perturbed)
+
+    def _interval(
+        self, cell: str, value: float, error: float, spread: float = SPREAD
+    ) -> tuple[float, float]:
+        return perturb_interval(self.noise, self.affected, self.sizes, cell, value, error, spread)
+
+    def _ends(self, interval: tuple[float, float]) -> list[int]:
+        return [percent(end, self.step) for end in interval]
 
 
-def _gain(more: Row, less: Row, event: NDArray[np.int64]) -> tuple[float, tuple[float, float], str]:
-    """(gain in AUC, its 95 % interval, how the interval was made)."""
-    gap, interval = compare_auc(more.scores, less.scores, event)
-    if more.replicates is None or less.replicates is None:
-        return gap, interval, DELONG
-    return gap, gain_interval_of(gap, more.replicates - less.replicates), BOOTSTRAP
-
-
-def _describe_curves(
-    rows: list[Row], counts: Counts, table: Mapping[str, Shown], cohort: Cohort
-) -> list[dict[str, Any]]:
-    """ROC and calibration of each row, on grids with at least ten people in every step."""
-    curves: list[dict[str, Any]] = []
-    sizes = possible_sizes(counts, table)
-    for row in (row for row in rows if not row.few):
-        entry: dict[str, Any] = {"model": row.model, "feature_set": row.feature_set}
-        shown = table.get(row.name)
-        matrices = (
-            None
-            if shown is None
-            else list_candidates(shown, cohort.people, int(cohort.event.sum()))
-        )
-        roc = roc_grid(row.scores.probabilities, cohort.event, sizes, matrices)
-        if roc:
-            entry["roc"] = [list(point) for point in roc]
-        calibrated = (
-            calibration_groups(row.scores.probabilities, cohort.event, counts)
-            if estimates_probability(row.model, row.feature_set)
-            else None
-        )
-        if calibrated is not None:
-            step, groups = calibrated
-            slope, intercept = calibration(row.scores.probabilities, cohort.event)
-            entry["calibration"] = {
-                "slope": f"{slope:.1f}",
-                "intercept": f"{intercept:.1f}",
-                "step": step,
-                "groups": [list(group) for group in groups],
-            }
-        if len(entry) > 2:
-            curves.append(entry)
-    return curves
+def _gain_error(more: Row, less: Row, event: NDArray[np.int64]) -> tuple[float, str]:
+    """(standard error of the gain in AUC, how it was made)."""
+    if more.replicates is not None and less.replicates is not None:
+        return gain_error_of(more.replicates - less.replicates), BOOTSTRAP
+    return auc_with_error(more.scores.placements - less.scores.placements, event)[1], DELONG

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from analytics.errors import PredictionError
-from analytics.evaluate import clip_auc, drawing, sequential_p, spread_interval
+from analytics.evaluate import drawing, sequential_p
 from analytics.features import SideBySide
 from analytics.folds import assign_folds
 from analytics.survival import Flags, Floats, concordance, fit_cox, null_residuals
@@ -45,13 +45,13 @@ class Covariates:
 
 @dataclass(frozen=True, slots=True)
 class Prognosis:
-    """concordance: Harrell's C within the folds, mean over the repeats; interval: 95 %, by a
-    bootstrap of the whole cross-validation, None without one; p, permutations: of permuted follow-up;
+    """concordance: Harrell's C within the folds, mean over the repeats; error: its standard error, by
+    a bootstrap of the whole cross-validation, None without one; p, permutations: of permuted follow-up;
     risk: (n,) predicted until the horizon while held out, mean over the repeats.
     """
 
     concordance: float
-    interval: tuple[float, float] | None
+    error: float | None
     p: float
     permutations: int
     risk: Floats
@@ -67,8 +67,12 @@ def evaluate_cox(
     bootstraps: int,
     seed: int,
     progress: Progress,
+    drawn_by: int | None = None,
 ) -> Prognosis:
-    """Repeat r shuffles with seed + r. Raises PredictionError, and CohortTooSmall as `assign_folds`."""
+    """Repeat r shuffles with seed + r. drawn_by: the seed of the permutations, if not `seed`.
+
+    Raises PredictionError, and CohortTooSmall as `assign_folds`.
+    """
     total = repeats + permutations + bootstraps
     time, event = people.time, people.event
 
@@ -81,7 +85,7 @@ def evaluate_cox(
         passes.append(_predict_folds(people, people.x, time, event, assigned, horizon))
         progress("cox", (number + 1) / total)
     observed = [c for c, _ in passes]
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed if drawn_by is None else drawn_by)
 
     def permuted(number: int) -> float:
         order = generator.permutation(len(time))
@@ -96,11 +100,11 @@ def evaluate_cox(
         lambda part: progress("permute", (repeats + part * permutations) / total),
     )
     mean = float(np.mean(observed))
-    interval = None
+    error = None
     if bootstraps:
         replicates = _replicate(people, horizon, bootstraps, seed, folds_of, progress, total)
-        interval = clip_auc(*spread_interval(mean, replicates))
-    return Prognosis(mean, interval, p, performed, np.mean([risk for _, risk in passes], axis=0))
+        error = float(replicates.std(ddof=1))
+    return Prognosis(mean, error, p, performed, np.mean([risk for _, risk in passes], axis=0))
 
 
 def _replicate(

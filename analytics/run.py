@@ -1,8 +1,8 @@
 """Entry point of a run: parameters and records in, filtered result and disclosure record out.
 
 Does not know who asked, which consents or keys were involved, or the time: the caller recorded the
-access, decrypted the records and will seal exactly the bytes returned here. The same parameters and
-records give the same bytes in any order of the records (same machine type and library versions; one
+access, decrypted the records and will seal exactly the bytes returned here. The same parameters,
+records and noise key give the same bytes in any order of the records (same machine type and library versions; one
 thread; on a GPU equal within rounding).
 """
 
@@ -18,6 +18,7 @@ from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
 from analytics.cohort import select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
+from analytics.disclosure.noise import Noise
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
@@ -53,15 +54,19 @@ def run(
     progress: Callable[[str, float], None] = lambda phase, fraction: None,
     device: str = "cpu",
     earlier: Sequence[Earlier] = (),
+    *,
+    noise_key: bytes,
 ) -> Result:
     """Carry out the approved analysis on the given records.
 
     minimum: smallest number of people that must remain after filtering. progress: called with a
     phase and the completed fraction of the run; an exception from it ends the run. device: cpu,
     cuda or auto (cuda if available). earlier: runs on the same dataset whose per-variant statistics
-    are or may be released. Raises ParamsError, InputsError, PayloadError, CohortTooSmall,
-    TooFewDiffer.
+    are or may be released. noise_key: 32 bytes, the dataset's secret behind the noise of what is
+    printed, from the broker. Raises NoiseKeyMissing, ParamsError, InputsError, PayloadError,
+    CohortTooSmall, TooFewDiffer.
     """
+    noise = Noise(noise_key)
     parsed = parse_params(params)
     progress("read", 0.0)
     source = parsed.gene_source
@@ -91,20 +96,24 @@ def run(
         match parsed.analysis:
             case "evaluate":
                 feature_sets = gather_feature_sets(cohort, parsed)
-                rows = evaluate_rows(cohort.event, feature_sets, parsed, device, progress)
+                drawn_by = noise.seed("permutations", cohort.subjects, parsed.seed)
+                rows = evaluate_rows(cohort.event, feature_sets, parsed, device, progress, drawn_by)
                 progress("filter", 1.0)
-                result, disclosure = describe_prediction(cohort, feature_sets, rows, parsed)
+                result, disclosure = describe_prediction(cohort, feature_sets, rows, parsed, noise)
                 statistics = 0
             case "survival":
                 feature_sets = gather_feature_sets(cohort, parsed)
-                regression = fit_regression(cohort, feature_sets, parsed, progress)
+                drawn_by = noise.seed("permutations", cohort.subjects, parsed.seed)
+                regression = fit_regression(cohort, feature_sets, parsed, progress, drawn_by)
                 progress("filter", 1.0)
-                result, disclosure = describe_survival(cohort, feature_sets, regression, parsed)
+                result, disclosure = describe_survival(
+                    cohort, feature_sets, regression, parsed, noise
+                )
                 statistics = 0
             case "associate":
-                result, disclosure, statistics = associate(cohort, parsed, progress)
+                result, disclosure, statistics = associate(cohort, parsed, progress, noise)
             case _:
-                result, disclosure, statistics = count_alleles(cohort, parsed, progress)
+                result, disclosure, statistics = count_alleles(cohort, parsed, progress, noise)
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
     head: dict[str, object] = {

@@ -18,6 +18,7 @@ from scipy.stats import norm
 from analytics.association import LEAST_EXPECTED, LEAST_MINOR_ALLELES, score_test
 from analytics.catalogue import FEATURE_SETS, FUSED, GRID, MODELS
 from analytics.cohort import select_people
+from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.disclosure.survival import Lives, show_curve
 from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, metrics_of
 from analytics.models.pipeline import build_columns
@@ -280,7 +281,8 @@ def survival_report(people: int = 4000, sets: int = 20) -> dict[str, object]:
         _, time, event = simulate_follow_up(people, 1, median)
         known = event | (time >= HORIZON_DAYS)
         row: dict[str, object] = {"median_years": median, "share": float(event[known].mean())}
-        shown = show_curve(Lives(time, event), HORIZON_DAYS)
+        ids = [str(at) for at in range(people)]
+        shown = show_curve(Noise(bytes(KEY_BYTES)), Lives(time, event, ids), HORIZON_DAYS)
         if shown is not None:
             last = shown.points[-1]
             row |= {"day": last.day, "printed": 1 - last.survival / 100}

@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
     STEPS,
+    Sizes,
     filter_counts,
     filter_flow,
     filter_variants,
     percent,
+    perturb_interval,
+    perturb_rank,
 )
+from analytics.disclosure.noise import PERSON, Noise
 from analytics.disclosure.record import describe_table
-from analytics.disclosure.rounding import round_count
+from analytics.disclosure.rounding import SMALLEST_COUNT, round_count
 from analytics.disclosure.survival import (
     Lives,
     Point,
@@ -26,10 +31,11 @@ from analytics.disclosure.survival import (
     show_curve,
     show_strata,
 )
+from analytics.evaluate import clip_auc
 from analytics.models.pipeline import build_columns
 from analytics.models.registry import Blueprint
 from analytics.params import Params
-from analytics.prediction import FeatureSets
+from analytics.prediction import FeatureSets, sizes_of
 from analytics.prognosis import Covariates, Prognosis, evaluate_cox
 from analytics.strata import ALL, assign_strata, parse_split
 
@@ -51,9 +57,14 @@ class Regression:
 
 
 def fit_regression(
-    cohort: Cohort, feature_sets: FeatureSets, params: Params, progress: Progress
+    cohort: Cohort,
+    feature_sets: FeatureSets,
+    params: Params,
+    progress: Progress,
+    drawn_by: int | None = None,
 ) -> Regression | None:
     """Cox regression on genes and clinical variables together; None if the parameters name none.
+    drawn_by: the seed of the permutations, if not that of the parameters.
 
     Raises PredictionError and CohortTooSmall.
     """
@@ -80,44 +91,36 @@ def fit_regression(
         bootstraps=params.bootstraps,
         seed=params.seed,
         progress=progress,
+        drawn_by=drawn_by,
     )
     return Regression(prognosis, people.profiles)
 
 
 def describe_survival(
-    cohort: Cohort, feature_sets: FeatureSets, regression: Regression | None, params: Params
+    cohort: Cohort,
+    feature_sets: FeatureSets,
+    regression: Regression | None,
+    params: Params,
+    noise: Noise,
 ) -> tuple[dict[str, object], dict[str, object]]:
     """(result, disclosure record) as printed; withheld numbers are absent, with a reason."""
     horizon = 0 if params.outcome is None else params.outcome.days_at_risk
-    lives = Lives(cohort.days, cohort.event == 1)
-    counts = filter_counts(granted=cohort.granted, people=lives.people, events=lives.events)
-    splits = [parse_split(rule) for rule in params.strata]
-    groups = (
-        assign_strata(splits, clinical_matrix(cohort, [split.variable for split in splits]))
-        if splits
-        else []
-    )
-    lacking = groups[-1][1] if groups else np.empty(0, np.int64)
-    followed = lives
-    if round_count(len(lacking)) is None:
-        # Nor is it told that fewer than ten lack a value: the curve of all less the strata would be
-        # theirs, so they are in no curve.
-        groups = groups[:-1]
-        if len(lacking):
-            followed = lives[np.sort(np.concatenate([inside for _, inside in groups]))]
-    overall = None if counts.events is None else show_curve(followed, horizon)
+    lives = Lives(cohort.days, cohort.event == 1, cohort.subjects)
+    sizes = sizes_of(cohort, noise)
+    counts = filter_counts(sizes)
+    groups = _stratify(cohort, params)
+    overall = None if counts.events is None else show_curve(noise, lives, horizon)
     shown = {} if overall is None else {ALL: overall}
-    shown |= show_strata(groups, lives, horizon, overall)
-    sizes = {ALL: counts.people}
-    if counts.people is not None:  # else they would add up to it
-        sizes |= {name: round_count(len(inside)) for name, inside in groups}
+    shown |= show_strata(noise, groups, lives, horizon)
+    people = {name: round_count(noise.count(PERSON, lives[inside].ids)) for name, inside in groups}
+    people[ALL] = counts.people
     result: dict[str, object] = {
         "granted": counts.granted,
         "flow": [
             {"step": name, "people": people}
-            for name, people in filter_flow(cohort.granted, cohort.flow)
+            for name, people in filter_flow(sizes.granted, sizes.flow)
         ],
-        "strata": [_describe_stratum(name, of, sizes.get(name)) for name, of in shown.items()],
+        "strata": [_describe_stratum(name, of, people[name]) for name, of in shown.items()],
         "rows": [_describe_point(name, of, at) for name, of in shown.items() for at in of.points],
     }
     if feature_sets.flow:
@@ -129,15 +132,15 @@ def describe_survival(
         "censored": None if overall is None else overall.censored,
     }
     result |= {name: value for name, value in printed.items() if value is not None}
-    step = STEPS[-1] if counts.events is None else STEPS[0]
     if regression is not None:
         result |= {"folds": params.folds, "repeats": params.repeats}
         result["covariates"] = [*params.clinical, *(["genes"] * (feature_sets.genes.shape[1] > 0))]
-        result["concordance"] = _describe_concordance(regression, step)
+        step = STEPS[-1] if counts.events is None else STEPS[0]
+        result["concordance"] = _describe_concordance(regression, cohort, sizes, noise, step)
         calibrated = (
             None
             if regression.few or overall is None
-            else calibration_groups(regression.prognosis.risk, lives, horizon)
+            else calibration_groups(noise, regression.prognosis.risk, lives, horizon)
         )
         if calibrated is not None:
             result["calibration"] = {
@@ -153,6 +156,18 @@ def describe_survival(
         params.repeats,
         bool(feature_sets.flow),
     )
+
+
+def _stratify(cohort: Cohort, params: Params) -> list[tuple[str, NDArray[np.int64]]]:
+    """(name, positions of its people) of each stratum. That fewer than 10 lack a value is not told:
+    they are in the curve of all, and in no stratum's.
+    """
+    splits = [parse_split(rule) for rule in params.strata]
+    if not splits:
+        return []
+    values = clinical_matrix(cohort, [split.variable for split in splits])
+    groups = assign_strata(splits, values)
+    return groups[:-1] if len(groups[-1][1]) < SMALLEST_COUNT else groups
 
 
 def _describe_stratum(name: str, shown: Shown, people: int | None) -> dict[str, object]:
@@ -192,7 +207,9 @@ def _describe_point(name: str, shown: Shown, point: Point) -> dict[str, object]:
     } | {name: value for name, value in counts.items() if value is not None}
 
 
-def _describe_concordance(regression: Regression, step: int) -> Mapping[str, object]:
+def _describe_concordance(
+    regression: Regression, cohort: Cohort, sizes: Sizes, noise: Noise, step: int
+) -> Mapping[str, object]:
     prognosis = regression.prognosis
     entry: dict[str, object] = {
         "baseline": 50,
@@ -201,7 +218,10 @@ def _describe_concordance(regression: Regression, step: int) -> Mapping[str, obj
     }
     if regression.few:
         return entry
-    entry["c_index"] = percent(prognosis.concordance, step)
-    if prognosis.interval is not None:
-        entry["c_interval"] = [percent(end, step) for end in prognosis.interval]
+    cell, affected = "concordance", cohort.affected
+    value = perturb_rank(noise, affected, sizes, cell, prognosis.concordance)
+    entry["c_index"] = percent(min(1.0, value), step)
+    if prognosis.error is not None:
+        interval = perturb_interval(noise, affected, sizes, cell, value, prognosis.error)
+        entry["c_interval"] = [percent(end, step) for end in clip_auc(*interval)]
     return entry

@@ -25,6 +25,8 @@ from api.demo.steps import ask_permits, ingest_all, request, view_and_open
 from api.ingest.cohort_files import CohortFiles
 from api.ingest.sources import bring_in
 from bench.races import seconds, summarise
+from governance.broker.custody import read_noise_root
+from governance.objects.keys import noise_key
 from governance.objects.vault import Bucket
 
 SIMULATED = 200  # people with a genome and a clinical record
@@ -71,6 +73,9 @@ class EndToEnd:
             }
         return ratios, phases
 
+    def _noise_key(self) -> bytes:
+        return noise_key(read_noise_root(self.cast.home / "broker"), self.cast.dataset)
+
     def _train(self, model: str, seed: int) -> tuple[float, float, dict[str, float]]:
         """(governed seconds, plain seconds, the governed run's seconds by phase)."""
         params = complete(
@@ -91,7 +96,7 @@ class EndToEnd:
             )
         ]
         began = time.perf_counter()
-        plain = compute(params, inputs, MINIMUM, device="cpu")
+        plain = compute(params, inputs, MINIMUM, device="cpu", noise_key=self._noise_key())
         middle = time.perf_counter()
         run = request(self.cast, self.permit, params)
         self.cast.await_run(run, lambda r: r["state"] == "sealed")

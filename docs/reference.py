@@ -294,18 +294,25 @@ LIMITS = (
         "counts are rounded to it",
     ),
     Limit(
-        "matrices that print alike",
+        "noise of a printed number",
+        "analytics.disclosure.noise",
+        "BOUND",
+        "people",
+        "never more, either way",
+    ),
+    Limit(
+        "tables that print a variant's z or frequency alike",
         "analytics.disclosure.counts",
         "CANDIDATES_NEEDED",
         "",
-        "fewer: metrics are withheld",
+        "fewer: a coarser step, or it is withheld",
     ),
     Limit(
         "distinct feature profiles",
         "analytics.disclosure.counts",
         "PROFILES_NEEDED",
         "",
-        "fewer: curves are withheld, and the AUC is printed in steps of 5 % at most",
+        "fewer: curves are withheld, and the AUC is printed in steps of 5 %",
     ),
     Limit(
         "cohorts that the runs of one permit may ask about",

@@ -52,7 +52,11 @@ def cohort_of(
         )
         person = Person(f"{at:064x}", clinical, None, Genotypes(sites, bytes(32), row, full, full))
         members.append(Member(person, 0, bool(event[at])))
-    return Cohort(tuple(members), (("has the records", len(members)),), granted or len(members))
+    return Cohort(
+        tuple(members),
+        (("has the records", tuple(member.person.subject for member in members)),),
+        granted or len(members),
+    )
 
 
 def asking(analysis: str = "associate", **changes: Any) -> Params:

@@ -57,7 +57,7 @@ from api.worker import compute as child
 import analytics.run
 from analytics.models import pipeline
 pipeline.warm_up = lambda _: None  # no model is fitted here
-def run(params, inputs, minimum, tell, device, earlier):
+def run(params, inputs, minimum, tell, device, earlier, noise_key):
     plain = b"".join(one.payload for one in inputs)[:10_000].decode("latin-1")
     match json.loads(params)["seed"]:
         case 1: tell(plain, 0.5)

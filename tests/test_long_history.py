@@ -30,6 +30,7 @@ from governance.objects.envelope import (
     Label,
     WrapItem,
     decode_pieces,
+    decode_run_keys,
     join_shares,
     key_commitment,
     open_message,
@@ -105,7 +106,8 @@ def test_fourteen_records_of_a_thousand_people_and_a_broker_that_starts_again(
     began = time.monotonic()
     answer = client.pieces(run, 1, receipt.tx, public, headers, world.people["wanda"])
     assert time.monotonic() - began < allowed(PIECES_SECONDS)
-    pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
+    _, encoded = decode_run_keys(open_message(private, answer.info, answer.sealed))
+    pieces = decode_pieces(encoded, answer.broker)
     shares: dict[bytes, list[bytes]] = {}
     for piece in pieces:
         shares.setdefault(piece.record, []).append(piece.share)

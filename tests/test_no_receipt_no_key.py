@@ -21,7 +21,7 @@ from api.demo.stage import CATEGORIES, DAY, World, random32
 from api.operate.bootstrap import FOREVER
 from chain.devnode.process import DevChain
 from chain.wallets import Wallet
-from governance.broker.custody import Broker, Refusal
+from governance.broker.custody import Broker, Refusal, read_noise_root
 from governance.errors import BrokerRefused, BrokerUnavailable, LedgerBehind
 from governance.objects.broker_client import BrokerAnswer, BrokerClient
 from governance.objects.envelope import (
@@ -29,6 +29,7 @@ from governance.objects.envelope import (
     Label,
     WrapItem,
     decode_pieces,
+    decode_run_keys,
     join_shares,
     key_commitment,
     open_message,
@@ -36,7 +37,7 @@ from governance.objects.envelope import (
     split_key,
 )
 from governance.objects.ingest import Source, encrypt
-from governance.objects.keys import new_pair
+from governance.objects.keys import new_pair, noise_key
 from governance.objects.leaves import leaves_root
 from governance.objects.vault import open_record
 from governance.readmodel import queries as register
@@ -73,6 +74,12 @@ class Question:
         )
 
 
+def keys_of(question: Question) -> tuple[bytes, bytes]:
+    """(the dataset's noise key, the encoded pieces) that the broker answers with."""
+    answer = question.ask()
+    return decode_run_keys(open_message(question.private, answer.info, answer.sealed))
+
+
 def authorised(rig: Rig, permit: bytes | None = None, **change: Any) -> Question:
     """An honest question: an authorised attempt and every record of everybody in it."""
     private, public = new_pair()
@@ -92,10 +99,7 @@ def newest(rig: Rig, question: Question) -> Question:
 
 def test_an_honest_question_opens_every_record(rig: Rig) -> None:
     question = authorised(rig)
-    answer = question.ask()
-    pieces = decode_pieces(
-        open_message(question.private, answer.info, answer.sealed), answer.broker
-    )
+    pieces = decode_pieces(keys_of(question)[1], rig.client.address)
     for leaf, header in zip(rig.leaves, question.headers, strict=True):
         shares = [
             piece.share
@@ -105,6 +109,16 @@ def test_an_honest_question_opens_every_record(rig: Rig) -> None:
         blob = rig.bucket.get(f"o/{leaf.ciphertext.hex()}")
         assert open_record(blob, leaf.ciphertext, header.label, shares).startswith(b"{")
     assert len(rig.journal()) == 1
+
+
+def test_every_run_on_a_dataset_gets_the_same_noise_key_also_after_a_restart(rig: Rig) -> None:
+    first, second = (keys_of(authorised(rig))[0] for _ in range(2))
+    assert first == second
+    root = read_noise_root(rig.folder / "broker")
+    assert first == noise_key(root, rig.world.dataset) != noise_key(root, random32())
+    Broker(rig.folder / "broker", "http://127.0.0.1:1", dict(rig.world.ledger.identity), int)
+    assert read_noise_root(rig.folder / "broker") == root
+    assert first.hex() not in str(rig.journal())
 
 
 def test_the_same_question_again_is_the_same_answer_and_one_line(rig: Rig) -> None:

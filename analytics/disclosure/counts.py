@@ -1,49 +1,58 @@
-"""Disclosure control for counts and metrics: pure functions that round, suppress and withhold.
+"""Disclosure control for counts and metrics: what is printed of them.
 
-Rules (ACRO defaults): counts below 10 are suppressed, together with any count that would reveal
-them; counts are rounded to 5; threshold metrics come from the confusion matrix summed over at least
-10 repeats, in steps of 1, 2 or 5 percent; a curve has at least 10 people per step; no per-person
-value, no coefficient, no model file. docs/explain/disclosure.md has a row for each number.
-
-Metrics reveal cells: with 35 events among 189 people, four metrics at three digits leave one
-confusion matrix. So a row is printed at a level (LEVELS) only if at least 5 matrices of one pass
-would have been printed exactly like this, for an attacker who knows this file and the numbers of
-people and events: a matrix that would have been printed at a finer level does not count among the
-5. The row is that of the summed matrix; matrices of one pass are counted because the attacker may
-know that all passes gave the same one. Each row is judged alone against the exact size, so no row
-affects another. A row without such a level is withheld. The same holds for curves (curves.py), for
-sites (sites.py) and for the z of a variant (scan.py).
+Every number is computed from perturbed cells (noise.py) and then rounded: counts to 5, with counts
+below 10 suppressed (ACRO defaults); shares and ranks to a step that holds about two people of the rarer
+outcome. What is computed from perturbed cells alone tells no more than they do, so no rule counts what
+fits a printed number, and no row affects another. No per-person value, no coefficient, no model file.
+docs/explain/disclosure.md has a row for each number.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.disclosure.noise import BOUND, ERROR, EVENT, PERSON, RANK, RATE, SPREAD, Noise
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT, round_count
 
 if TYPE_CHECKING:  # callers that only count people (the ingest dictionary) load no model library
     from analytics.evaluate import Cells
 
 Integers = NDArray[np.int64]
-STEPS = (1, 2, 5)
-CANDIDATES_NEEDED = 5
-# With fewer distinct feature profiles (rows of a feature set), AUC, interval, gain and curve depend
-# on a few cells.
+STEPS = (1, 2, 5)  # percent
+CANDIDATES_NEEDED = 5  # tables that must print a site or a z the same (sites.py, scan.py)
+LEAST_IN_STEP = 2  # people of the rarer outcome
+# With fewer distinct feature profiles (rows of a feature set), interval, gain and curve depend on a few
+# cells.
 PROFILES_NEEDED = 10
+Z_95 = 1.959963984540054
 METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
-# From fine to coarse: (step in percent, printed metrics).
-LEVELS = (
-    *((step, METRICS) for step in STEPS),
-    (5, ("accuracy", "balanced_accuracy")),
-    (1, ("accuracy",)),
-)
+# Of those called positive: precision and F1 of fewer are mostly noise.
+OF_THE_CALLED = ("precision", "f1")
+Flow = Sequence[tuple[str, Collection[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The perturbed numbers of a cohort, never printed as they are: (step, people left) of the flow
+    chart, falling; people; those with the event. granted is exact, as on the ledger.
+    """
+
+    granted: int
+    flow: tuple[tuple[str, int], ...]
+    people: int
+    events: int
+
+    @property
+    def rarer(self) -> int:
+        """People of the rarer outcome, at least 1."""
+        return max(1, min(self.events, self.people - self.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,114 +77,127 @@ def percent(fraction: float, step: int = 1) -> int:
     return step * math.floor(100 * fraction / step + 0.5)
 
 
+def inner_percent(fraction: float, step: int = 1) -> int:
+    """As `percent`, at least one step from 0 and 100: that nobody is in it, or everybody, is never told."""
+    return min(100 - step, max(step, percent(fraction, step)))
+
+
 def share(part: int, total: int, step: int = 1) -> int:
     """Percent of `part` in `total` in integer arithmetic: 115 of 200 is exactly 57.5."""
     return step * ((200 * part + step * total) // (2 * step * total))
 
 
-def filter_counts(*, granted: int, people: int, events: int) -> Counts:
+def perturb_sizes(
+    noise: Noise, granted: int, flow: Flow, people: Collection[str], events: Collection[str]
+) -> Sizes:
+    """The numbers of a cohort with their noise. flow: who is left after each step; people, events:
+    everybody in the cohort, and those with the event."""
+    left, steps = granted, []
+    for name, remaining in flow:
+        left = min(left, noise.count(PERSON, remaining))
+        steps.append((name, left))
+    everybody = min(left, noise.count(PERSON, people))
+    return Sizes(granted, tuple(steps), everybody, min(everybody, noise.count(EVENT, events)))
+
+
+def filter_counts(sizes: Sizes) -> Counts:
     """Round or suppress the cohort's counts, related ones together.
 
     If fewer than 10 were left out, `people` is suppressed: with the public `granted` it would
-    reveal that small count. If either outcome has fewer than 10, or fewer than 5 sizes would be
-    printed the same, `events` is suppressed.
+    reveal that small count. If either outcome has fewer than 10, `events` is suppressed.
     """
-    counts = _round_counts(granted, people, events)
-    hidden = len(plausible_sizes(counts)) >= CANDIDATES_NEEDED
-    return counts if hidden else replace(counts, events=None)
-
-
-def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
-    """Every (people, events) that prints as `counts`: an outsider cannot distinguish them."""
-    if counts.events is None:
-        return []
-    around = range(counts.events - COUNT_GRID, counts.events + COUNT_GRID + 1)
-    first = counts.granted - SMALLEST_COUNT if counts.people is None else counts.people - COUNT_GRID
-    return [
-        (people, events)
-        for people in range(max(first, 2 * SMALLEST_COUNT), counts.granted + 1)
-        for events in around
-        if _round_counts(counts.granted, people, events) == counts
-    ]
-
-
-def baseline_at_most(counts: Counts) -> int | None:
-    """The largest share of the more frequent outcome, in percent rounded up, of all sizes that
-    print as `counts`; None where the events are suppressed.
-
-    It follows from what is printed. The exact share in whole percents would not: whoever knows how
-    many people were analysed, as where nobody is missing, could read the exact number of events.
-    """
-    sizes = plausible_sizes(counts)
-    return max(
-        (-(-100 * max(events, people - events) // people) for people, events in sizes), default=None
+    few_left_out = sizes.granted - sizes.people < SMALLEST_COUNT
+    small = min(sizes.events, sizes.people - sizes.events) < SMALLEST_COUNT
+    return Counts(
+        sizes.granted,
+        None if few_left_out else round_count(sizes.people),
+        None if small else round_count(sizes.events),
     )
 
 
-def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dict[str, Shown]:
-    """The threshold metrics that may be printed, by row; a row that is not returned is withheld.
+def baseline_of(sizes: Sizes) -> int:
+    """The share of the more frequent outcome, in percent."""
+    return inner_percent(max(sizes.events, sizes.people - sizes.events) / max(1, sizes.people))
 
-    summed: by row, the confusion matrix summed over all repeats, of `people` with `events`; its
-    metrics are compared with those of every matrix of one pass. Nothing is printed if an outcome
-    has fewer than 10 people.
+
+def step_for(sizes: Sizes) -> int:
+    """The finest step, in percent, that holds LEAST_IN_STEP people of the rarer outcome."""
+    fine = (step for step in STEPS if step * sizes.rarer >= 100 * LEAST_IN_STEP)
+    return next(fine, STEPS[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Whom a model calls positive. cells: the confusion matrix summed over all repeats; called: the
+    ids of those whom most repeats call positive."""
+
+    cells: Cells
+    called: Collection[str]
+
+
+def build_table(
+    noise: Noise, calls: Mapping[str, Calls], events: Collection[str], sizes: Sizes
+) -> dict[str, Shown]:
+    """The threshold metrics, by row: of the rates of those with and without the event who are called
+    positive, each with its noise."""
+    return {name: _show_row(noise, name, of, set(events), sizes) for name, of in calls.items()}
+
+
+def _show_row(noise: Noise, name: str, of: Calls, events: set[str], sizes: Sizes) -> Shown:
+    cells, called = of.cells, set(of.called)
+    recall, alarm = (
+        float(np.clip(rate + RATE * noise.shift(EVENT, people, name, rate) / max(1, total), 0, 1))
+        for rate, people, total in (
+            (cells.tp / (cells.tp + cells.fn), called & events, sizes.events),
+            (cells.fp / (cells.fp + cells.tn), called - events, sizes.people - sizes.events),
+        )
+    )
+    positives = recall * sizes.events
+    alarms = alarm * (sizes.people - sizes.events)
+    correct = positives + sizes.people - sizes.events - alarms
+    metrics = {
+        "accuracy": correct / max(1, sizes.people),
+        "precision": positives / max(1.0, positives + alarms),
+        "recall": recall,
+        "f1": 2 * positives / max(1.0, positives + alarms + sizes.events),
+        "balanced_accuracy": (recall + 1 - alarm) / 2,
+    }
+    step, few = step_for(sizes), positives + alarms < SMALLEST_COUNT
+    return Shown(
+        step,
+        {
+            metric: inner_percent(value, step)
+            for metric, value in metrics.items()
+            if not (few and metric in OF_THE_CALLED)
+        },
+    )
+
+
+def perturb_rank(
+    noise: Noise, events: Collection[str], sizes: Sizes, cell: str, value: float, part: float = RANK
+) -> float:
+    """A measure of ranks or probabilities (AUC, average precision, Brier score, concordance, slope) with
+    its noise. events: who has the event; cell: which measure of which row; part: of a count's noise, in
+    people of the rarer outcome."""
+    return value + part * noise.shift(EVENT, events, cell, value) / sizes.rarer
+
+
+def perturb_interval(
+    noise: Noise,
+    events: Collection[str],
+    sizes: Sizes,
+    cell: str,
+    value: float,
+    error: float,
+    spread: float = SPREAD,
+) -> tuple[float, float]:
+    """The 95 % interval around a perturbed measure of ranks, which counts the noise of the value.
+
+    error: its exact standard error, perturbed too; spread: of the value's noise, in people.
     """
-    table: dict[str, Shown] = {}
-    printable: list[Integers] | None = None
-    for name, cells in summed.items() if min(events, people - events) >= SMALLEST_COUNT else ():
-        at = 0
-        if count_candidates(_print(cells, 0), STEPS[0], people, events) < CANDIDATES_NEEDED:
-            # Reached by small cohorts, and by large ones with a rare outcome or with metrics near 0
-            # or 100 %. All matrices of one pass are counted, once for all rows.
-            printable = _printable(people, events) if printable is None else printable
-            keys = (_keys(_percents(_column(cells), step), names) for step, names in LEVELS)
-            at = next(
-                (
-                    at
-                    for at, (key, good) in enumerate(zip(keys, printable, strict=True))
-                    if key[0] in good
-                ),
-                -1,
-            )
-        if at >= 0:
-            table[name] = Shown(LEVELS[at][0], _print(cells, at))
-    return table
-
-
-def count_candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> int:
-    """How many confusion matrices of `people` with `events` print exactly these `metrics`."""
-    return int(_candidates(metrics, step, people, events).shape[1])
-
-
-def list_candidates(shown: Shown, people: int, events: int) -> Integers:
-    """(4, n) confusion matrices (tp, fp, fn, tn) that print as `shown`, and at no finer level."""
-    matrices = _candidates(shown.metrics, shown.step, people, events)
-    at = LEVELS.index((shown.step, tuple(name for name in METRICS if name in shown.metrics)))
-    for (step, names), good in zip(
-        LEVELS[:at], _printable(people, events) if at else (), strict=False
-    ):
-        matrices = matrices[:, ~np.isin(_keys(_percents(matrices, step), names), good)]
-    return matrices
-
-
-def auc_leaves_enough_tables(auc: int, shown: Shown | None, people: int, events: int) -> bool:
-    """Whether the AUC of one variable, in steps of 5 %, leaves 5 of the matrices of its row.
-
-    For a single variable the AUC is the balanced accuracy of deciding by it. False if the row is
-    withheld, since withholding already reveals that the matrix is one of few.
-    """
-    if shown is None:
-        return False
-    tables = _percents(list_candidates(shown, people, events), STEPS[-1])
-    return int((tables[METRICS.index("balanced_accuracy")] == auc).sum()) >= CANDIDATES_NEEDED
-
-
-def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int, int]]:
-    """The plausible sizes that are consistent with every printed row: rows share one cohort."""
-    return [
-        size
-        for size in plausible_sizes(counts)
-        if all(count_candidates(shown.metrics, shown.step, *size) for shown in table.values())
-    ]
+    moved = ERROR * noise.shift(EVENT, events, f"error of {cell}", error) / sizes.rarer
+    half = Z_95 * math.hypot(error * max(0.0, 1 + moved), RANK * spread / sizes.rarer)
+    return value - half, value + half
 
 
 def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -249,92 +271,11 @@ def charge(statistics: int, granted: int, people: int) -> int:
 
 
 def least_people(counts: Counts) -> int:
-    """The smallest number of people that would have been printed as `counts`.
+    """The smallest number of people that could have been printed as `counts`.
 
     The genomic bound is computed from it, because the number of reported variants reveals the
     bound: computed from the exact number of people, it would reveal how many were left out.
     """
     if counts.people is None:
-        return counts.granted - SMALLEST_COUNT + 1
-    return max(SMALLEST_COUNT, counts.people - COUNT_GRID // 2)
-
-
-def _round_counts(granted: int, people: int, events: int) -> Counts:
-    shown_people = round_count(people) if granted - people >= SMALLEST_COUNT else None
-    small = min(events, people - events) < SMALLEST_COUNT
-    return Counts(granted, shown_people, None if small else round_count(events))
-
-
-def _print(cells: Cells, level: int) -> dict[str, int]:
-    """The metrics of a row as a level prints them."""
-    step, names = LEVELS[level]
-    printed = dict(zip(METRICS, _percents(_column(cells), step)[:, 0].tolist(), strict=True))
-    return {name: printed[name] for name in names}
-
-
-def _column(cells: Cells) -> Integers:
-    return np.array([[cells.tp], [cells.fp], [cells.fn], [cells.tn]])
-
-
-def _percents(matrices: Integers, step: int) -> Integers:
-    """(metrics, n): metrics_of each of (4, n) matrices as nearest multiples of `step` percent, in
-    integer arithmetic, since a tie must round the same way wherever it is printed or counted."""
-    tp, fp, fn, tn = matrices
-    positives, negatives = tp + fn, tn + fp
-    parts = (
-        (tp + tn, positives + negatives),
-        (tp, np.maximum(tp + fp, 1)),  # tp is 0 if nobody is predicted positive: precision 0
-        (tp, positives),
-        (2 * tp, 2 * tp + fp + fn),
-        (tp * negatives + tn * positives, 2 * positives * negatives),
-    )
-    return np.stack(
-        [step * ((200 * part + step * total) // (2 * step * total)) for part, total in parts]
-    )
-
-
-def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> Integers:
-    """(4, n) confusion matrices that print exactly these `metrics`."""
-    blocks = [np.zeros((4, 0), np.int64)]
-    low, high = _window(metrics["accuracy"], step, people)
-    for tp in range(
-        *(_window(metrics["recall"], step, events) if "recall" in metrics else (0, events + 1))
-    ):
-        tn = np.arange(max(0, low - tp), min(people - events, high - 1 - tp) + 1)
-        matrices = np.stack(
-            [np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn]
-        )
-        printed = _percents(matrices, step)
-        fits = [printed[at] == metrics[name] for at, name in enumerate(METRICS) if name in metrics]
-        blocks.append(matrices[:, np.logical_and.reduce(fits)])
-    return np.concatenate(blocks, axis=1)
-
-
-def _keys(printed: Integers, names: Sequence[str]) -> Integers:
-    """One number for each combination of the named metrics."""
-    key = np.zeros(printed.shape[1], np.int64)
-    for at, name in enumerate(METRICS):
-        if name in names:
-            key = key * 101 + printed[at]
-    return key
-
-
-def _printable(people: int, events: int) -> list[Integers]:
-    """By level, the keys that are printed there: 5 or more matrices that no finer level prints."""
-    tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)
-    left = np.stack([tp, fp, events - tp, people - events - fp])
-    printable = []
-    for step, names in LEVELS:
-        keys, which, counts = np.unique(
-            _keys(_percents(left, step), names), return_inverse=True, return_counts=True
-        )
-        printable.append(keys[counts >= CANDIDATES_NEEDED])
-        left = left[:, counts[which] < CANDIDATES_NEEDED]
-    return printable
-
-
-def _window(shown: int, step: int, total: int) -> tuple[int, int]:
-    """Range of counts out of `total` that can print as `shown` percent, one wider on both sides."""
-    low = math.floor((shown - step / 2) / 100 * total) - 1
-    high = math.ceil((shown + step / 2) / 100 * total) + 1
-    return max(0, low), min(total, high) + 1
+        return max(SMALLEST_COUNT, counts.granted - SMALLEST_COUNT + 1 - BOUND)
+    return max(SMALLEST_COUNT, counts.people - COUNT_GRID // 2 - BOUND)

@@ -19,6 +19,7 @@ from analytics.disclosure.counts import (
     Shown,
 )
 from analytics.disclosure.curves import CURVE_STEPS
+from analytics.disclosure.noise import BOUND
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.disclosure.survival import Shown as Curve
 from analytics.kinship import SAME_GENOME, THIRD
@@ -31,10 +32,12 @@ _COUNTS = (
     {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
     {"rule": "rounded counts", "to": COUNT_GRID},
 )
-_NO_CURVE = (
-    "it has fewer than 50 people, or fewer than 10 with the event or without, or fewer than 5 tables "
-    "would print the same, or it would tell another that is withheld"
-)
+_NOISE = {
+    "rule": "noise before rounding",
+    "at_most": BOUND,
+    "source": "keyed by the set of people",
+}
+_NO_CURVE = "it has fewer than 50 people, or fewer than 10 with the event or without"
 _ONE_GENOME = {
     "rule": "one record of each genome",
     "at_least": f"{SAME_GENOME}",
@@ -55,29 +58,23 @@ def describe_metrics(
     """The record of model metrics. rows: "model/feature set" of everything that was evaluated;
     curves: as printed; few: the rows whose feature set has too few distinct feature profiles;
     genotyped: whether people were chosen by genotypes, so that relatives are known."""
-    small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
-    too_few = "fewer than 5 confusion matrices would fit"
+    small = "an outcome has fewer than 10 people"
     withheld: list[object] = []
     coarsened: list[object] = []
     for name in rows:
         shown = table.get(name)
         missing = [metric for metric in METRICS if shown is None or metric not in shown.metrics]
         if missing:
-            why = small if counts.events is None else too_few
+            why = small if counts.events is None else "fewer than 10 people are called positive"
             withheld.append({"what": f"{', '.join(missing)}: {name}", "why": why})
         if shown is not None and shown.step > STEPS[0]:
-            finer = too_few + " at finer steps"
-            coarsened.append(
-                {"what": f"threshold metrics: {name}", "step": shown.step, "why": finer}
-            )
+            why = "a finer step holds fewer than 2 people of the rarer outcome"
+            coarsened.append({"what": f"threshold metrics: {name}", "step": shown.step, "why": why})
     for name in few:
         why = f"its feature set has fewer than {PROFILES_NEEDED} distinct feature profiles"
         what = f"AUC interval, gain, average precision, Brier score: {name}"
         withheld.append({"what": what, "why": why})
-        # One entry for both cases: whether the AUC is printed or withheld shows in the result.
-        coarsened.append(
-            {"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"}
-        )
+        coarsened.append({"what": f"AUC: {name}", "step": STEPS[-1], "why": why})
     if counts.events is not None:
         _describe_curves(rows, curves, coarsened, withheld)
     if counts.people is None:
@@ -91,14 +88,12 @@ def describe_metrics(
             {"what": f"model file: {model}", "why": RELEASABLE[model] or "model release is off"}
         )
     rules: list[object] = [
+        _NOISE,
         *_COUNTS,
-        {"rule": "largest baseline of these counts", "source": "the printed counts"},
         *((_ONE_GENOME, _RELATIVES) if genotyped else ()),
         {"rule": "means over repeats", "repeats": repeats},
-        # The number that fits is not given: it would reveal the size that was rounded.
-        {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
         {"rule": "distinct feature profiles", "at_least": PROFILES_NEEDED},
-        {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
+        {"rule": "curves", "people_a_step": SMALLEST_COUNT},
         {
             "rule": "never leaves",
             "what": ["per-person values", "coefficients", "fold membership", "model files"],
@@ -126,31 +121,27 @@ def describe_table(
             withheld.append({"what": f"survival: {name}", "why": _NO_CURVE})
             continue
         if curve.step > STEPS[0]:
-            why = "a finer step holds fewer than 5 people, or fewer than 5 tables would fit"
+            why = "a finer step holds fewer than 5 people"
             coarsened.append({"what": f"survival: {name}", "step": curve.step, "why": why})
         if not curve.reaches:
             why = "fewer than 10 people are at risk at the horizon, or nobody or everybody would be"
             withheld.append({"what": f"risk at the horizon: {name}", "why": why})
-        if any(point.at_risk is None for point in curve.points):
-            why = "fewer than 10 were censored until then; the number at risk would give them back"
-            what = f"censored and at risk, at the first times: {name}"
-            withheld.append({"what": what, "why": why})
     if regression is not None:
         few, calibrated = regression
         if few:
             why = f"the covariates have fewer than {PROFILES_NEEDED} distinct feature profiles"
             withheld.append({"what": "concordance and its interval", "why": why})
         elif counts.events is None:
-            why = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
+            why = "an outcome has fewer than 10 people"
             coarsened.append({"what": "concordance", "step": STEPS[-1], "why": why})
         if not calibrated:
-            why = "fewer than 10 people in a group, or 5 tables would fit, or too few profiles"
+            why = "a group has too few people of an outcome, or there are too few profiles"
             withheld.append({"what": "calibration at the horizon", "why": why})
     rules: list[object] = [
+        _NOISE,
         *_COUNTS,
         *((_ONE_GENOME, _RELATIVES) if genotyped else ()),
-        {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
-        {"rule": "two strata withheld", "people_at_least": SMALLEST_COUNT},
+        {"rule": "curves", "people_a_step": SMALLEST_COUNT},
         {"rule": "means over repeats", "repeats": repeats},
         {"rule": "distinct feature profiles", "at_least": PROFILES_NEEDED},
         {"rule": "never leaves", "what": ["per-person values", "coefficients", "fold membership"]},
@@ -210,6 +201,7 @@ def describe_genomic(
                 }
             )
     rules: list[object] = [
+        _NOISE,
         *_COUNTS,
         _ONE_GENOME,
         {"rule": "table count", "at_least": CANDIDATES_NEEDED},
@@ -230,7 +222,7 @@ def _describe_curves(
 ) -> None:
     """Add the coarsened and withheld curves of a cohort whose events are printed."""
     by_name = {f"{curve['model']}/{curve['feature_set']}": curve for curve in curves}
-    few = "fewer than 10 people a step or distinct feature profiles, or 5 tables would fit"
+    few = "too few people of an outcome for the noise, or too few distinct feature profiles"
     for name in rows:
         curve = by_name.get(name, {})
         model, _, feature_set = name.partition("/")
@@ -240,7 +232,11 @@ def _describe_curves(
         step = curve.get("calibration", {}).get("step", CURVE_STEPS[0])
         if step > CURVE_STEPS[0]:
             coarsened.append(
-                {"what": f"calibration: {name}", "step": step, "why": few + " at finer steps"}
+                {
+                    "what": f"calibration: {name}",
+                    "step": step,
+                    "why": "a finer step holds less than the noise",
+                }
             )
 
 

@@ -7,7 +7,7 @@ can open what brokers send. The supervisor passes messages and ciphertext throug
 sees a key or plaintext.
 1. Check the run's parameters; make the worker key, send its public half and the hash of the code
    that will compute.
-2. Open the key pieces, then each object: check hash and key commitment before decryption.
+2. Open the key pieces and the key of the noise, then each object: check hash and key commitment before decryption.
 3. Compute and filter; refuse a cohort below the minimum.
 4. Draw the output's key, have its shares wrapped, seal the output; send the commitments for the
    ledger and the device of the computation. Memory and seconds are measured from outside.
@@ -40,6 +40,7 @@ from governance.objects.envelope import (
     WrapItem,
     WrappedShare,
     decode_pieces,
+    decode_run_keys,
     disclosure_commitment,
     encode_wrap_request,
     open_message,
@@ -47,7 +48,7 @@ from governance.objects.envelope import (
     seal_message,
     wrap_info,
 )
-from governance.objects.keys import PrivateKey, new_pair
+from governance.objects.keys import new_pair
 from governance.objects.vault import Shares, open_record, seal_records
 from governance.rules.encoding import canonical_json
 
@@ -208,9 +209,11 @@ def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
         },
     )
     job, blobs = read_frame(source)
+    keys = open_message(private, bytes.fromhex(job["info"]), blobs[0])
+    noise_key, pieces = decode_run_keys(keys)
     inputs = [
         analysis.Input(item["subject"], item["category"], plaintext)
-        for item, plaintext in _open_records(private, job, blobs)
+        for item, plaintext in _open_records(pieces, job, blobs[1:])
     ]
     write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
     earlier = [
@@ -223,36 +226,48 @@ def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
         for entry in job["earlier"]
     ]
     result = analysis.run(
-        job["params"].encode(), inputs, job["minimum"], _teller(sink), job["device"], earlier
+        job["params"].encode(),
+        inputs,
+        job["minimum"],
+        _teller(sink),
+        job["device"],
+        earlier,
+        noise_key=noise_key,
     )
     _seal(source, sink, job, result)
 
 
 def _open_records(
-    private: PrivateKey, job: dict[str, Any], blobs: list[bytes]
+    encoded: bytes, job: dict[str, Any], blobs: list[bytes]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Each record as the job names it, with its plaintext.
 
-    blobs: the broker's sealed pieces of the keys, then the ciphertext of each record.
+    encoded: the broker's pieces of the keys; blobs: the ciphertext of each record.
     """
-    pieces = decode_pieces(
-        open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"])
-    )
+    pieces = decode_pieces(encoded, bytes.fromhex(job["broker"]))
     shares: dict[bytes, list[bytes]] = {}
     for piece in sorted(pieces, key=lambda p: p.j):
         shares.setdefault(piece.record, []).append(piece.share)
-    for item, blob in zip(job["records"], blobs[1:], strict=True):
+    for item, blob in zip(job["records"], blobs, strict=True):
         own = shares.get(bytes.fromhex(item["record"]), [])
         yield item, open_record(blob, bytes.fromhex(item["ciphertext"]), _label(job, item), own)
 
 
 def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
     """Compute on synthetic people. The result contains no real data, so it is not sealed."""
+    from analytics.disclosure.noise import KEY_BYTES
     from analytics.run import run
     from analytics.simulate.rehearsal import invent
 
     inputs = invent(parsed, asked["rehearse"], 1)
-    result = run(asked["params"].encode(), inputs, 1, _teller(sink), asked["device"])
+    result = run(
+        asked["params"].encode(),
+        inputs,
+        1,
+        _teller(sink),
+        asked["device"],
+        noise_key=bytes(KEY_BYTES),  # of nobody's data: it need not be secret
+    )
     write_frame(
         sink,
         {

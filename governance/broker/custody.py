@@ -21,7 +21,8 @@ Then, for both (`_release_pieces`):
 7. the shares are unwrapped, and must make the key that the ledger commits to (72); all checks are
    repeated at the head that is the newest by then;
 8. that head is saved (`Node.save_head`), and the journal entry is written to disk;
-9. one signed HPKE message to the receipt's key is sent.
+9. one signed HPKE message to the receipt's key is sent; for `/pieces` it also holds the key of the
+   noise in the dataset's results.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ from governance.objects.envelope import (
     WrapItem,
     decode_wrap_request,
     encode_pieces,
+    encode_run_keys,
     join_shares,
     key_commitment,
     open_message,
@@ -71,6 +73,7 @@ from governance.objects.keys import (
     create_private,
     load_pair,
     new_pair,
+    noise_key,
     read_private,
 )
 from governance.objects.leaves import Leaf
@@ -79,6 +82,7 @@ from governance.rules.ledger_data import identity_id
 from governance.rules.state import Attempt, Run
 
 DAY = 86_400  # seconds
+NOISE_ROOT = b"volens/noise-root/1"  # what the secret behind every dataset's noise is sealed for
 SLICE_SECONDS = 0.25  # of replaying at once in the background: a request waits no longer than that
 KEPT_ANSWERS = 64 << 20  # bytes of responses that are kept to repeat them for the same request
 
@@ -104,10 +108,18 @@ def create(folder: Path) -> str:
     """Make a broker's keys (once) and return its address; possible before a ledger exists."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / "wallet").exists():
-        FileKeyProvider(folder / "provider")
         create_private(folder / "exchange", new_pair()[0].private_bytes_raw())
         create_private(folder / "wallet", secrets.token_bytes(32))
+    provider = FileKeyProvider(folder / "provider")
+    if not (folder / "noise").exists():
+        create_private(folder / "noise", provider.seal(secrets.token_bytes(32), NOISE_ROOT))
     return address_of(read_private(folder / "wallet", 32))
+
+
+def read_noise_root(folder: Path) -> bytes:
+    """The secret (32 bytes) that the noise keys of all datasets are derived from."""
+    provider = FileKeyProvider(folder / "provider")
+    return provider.open((folder / "noise").read_bytes(), NOISE_ROOT)
 
 
 def endorse(folder: Path, identity: dict[str, Any]) -> bytes:
@@ -128,6 +140,7 @@ class Broker:
         self._wallet = read_private(folder / "wallet", 32)
         self._exchange, self.exchange_key = load_pair(read_private(folder / "exchange", 32))
         self._provider = FileKeyProvider(folder / "provider")
+        self._noise_root = read_noise_root(folder)
         self._domain = domain_of(identity)
         self._node = Node(node_url, identity, clock, folder / "seen.json")
         self._me = bytes.fromhex(self.address[2:])
@@ -546,8 +559,13 @@ class Broker:
             records=[record for record, _ in records],
             lease_end=receipt.lease_until,
         )
-        sealed = seal_message(key, info, encode_pieces(self._me, pieces))
-        subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
+        message, subjects = encode_pieces(self._me, pieces), []
+        if kind == "pieces":
+            # Only who computes on the data gets the key of the noise: whoever reads an output could
+            # take the noise away with it.
+            message = encode_run_keys(noise_key(self._noise_root, dataset), message)
+            subjects = sorted({owner.hex() for _, owner in owners})
+        sealed = seal_message(key, info, message)
         self._node.save_head(head)
         self._journal.append(
             {

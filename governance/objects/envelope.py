@@ -41,8 +41,8 @@ OUTPUT = 255  # the category of a run's output: it is stored as a record of its 
 WRAPPED = 12 + 32 + TAG  # bytes of a wrapped share
 MAX_HEADER = 1 << 12  # bytes; one broker's takes 547, three brokers' 847
 
-_OBJECT, _WRAP, _PIECES, _ASKED = (
-    f"volens/{n}/1".encode() for n in ("object", "wrap", "pieces", "wrap-request")
+_OBJECT, _WRAP, _PIECES, _ASKED, _RUN_KEYS = (
+    f"volens/{n}/1".encode() for n in ("object", "wrap", "pieces", "wrap-request", "run-keys")
 )
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
@@ -336,6 +336,23 @@ def decode_pieces(data: bytes, broker: bytes) -> tuple[Piece, ...]:
             "the message is not a list of this broker's key pieces", "ask the broker again"
         )
     return pieces
+
+
+def encode_run_keys(noise_key: bytes, pieces: bytes) -> bytes:
+    """canonical("volens/run-keys/1", noise key, encoded pieces): what a worker gets for an attempt.
+    noise_key: 32 bytes, the dataset's.
+    """
+    return canonical(_RUN_KEYS, noise_key, pieces)
+
+
+def decode_run_keys(data: bytes) -> tuple[bytes, bytes]:
+    """(the dataset's noise key, encoded pieces). Raises MessageMalformed unless it is exactly their
+    encoding.
+    """
+    fields = _split_fields(data)
+    if fields is None or len(fields) != 3 or fields[0] != _RUN_KEYS or len(fields[1]) != 32:
+        raise MessageMalformed("the message does not hold a run's keys", "ask the broker again")
+    return fields[1], fields[2]
 
 
 def pieces_info(

@@ -103,6 +103,14 @@ def derived_pair(signing_key: bytes, purpose: bytes, context: bytes) -> tuple[Pr
     return load_pair(HKDF(SHA256(), 32, None, purpose + context).derive(signing_key))
 
 
+def noise_key(root: bytes, dataset: bytes) -> bytes:
+    """The key (32 bytes) of the noise in a dataset's results: HKDF-SHA256 (RFC 5869) of the broker's
+    root secret without salt. The same for every run on the dataset, so that the same question has the
+    same answer.
+    """
+    return HKDF(SHA256(), 32, None, canonical(b"volens/noise/1", dataset)).derive(root)
+
+
 def _write_beside(path: Path, data: bytes) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

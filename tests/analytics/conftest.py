@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from quiet import NOISE_KEY
 from threadpoolctl import threadpool_limits
 
 from analytics.canonical import dump_canonical
@@ -82,7 +83,7 @@ def gse_people() -> list[Person]:
 @pytest.fixture(scope="session")
 def gse_result(gse_people: list[Person]) -> Result:
     params = params_with(models=dict.fromkeys(("knn", "logistic", "svm"), FEATURE_SETS), folds=5)
-    return run(params, records_of(gse_people), 10)
+    return run(params, records_of(gse_people), 10, noise_key=NOISE_KEY)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quiet import NOISE_KEY, QUIET
 from scan_cohorts import silent, sites_of
 
 from analytics.association import associate
@@ -220,7 +221,7 @@ def test_the_difference_of_two_scans_would_reveal_a_genotype(
         first, second = asked(), asked((41, 130))
         assert is_refused(people, second, earlier_of(first, people))
         shown: list[Any] = [
-            associate(chosen(people, params), parse_params(params), silent)[0]["rows"]
+            associate(chosen(people, params), parse_params(params), silent, QUIET)[0]["rows"]
             for params in (first, second)
         ]
         wanted = [floor(10 * float(rows[0]["z"]) + 0.5) for rows in shown]
@@ -249,11 +250,13 @@ def test_a_run_is_compared_and_a_prediction_is_not(records: list[Input]) -> None
         subjects_of(records),
     )
     same, other = (Earlier(params, ALL, frozenset(some), True) for some in (subjects, subjects[1:]))
-    assert run(params, records, 10, earlier=[same]) == run(params, records, 10)
+    assert run(params, records, 10, earlier=[same], noise_key=NOISE_KEY) == run(
+        params, records, 10, noise_key=NOISE_KEY
+    )
     with pytest.raises(
         TooFewDiffer, match="differs by fewer than 10 people from that of an earlier result"
     ):
-        run(params, records, 10, earlier=[same, other])
+        run(params, records, 10, earlier=[same, other], noise_key=NOISE_KEY)
     prediction = complete(
         {
             "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
@@ -264,7 +267,7 @@ def test_a_run_is_compared_and_a_prediction_is_not(records: list[Input]) -> None
             "clinical": ["age_years"],
         }
     )
-    assert run(prediction, records, 10, earlier=[other]).statistics == 0
+    assert run(prediction, records, 10, earlier=[other], noise_key=NOISE_KEY).statistics == 0
 
 
 def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[Input]) -> None:
@@ -278,7 +281,11 @@ def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[In
     had = [item for item in had if item.category != 0 or item.subject not in subjects[:3]]
     assert (
         run(
-            with_record, had, 10, earlier=[Earlier(with_record, ALL, frozenset(subjects), True)]
+            with_record,
+            had,
+            10,
+            earlier=[Earlier(with_record, ALL, frozenset(subjects), True)],
+            noise_key=NOISE_KEY,
         ).people
         == 60
     )
@@ -290,6 +297,7 @@ def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[In
             earlier=[
                 Earlier(with_record, 1 << Category.GERMLINE_VARIANTS | 1, frozenset(subjects), True)
             ],
+            noise_key=NOISE_KEY,
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from extent import extent
+from quiet import QUIET
 from scan_cohorts import asking, cohort_of, silent
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -194,9 +195,11 @@ def scans(
         loose = {"min_hwe": "0", "min_maf": "0"}
         try:
             scan: Any = associate(
-                cohort, asking(components=0, statistics=1, variants=loose), silent
+                cohort, asking(components=0, statistics=1, variants=loose), silent, QUIET
             )[0]
-            sites: Any = count_alleles(cohort, asking("frequencies", sites=["1:1:A>G"]), silent)[0]
+            sites: Any = count_alleles(
+                cohort, asking("frequencies", sites=["1:1:A>G"]), silent, QUIET
+            )[0]
         except CohortTooSmall:
             continue
         yield dosage[:, 0], event, scan, sites

@@ -10,6 +10,7 @@ import pytest
 from families import Population
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quiet import NOISE_KEY
 from sklearn.model_selection import StratifiedKFold
 from speed import allowed
 
@@ -332,14 +333,14 @@ def test_one_record_of_each_genome_stays_and_none_where_outcomes_differ() -> Non
     )
     kept = [int(member.person.subject, 16) for member in cohort.members]
     assert kept == [0, *range(4, 44)]
-    assert cohort.flow[-1] == ("one record of each genome", 41)
+    assert (cohort.flow[-1][0], len(cohort.flow[-1][1])) == ("one record of each genome", 41)
     families = cohort.families
     assert families is not None
     assert families.tolist() == [0, 1, 1, *range(2, 40)]
     # Without an outcome, both records of a genome tell the same.
     members, flow = choose_members(people, EVERYBODY, None, "variants", relatives_of(people))
     assert [int(m.person.subject, 16) for m in members] == [0, 2, *range(4, 44)]
-    assert flow[-1] == ("one record of each genome", 42)
+    assert (flow[-1][0], len(flow[-1][1])) == ("one record of each genome", 42)
     # Who is not in the cohort takes nobody's place.
     members, _ = choose_members(people[1:], EVERYBODY, None, "variants", relatives_of(people))
     assert int(members[0].person.subject, 16) == 1
@@ -388,24 +389,27 @@ def _fewer_sites(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_drops_copies_and_finds_nothing_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     params = complete(EVALUATE)
     inputs = records_with_copies(params, 120, 30)
-    output = run(params, inputs, 10)
+    output = run(params, inputs, 10, noise_key=NOISE_KEY)
     result = json.loads(output.result)
-    assert (output.people, result["people"]) == (60, 60)
-    assert result["flow"][-1]["people"] == 60
+    assert output.people == 60
+    assert result["flow"][-1]["people"] == result["people"]
+    assert abs(result["people"] - 60) <= 15  # the bound of the noise
     assert result["flow"][-1]["step"].endswith("one record of each genome")
     assert max(row["auc"] for row in result["rows"]) <= 55
     assert result["kinship"] == "first-degree"
     rules = [rule["rule"] for rule in json.loads(output.disclosure)["rules"]]
     assert {"one record of each genome", "relatives in one fold"} <= set(rules)
     monkeypatch.setattr(kinship, "CUTS", (2.0,) * 4)
-    unprotected = json.loads(run(params, inputs, 10).result)
-    assert {row["model"]: row["auc"] for row in unprotected["rows"]}["knn"] > 90
+    unprotected = json.loads(run(params, inputs, 10, noise_key=NOISE_KEY).result)
+    assert {row["model"]: row["auc"] for row in unprotected["rows"]}["knn"] > 80
 
 
 def test_few_copies_are_not_counted_in_the_result() -> None:
     """Beside the people granted, the number of those left would tell how many genomes are copies."""
     params = complete(FREQUENCIES)
-    clean, copied = (run(params, records_with_copies(params, 60, n), 10) for n in (0, 1))
+    clean, copied = (
+        run(params, records_with_copies(params, 60, n), 10, noise_key=NOISE_KEY) for n in (0, 1)
+    )
     assert (clean.people, copied.people) == (60, 58)
     before, after = json.loads(clean.result), json.loads(copied.result)
     assert "people" not in before | after
@@ -419,9 +423,9 @@ def test_earlier_runs_are_compared_by_the_same_members() -> None:
     before, after = (complete(FREQUENCIES | {"cohort": {"age": [0, end]}}) for end in (130, 129))
     inputs = records_with_copies(before, 120, 10)
     earlier = Earlier(before, (1 << 20) - 1, frozenset(item.subject for item in inputs), True)
-    assert run(before, inputs, 10, earlier=[earlier]).people == 100
+    assert run(before, inputs, 10, earlier=[earlier], noise_key=NOISE_KEY).people == 100
     with pytest.raises(TooFewDiffer):
-        run(after, inputs, 10, earlier=[earlier])
+        run(after, inputs, 10, earlier=[earlier], noise_key=NOISE_KEY)
 
 
 def test_names_of_the_cuts() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quiet import NOISE_KEY
 
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import complete
@@ -145,8 +146,8 @@ def run_on(records: list[Input], document: Mapping[str, object]) -> tuple[Result
     params = complete(document)
     shuffled = list(records)
     random.Random(1).shuffle(shuffled)
-    result = run(params, records, 50)
-    assert run(params, shuffled, 50) == result
+    result = run(params, records, 50, noise_key=NOISE_KEY)
+    assert run(params, shuffled, 50, noise_key=NOISE_KEY) == result
     return result, json.loads(result.result)
 
 
@@ -217,7 +218,9 @@ def test_genetic_results_beside_the_genomes_change_no_analysis_of_variants(
         {"analysis": "frequencies", "sites": ["1:1000000:A>C"]},
     ):
         params = complete(document)
-        assert run(params, records + results, 50) == run(params, records, 50)
+        assert run(params, records + results, 50, noise_key=NOISE_KEY) == run(
+            params, records, 50, noise_key=NOISE_KEY
+        )
 
 
 def genetic(at: int) -> bytes:
@@ -229,7 +232,7 @@ def genetic(at: int) -> bytes:
 def test_a_cohort_of_few_people_allows_no_scan(records: list[Input]) -> None:
     few = [item for item in records if item.subject in {subject_of(at) for at in range(30)}]
     with pytest.raises(CohortTooSmall):
-        run(complete({"analysis": "associate", "outcome": OUTCOME}), few, 10)
+        run(complete({"analysis": "associate", "outcome": OUTCOME}), few, 10, noise_key=NOISE_KEY)
 
 
 def test_the_gain_is_measured_from_the_majority_to_the_best() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quiet import NOISE_KEY
 
 from analytics.canonical import dump_canonical
 from analytics.errors import CohortTooSmall, ParamsError
@@ -47,7 +48,7 @@ def people_of(people: int, seed: int, median: float = 4.0) -> list[Person]:
 
 
 def computed(params: bytes, records: list[Input]) -> tuple[dict[str, Any], dict[str, Any]]:
-    done = run(params, records, 10)
+    done = run(params, records, 10, noise_key=NOISE_KEY)
     return json.loads(done.result), json.loads(done.disclosure)
 
 
@@ -70,10 +71,10 @@ def test_everybody_with_a_follow_up_stays(printed: tuple[dict[str, Any], dict[st
     assert result["granted"] == 500
     assert (result["type"], result["analysis"]) == ("volens/result/3", "survival")
     assert record["statistic_class"] == "table"
-    assert result["censored"] >= 200
+    assert result["censored"] >= 185
     assert "people" not in result  # nobody is left out
     whole = next(row for row in result["strata"] if row["stratum"] == "all")
-    assert abs(whole["risk"] - 23.8) <= 4
+    assert abs(whole["risk"] - 23.8) <= 5
     assert whole["risk_interval"][0] < whole["risk"] < whole["risk_interval"][1]
     assert whole["median"] == "not reached"
     assert whole["events"] + whole["censored"] <= 500
@@ -138,20 +139,28 @@ def test_few_feature_profiles_have_no_concordance(make_records: Records) -> None
 def test_a_run_is_the_same_bytes_in_any_order(make_records: Records) -> None:
     records = make_records(people_of(60, 4))
     params = complete({**ASKED, "clinical": ["age_years"]})
-    assert run(params, records, 10) == run(params, records[::-1], 10)
-    assert run(params, records, 10).output_class == 2
+    assert run(params, records, 10, noise_key=NOISE_KEY) == run(
+        params, records[::-1], 10, noise_key=NOISE_KEY
+    )
+    assert run(params, records, 10, noise_key=NOISE_KEY).output_class == 2
 
 
 def test_ten_with_the_event_and_ten_without_are_needed(make_records: Records) -> None:
     healthy = [person for person in people_of(100, 1) if not person.findings.metastasis]
     with pytest.raises(CohortTooSmall):
-        run(complete(ASKED), make_records(healthy), 10)
+        run(complete(ASKED), make_records(healthy), 10, noise_key=NOISE_KEY)
 
 
 def test_steps_are_reported_in_order(make_records: Records) -> None:
     phases: list[tuple[str, float]] = []
     params = complete({**ASKED, "clinical": ["age_years"], "bootstraps": 50})
-    run(params, make_records(people_of(90, 1)), 10, lambda *step: phases.append(step))
+    run(
+        params,
+        make_records(people_of(90, 1)),
+        10,
+        lambda *step: phases.append(step),
+        noise_key=NOISE_KEY,
+    )
     steps = list(dict.fromkeys(step for step, _ in phases))
     assert steps == ["read", "compute", "cox", "permute", "bootstrap", "filter", "disclose"]
     assert [part for _, part in phases[2:]] == sorted(part for _, part in phases[2:])
@@ -173,7 +182,7 @@ def test_steps_are_reported_in_order(make_records: Records) -> None:
 def test_a_rehearsal_invents_censored_people(outcome: dict[str, Any]) -> None:
     params = complete({**ASKED, "outcome": outcome, "strata": ["er_positive", "age_years:55"]})
     result, _ = computed(params, invent(parse_params(params), 80, 1))
-    assert result["censored"] == 20
+    assert abs(result["censored"] - 20) <= 15  # as many, but for the noise
 
 
 def test_evaluate_says_how_many_it_left_out_as_censored(
@@ -243,20 +252,20 @@ def test_strata_list_every_group_and_cut_where_they_say() -> None:
     }
 
 
-def test_whoever_lacks_a_value_follows_from_no_curve(make_records: Records) -> None:
-    """Fewer than ten: the curve of all is of the others, else all less the strata would be theirs."""
+def test_that_few_lack_a_value_is_not_told(make_records: Records) -> None:
     people = people_of(300, 2)
-    known = [
-        replace(person, findings=replace(person.findings, er_positive=at % 2 if at > 4 else None))
-        for at, person in enumerate(people)
-    ]
-    asked = ASKED | {"clinical": [], "strata": ["er_positive"]}
-    some, _ = computed(complete(asked), make_records(known))
-    without, _ = computed(complete(asked), make_records(known[5:]))
-    assert {row["stratum"] for row in some["rows"]} > {"all"}
-    assert some["rows"] == without["rows"]
-    plain, _ = computed(complete(asked | {"strata": []}), make_records(known))
-    assert plain["rows"] != [row for row in some["rows"] if row["stratum"] == "all"]
+    asked = complete(ASKED | {"clinical": [], "strata": ["er_positive"]})
+    for lacking in (0, 5, 60):
+        known = [
+            replace(
+                person,
+                findings=replace(person.findings, er_positive=at % 2 if at >= lacking else None),
+            )
+            for at, person in enumerate(people)
+        ]
+        result, record = computed(asked, make_records(known))
+        named = json.dumps([result["strata"], record["withheld"]])
+        assert ("not known" in named) == (lacking >= 10)
 
 
 def test_each_choice_of_strata_is_a_cohort_of_its_own() -> None:

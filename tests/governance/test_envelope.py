@@ -360,6 +360,15 @@ def test_pieces_read_back_in_order(sent: list[Piece]) -> None:
     assert envelope.encode_pieces(BROKER, reversed(sent)) == data
 
 
+def test_a_runs_keys_read_back_and_nothing_else_does() -> None:
+    data = envelope.encode_run_keys(b"n" * 32, TWO_PIECES)
+    assert envelope.decode_run_keys(data) == (b"n" * 32, TWO_PIECES)
+    short = canonical(b"volens/run-keys/1", b"n" * 31, TWO_PIECES)
+    for bad in (data[:-1], data + b"\0", short, TWO_PIECES, b""):
+        with pytest.raises(MessageMalformed):
+            envelope.decode_run_keys(bad)
+
+
 TWO_PIECES = envelope.encode_pieces(
     BROKER, [Piece(b"a" * 32, 1, 0, b"k" * 32), Piece(b"b" * 32, 1, 0, b"k" * 32)]
 )

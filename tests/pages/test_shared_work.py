@@ -654,7 +654,7 @@ RECORD = {
     "type": "volens/disclosure/1",
     "statistic_class": "metrics",
     "people": 120,
-    "withheld": [{"what": "f1: svm/genes", "why": "fewer than 5 confusion matrices would fit"}],
+    "withheld": [{"what": "f1: svm/genes", "why": "fewer than 10 people are called positive"}],
 }
 
 
