@@ -42,6 +42,7 @@ PARAMS = complete(
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
         "models": {"logistic": ["genes"]},
         "folds": 2,
+        "repeats": 2,
         "permutations": 19,
         "bootstraps": 0,
     }

@@ -185,6 +185,7 @@ TWO_MODELS = complete(
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
         "models": {"svm": ["genes", "clinical"], "knn": ["genes"]},
         "folds": 2,
+        "repeats": 2,
         "permutations": 19,
         "bootstraps": 25,
     }

@@ -536,7 +536,7 @@ def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def jobs() -> dict[str, dict[str, Any]]:
-    few = {"folds": 2, "repeats": 10, "permutations": 19, "bootstraps": 0}
+    few = {"folds": 2, "repeats": 2, "permutations": 19, "bootstraps": 0}
     outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
     found: dict[str, dict[str, Any]] = {
         model: few | {"outcome": outcome, "models": {model: ["combined"]}} for model in MODELS

@@ -37,6 +37,7 @@ PARAMS = complete(
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
         "models": {"logistic": ["clinical"]},
         "folds": 2,
+        "repeats": 2,
         "permutations": 19,
         "bootstraps": 0,
     }

@@ -25,6 +25,7 @@ PARAMS: dict[str, Any] = json.loads(
             "models": {"logistic": FEATURE_SETS},
             "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
             "folds": 2,
+            "repeats": 2,
             "permutations": 19,
             "bootstraps": 0,
             "seed": 7,
@@ -82,7 +83,9 @@ def gse_people() -> list[Person]:
 
 @pytest.fixture(scope="session")
 def gse_result(gse_people: list[Person]) -> Result:
-    params = params_with(models=dict.fromkeys(("knn", "logistic", "svm"), FEATURE_SETS), folds=5)
+    params = params_with(
+        models=dict.fromkeys(("knn", "logistic", "svm"), FEATURE_SETS), folds=5, repeats=4
+    )
     return run(params, records_of(gse_people), 10, noise_key=NOISE_KEY)
 
 

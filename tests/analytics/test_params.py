@@ -59,7 +59,7 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "many folds": {"folds": 11},
     "folds as string": {"folds": "5"},
     "folds as bool": {"folds": True},
-    "few repeats": {"repeats": 9},
+    "few repeats": {"repeats": 1},
     "many repeats": {"repeats": 51},
     "few permutations": {"permutations": 18},
     "many permutations": {"permutations": 1001},

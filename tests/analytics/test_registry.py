@@ -61,7 +61,7 @@ from api.worker.known_sentences import reachable
 pipeline.warm_up()
 outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
 asked = {"outcome": outcome, "models": dict.fromkeys(("planted", "forest"), ["clinical"])}
-params = parse_params(complete(asked | {"permutations": 19, "bootstraps": 0, "folds": 2}))
+params = parse_params(complete(asked | {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 2}))
 y = np.arange(40) % 2
 x = np.random.default_rng(1).normal(size=(40, 2)) + y[:, None]
 steps = []

@@ -22,7 +22,7 @@ from analytics.strata import assign_strata, parse_split
 from api.worker.prior_results import _cohort
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
-QUICK = {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 10}
+QUICK = {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 2}
 ASKED: dict[str, Any] = {"analysis": "survival", "outcome": OUTCOME, **QUICK}
 Records = Callable[[Sequence[Person]], list[Input]]
 

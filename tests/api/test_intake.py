@@ -90,7 +90,7 @@ def test_parameters_that_the_code_does_not_take_are_refused() -> None:
         "models": {"logistic": ["genes"]},
         "permutations": 19,
         "bootstraps": 0,
-        "repeats": 10,
+        "repeats": 2,
         "seed": 7,
         "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},
     }

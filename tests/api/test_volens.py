@@ -26,6 +26,7 @@ PARAMS = {
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
     "models": {"logistic": ["genes"]},
     "folds": 2,
+    "repeats": 2,
     "permutations": 19,
     "bootstraps": 0,
 }

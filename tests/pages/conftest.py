@@ -54,6 +54,7 @@ _OUTCOME = {
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
     "models": {"logistic": ["genes"]},
     "folds": 2,
+    "repeats": 2,
 }
 SHORT = complete(_OUTCOME | {"permutations": 19, "bootstraps": 0})
 WIDE = complete(

@@ -25,7 +25,7 @@ PARAMS = {
     "models": {"logistic": ["genes"]},
     "permutations": 19,
     "bootstraps": 0,
-    "repeats": 10,
+    "repeats": 2,
     "seed": 7,
     "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},
 }

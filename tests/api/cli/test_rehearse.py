@@ -11,6 +11,7 @@ QUICK = {
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
     "models": {"logistic": ["genes"]},
     "folds": 2,
+    "repeats": 2,
     "permutations": 19,
     "bootstraps": 0,
 }
