@@ -27,6 +27,7 @@ SHORT = complete(
     {
         "outcome": _RELAPSE,
         "models": {"logistic": ["clinical"]},
+        "repeats": 2,
         "permutations": 19,
         "bootstraps": 0,
         "seed": SEED,
@@ -35,6 +36,7 @@ SHORT = complete(
 FULL = complete(
     {
         "outcome": _RELAPSE,
+        "repeats": 5,
         "permutations": 19,
         "bootstraps": 25,
         "seed": SEED,
@@ -59,6 +61,7 @@ TRUTH = complete(
         "impute": "mean",
         "clinical": ["bmi", "ldl_mmol_l", "smoker", "systolic_mmhg"],
         "models": {"logistic": ["genes", "clinical", "combined"]},
+        "repeats": 5,
         "permutations": 19,
         "bootstraps": 25,
         "seed": SEED,
