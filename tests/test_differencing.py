@@ -23,7 +23,7 @@ from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.ingest import Source
 from governance.readmodel import queries as register
 
-PEOPLE = 60
+PEOPLE = 90
 READ = 1 << 0 | 1 << 2 | 1 << Category.GERMLINE_VARIANTS
 EVERYBODY: dict[str, Any] = {
     "analysis": "associate",
@@ -130,7 +130,7 @@ def test_a_scan_without_one_person_of_another_is_refused(genomes: Rig, made: lis
     assert TOO_FEW not in carry_out(genomes, sites)[1]
 
 
-@pytest.mark.parametrize("genomes", [40], indirect=True)
+@pytest.mark.parametrize("genomes", [60], indirect=True)
 def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(
     genomes: Rig, made: list[Input]
 ) -> None:
@@ -149,7 +149,7 @@ def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(
     assert earlier(genomes, third) == 1
 
 
-@pytest.mark.parametrize("genomes", [40], indirect=True)
+@pytest.mark.parametrize("genomes", [60], indirect=True)
 def test_a_result_that_came_while_another_was_computed_is_compared_too(
     genomes: Rig, made: list[Input], monkeypatch: pytest.MonkeyPatch
 ) -> None:

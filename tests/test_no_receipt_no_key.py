@@ -655,15 +655,18 @@ class Released:
 
 
 def test_only_the_analyst_gets_the_released_output(rig: Rig) -> None:
-    """The question for a released output is signed by her who asked for the run."""
+    """The question for a released output is signed by her who asked for the run. The key of the noise
+    is not in the answer: it would take the noise out of the result.
+    """
     released = Released(rig)
     with pytest.raises(BrokerRefused) as refusal:
         released.ask(Wallet.new())
     assert refusal.value.reason.slug == "not-released"
     answer = released.ask(rig.world.people["noor"])
-    pieces = decode_pieces(
-        open_message(released.private, answer.info, answer.sealed), answer.broker
-    )
+    opened = open_message(released.private, answer.info, answer.sealed)
+    root = read_noise_root(rig.folder / "broker")
+    assert noise_key(root, rig.world.dataset) not in opened
+    pieces = decode_pieces(opened, answer.broker)
     shares = [piece.share for piece in sorted(pieces, key=lambda p: p.j)]
     assert join_shares(shares) == released.key
 

@@ -8,7 +8,8 @@ it. The interval counts the noise.
 
 A time is left out until at least 10 people had the event or were censored since the one before, and none
 is printed with fewer than 10 at risk, or where nobody or everybody would be without the event. A stratum
-with fewer than 10 people, events or others is withheld.
+with fewer than 10 people, events or others is withheld. Ten are needed by the exact and by the perturbed
+number: the perturbed one only ever refuses more.
 """
 
 from __future__ import annotations
@@ -84,13 +85,16 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class _Table:
     """Perturbed cells. people, events: of all; at_risk, by_part: (parts,) still at risk at the end of
-    each part, and with the event in it, whose sum is adjusted to `events`.
+    each part, and with the event in it, whose sum is adjusted to `events`. enough: (parts,) whether 10
+    people are at risk then; large: whether 10 have the event, and 10 have not.
     """
 
     people: int
     events: int
     at_risk: Floats
     by_part: Floats
+    enough: Flags
+    large: bool
 
 
 def list_days(horizon: int, people: int = MANY) -> Integers:
@@ -104,9 +108,8 @@ def show_curve(noise: Noise, lives: Lives, horizon: int) -> Shown | None:
     people = noise.count(PERSON, lives.ids)
     days = list_days(horizon, people)
     table = _tabulate(noise, lives, days, people)
-    few = min(table.events, people - table.events) < SMALLEST_COUNT
     step = next((step for step in STEPS if step * people >= 100 * LEAST_IN_STEP), None)
-    if few or people < LEAST_PEOPLE or step is None:
+    if not table.large or people < LEAST_PEOPLE or step is None:
         return None
     return _print(table, days, step)
 
@@ -137,10 +140,7 @@ def calibration_groups(
             _tabulate(noise, lives[group], np.array([horizon]), len(group)) for group in groups
         ]
         step = curve_step(min(map(len, groups)))
-        if step is not None and all(
-            min(table.events, table.people - table.events, table.at_risk[-1]) >= SMALLEST_COUNT
-            for table in tables
-        ):
+        if step is not None and all(table.large and table.enough[-1] for table in tables):
             predicted = [percent(float(risk[group].mean()), 5) for group in groups]
             seen = [inner_percent(1 - float(_survival(table)[0][-1]), step) for table in tables]
             return step, list(zip(predicted, seen, strict=True))
@@ -159,7 +159,15 @@ def _tabulate(noise: Noise, lives: Lives, days: Integers, people: int) -> _Table
     by_part += (events - by_part.sum()) / (len(days) + 1)
     at_risk = [noise.count(PERSON, lives.who(lives.time >= day)) for day in days]
     falling = np.minimum.accumulate([people, *at_risk])[1:].astype(float)
-    return _Table(people, events, falling, np.maximum(by_part, 0.0))
+    exact = int(lives.event.sum())
+    return _Table(
+        people,
+        events,
+        falling,
+        np.maximum(by_part, 0.0),
+        np.minimum(falling, [(lives.time >= day).sum() for day in days]) >= SMALLEST_COUNT,
+        min(events, people - events, exact, lives.people - exact) >= SMALLEST_COUNT,
+    )
 
 
 def _survival(table: _Table) -> tuple[Floats, Floats]:
@@ -182,7 +190,7 @@ def _print(table: _Table, days: Integers, step: int) -> Shown | None:
         [percent(float(value), step) for value in values]
         for values in (exact[0], *log_log_interval(*exact))
     )
-    chosen = _choose_times(table.people, table.at_risk.tolist(), survival)
+    chosen = _choose_times(table, survival)
     if not chosen:
         return None
     left = table.people - table.at_risk - np.cumsum(table.by_part)
@@ -201,16 +209,16 @@ def _print(table: _Table, days: Integers, step: int) -> Shown | None:
     return Shown(step, points, round_count(table.events), censored[-1], chosen[-1] == len(days) - 1)
 
 
-def _choose_times(people: int, at_risk: Sequence[float], survival: Sequence[int]) -> list[int]:
+def _choose_times(table: _Table, survival: Sequence[int]) -> list[int]:
     """Positions of the printed times: at least 10 people leave before each, and 10 are at risk."""
     chosen: list[int] = []
-    before: float = people
-    for k, left in enumerate(at_risk):
-        if left < SMALLEST_COUNT or survival[k] in ALL_ALIKE:
+    before: float = table.people
+    for k, left in enumerate(table.at_risk.tolist()):
+        if not table.enough[k] or survival[k] in ALL_ALIKE:
             continue
         if before - left >= SMALLEST_COUNT:
             chosen.append(k)
             before = left
-        elif chosen and k == len(at_risk) - 1:
+        elif chosen and k == len(survival) - 1:
             chosen[-1] = k  # few left since the last time: it is joined with the horizon
     return chosen

@@ -115,7 +115,7 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
     with _DRAWING:
         shown = list(_DESCRIBE[result["analysis"]](result))
     return {
-        "facts": _facts(result),
+        "facts": [*_facts(result), *_noise(disclosure)],
         "shown": shown,
         "gains": [_gain(gain) for gain in result.get("gains", [])],
         "flow": result.get("flow", []),
@@ -123,6 +123,22 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
         "withheld": disclosure.get("withheld", []),
         "coarsened": disclosure.get("coarsened", []),
     }
+
+
+def _noise(disclosure: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rules = disclosure.get("rules", [])
+    bound = next(
+        (rule["at_most"] for rule in rules if rule["rule"] == "noise before rounding"), None
+    )
+    if bound is None:  # a result of an older version
+        return []
+    return [
+        (
+            "Noise",
+            f"Numbers of people and of the outcome have up to {bound} people of noise, always the same "
+            "for the same people. Intervals count it.",
+        )
+    ]
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

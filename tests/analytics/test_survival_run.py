@@ -142,7 +142,11 @@ def test_a_run_is_the_same_bytes_in_any_order(make_records: Records) -> None:
     assert run(params, records, 10, noise_key=NOISE_KEY) == run(
         params, records[::-1], 10, noise_key=NOISE_KEY
     )
-    assert run(params, records, 10, noise_key=NOISE_KEY).output_class == 2
+    done = run(params, records, 10, noise_key=NOISE_KEY)
+    assert done.output_class == 2
+    assert NOISE_KEY.hex() not in str(done)
+    assert NOISE_KEY.decode() not in str(done)
+    assert run(params, records, 10, noise_key=bytes(32)).result != done.result
 
 
 def test_ten_with_the_event_and_ten_without_are_needed(make_records: Records) -> None:

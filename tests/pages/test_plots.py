@@ -8,6 +8,7 @@ from functools import cache
 from xml.etree import ElementTree
 
 import pytest
+from quiet import NOISE_KEY
 
 from analytics.params import complete
 from analytics.run import parse_params, run
@@ -52,7 +53,7 @@ TITLES = {
 @cache
 def computed(analysis: str) -> tuple[bytes, bytes]:
     params = complete(ASKED[analysis])
-    found = run(params, invent(parse_params(params), 160, 1), 10)
+    found = run(params, invent(parse_params(params), 160, 1), 10, noise_key=NOISE_KEY)
     return found.result, found.disclosure
 
 
@@ -135,6 +136,14 @@ def test_a_calibration_of_single_per_cents_is_seen() -> None:
     params = complete(ASKED["survival"]).decode()
     checks = check_result(result, disclosure, params, 0b1110, 10)
     assert any("at least 5 %" in check.text for check in checks if not check.passed)
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_the_noise_in_a_result_is_named_with_its_bound(analysis: str) -> None:
+    result, disclosure = a_result(analysis)
+    assert "up to 15 people of noise" in dict(describe(result, disclosure)["facts"])["Noise"]
+    older = disclosure | {"rules": disclosure["rules"][1:]}
+    assert "Noise" not in dict(describe(result, older)["facts"])
 
 
 def test_whoever_was_left_out_as_censored_is_named_with_what_it_means() -> None:
