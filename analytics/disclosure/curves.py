@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from analytics.disclosure.counts import Integers, Sizes, inner_percent, percent
-from analytics.disclosure.noise import EVENT, RATE, SPREAD, Noise
+from analytics.disclosure.noise import EVENT, PERSON, RATE, SPREAD, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 
 CURVE_STEPS = (5, 10, 20)
@@ -59,6 +59,14 @@ def roc_grid(
     return [(0, 0), *drawn, (100, 100)]
 
 
+def mean_predicted(noise: Noise, predicted: NDArray[np.float64], people: Sequence[str]) -> int:
+    """The mean predicted probability of a group, with noise, in steps of 5 %: one outcome moves what a
+    model predicts for others."""
+    mean = float(predicted.mean())
+    moved = RATE * noise.shift(PERSON, people, "predicted", mean) / len(predicted)
+    return percent(min(1.0, max(0.0, mean + moved)), CURVE_STEPS[0])
+
+
 def calibration_groups(
     noise: Noise, probabilities: NDArray[np.float64], event: Integers, people: Sequence[str]
 ) -> tuple[int, list[tuple[int, int]]] | None:
@@ -82,7 +90,7 @@ def calibration_groups(
         ):
             return step, [
                 (
-                    percent(float(predicted[group].mean()), 5),
+                    mean_predicted(noise, predicted[group], ids[group].tolist()),
                     inner_percent(count / len(group), step),
                 )
                 for count, group in zip(counts, groups, strict=True)

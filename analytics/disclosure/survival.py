@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analytics.disclosure.counts import Integers, inner_percent, percent
-from analytics.disclosure.curves import MOST_GROUPS, curve_step
+from analytics.disclosure.curves import MOST_GROUPS, curve_step, mean_predicted
 from analytics.disclosure.noise import EVENT, PERSON, SPREAD, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT, round_count
 from analytics.survival import Flags, Floats, log_log_interval
@@ -141,7 +141,7 @@ def calibration_groups(
         ]
         step = curve_step(min(map(len, groups)))
         if step is not None and all(table.large and table.enough[-1] for table in tables):
-            predicted = [percent(float(risk[group].mean()), 5) for group in groups]
+            predicted = [mean_predicted(noise, risk[group], lives[group].ids) for group in groups]
             seen = [inner_percent(1 - float(_survival(table)[0][-1]), step) for table in tables]
             return step, list(zip(predicted, seen, strict=True))
     return None
