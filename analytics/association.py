@@ -74,7 +74,7 @@ def associate(
     """
     sizes = perturb_sizes(noise, cohort.granted, cohort.flow, cohort.subjects, cohort.affected)
     counts = filter_counts(sizes)
-    allowed = _allowed(cohort, counts)
+    allowed = allowed_statistics(cohort, counts)
     variants = _testable(stack(cohort.genotypes, params.variants), float(cohort.event.mean()))
     progress("components", 0.2)
     dosage = _filled(variants.dosage)
@@ -128,7 +128,7 @@ def associate(
     result |= {name: value for name, value in numbers.items() if value is not None}
     m = int(spent[len(top) - 1])
     disclosure = describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result)
-    return result, disclosure, charge(m, cohort.granted, _charged_people(cohort, counts))
+    return result, disclosure, charge(m, cohort.granted, charged_people(cohort, counts))
 
 
 def count_alleles(
@@ -143,7 +143,7 @@ def count_alleles(
     """
     sizes = perturb_sizes(noise, cohort.granted, cohort.flow, cohort.subjects, ())
     counts = filter_counts(sizes)
-    allowed, requested = _allowed(cohort, counts), 2 * len(params.sites)
+    allowed, requested = allowed_statistics(cohort, counts), 2 * len(params.sites)
     if requested > allowed:
         raise InputsError(
             "more sites are requested than this number of people allows",
@@ -165,19 +165,19 @@ def count_alleles(
     if counts.people is not None:
         result["people"] = counts.people
     disclosure = describe_genomic(counts, requested, 0, allowed, rows)
-    return result, disclosure, charge(requested, cohort.granted, _charged_people(cohort, counts))
+    return result, disclosure, charge(requested, cohort.granted, charged_people(cohort, counts))
 
 
-def _allowed(cohort: Cohort, counts: Counts) -> int:
+def allowed_statistics(cohort: Cohort, counts: Counts) -> int:
     """The genomic bound, computed from printed counts if they reveal less than the exact number; at
     most what the ledger accepts when it is charged to everybody granted."""
     bound = genomic_bound(min(cohort.people, least_people(counts)))
     return min(
-        bound, genomic_bound(cohort.granted) * _charged_people(cohort, counts) // cohort.granted
+        bound, genomic_bound(cohort.granted) * charged_people(cohort, counts) // cohort.granted
     )
 
 
-def _charged_people(cohort: Cohort, counts: Counts) -> int:
+def charged_people(cohort: Cohort, counts: Counts) -> int:
     """The number of people charged for the statistics: everybody granted if fewer than 10 were left
     out, since that number is not printed."""
     return cohort.granted if counts.people is None else min(cohort.people, least_people(counts))

@@ -78,6 +78,6 @@ class CodeError(AnalyticsError):
 
 
 class CatalogueError(AnalyticsError):
-    """A module of analytics/models does not register exactly one model."""
+    """A module of a catalogue (models, explanations) does not register exactly one item."""
 
-    hint = "Let each module of analytics/models call register once, with a model of its own name."
+    hint = "Let each module of the package call register once, with an item of its own name."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ NO_MARGIN = 0.5  # `predict` of a model without a probability, where its margin 
 ROUNDING = 1e-3
 ENOUGH_REACHED = 10
 PARTITIONS = 2  # into folds, of each bootstrap sample
+# What is told of each fold of an evaluation: the repeat, the fitted model, and (n,) who was held out.
+Watch = Callable[[int, Pipeline, NDArray[np.bool_]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ class Scores:
     first_auc: AUC of the first repeat alone, the statistic that permutations are compared with.
     between_folds: variance of the AUC of one repeat, over the repeats: what other folds change.
     probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
-    values are never released; curves are computed from them on a coarse grid. called: (n,) whom at
-    least half of the repeats call positive.
+    values are never released; curves are computed from them on a coarse grid. positives:
+    (repeats, n) whether that is a "yes".
     """
 
     cells: Cells
@@ -86,7 +89,13 @@ class Scores:
     average_precision: float
     brier: float | None
     probabilities: Floats
-    called: NDArray[np.bool_]
+    positives: NDArray[np.bool_]
+
+    @property
+    def called(self) -> NDArray[np.bool_]:
+        """(n,) whom at least half of the repeats call positive."""
+        called: NDArray[np.bool_] = 2 * self.positives.sum(axis=0) >= len(self.positives)
+        return called
 
     @property
     def auc_interval(self) -> tuple[float, float]:
@@ -105,11 +114,13 @@ def evaluate_model(
     calibrated: bool,
     tick: Callable[[float], None],
     families: Labels | None = None,
+    watch: Watch | None = None,
 ) -> Scores:
     """Cross-validate `model` on x (n, columns; NaN = missing) and y (n,) of 0 and 1.
 
     Repeat r shuffles with seed + r, so every model uses the same folds. calibrated: whether the
     model estimates a probability (CALIBRATED in the catalogue). families: as in `assign_folds`.
+    watch: is shown the model of each fold.
     """
     passes = []
     for repeat in range(repeats):
@@ -122,15 +133,16 @@ def evaluate_model(
                 seed=seed + repeat,
                 calibrated=calibrated,
                 families=families,
+                watch=None if watch is None else partial(watch, repeat),
             )
         )
         tick((repeat + 1) / repeats)
     probabilities = np.stack([predicted.probability for predicted in passes])
-    positive = np.stack([predicted.positive for predicted in passes])
+    positives = np.stack([predicted.positive for predicted in passes])
     placements = np.mean([predicted.placement for predicted in passes], axis=0)
     auc, error = auc_with_error(placements, y)
     return Scores(
-        cells=count_cells(y, positive),
+        cells=count_cells(y, positives),
         auc=auc,
         error=error,
         placements=placements,
@@ -141,7 +153,7 @@ def evaluate_model(
         ),
         brier=scaled_brier(probabilities, y) if calibrated else None,
         probabilities=probabilities,
-        called=2 * positive.sum(axis=0) >= repeats,
+        positives=positives,
     )
 
 
@@ -154,10 +166,11 @@ def predict_once(
     seed: int,
     calibrated: bool = True,
     families: Labels | None = None,
+    watch: Callable[[Pipeline, NDArray[np.bool_]], None] | None = None,
 ) -> Predictions:
     """One pass of stratified k-fold. Raises PredictionError as `_predict_folds` does."""
     assigned = assign_folds(y, families, folds=folds, seed=seed)
-    return _predict_folds(model, x, y, assigned, families, calibrated)
+    return _predict_folds(model, x, y, assigned, families, calibrated, watch)
 
 
 def _predict_folds(
@@ -167,6 +180,7 @@ def _predict_folds(
     assigned: Labels,
     together: Labels | None,
     calibrated: bool,
+    watch: Callable[[Pipeline, NDArray[np.bool_]], None] | None = None,
 ) -> Predictions:
     """Predict everybody of each fold (n,) by a model that is fitted on the others.
 
@@ -184,6 +198,8 @@ def _predict_folds(
         predicted.probability[test] = probability
         predicted.positive[test] = probability > decision_threshold(y[train], calibrated)
         predicted.placement[test] = placement_values(probability, y[test])
+        if watch is not None:
+            watch(fitted, test)
     return predicted
 
 

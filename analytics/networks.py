@@ -8,6 +8,7 @@ bits; on a GPU it gives them within tolerance.
 
 from __future__ import annotations
 
+import copy
 from typing import Self
 
 import numpy as np
@@ -68,6 +69,34 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
             margin = self.network_(torch.from_numpy(x.astype(np.float32)).to(device))
             probability = torch.sigmoid(margin).cpu().numpy().astype(np.float64)
         return np.column_stack([1 - probability, probability])
+
+    def integrated_gradients(self, x: Floats, baseline: Floats) -> Floats:
+        """(n, columns) integrated gradients of the log odds from `baseline` (columns,) to each row.
+
+        Exact, in double precision on the CPU: on a straight line the input of a ReLU is linear, so
+        the share of the line on which it is active is a quotient of differences (DeepLIFT's rescale
+        rule, which is the integral in a network of one such layer; Ancona et al. 2018).
+        """
+        _set_deterministic(torch.device("cpu"))
+        network = copy.deepcopy(self.network_).to("cpu", torch.float64)
+        ends = torch.from_numpy(np.vstack([baseline, x]))
+        inputs = ends[1:].clone().requires_grad_()
+        parts = [inputs[:, self.ordered :]]
+        if self.ordered:
+            convolved, _, *rest = network.scan
+            with torch.no_grad():
+                before = convolved(ends[:, None, : self.ordered])
+                start, end = before[:1], before[1:]
+                gap = end - start
+                moved = torch.where(gap == 0, torch.ones_like(gap), gap)
+                active = torch.where(
+                    gap == 0, (end > 0).to(torch.float64), (end.relu() - start.relu()) / moved
+                )
+            passed = active * convolved(inputs[:, None, : self.ordered])
+            parts.append(nn.Sequential(*rest)(passed))
+        (slopes,) = torch.autograd.grad(network.head(torch.cat(parts, dim=1)).sum(), inputs)
+        values: Floats = (slopes * (ends[1:] - ends[0])).numpy()
+        return values
 
     def predict(self, x: Floats) -> NDArray[np.int64]:
         """(n,) of 0 and 1: 1 from a predicted probability of one half."""

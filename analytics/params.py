@@ -17,8 +17,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from analytics.canonical import dump_canonical, load_strict
-from analytics.catalogue import FEATURE_SETS, NEED_CLINICAL, NEED_GENES
+from analytics.catalogue import FEATURE_SETS, FUSED, NEED_CLINICAL, NEED_GENES
 from analytics.errors import JsonRefused, ParamsError
+from analytics.explanations import REGISTERED as EXPLANATIONS
+from analytics.explanations.registry import COLUMNS
 from analytics.models import REGISTERED
 from analytics.readers.codes import (
     FACT_PREFIXES,
@@ -45,6 +47,8 @@ OUTPUT_CLASSES = {
     "frequencies": OutputClass.GENOMIC,
 }
 ANALYSES = tuple(OUTPUT_CLASSES)
+# Which feature set of the primary model is explained.
+EXPLAINED_FIRST = ("combined", "genes", "clinical", FUSED)
 # The category of each source of gene columns.
 GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
@@ -97,6 +101,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         # The standard deviation of 50 samples is right within 10 % (one standard error).
         "bootstraps": 50,
         "tune": False,
+        "explain": [],
         "seed": 1,
         "clinical": _CLINICAL,
     },
@@ -194,7 +199,8 @@ class Params:
     the model whose intervals and gains come from `bootstraps` repetitions of the whole
     cross-validation (0: none); named beforehand, so that the best of many is not reported as if it were the
     only one. strata: by which a survival curve is split (`strata.parse_split`). tune: whether each
-    model's settings are chosen within the fold (`Model.grid`).
+    model's settings are chosen within the fold (`Model.grid`). explain: explanations of the
+    primary model, in the catalogue's order.
     """
 
     analysis: str
@@ -217,6 +223,7 @@ class Params:
     statistics: int = 0
     sites: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()
+    explain: tuple[str, ...] = ()
 
     @property
     def gene_source(self) -> str:
@@ -233,8 +240,20 @@ class Params:
 
     @property
     def output_class(self) -> int:
-        """The contract's OutputClass of the result: 1 metrics, 2 table, 3 genomic."""
+        """The contract's OutputClass of the result: 1 metrics, 2 table, 3 genomic. An explanation
+        that names single columns of genes makes it genomic: it is a statistic of each.
+        """
+        names_columns = any(EXPLANATIONS[name].of == COLUMNS for name in self.explain)
+        if names_columns and self.explained_feature_set in NEED_GENES:
+            return OutputClass.GENOMIC
         return OUTPUT_CLASSES[self.analysis]
+
+    @property
+    def explained_feature_set(self) -> str:
+        """The feature set on which the primary model is explained: of those it is evaluated on, the
+        one with the most data in one model; "" without a model."""
+        chosen = dict(self.models).get(self.primary, ())
+        return next((name for name in EXPLAINED_FIRST if name in chosen), "")
 
     @property
     def fits_cox(self) -> bool:
@@ -400,6 +419,7 @@ def _build(document: Mapping[str, Any]) -> Params:
     for name in ("clinical", "sites", "strata"):
         if name in given:
             fields[name] = tuple(given[name])
+    fields["explain"] = tuple(name for name in EXPLANATIONS if name in given.get("explain", ()))
     return Params(**{**given, **fields})
 
 
@@ -479,6 +499,7 @@ def _check_sense(params: Params) -> None:
             "parameters: primary is not one of the models",
             "Choose among: " + ", ".join(model for model, _ in params.models),
         )
+    _check_explanations(params)
     feature_sets = {feature_set for _, chosen in params.models for feature_set in chosen}
     if params.genes is not None and params.genes.source == "none" and feature_sets & NEED_GENES:
         raise ParamsError("parameters: a feature set needs genes, but genes.source is none")
@@ -491,3 +512,23 @@ def _check_sense(params: Params) -> None:
         raise ParamsError(
             "parameters: a feature set needs clinical variables, but clinical is empty"
         )
+
+
+def _check_explanations(params: Params) -> None:
+    """Whether the primary model, on the feature set that is explained, has what they need."""
+    feature_set = params.explained_feature_set
+    groups = (feature_set in NEED_GENES) + len(params.clinical) * (feature_set in NEED_CLINICAL)
+    for name in params.explain:
+        explanation = EXPLANATIONS[name]
+        fits = explanation.form in ("", REGISTERED[params.primary].form)
+        if not fits or (explanation.form and feature_set == FUSED):
+            raise ParamsError(
+                "parameters: explain names an explanation that the primary model has not",
+                "shap-linear needs logistic, integrated-gradients needs cnn, on genes, clinical "
+                "or combined; the others explain every model.",
+            )
+        if explanation.most_groups and groups > explanation.most_groups:
+            raise ParamsError(
+                "parameters: explain names an explanation of at most ten groups of columns",
+                "Name fewer clinical variables: all genes are one group, each variable is one.",
+            )

@@ -47,6 +47,7 @@ from analytics.evaluate import (
     gain_error_of,
     permutation_p,
 )
+from analytics.explainer import Columns, Explained, Explainer
 from analytics.folds import DIVIDES
 from analytics.fusion import FITS, Fused
 from analytics.models.pipeline import build_model
@@ -58,6 +59,7 @@ from analytics.variants import stack
 Progress = Callable[[str, float], None]
 # How an interval was made: see `bootstrap_aucs` and `Scores.auc_interval`.
 BOOTSTRAP, DELONG = "bootstrap", "delong"
+NO_VARIANT = "none"  # the name of the column of zeros that replaces them
 # What a feature set is compared with: fixed beforehand, not with the best of them.
 _LESS = {"combined": ("genes", "clinical"), FUSED: ("genes", "clinical", "combined")}
 
@@ -67,13 +69,16 @@ class FeatureSets:
     """The matrices shared by all models: n people, gene and clinical columns; NaN is missing.
 
     flow: exact number of variants that each rule left out; empty for other gene sources. families:
-    (n,) who is related to whom, None if nobody is (`Cohort.families`).
+    (n,) who is related to whom, None if nobody is (`Cohort.families`). gene_names, clinical_names:
+    of the columns, for explanations.
     """
 
     genes: NDArray[np.float64]
     clinical: NDArray[np.float64]
     flow: tuple[tuple[str, int], ...]
     families: NDArray[np.int64] | None = None
+    gene_names: tuple[str, ...] = ()
+    clinical_names: tuple[str, ...] = ()
 
     def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
         """((n, columns), gene columns, clinical columns) of a feature set, genes first; fused ones
@@ -86,13 +91,20 @@ class FeatureSets:
             return self.clinical, 0, clinical
         return np.hstack([self.genes, self.clinical]), genes, clinical
 
+    def columns(self, feature_set: str) -> Columns:
+        """The columns of a feature set with their names."""
+        x, genes, clinical = self.matrix(feature_set)
+        names = (*self.gene_names[:genes], *self.clinical_names[:clinical])
+        return Columns(x, names, genes)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One model on one feature set: exact scores, permutation p, number of permutations.
 
     profiles: number of distinct feature profiles (distinct rows of the feature set). replicates:
-    (bootstraps, PARTITIONS) AUCs of the primary model, None for another one.
+    (bootstraps, PARTITIONS) AUCs of the primary model, None for another one. explained: what
+    explanations say of the primary model on one feature set, nothing of the others.
     """
 
     model: str
@@ -102,6 +114,7 @@ class Row:
     permutations: int
     profiles: int
     replicates: NDArray[np.float64] | None = None
+    explained: tuple[Explained, ...] = ()
 
     @property
     def name(self) -> str:
@@ -120,13 +133,16 @@ def gather_feature_sets(cohort: Cohort, params: Params) -> FeatureSets:
     failure would reveal, without any output review, that nobody carries a variant this frequent.
     """
     clinical = clinical_matrix(cohort, params.clinical)
+    named = params.clinical
     if params.gene_source == "expression":
-        return FeatureSets(expression_matrix(cohort)[0], clinical, ())
+        genes, probes = expression_matrix(cohort)
+        return FeatureSets(genes, clinical, (), None, probes, named)
     if params.gene_source == "variants":
         variants = stack(cohort.genotypes, params.variants)
         dosage = variants.dosage if variants.names else np.zeros((cohort.people, 1))
-        return FeatureSets(dosage, clinical, variants.flow, cohort.families)
-    return FeatureSets(np.empty((cohort.people, 0)), clinical, ())
+        names = variants.names or (NO_VARIANT,)
+        return FeatureSets(dosage, clinical, variants.flow, cohort.families, names, named)
+    return FeatureSets(np.empty((cohort.people, 0)), clinical, (), clinical_names=named)
 
 
 def evaluate_rows(
@@ -221,6 +237,16 @@ def _evaluate(
 ) -> Row:
     pipeline, x = _plan(model, feature_set, feature_sets, params, device)
     settings = {"folds": params.folds, "seed": params.seed}
+    explainers = [
+        Explainer(name, feature_sets.columns(feature_set), event, params.seed)
+        for name in params.explain
+        if (model, feature_set) == (params.primary, params.explained_feature_set)
+    ]
+
+    def watch(repeat: int, fitted: Pipeline, test: NDArray[np.bool_]) -> None:
+        for explainer in explainers:
+            explainer.watch(repeat, fitted, test)
+
     share = params.repeats / (params.repeats + params.permutations)
     scores = evaluate_model(
         pipeline,
@@ -231,6 +257,7 @@ def _evaluate(
         **settings,
         families=feature_sets.families,
         tick=lambda part: progress(f"evaluate:{model}/{feature_set}", share * part),
+        watch=watch,
     )
     p, performed = permutation_p(
         pipeline,
@@ -244,7 +271,8 @@ def _evaluate(
         tick=lambda part: progress(f"permute:{model}/{feature_set}", share + (1 - share) * part),
     )
     profiles = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
-    return Row(model, feature_set, scores, p, performed, profiles)
+    explained = tuple(explainer.finish() for explainer in explainers)
+    return Row(model, feature_set, scores, p, performed, profiles, explained=explained)
 
 
 def _plan(

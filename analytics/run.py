@@ -19,6 +19,7 @@ from analytics.canonical import dump_canonical
 from analytics.cohort import select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.disclosure.noise import Noise
+from analytics.explanation_run import add_explanations
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
@@ -100,7 +101,18 @@ def run(
                 rows = evaluate_rows(cohort.event, feature_sets, parsed, device, progress, drawn_by)
                 progress("filter", 1.0)
                 result, disclosure = describe_prediction(cohort, feature_sets, rows, parsed, noise)
-                statistics = 0
+                statistics = sum(
+                    add_explanations(
+                        result,
+                        disclosure,
+                        row,
+                        feature_sets.columns(row.feature_set),
+                        cohort,
+                        noise,
+                    )
+                    for row in rows
+                    if row.explained
+                )
             case "survival":
                 feature_sets = gather_feature_sets(cohort, parsed)
                 drawn_by = noise.seed("permutations", cohort.subjects, parsed.seed)

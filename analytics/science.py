@@ -1,5 +1,6 @@
 """Benchmarks of the models: known-truth simulations, published data (GSE7390), pure noise; of the
-association scan: p values without an association; of survival runs: the risk under censoring.
+association scan: p values without an association; of survival runs: the risk under censoring; of
+explanations: whether they name the causal variants.
 
 Metrics here are exact: they are about simulated people and a public data set (GSE7390), and pass no
 disclosure filter. The caller writes the files; time and machine are not known here.
@@ -21,6 +22,8 @@ from analytics.cohort import select_people
 from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.disclosure.survival import Lives, show_curve
 from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, metrics_of
+from analytics.explanations import REGISTERED as EXPLANATIONS
+from analytics.explanations.registry import COLUMNS
 from analytics.models.pipeline import build_columns
 from analytics.models.registry import Blueprint
 from analytics.params import Params, complete, parse_params
@@ -151,6 +154,32 @@ def tuning_report(people: int, cohorts: int, variants: int = 400) -> dict[str, o
             for row in _evaluate(cohort, cohort.dosage, params, "cpu"):
                 aucs[row.model][settings] += row.scores.auc / cohorts
     return {"people": people, "cohorts": cohorts, "models": aucs}
+
+
+def explanation_report(
+    people: int, cohorts: int, variants: int = 400, causal: int = 8, repeats: int = 3
+) -> dict[str, float]:
+    """Whether explanations of logistic regression (combined) name the causal variants of simulated
+    cohorts: the share of the causal ones among as many variants with the largest importance, by
+    explanation, and as many that are drawn at random.
+    """
+    names = [
+        name for name, one in EXPLANATIONS.items() if (one.of, one.form) == (COLUMNS, "linear")
+    ]
+    params = replace(_params({PRIMARY: ["combined"]}, KEPT, repeats), explain=tuple(names))
+    recalls: dict[str, list[float]] = {name: [] for name in names}
+    for seed in range(cohorts):
+        cohort = simulate_cohort(people, seed, variants, causal)
+        (row,) = _evaluate(cohort, cohort.dosage, params, "cpu")
+        for explained in row.explained:
+            top = np.argsort(-explained.importance[: cohort.dosage.shape[1]])[:causal]
+            recalls[explained.explanation.name].append(float(np.isin(cohort.causal, top).mean()))
+    return {
+        **{name: float(np.mean(recall)) for name, recall in recalls.items()},
+        "random": causal / cohort.dosage.shape[1],
+        "people": people,
+        "cohorts": cohorts,
+    }
 
 
 def gse7390_report(
@@ -314,7 +343,9 @@ def _params(models: dict[str, list[str]], keep: int, repeats: int) -> Params:
 
 
 def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> list[Row]:
-    feature_sets = FeatureSets(dosage, cohort.matrix(list(CLINICAL)), ())
+    names = tuple(f"variant {at}" for at in range(dosage.shape[1]))
+    matrix = cohort.matrix(list(CLINICAL))
+    feature_sets = FeatureSets(dosage, matrix, (), None, names, tuple(CLINICAL))
     with (
         one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),

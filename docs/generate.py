@@ -25,6 +25,7 @@ import vectors
 import vocabulary
 
 from analytics.catalogue import MODELS
+from analytics.explanations import REGISTERED as EXPLANATIONS
 from api.demo.recording import shape
 from governance.readmodel.run_states import ENDS, TRANSITIONS
 from governance.rules.withdrawals import WORKER_REASONS
@@ -121,9 +122,11 @@ _DIGEST = re.compile(r"(sha256 of `verify\.py`: `)[0-9a-f]{64}`")
 
 
 def write_params_schema() -> str:
-    """analytics/params-schema.json: written by hand but for the models, which are the registry's."""
+    """analytics/params-schema.json: written by hand but for models and explanations."""
     name = "analytics/params-schema.json"
-    return model_lists.in_schema((ROOT / name).read_text(encoding="utf-8"), MODELS)
+    return model_lists.in_schema(
+        (ROOT / name).read_text(encoding="utf-8"), MODELS, tuple(EXPLANATIONS)
+    )
 
 
 def write_analyst_guide() -> str:

@@ -1,4 +1,4 @@
-"""Writes the names of the models (analytics/models) into texts that people wrote around them."""
+"""Writes the names of models and explanations into texts that people wrote around them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ _IN_SCHEMA = re.compile(
     rf'( *)"[^"\n]+": ({_FEATURE_SETS})(?:,\n *"[^"\n]+": {_FEATURE_SETS})*\n'
 )
 _PRIMARY = re.compile(r'("primary": \{"description": "[^"]+", "enum": )\[[^\]]*\]')
+_EXPLAIN = re.compile(r'("explain": \{[^\]]*?"items": \{"enum": )\[[^\]]*\]')
 _IN_SENTENCE = re.compile(r"(\*\*evaluate\*\* fits )`\w+`(?:, `\w+`)*( or )`\w+`")
 
 
-def in_schema(text: str, models: Sequence[str]) -> str:
-    """params-schema.json with these models. Raises LookupError when it has no place for them."""
+def in_schema(text: str, models: Sequence[str], explanations: Sequence[str]) -> str:
+    """params-schema.json with these models and explanations. Raises LookupError when it has no
+    place for them.
+    """
 
     def listed(match: re.Match[str]) -> str:
         lines = (f'{match[2]}"{model}": {match[3]}' for model in models)
         return match[1] + ",\n".join(lines) + "\n"
 
-    names = ", ".join(f'"{model}"' for model in models)
-    text = _replaced(_PRIMARY, lambda match: f"{match[1]}[{names}]", text)
+    for pattern, names in ((_PRIMARY, models), (_EXPLAIN, explanations)):
+        enum = "[" + ", ".join(f'"{name}"' for name in names) + "]"
+        text = _replaced(pattern, lambda match, enum=enum: match[1] + enum, text)
     return _replaced(_IN_SCHEMA, listed, text)
 
 
@@ -39,5 +43,5 @@ def in_sentence(text: str, models: Sequence[str]) -> str:
 def _replaced(pattern: re.Pattern[str], listed: Callable[[re.Match[str]], str], text: str) -> str:
     written, count = pattern.subn(listed, text)
     if count != 1:
-        raise LookupError("a document does not have one list of the models")
+        raise LookupError("a document does not have one list of them")
     return written

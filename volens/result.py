@@ -54,6 +54,16 @@ class Outcome:
         """
         return metrics_frame(self.raw.get("strata", []), ("stratum", "risk", "median"))
 
+    def explanations(self) -> pd.DataFrame:
+        """A row for each explained part of the data: by which explanation of which model, its
+        importance, and the direction of a column or whether a loss of AUC is beyond chance.
+        """
+        rows = []
+        for entry in self.raw.get("explanations", []):
+            of = {name: entry[name] for name in ("explanation", "model", "feature_set", "scale")}
+            rows += [of | row for row in entry["features"]]
+        return metrics_frame(rows, ("explanation", "feature", "importance"))
+
     def withheld(self) -> list[str]:
         """What did not leave, and why."""
         return [f"{item['what']}: {item['why']}" for item in self.disclosure.get("withheld", [])]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analytics.models.registry import Model, load_models
+from analytics.models.registry import MODELS, Model
 
 # By name, sorted.
-REGISTERED: Mapping[str, Model] = load_models(__name__, __path__)
+REGISTERED: Mapping[str, Model] = MODELS.load(__name__, __path__)

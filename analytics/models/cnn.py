@@ -23,5 +23,6 @@ register(
         calibrated=True,
         build=build,
         loaded_late=True,
+        form="network",
     )
 )

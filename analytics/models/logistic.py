@@ -20,5 +20,6 @@ register(
         calibrated=True,
         build=build,
         grid={"C": (0.01, 0.1, 1.0)},
+        form="linear",
     )
 )

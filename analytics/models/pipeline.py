@@ -7,6 +7,8 @@ of a fold (selection before cross-validation "finds" 90 % accuracy on noise).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,27 @@ from analytics.models.registry import Blueprint
 # neighbour search uses the same algorithm as in real runs.
 WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
 CLASSIFY = "classify"  # the name of a pipeline's last step
+COMPONENT = -1  # what a principal component of the genes comes from, instead of a column
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A fitted model in its two parts: what its columns become, and the classifier on those.
+
+    origins: (columns of the classifier,) the input column that each comes from, or COMPONENT.
+    columns: None for a fused model, whose parts have columns of their own: its input stays as it is.
+    """
+
+    columns: SideBySide | None
+    classifier: Any
+    origins: NDArray[np.int64]
+
+    def transform(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return x if self.columns is None else self.columns.transform(x)
+
+    def predict(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `predict`, of columns that are transformed already."""
+        return predict(self.classifier, columns)
 
 
 def build_model(blueprint: Blueprint) -> Pipeline:
@@ -63,7 +86,7 @@ def build_columns(blueprint: Blueprint) -> SideBySide:
     return SideBySide(parts)
 
 
-def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
+def predict(fitted: Any, x: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) in [0, 1]: the predicted probability, or for a model without one (svm) the logistic
     function of its margin, so one half is margin 0 (see CALIBRATED in the catalogue). Which value
     predicts the event says `evaluate.decision_threshold`."""
@@ -72,6 +95,26 @@ def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
     else:
         probability = expit(fitted.decision_function(x))
     return probability
+
+
+def open_model(fitted: Pipeline, columns: int) -> Opened:
+    """The parts of a fitted pipeline, of which the settings may have been chosen (tuning.py).
+
+    columns: number of input columns.
+    """
+    last = fitted.steps[-1][1]
+    fitted = getattr(last, "best_estimator_", fitted)
+    before = fitted.named_steps.get("columns")
+    origins = np.arange(columns) if before is None else _origins(before)
+    return Opened(before, fitted.steps[-1][1], origins)
+
+
+def sum_by_part(values: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, parts) sums of the columns of each part. parts: (columns,) from 0."""
+    order = np.argsort(parts, kind="stable")
+    first = np.searchsorted(parts[order], np.arange(int(parts.max()) + 1))
+    summed: NDArray[np.float64] = np.add.reduceat(values[:, order], first, axis=1)
+    return summed
 
 
 def warm_up(names: Iterable[str] = MODELS) -> None:
@@ -107,6 +150,21 @@ def _check(blueprint: Blueprint) -> None:
         or (blueprint.genes and blueprint.keep < 1)
     ):
         raise ParamsError("a model needs at least one column, and keeps at least one of its genes")
+
+
+def _origins(fitted: SideBySide) -> NDArray[np.int64]:
+    """The input column of each column that `build_columns` makes, or COMPONENT."""
+    origins = []
+    for part, columns in fitted.fitted_:
+        own = np.arange(columns.start, columns.stop)
+        both = part.named_steps.get("both")
+        chosen = part if both is None else dict(both.transformer_list)["chosen"]
+        select = chosen.named_steps.get("select")
+        origins.append(own if select is None else own[select.get_support()])
+        if both is not None:
+            turned = dict(both.transformer_list)["components"].named_steps["turn"]
+            origins.append(np.full(len(turned.factor_), COMPONENT))
+    return np.concatenate(origins)
 
 
 def _build_gene_part(blueprint: Blueprint) -> Pipeline:

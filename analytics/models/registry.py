@@ -5,15 +5,10 @@ Imports no numerical library, so that the command line and the pages can read th
 
 from __future__ import annotations
 
-import importlib.util
-import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from analytics.errors import CatalogueError
-
-# The modules of the package that are no model.
-AROUND = ("pipeline", "registry")
+from analytics.registered import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,8 @@ class Model:
     scikit-learn classifier; imports its libraries when it is called. load: loads what the first fit
     on little data does not (`pipeline.warm_up`), before confinement. loaded_late: its libraries
     take seconds to load, so they are loaded for the first run that names it, not when a worker
-    starts.
+    starts. form: `linear` if its classifier has coefficients (`coef_`), `network` if it has
+    gradients (`gradients`): explanations that need them ask for it.
     """
 
     name: str
@@ -63,34 +59,9 @@ class Model:
     releasable: str | None = "model release is off"
     load: Callable[[], None] | None = None
     loaded_late: bool = False
+    form: str = ""
 
 
-_registered: dict[str, Model] = {}
-
-
-def register(model: Model) -> None:
-    """Called once by each module of a model. Raises CatalogueError for a name that is taken."""
-    if model.name in _registered:
-        raise CatalogueError(f"the model {model.name} is registered twice")
-    _registered[model.name] = model
-
-
-def load_models(package: str, folders: Iterable[str]) -> dict[str, Model]:
-    """Import the modules of a package (its name and `__path__`): {name: model}, sorted.
-
-    Raises CatalogueError for a module that does not register one model of its own name, or that has
-    no source: byte code is not in the code hash.
-    """
-    names = sorted(module.name for module in pkgutil.iter_modules(folders))
-    names = [name for name in names if name not in AROUND]
-    for name in names:
-        spec = importlib.util.find_spec(f"{package}.{name}")
-        if spec is None or not str(spec.origin).endswith(".py"):
-            raise CatalogueError(f"the module {package}.{name} has no source")
-        importlib.import_module(f"{package}.{name}")
-        if name not in _registered:
-            raise CatalogueError(f"the module {package}.{name} registers no model of its name")
-    others = sorted(_registered.keys() - set(names))
-    if others:
-        raise CatalogueError(f"the model {others[0]} is not registered by a module of its name")
-    return {name: _registered[name] for name in names}
+# Each module of a model calls `register` once.
+MODELS: Registry[Model] = Registry("model", ("pipeline", "registry"))
+register = MODELS.register

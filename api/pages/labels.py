@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from analytics.catalogue import SHOWN
+from analytics.explanations import REGISTERED as EXPLANATIONS
 from api.pages.diagnoses import diagnoses
 from chain.vocabulary import PermitStatus, Role
 from governance.consent import CATEGORIES, PURPOSES, names_of
@@ -315,6 +316,7 @@ _PARAMETERS = {
     "primary": "The model whose intervals count the training",
     "bootstraps": "Samples for those intervals: 0, or 25 and more",
     "tune": "Choose the settings of the models within each fold",
+    "explain": "Explanations of the model whose intervals count the training",
     "seed": "Seed of the random numbers",
     "components": "Ancestry components as covariates",
     "statistics": "How many variants may be reported",
@@ -343,6 +345,7 @@ _PARAMETER_VALUES = {
     "clinical": "clinical data",
     "combined": "both in one model",
     "fused": "both, a model each, weighed",
+    **{name: explanation.shown for name, explanation in EXPLANATIONS.items()},
 }
 _VARIABLES = {
     "age_years": "age at diagnosis (years)",

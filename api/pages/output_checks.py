@@ -30,6 +30,8 @@ _PARTS = frozenset(
         *("rule", "kinship", "build", "components_omitted", "inflation_interval"),
         *("strata", "stratum", "days", "survival", "at_risk", "censored", "risk", "risk_interval"),
         *("median", "median_interval", "concordance", "c_index", "c_interval"),
+        *("explanations", "explanation", "scale", "background", "features", "feature"),
+        *("importance", "direction", "beyond_chance"),
     }
 )
 # And of what the disclosure record may hold (analytics/disclosure/record.py).

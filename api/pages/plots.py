@@ -66,6 +66,24 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str, what: str = "AUC
     return _svg(figure, name, f"{what} of each model in percent: " + ", ".join(text))
 
 
+def intervals(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: str) -> str:
+    """(what, value, its 95 % interval) around the dashed line at 0, which is no difference."""
+    figure, axes = _axes(0.9 + 0.3 * len(rows))
+    axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+    for at, (_, value, (low, high)) in enumerate(reversed(rows)):
+        axes.plot([low, high], [at, at], color=BLUE, linewidth=2)
+        axes.plot([value], [at], "o", color=BLUE, markersize=6)
+    axes.set_yticks(range(len(rows)), [_plain(what) for what, _, _ in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    reach = max([5, *(abs(end) for _, _, ends in rows for end in ends)])
+    axes.set_xlim(-1.1 * reach, 1.1 * reach)
+    axes.set_xlabel(f"{unit}, with 95 % interval")
+    if not rows:
+        _say_withheld(axes)
+    text = ", ".join(f"{what} {value}" for what, value, _ in rows)
+    return _svg(figure, name, f"{unit}: {text or WITHHELD}")
+
+
 def survival_curves(curves: Mapping[str, Sequence[Sequence[int]]], name: str) -> str:
     """By group, points (days, percent without the event, lower end, upper end), each rising in time:
     a line from 100 % at day 0, and its 95 % interval as a bar at each point.
@@ -223,7 +241,8 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
             fontstyle="italic" if value is None else "normal",
         )
     axes.set_yticks(range(len(pairs)), [_plain(what) for what, _ in reversed(pairs)])
-    axes.set_xlim(0, 1.25 * top)
+    least = min([0.0, *(value for _, value in pairs if value is not None)])
+    axes.set_xlim(1.25 * least, 1.25 * top)
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(-0.6, len(pairs) - 0.4)

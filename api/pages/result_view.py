@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.readers.codes import VARIABLES
 from api.client.renamed_keys import with_current_keys
 from api.pages import labels as words
@@ -20,6 +21,10 @@ _COLUMNS = {
     "model": "model",
     "feature_set": "data",
     "variant": "variant",
+    "feature": "part of the data",
+    "importance": "importance",
+    "direction": "higher values go with",
+    "beyond_chance": "beyond chance",
     "stratum": "people",
     "days": "days",
     "survival": "without the event, percent",
@@ -74,6 +79,8 @@ _WORDS = {
     "fixed": "those of the catalogue, the same in each fold",
     "bootstrap": "bootstrap of the whole procedure",
     "delong": "DeLong, these predictions only",
+    "more": "more risk",
+    "less": "less risk",
     "none": "too few variants to tell",
     "same-genome": "only copies of a genome",
     "first-degree": "parents, children and siblings",
@@ -84,6 +91,15 @@ _WORDS = {
 _CENSORED_LEFT_OUT = (
     "{}, left out. So the share with the outcome among the others is not the risk, which is lower; "
     "a run of the analysis survival estimates it"
+)
+_SCALES = {
+    "log-odds": "mean size in log-odds",
+    "probability": "mean size, in percent of probability",
+    "auc": "loss of AUC, in percent",
+}
+_NO_CAUSE = (
+    "It tells what this model uses, not what causes the outcome; of two columns that go together, one "
+    "may stand for both."
 )
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
@@ -187,6 +203,29 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Finding]:
             yield _roc(name, curve["roc"], number)
         if "calibration" in curve:
             yield _calibration(name, curve["calibration"], number)
+    for shown in result.get("explanations", []):
+        yield _explanation(shown)
+
+
+def _explanation(shown: Mapping[str, Any]) -> Finding:
+    of = EXPLANATIONS[shown["explanation"]]
+    rows = [row | {"feature": _feature(row["feature"])} for row in shown["features"]]
+    unit = f"{_SCALES[shown['scale']]}, in steps of {shown['step']}"
+    title = of.shown.partition(",")[0]
+    bars = [(row["feature"], float(row["importance"])) for row in rows]
+    return Finding(
+        f"What the predictions rest on, by {title}: {words.model(shown['model'])} on "
+        f"{words.feature_set(shown['feature_set'])}",
+        f"{of.says} {_NO_CAUSE}",
+        plots.bars(bars, of.name, unit),
+        _table(f"By {title}: {unit}", rows),
+    )
+
+
+def _feature(name: str) -> str:
+    """A part of the data in words: a clinical variable, a variant or probe, or several columns."""
+    together = {"genes": "all genes", "principal components": "principal components of the genes"}
+    return together.get(name) or words.variable(name)
 
 
 def _roc(name: str, points: Sequence[Sequence[Any]], number: int) -> Finding:

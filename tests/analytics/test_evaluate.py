@@ -108,7 +108,7 @@ def scores_of(probability: np.ndarray, y: np.ndarray) -> Scores:
         average_precision=0.0,
         brier=None,
         probabilities=probability[None, :],
-        called=np.zeros(len(y), np.bool_),
+        positives=probability[None, :] > 0.5,
     )
 
 

@@ -30,7 +30,7 @@ LIBRARIES = {"analytics", "fhir", "jsonschema", "numpy", "scipy", "sklearn", "th
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
     "disclosure/noise.py": {"hmac", "statistics"},
-    "models/registry.py": {"importlib.util", "pkgutil"},
+    "registered.py": {"importlib.util", "pkgutil"},
     "networks.py": {"torch", "torch.optim.adamw"},
     "readers/export.py": {"array"},
     "readers/gse7390.py": {"importlib.metadata"},

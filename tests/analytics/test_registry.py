@@ -50,8 +50,9 @@ from pathlib import Path
 import model_lists
 import numpy as np
 from analytics.catalogue import CALIBRATED, COST, IN_FULL, MODELS
+from analytics.explanations import REGISTERED as EXPLANATIONS
 schema = Path("analytics/params-schema.json")
-schema.write_text(model_lists.in_schema(schema.read_text(), MODELS))
+schema.write_text(model_lists.in_schema(schema.read_text(), MODELS, EXPLANATIONS))
 from analytics import prediction
 from analytics.models import planted, pipeline
 from analytics.params import complete, parse_params
