@@ -47,8 +47,8 @@ OUTPUT_CLASSES = {
     "frequencies": OutputClass.GENOMIC,
 }
 ANALYSES = tuple(OUTPUT_CLASSES)
-# Which feature set of the primary model is explained.
-EXPLAINED_FIRST = ("combined", "genes", "clinical", FUSED)
+# Which feature set of the primary model is explained and compared between groups.
+EXAMINED_FIRST = ("combined", "genes", "clinical", FUSED)
 # The category of each source of gene columns.
 GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
@@ -102,6 +102,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "bootstraps": 50,
         "tune": False,
         "explain": [],
+        "fairness": [],
         "seed": 1,
         "clinical": _CLINICAL,
     },
@@ -200,7 +201,8 @@ class Params:
     cross-validation (0: none); named beforehand, so that the best of many is not reported as if it were the
     only one. strata: by which a survival curve is split (`strata.parse_split`). tune: whether each
     model's settings are chosen within the fold (`Model.grid`). explain: explanations of the
-    primary model, in the catalogue's order.
+    primary model, in the catalogue's order. fairness: by which groups its predictions are
+    compared, as strata.
     """
 
     analysis: str
@@ -224,6 +226,7 @@ class Params:
     sites: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()
     explain: tuple[str, ...] = ()
+    fairness: tuple[str, ...] = ()
 
     @property
     def gene_source(self) -> str:
@@ -239,21 +242,26 @@ class Params:
         )
 
     @property
+    def splits(self) -> tuple[str, ...]:
+        """The rules by which people are split into groups."""
+        return (*self.strata, *self.fairness)
+
+    @property
     def output_class(self) -> int:
         """The contract's OutputClass of the result: 1 metrics, 2 table, 3 genomic. An explanation
         that names single columns of genes makes it genomic: it is a statistic of each.
         """
         names_columns = any(EXPLANATIONS[name].of == COLUMNS for name in self.explain)
-        if names_columns and self.explained_feature_set in NEED_GENES:
+        if names_columns and self.examined_feature_set in NEED_GENES:
             return OutputClass.GENOMIC
         return OUTPUT_CLASSES[self.analysis]
 
     @property
-    def explained_feature_set(self) -> str:
-        """The feature set on which the primary model is explained: of those it is evaluated on, the
-        one with the most data in one model; "" without a model."""
+    def examined_feature_set(self) -> str:
+        """The feature set on which the primary model is explained, and compared between groups: of
+        those it is evaluated on, the one with the most data in one model; "" without a model."""
         chosen = dict(self.models).get(self.primary, ())
-        return next((name for name in EXPLAINED_FIRST if name in chosen), "")
+        return next((name for name in EXAMINED_FIRST if name in chosen), "")
 
     @property
     def fits_cox(self) -> bool:
@@ -274,7 +282,7 @@ class Params:
         codes = [*self.cohort.present, *self.cohort.absent]
         if self.outcome is not None:
             codes += [*self.outcome.index, *self.outcome.event]
-        for name in (*self.clinical, *(parse_split(rule).variable for rule in self.strata)):
+        for name in (*self.clinical, *(parse_split(rule).variable for rule in self.splits)):
             if ":" in name:
                 codes.append(name)
             elif name == "female":
@@ -416,7 +424,7 @@ def _build(document: Mapping[str, Any]) -> Params:
             )
             for model, feature_sets in sorted(given["models"].items())
         )
-    for name in ("clinical", "sites", "strata"):
+    for name in ("clinical", "sites", "strata", "fairness"):
         if name in given:
             fields[name] = tuple(given[name])
     fields["explain"] = tuple(name for name in EXPLANATIONS if name in given.get("explain", ()))
@@ -491,9 +499,9 @@ def _check_sense(params: Params) -> None:
             "parameters: clinical names what tells the outcome (metastasis, follow_up_days)",
             "Predict from what is known before it.",
         )
-    splits = [parse_split(rule) for rule in params.strata]
+    splits = [parse_split(rule) for rule in params.splits]
     if len({split.variable for split in splits}) < len(splits):
-        raise ParamsError("parameters: strata names a variable twice")
+        raise ParamsError("parameters: strata or fairness names a variable twice")
     if params.models and params.primary not in dict(params.models):
         raise ParamsError(
             "parameters: primary is not one of the models",
@@ -516,7 +524,7 @@ def _check_sense(params: Params) -> None:
 
 def _check_explanations(params: Params) -> None:
     """Whether the primary model, on the feature set that is explained, has what they need."""
-    feature_set = params.explained_feature_set
+    feature_set = params.examined_feature_set
     groups = (feature_set in NEED_GENES) + len(params.clinical) * (feature_set in NEED_CLINICAL)
     for name in params.explain:
         explanation = EXPLANATIONS[name]

@@ -240,7 +240,7 @@ def _evaluate(
     explainers = [
         Explainer(name, feature_sets.columns(feature_set), event, params.seed)
         for name in params.explain
-        if (model, feature_set) == (params.primary, params.explained_feature_set)
+        if (model, feature_set) == (params.primary, params.examined_feature_set)
     ]
 
     def watch(repeat: int, fitted: Pipeline, test: NDArray[np.bool_]) -> None:

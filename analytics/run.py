@@ -16,10 +16,11 @@ import sklearn
 
 from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
-from analytics.cohort import select_people
+from analytics.cohort import Cohort, select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.disclosure.noise import Noise
 from analytics.explanation_run import add_explanations
+from analytics.fairness import add_fairness
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
@@ -96,23 +97,7 @@ def run(
         progress("compute", 0.0)
         match parsed.analysis:
             case "evaluate":
-                feature_sets = gather_feature_sets(cohort, parsed)
-                drawn_by = noise.seed("permutations", cohort.subjects, parsed.seed)
-                rows = evaluate_rows(cohort.event, feature_sets, parsed, device, progress, drawn_by)
-                progress("filter", 1.0)
-                result, disclosure = describe_prediction(cohort, feature_sets, rows, parsed, noise)
-                statistics = sum(
-                    add_explanations(
-                        result,
-                        disclosure,
-                        row,
-                        feature_sets.columns(row.feature_set),
-                        cohort,
-                        noise,
-                    )
-                    for row in rows
-                    if row.explained
-                )
+                result, disclosure, statistics = _predict(cohort, parsed, device, progress, noise)
             case "survival":
                 feature_sets = gather_feature_sets(cohort, parsed)
                 drawn_by = noise.seed("permutations", cohort.subjects, parsed.seed)
@@ -139,3 +124,32 @@ def run(
     return Result(
         dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people
     )
+
+
+def _predict(
+    cohort: Cohort,
+    params: Params,
+    device: str,
+    progress: Callable[[str, float], None],
+    noise: Noise,
+) -> tuple[dict[str, object], dict[str, object], int]:
+    """(result, disclosure record, statistics to charge) of models, and of one of them what it rests
+    on and how good it is for groups of people."""
+    feature_sets, statistics = gather_feature_sets(cohort, params), 0
+    drawn_by = noise.seed("permutations", cohort.subjects, params.seed)
+    rows = evaluate_rows(cohort.event, feature_sets, params, device, progress, drawn_by)
+    progress("filter", 1.0)
+    result, disclosure = describe_prediction(cohort, feature_sets, rows, params, noise)
+    examined = next(
+        row
+        for row in rows
+        if (row.model, row.feature_set) == (params.primary, params.examined_feature_set)
+    )
+    if params.explain:
+        columns = feature_sets.columns(examined.feature_set)
+        statistics = add_explanations(
+            result, disclosure, examined, columns, cohort, noise
+        )
+    if params.fairness:
+        add_fairness(result, disclosure, examined, cohort, params, noise)
+    return result, disclosure, statistics

@@ -1,4 +1,5 @@
-"""Strata: groups of people by one or two clinical variables, by which a survival curve is split.
+"""Strata: groups of people by clinical variables, by which a survival curve is split, and which are
+compared for fairness.
 
 A stratum rule is a variable with few values (`er_positive`, `grade`, `female`), or a number with the
 points at which it is cut: `age_years:50:65` is under 50, 50 to under 65, and 65 or more.
@@ -55,16 +56,16 @@ def parse_split(rule: str) -> Split:
     split = Split(name, tuple(float(cut) for cut in cuts))
     if name in OUTCOME_ITSELF or name not in (*VARIABLES, "female"):
         raise ParamsError(
-            "parameters: strata names a variable that is not in the dictionary, or the outcome",
+            "parameters: strata or fairness names a variable that is not in the dictionary, or the outcome",
             "Choose among: " + ", ".join(sorted({*VARIABLES, "female"} - OUTCOME_ITSELF)),
         )
     if (name != "female" and VARIABLES[name].kind == "quantity") != bool(cuts):
         raise ParamsError(
-            "parameters: strata cuts a number at points, and a variable of few values at none",
+            "parameters: strata or fairness cuts a number at points, and a variable of few values at none",
             "Write for example age_years:50:65, or er_positive.",
         )
     if list(split.cuts) != sorted(set(split.cuts)):
-        raise ParamsError("parameters: the points of a variable in strata do not rise")
+        raise ParamsError("parameters: the points of a variable in strata or fairness do not rise")
     return split
 
 

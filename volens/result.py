@@ -64,6 +64,17 @@ class Outcome:
             rows += [of | row for row in entry["features"]]
         return metrics_frame(rows, ("explanation", "feature", "importance"))
 
+    def fairness(self) -> pd.DataFrame:
+        """A row for each group and measure (auc, tpr, fpr): the difference from the largest group
+        with its interval, and what that shows; NaN where there are too few people to tell.
+        """
+        rows = [
+            {"by": compared["by"], "versus": compared["reference"]} | row
+            for compared in self.raw.get("fairness", [])
+            for row in compared["gaps"]
+        ]
+        return metrics_frame(rows, ("by", "group", "versus", "measure", "gap", "low", "high"))
+
     def withheld(self) -> list[str]:
         """What did not leave, and why."""
         return [f"{item['what']}: {item['why']}" for item in self.disclosure.get("withheld", [])]

@@ -65,7 +65,7 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
             ("heart_rate", 70.0, _date(INDEX_DAY + day)) for day in (-outcome.washout_days, seen)
         ]
     named = dict.fromkeys(
-        (*params.clinical, *(parse_split(rule).variable for rule in params.strata))
+        (*params.clinical, *(parse_split(rule).variable for rule in params.splits))
     )
     wanted = [name for name in named if name not in (*_MADE_OTHERWISE, *codes)]
     observations += [(name, _value(name, draw), dated) for name in wanted]

@@ -316,6 +316,7 @@ _PARAMETERS = {
     "primary": "The model whose intervals count the training",
     "bootstraps": "Samples for those intervals: 0, or 25 and more",
     "tune": "Choose the settings of the models within each fold",
+    "fairness": "Compare that model between groups of people, by",
     "explain": "Explanations of the model whose intervals count the training",
     "seed": "Seed of the random numbers",
     "components": "Ancestry components as covariates",

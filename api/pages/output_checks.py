@@ -31,7 +31,8 @@ _PARTS = frozenset(
         *("strata", "stratum", "days", "survival", "at_risk", "censored", "risk", "risk_interval"),
         *("median", "median_interval", "concordance", "c_index", "c_interval"),
         *("explanations", "explanation", "scale", "background", "features", "feature"),
-        *("importance", "direction", "beyond_chance"),
+        *("importance", "direction", "beyond_chance", "fairness", "by", "reference", "group"),
+        *("gaps", "measure", "gap", "verdict"),
     }
 )
 # And of what the disclosure record may hold (analytics/disclosure/record.py).

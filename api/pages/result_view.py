@@ -22,6 +22,10 @@ _COLUMNS = {
     "feature_set": "data",
     "variant": "variant",
     "feature": "part of the data",
+    "group": "people",
+    "measure": "measure",
+    "gap": "difference, percent points",
+    "verdict": "what that shows",
     "importance": "importance",
     "direction": "higher values go with",
     "beyond_chance": "beyond chance",
@@ -100,6 +104,15 @@ _SCALES = {
 _NO_CAUSE = (
     "It tells what this model uses, not what causes the outcome; of two columns that go together, one "
     "may stand for both."
+)
+_MEASURES = {
+    "auc": "AUC within the group",
+    "tpr": "found, of those with the outcome",
+    "fpr": "false alarms, of those without it",
+}
+_ONE_SIDED = (
+    "Intervals are by a bootstrap of the people: they leave out that other people would have trained "
+    "another model. No difference shown is not shown to be none; too few to tell is an answer, too."
 )
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
@@ -205,6 +218,8 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Finding]:
             yield _calibration(name, curve["calibration"], number)
     for shown in result.get("explanations", []):
         yield _explanation(shown)
+    for number, compared in enumerate(result.get("fairness", [])):
+        yield _fairness(compared, number)
 
 
 def _explanation(shown: Mapping[str, Any]) -> Finding:
@@ -219,6 +234,31 @@ def _explanation(shown: Mapping[str, Any]) -> Finding:
         f"{of.says} {_NO_CAUSE}",
         plots.bars(bars, of.name, unit),
         _table(f"By {title}: {unit}", rows),
+    )
+
+
+def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
+    reference = _group(compared["reference"])
+    rows = [
+        row | {"group": _group(row["group"]), "measure": _MEASURES[row["measure"]]}
+        for row in compared["gaps"]
+    ]
+    dots = [
+        (f"{row['group']}: {row['measure']}", row["gap"], row["interval"])
+        for row in rows
+        if "gap" in row
+    ]
+    aucs = [
+        f"{_group(group['group'])} {group['auc']} %"
+        if "auc" in group
+        else f"{_group(group['group'])} too few"
+        for group in compared["groups"]
+    ]
+    return Finding(
+        f"Is {words.model(compared['model'])} as good for everybody? Compared with {reference}",
+        f"AUC within each group: {'; '.join(aucs)}. {_ONE_SIDED}",
+        plots.intervals(dots, f"fairness{number}", "difference in percent points"),
+        _table(f"Compared with {reference}, in percent points", rows),
     )
 
 

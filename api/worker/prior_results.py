@@ -56,7 +56,7 @@ def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
     A failing run is an answer that no checker reviews: it shows whether enough people fit the
     rules. Enough answers about suitably chosen cohorts single out a person. So a permit allows few
     cohorts, and the committee decides about the next permit. A cohort is: who is in it, by which
-    outcome, which of their variants count, and into which strata they fall. Other models on the
+    outcome, which of their variants count, and into which groups they fall. Other models on the
     same cohort ask nothing new.
     """
     replayed = projection.replayed
@@ -75,6 +75,6 @@ def _cohort(params: str) -> tuple[Any, ...]:
     except ParamsError:  # parameters of another version
         return (params,)
     # A survival run leaves other people out than the others do, and each of its borders between
-    # strata asks about those near it.
-    selects = (parsed.analysis == "survival", parsed.strata)
+    # strata, and between groups that are compared for fairness, asks about those near it.
+    selects = (parsed.analysis == "survival", parsed.splits)
     return parsed.cohort, parsed.outcome, parsed.gene_source, parsed.variants, selects

@@ -242,7 +242,7 @@ def test_a_result_that_names_genes_is_of_the_class_of_per_variant_statistics() -
     assert output_class({"logistic": ["clinical"]}, "shap-linear") == OutputClass.METRICS
     assert output_class(both) == OutputClass.METRICS
     parsed = parse_params(complete({"outcome": OUTCOME, "models": both, "explain": []}))
-    assert parsed.explained_feature_set == "combined"
+    assert parsed.examined_feature_set == "combined"
 
 
 def test_each_explanation_says_what_it_needs() -> None:

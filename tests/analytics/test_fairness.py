@@ -1,0 +1,258 @@
+"""Groups compared on held-out predictions: the numbers, the intervals and what is printed of them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from analytics.disclosure.fairness import group_step, show_gap
+from analytics.errors import ParamsError
+from analytics.evaluate import Cells, Scores
+from analytics.fairness import MEASURES, Group, measure_groups, weighted_auc
+from analytics.params import complete, parse_params
+from analytics.people import Input
+from analytics.readers.person import Person
+from analytics.run import run
+from analytics.simulate.rehearsal import invent
+from analytics.simulate.synthetic import simulate_people
+from api.pages.output_checks import check_result
+from api.pages.result_view import describe
+from api.worker.prior_results import _cohort
+
+OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
+ASKED: dict[str, Any] = {
+    "outcome": OUTCOME,
+    "models": {"logistic": ["clinical"]},
+    "permutations": 19,
+    "bootstraps": 0,
+    "folds": 2,
+}
+# MetricFrame of fairlearn 0.15.0 on `predictions`: by_group (not, in the group), and
+# difference(method="between_groups").
+FAIRLEARN = {
+    "auc": ((0.8708333333333333, 0.6625), 0.20833333333333337),
+    "tpr": ((0.875, 0.7), 0.17500000000000004),
+    "fpr": ((0.4, 0.4666666666666667), 0.06666666666666665),
+}
+
+
+def predictions() -> tuple[Scores, np.ndarray, np.ndarray]:
+    """Of 240 people: scores, outcomes, and who is in a group for which they are worse."""
+    at = np.arange(240)
+    group, event = at * 7 % 3 == 0, (at * 5 % 4 == 0).astype(np.int64)
+    risen = 0.3 * event * np.where(group, 0.3, 1) + 0.05 * group
+    return scores_of(np.round((at * 37 % 101) / 101 * 0.6 + risen, 3)[None, :]), event, group
+
+
+def scores_of(probabilities: np.ndarray) -> Scores:
+    nothing = {"auc": 0.0, "error": 0.0, "first_auc": 0.0, "between_folds": 0.0, "brier": None}
+    return Scores(
+        Cells(0, 0, 0, 0),
+        placements=np.zeros(probabilities.shape[1]),
+        average_precision=0.0,
+        probabilities=probabilities,
+        positives=probabilities > 0.35,
+        **nothing,
+    )
+
+
+def measured(
+    scores: Scores, event: np.ndarray, group: np.ndarray, families: np.ndarray | None = None
+) -> list[Group]:
+    groups = [("no", np.flatnonzero(~group)), ("yes", np.flatnonzero(group))]
+    return measure_groups(scores, event, groups, families, 1)
+
+
+def test_groups_and_their_differences_are_those_of_fairlearn() -> None:
+    no, yes = measured(*predictions())
+    for at, name in enumerate(MEASURES):
+        by_group, difference = FAIRLEARN[name]
+        assert no.measured[0, at] == pytest.approx(by_group[0], abs=1e-12)
+        assert yes.measured[0, at] == pytest.approx(by_group[1], abs=1e-12)
+        gap = yes.measured[0, at] - no.measured[0, at]
+        assert abs(gap) == pytest.approx(difference, abs=1e-12)
+    assert (no.people, yes.people, sum(yes.parts)) == (160, 80, 80)
+
+
+def test_a_weighted_auc_is_that_of_people_who_are_there_so_often() -> None:
+    draw = np.random.default_rng(1)
+    score, event = np.round(draw.random(60), 1), np.arange(60) % 2  # with ties
+    weights = draw.integers(0, 4, (5, 60)).astype(np.float64)
+    for auc, weight in zip(weighted_auc(score, event, weights), weights, strict=True):
+        copies = np.repeat(np.arange(60), weight.astype(np.int64))
+        assert auc == pytest.approx(roc_auc_score(event[copies], score[copies]), abs=1e-12)
+
+
+def test_an_interval_is_as_wide_as_people_differ() -> None:
+    """The standard error of a rate of n people, and wider where relatives are drawn together."""
+    draw = np.random.default_rng(2)
+    event, group = np.arange(800) % 2, np.arange(800) % 4 < 2
+    scores = scores_of(draw.random((1, 800)))
+    gaps = np.subtract(*(one.measured[1:, 1] for one in measured(scores, event, group)))
+    rate = scores.positives[0]
+    expected = sum(
+        rate[(event == 1) & inside].var() / ((event == 1) & inside).sum()
+        for inside in (group, ~group)
+    )
+    assert gaps.std() == pytest.approx(np.sqrt(expected), rel=0.12)
+    twice = scores_of(np.repeat(scores.probabilities[:, :400], 2, axis=1))
+    both = [np.repeat(of[:400], 2) for of in (event, group)]
+    alone = np.subtract(*(one.measured[1:, 1] for one in measured(twice, *both))).std()
+    together = np.subtract(
+        *(one.measured[1:, 1] for one in measured(twice, *both, np.repeat(np.arange(400), 2)))
+    ).std()
+    assert together > 1.25 * alone  # the square root of 2
+
+
+def test_the_step_holds_five_people_of_the_smallest_part() -> None:
+    assert [group_step([least, 500]) for least in (9, 27, 28, 53, 103)] == [None, None, 20, 10, 5]
+
+
+@pytest.mark.parametrize(
+    ("gap", "interval", "step", "shown"),
+    [
+        (0.12, (0.03, 0.21), 5, {"gap": 10, "interval": [5, 20], "verdict": "higher"}),
+        (-0.12, (-0.21, -0.03), 5, {"gap": -10, "interval": [-20, -5], "verdict": "lower"}),
+        (0.12, (0.02, 0.22), 5, {"gap": 10, "interval": [0, 20], "verdict": "no difference shown"}),
+        (0.2, (-0.01, 0.41), 5, {"verdict": "too few to tell"}),
+        (0.5, (0.4, 0.6), None, {"verdict": "too few to tell"}),
+        (np.nan, (np.nan, np.nan), 5, {"verdict": "too few to tell"}),
+    ],
+)
+def test_a_difference_is_shown_by_what_is_printed_of_it(
+    gap: float, interval: tuple[float, float], step: int | None, shown: dict[str, object]
+) -> None:
+    printed = show_gap(gap, interval, step)
+    assert printed == (shown | {"step": step} if "gap" in shown else shown)
+
+
+Records = Callable[[Sequence[Person]], list[Input]]
+
+
+def people_of(people: int, worse: bool) -> list[Person]:
+    """Simulated people; `worse`: the tumour's size says nothing of those with a receptor."""
+    draw = np.random.default_rng(3)
+    changed = []
+    for at, person in enumerate(simulate_people(people, 1)):
+        found = replace(person.findings, er_positive=at % 2, grade=2)
+        if worse and at % 2:
+            found = replace(found, size_mm=float(draw.integers(5, 40)))
+        changed.append(replace(person, findings=found))
+    return changed
+
+
+@pytest.fixture(scope="module")
+def printed(make_records: Records) -> tuple[dict[str, Any], dict[str, Any]]:
+    params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]})
+    done = run(params, make_records(people_of(400, worse=True)), 10)
+    assert (done.output_class, done.statistics) == (1, 0)
+    return json.loads(done.result), json.loads(done.disclosure)
+
+
+def test_a_run_says_for_whom_the_model_is_worse(
+    printed: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    result, _ = printed
+    receptor = result["fairness"][0]
+    assert (receptor["by"], receptor["model"], receptor["feature_set"]) == (
+        "er_positive", "logistic", "clinical",
+    )  # fmt: skip
+    assert receptor["reference"] == "er_positive 0"
+    gap = {row["measure"]: row for row in receptor["gaps"]}
+    assert gap["auc"]["verdict"] == "lower"
+    assert gap["auc"]["gap"] <= -15
+    assert gap["auc"]["interval"][0] < gap["auc"]["gap"] < gap["auc"]["interval"][1] < 0
+    better, worse = (group["auc"] for group in receptor["groups"])
+    assert better > worse
+    # Nobody is left out, so sizes would add up to the number that is not printed.
+    assert all("people" not in group for group in receptor["groups"])
+
+
+def test_a_group_of_few_is_named_and_nothing_is_told_of_it(
+    printed: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    """About 10 of 400 are under 31."""
+    result, record = printed
+    age = result["fairness"][1]
+    young = [row for row in age["gaps"] if row["group"] == "age_years under 31"]
+    assert [row["verdict"] for row in young] == ["too few to tell"] * 3
+    assert all(row.keys() == {"group", "measure", "verdict"} for row in young)
+    assert {"group": "age_years under 31"} in age["groups"]
+    withheld = [item["what"] for item in record["withheld"]]
+    assert "tpr of age_years under 31: logistic/clinical" in withheld
+
+
+def test_sizes_are_printed_only_if_every_group_is_told(make_records: Records) -> None:
+    records = make_records(people_of(300, worse=False))
+    records = [item for at, item in enumerate(records) if at >= 60 or item.category == 2]
+    genes = {"models": {"logistic": ["genes"]}}  # whoever lacks them, the first 30, is left out
+    for rules, told in ((["er_positive"], True), (["age_years:31"], False)):
+        result = json.loads(run(complete(ASKED | genes | {"fairness": rules}), records, 10).result)
+        assert "people" in result
+        sizes = [group.get("people") for group in result["fairness"][0]["groups"]]
+        assert (None not in sizes) == told
+        assert all(size % 5 == 0 for size in sizes if size is not None)
+
+
+def test_few_profiles_and_few_people_are_not_compared(make_records: Records) -> None:
+    few = ASKED | {"clinical": ["er_positive"], "fairness": ["er_positive"]}
+    for params, people in ((few, 200), (ASKED | {"fairness": ["er_positive"]}, 60)):
+        done = run(complete(params), make_records(people_of(people, worse=True)), 10)
+        (compared,) = json.loads(done.result)["fairness"]
+        assert {row["verdict"] for row in compared["gaps"]} == {"too few to tell"}
+
+
+def test_checks_and_page_know_what_is_printed(
+    printed: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    result, record = printed
+    params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
+    checks = check_result(result, record, params, 0b0010, 10)
+    assert [check for check in checks if not check.passed] == []
+    shown = [one for one in describe(result, record)["shown"] if "good for everybody" in one.title]
+    assert len(shown) == 2
+    assert shown[0].title.endswith("Compared with oestrogen receptor positive: no")
+    assert "other people would have trained" in shown[0].sentence
+    verdicts = [row[-1] for row in shown[0].table.rows] + [row[-1] for row in shown[1].table.rows]
+    assert len({one.plot for one in shown}) == 2
+    assert "AUC within the group" in shown[0].plot
+    assert any("too few to tell" in row for row in shown[1].table.rows), verdicts
+
+
+@pytest.mark.parametrize(
+    "fairness",
+    [
+        ["female", "er_positive", "grade"],
+        ["female", "female"],
+        ["age_years"],
+        ["metastasis"],
+        ["shoe_size"],
+        ["age_years:60:50"],
+        "female",
+    ],
+)
+def test_groups_that_are_refused(fairness: object) -> None:
+    with pytest.raises(ParamsError):
+        complete(ASKED | {"fairness": fairness})
+
+
+def test_the_permit_must_have_what_groups_are_made_of() -> None:
+    """And each choice of groups is a cohort of the permit, else a border could be moved from person
+    to person."""
+    plain = parse_params(complete(ASKED))
+    by_sex = parse_params(complete(ASKED | {"fairness": ["female"]}))
+    assert set(by_sex.categories) - set(plain.categories) == {0}  # demographics
+    asked = [[], ["age_years:50"], ["age_years:50.01"]]
+    assert len({_cohort(complete(ASKED | {"fairness": one}).decode()) for one in asked}) == 3
+
+
+def test_a_rehearsal_invents_the_groups() -> None:
+    params = complete(ASKED | {"fairness": ["female", "bmi:25"]})
+    result = json.loads(run(params, invent(parse_params(params), 120, 1), 10).result)
+    assert [one["reference"][:6] for one in result["fairness"]] == ["female", "bmi un"] or (
+        result["fairness"][1]["reference"] == "bmi 25 or more"
+    )
