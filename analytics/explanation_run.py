@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from analytics.disclosure.explanations import (
     add_to_record,
     choose_parts,
     loss_step,
+    perturb_importance,
     size_step,
     tells_enough_apart,
 )
@@ -72,7 +74,8 @@ def add_explanations(
     """Write what may be printed of a row's explanations into the result and its disclosure record;
     the number of statistics to charge for the gene columns that are named.
     """
-    counts = filter_counts(sizes_of(cohort, noise))
+    sizes = sizes_of(cohort, noise)
+    counts = filter_counts(sizes)
     budget = _Budget(allowed_statistics(cohort, counts), columns.genes)
     entries, coarsened, withheld = [], list[tuple[str, float]](), list[tuple[str, str]]()
     for explained in row.explained:
@@ -85,6 +88,11 @@ def add_explanations(
             withheld.append((f"other columns of genes, {name}", OTHER_COLUMNS))
         unit = step / 100 if of.scale == LOG_ODDS else step
         coarsened.append((name, unit))
+        importance = [
+            perturb_importance(noise, cohort.affected, sizes, f"{name}: {part}", value, of.scale)
+            for part, value in zip(explained.features, explained.importance, strict=True)
+        ]
+        printed = replace(explained, importance=np.array(importance))
         entries.append(
             {
                 "explanation": of.name,
@@ -94,8 +102,8 @@ def add_explanations(
                 "background": of.background,
                 "step": f"{unit:g}",
                 "features": [
-                    _describe(explained, chosen, step)
-                    for chosen in _choose(explained, step, columns, budget)
+                    _describe(printed, chosen, step)
+                    for chosen in _choose(printed, step, columns, budget)
                 ],
             }
         )

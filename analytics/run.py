@@ -20,7 +20,7 @@ from analytics.cohort import Cohort, select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.disclosure.noise import Noise
 from analytics.explanation_run import add_explanations
-from analytics.fairness import add_fairness
+from analytics.fairness_run import add_fairness
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
@@ -147,9 +147,7 @@ def _predict(
     )
     if params.explain:
         columns = feature_sets.columns(examined.feature_set)
-        statistics = add_explanations(
-            result, disclosure, examined, columns, cohort, noise
-        )
+        statistics = add_explanations(result, disclosure, examined, columns, cohort, noise)
     if params.fairness:
         add_fairness(result, disclosure, examined, cohort, params, noise)
     return result, disclosure, statistics

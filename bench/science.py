@@ -1,7 +1,7 @@
 """`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
 Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth, fusion,
-tuning, association_null, survival, coverage}; its keys stay, so that reports can be compared.
+tuning, explanation, association_null, survival, coverage}; its keys stay, so that reports can be compared.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ PEOPLE = 200  # of each
 SURVIVORS = 10_000  # people whose printed risk is compared with the truth
 # People and simulated cohorts for fused feature sets.
 FUSION = ((200, 40), (500, 20), (1000, 10), (2000, 10), (5000, 3))
+EXPLAINED = ((200, 20), (500, 10), (2000, 5))  # likewise, for explanations
 TUNING = ((200, 10), (1000, 3))  # likewise, for settings that are chosen within the folds
 
 
@@ -102,6 +103,10 @@ def measure(
     for people, cohorts in TUNING:
         log(f"settings chosen within the folds, {cohorts} cohorts of {people} people")
         report["tuning"].append(science.tuning_report(people, cohorts))
+    report["explanation"] = []
+    for people, cohorts in EXPLAINED:
+        log(f"whether explanations name the causal variants, {cohorts} cohorts of {people} people")
+        report["explanation"].append(science.explanation_report(people, cohorts))
     log("the association scan's p without an association")
     report["association_null"] = science.association_null_report(NULL_TESTS)
     log("risk of people who are followed up for different times")
@@ -206,6 +211,11 @@ def _print(report: dict[str, Any]) -> None:
             for name, auc in row["models"].items()
         )
         print(f"{row['people']} people, {row['cohorts']} cohorts: AUC fixed -> tuned: {aucs}")
+    for row in report["explanation"]:
+        print(
+            f"{row['people']} people, {row['cohorts']} cohorts: of 8 causal variants linear SHAP has "
+            f"{row['shap-linear']:.0%} among its first 8; drawn at random {row['random']:.0%}"
+        )
     for name, row in report.get("coverage", {}).items():
         print(
             f"95 % intervals of {name}: the bootstrap's hold the truth in {row['bootstrap_covers']:.1%}, "

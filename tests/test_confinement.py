@@ -542,7 +542,12 @@ def jobs() -> dict[str, dict[str, Any]]:
         model: few | {"outcome": outcome, "models": {model: ["combined"]}} for model in MODELS
     }
     found["svm"]["impute"] = "knn"
-    found["logistic"]["tune"] = True
+    found["logistic"] |= {
+        "tune": True,
+        "explain": ["permutation", "shap-linear", "shapley-groups"],
+        "fairness": ["female"],
+    }
+    found["cnn"]["explain"] = ["integrated-gradients", "permutation"]
     genes = {"source": "variants", "select": "chi2", "components": 2}
     found["svm of variants"] = found["svm"] | {"genes": genes, "impute": "median"}
     diagnosis = {

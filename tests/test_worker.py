@@ -23,6 +23,7 @@ from analytics.params import complete
 from api.worker.child_messages import find_peak
 from api.worker.sandbox import AttemptEnded, Child, ForkServer
 from chain.errors import LedgerDown
+from chain.vocabulary import OutputClass
 from governance.presence import Presence
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Record
@@ -30,6 +31,11 @@ from governance.runs import waiting
 
 TORCH = 50 << 20  # bytes of memory, at least
 SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
+
+MODELS = {"models": {"logistic": ["genes"]}, "folds": 2, "permutations": 19, "bootstraps": 0}
+METASTASIS = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}}
+EXPLAINED = complete(METASTASIS | MODELS | {"explain": ["shap-linear"]})
+BY_SEX = complete(METASTASIS | MODELS | {"fairness": ["female"]})
 
 
 def see_through(rig: Rig, run: bytes) -> Any:
@@ -152,6 +158,8 @@ def test_a_list_that_cannot_be_read_is_waited_for(rig: Rig) -> None:
         ({"categories": 1 << 6}, PARAMS, "data of the kind observations"),
         ({"outputClasses": 1 << 3}, PARAMS, "output of the class metrics"),
         ({"categories": 1 << 5}, SITES, "output of the class genomic"),
+        ({}, EXPLAINED, "output of the class genomic"),
+        ({}, BY_SEX, "data of the kind demographics"),
     ],
 )
 def test_what_its_permit_does_not_allow_opens_nobody_s_data(
@@ -161,6 +169,16 @@ def test_what_its_permit_does_not_allow_opens_nobody_s_data(
     assert worker.step()
     assert (worker.projection.replayed.newest_attempt(run), rig.journal()) == (0, [])
     assert lacks in register.failure_of(worker.engine, run.hex())
+
+
+def test_named_genes_are_charged_to_the_budget_on_the_ledger(rig: Rig) -> None:
+    """An explanation that may name genes is a genomic output, which costs a statistic at least."""
+    classes = 1 << OutputClass.METRICS | 1 << OutputClass.GENOMIC
+    run = rig.request(rig.permit(outputClasses=classes), params=EXPLAINED)
+    worker = see_through(rig, run)
+    assert register.find_run(worker.engine, run.hex()).state == "sealed"
+    seal = worker.projection.replayed.attempts[run, 1].seal
+    assert (seal["outputClass"], seal["statistics"]) == (OutputClass.GENOMIC, 1)
 
 
 def test_a_lost_object_ends_the_run_at_once(rig: Rig) -> None:

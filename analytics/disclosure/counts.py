@@ -195,9 +195,17 @@ def perturb_interval(
 
     error: its exact standard error, perturbed too; spread: of the value's noise, in people.
     """
-    moved = ERROR * noise.shift(EVENT, events, f"error of {cell}", error) / sizes.rarer
-    half = Z_95 * math.hypot(error * max(0.0, 1 + moved), RANK * spread / sizes.rarer)
+    moved = perturb_error(noise, events, sizes.rarer, cell, error)
+    half = Z_95 * math.hypot(moved, RANK * spread / sizes.rarer)
     return value - half, value + half
+
+
+def perturb_error(
+    noise: Noise, events: Collection[str], rarer: int, cell: str, error: float
+) -> float:
+    """A standard error with its noise. rarer: people of the rarer outcome."""
+    moved = ERROR * noise.shift(EVENT, events, f"error of {cell}", error) / rarer
+    return error * max(0.0, 1 + moved)
 
 
 def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -9,7 +9,7 @@ least 10 people differ in it from its most frequent value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.disclosure.counts import Sizes, perturb_rank
+from analytics.disclosure.noise import EVENT, RANK, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 
 MOST_FEATURES = 10  # of one explanation, the largest
@@ -28,6 +30,21 @@ PEOPLE_TIMES_STEP = {"log-odds": 3600, "probability": 900}
 # Of a loss of AUC, in percent, likewise from LEAST_TIMES_STEP / step people of the rarer outcome on.
 LOSS_STEPS = (1, 2, 5, 10)
 LEAST_TIMES_STEP = 350
+
+
+# By how much one person's outcome moves such a mean on average, times the number of people.
+OUTCOME_MOVES = {"log-odds": 3.0, "probability": 0.75}
+
+
+def perturb_importance(
+    noise: Noise, events: Collection[str], sizes: Sizes, cell: str, value: float, scale: str
+) -> float:
+    """The mean size of a value, or the loss of AUC, with its noise. events: who has the event; cell: of
+    which part in which explanation."""
+    if scale not in OUTCOME_MOVES:
+        return perturb_rank(noise, events, sizes, cell, value)
+    moved = RANK * noise.shift(EVENT, events, cell, float(value))
+    return value + OUTCOME_MOVES[scale] * moved / max(1, sizes.people)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,23 @@ if TYPE_CHECKING:
     from api.ingest.cohort_files import CohortFiles
     from governance.objects.ingest import Source
 
-Records = Annotated[str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")]
+Records = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        help="gse7390, a folder SUBJECT/CATEGORY.json, or with --gene-lengths a table of read "
+        "counts: tab-separated, a line for each gene, a column for each patient id.",
+    ),
+]
 PeopleFile = Annotated[
     Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")
+]
+GeneLengths = Annotated[
+    Path | None,
+    typer.Option(help="For read counts: a tab-separated table of gene and length (base pairs)."),
+]
+CountsTo = Annotated[
+    str, typer.Option(help="For read counts: tpm or rpkm; log2(x + 1) of it is ingested.")
 ]
 VcfFile = Annotated[
     Path | None, typer.Option(help="A cohort's VCF of many samples; .vcf, .vcf.gz or bgzip.")
@@ -86,6 +100,8 @@ def ingest_records(
     as_: As,
     source: Records = "",
     people: PeopleFile = None,
+    gene_lengths: GeneLengths = None,
+    counts_to: CountsTo = "tpm",
     vcf: VcfFile = None,
     samples: SamplesFile = None,
     leave_out_unlisted: LeaveOut = False,
@@ -111,6 +127,10 @@ def ingest_records(
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json
     --fhir bundles`
     """
+    if gene_lengths is not None and source in ("", "gse7390"):
+        raise UsageError(
+            "gene lengths are for read counts, and there are none", "name their table with --from"
+        )
     of_fhir = {
         "--patients": patients,
         "--value-sets": value_sets,
@@ -143,7 +163,7 @@ def ingest_records(
             code_map or (),
             shift_dates,
         )
-    records = _records_of(source, people) if source else []
+    records = _records_of(source, people, gene_lengths, counts_to) if source else []
     answer = _read_only(records, cohort) if into is None else into.bring_in(records, cohort)
     if cohort is not None:
         _hand_out(cohort, into, dictionary, report_file)
@@ -180,12 +200,17 @@ def _check_options(
     desk.check_writable(dictionary, report_file)
 
 
-def _records_of(source: str, people: Path | None) -> list[Source]:
+def _records_of(
+    source: str, people: Path | None, gene_lengths: Path | None, counts_to: str
+) -> list[Source]:
+    """The prepared records of --from. Raises UsageError."""
     from api.ingest import sources
 
-    return (
-        sources.from_gse7390(people) if source == "gse7390" else sources.from_folder(Path(source))
-    )
+    if source == "gse7390":
+        return sources.from_gse7390(people)
+    if gene_lengths is not None:
+        return sources.from_counts(Path(source), gene_lengths, counts_to)
+    return sources.from_folder(Path(source))
 
 
 def _hand_out(

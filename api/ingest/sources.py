@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 _MAX_RECORD = 64 << 20  # bytes
+_MAX_TABLE = 256 << 20  # bytes, of read counts of all patients
 
 
 def from_gse7390(people: Path | None) -> list[Source]:
@@ -86,6 +87,31 @@ def from_folder(folder: Path) -> list[Source]:
             "lay them out as SUBJECT/CATEGORY.json, e.g. …/expression.json",
         )
     return sources
+
+
+def from_counts(table: Path, lengths: Path, unit: str) -> list[Source]:
+    """An expression record for each patient of a table of read counts (tab-separated, genes by
+    patients), as `unit` (tpm or rpkm) by the lengths of the genes.
+
+    Raises UsageError.
+    """
+    from analytics.errors import PayloadError
+    from analytics.readers.read_counts import UNITS, read_counts, read_lengths, write_records
+
+    if unit not in UNITS:
+        raise UsageError("counts are not turned into this unit", "choose " + " or ".join(UNITS))
+    try:
+        records = write_records(
+            read_counts(read_file(table, _MAX_TABLE, "table of read counts")),
+            read_lengths(read_file(lengths, _MAX_RECORD, "table of gene lengths")),
+            unit,
+        )
+    except PayloadError as error:
+        raise UsageError(f"{error}", error.hint) from None
+    return [
+        Source(bytes.fromhex(subject), CATEGORIES["expression"], record)
+        for subject, record in records.items()
+    ]
 
 
 def check_records(sources: Sequence[Source]) -> None:

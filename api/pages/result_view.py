@@ -249,9 +249,9 @@ def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
         if "gap" in row
     ]
     aucs = [
-        f"{_group(group['group'])} {group['auc']} %"
+        f"{_group(group['group'])} ({group['auc']} %)"
         if "auc" in group
-        else f"{_group(group['group'])} too few"
+        else f"{_group(group['group'])} (too few to tell)"
         for group in compared["groups"]
     ]
     return Finding(

@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn
+from quiet import NOISE, NOISE_KEY, QUIET, subjects
 from scan_cohorts import silent
 from scipy.stats import rankdata
 
 from analytics import explanation_run
 from analytics.disclosure import explanations as rules
-from analytics.disclosure.explanations import choose_parts, loss_step, size_step, tells_enough_apart
+from analytics.disclosure.counts import Sizes
+from analytics.disclosure.explanations import (
+    choose_parts,
+    loss_step,
+    perturb_importance,
+    size_step,
+    tells_enough_apart,
+)
+from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.explanation_run import add_explanations
 from analytics.params import complete, parse_params
 from analytics.people import Input
@@ -38,7 +47,7 @@ def asked(*explain: str, **changes: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def printed(make_records: Records) -> Result:
-    return run(asked(*ALL_KINDS), make_records(simulate_people(300, 1)), 10)
+    return run(asked(*ALL_KINDS), make_records(simulate_people(300, 1)), 10, noise_key=NOISE_KEY)
 
 
 def test_a_run_prints_what_its_model_rests_on(printed: Result) -> None:
@@ -80,8 +89,10 @@ def test_named_genes_count_as_statistics_of_the_people(printed: Result) -> None:
 
 def test_without_named_genes_nothing_is_charged(make_records: Records) -> None:
     people = make_records(simulate_people(120, 1))
-    groups = run(asked("permutation"), people, 10)
-    clinical = run(asked("shap-linear", models={"logistic": ["clinical"]}), people, 10)
+    groups = run(asked("permutation"), people, 10, noise_key=NOISE_KEY)
+    clinical = run(
+        asked("shap-linear", models={"logistic": ["clinical"]}), people, 10, noise_key=NOISE_KEY
+    )
     for done in (groups, clinical):
         assert (done.statistics, done.output_class) == (0, 1)
         assert json.loads(done.disclosure)["statistics"] == 0
@@ -95,7 +106,7 @@ def test_too_few_people_are_not_explained_and_the_ledger_takes_the_result(
     make_records: Records,
 ) -> None:
     """At least one statistic, since the contract takes no per-variant output without any."""
-    done = run(asked("shap-linear"), make_records(simulate_people(60, 1)), 10)
+    done = run(asked("shap-linear"), make_records(simulate_people(60, 1)), 10, noise_key=NOISE_KEY)
     assert json.loads(done.result)["explanations"] == []
     assert (done.statistics, done.output_class) == (1, 3)
     withheld = {item["what"]: item["why"] for item in json.loads(done.disclosure)["withheld"]}
@@ -104,7 +115,7 @@ def test_too_few_people_are_not_explained_and_the_ledger_takes_the_result(
 
 def test_few_profiles_are_not_explained(make_records: Records) -> None:
     params = asked(*ALL_KINDS, models={"logistic": ["clinical"]}, clinical=["er_positive"])
-    done = run(params, make_records(simulate_people(200, 1)), 10)
+    done = run(params, make_records(simulate_people(200, 1)), 10, noise_key=NOISE_KEY)
     assert json.loads(done.result)["explanations"] == []
     withheld = [item["what"] for item in json.loads(done.disclosure)["withheld"]]
     assert {f"{name}: logistic/clinical" for name in ALL_KINDS} <= set(withheld)
@@ -113,7 +124,9 @@ def test_few_profiles_are_not_explained(make_records: Records) -> None:
 def test_a_run_is_the_same_bytes_in_any_order(make_records: Records) -> None:
     records = make_records(simulate_people(80, 1))
     params = asked(*ALL_KINDS, models={"logistic": ["combined"]})
-    assert run(params, records[::-1], 10) == run(params, records, 10)
+    assert run(params, records[::-1], 10, noise_key=NOISE_KEY) == run(
+        params, records, 10, noise_key=NOISE_KEY
+    )
 
 
 def test_checks_and_page_know_what_is_printed(printed: Result) -> None:
@@ -140,6 +153,19 @@ def test_the_step_follows_from_how_many_people_there_are() -> None:
     ]
     assert [size_step(people, "probability") for people in (17, 189, 900)] == [None, 5, 1]
     assert [loss_step(fewest) for fewest in (34, 35, 70, 175, 350)] == [None, 10, 5, 2, 1]
+
+
+@pytest.mark.parametrize("scale", ["log-odds", "probability", "auc"])
+def test_an_importance_has_the_noise_of_its_people(scale: str) -> None:
+    events, sizes = subjects(60), Sizes(400, (), 200, 60)
+    quiet, noisy, again, other = (
+        perturb_importance(noise, events, sizes, "shap: age", 0.3, scale)
+        for noise in (QUIET, NOISE, Noise(NOISE_KEY), Noise(b"o" * KEY_BYTES))
+    )
+    assert quiet == 0.3
+    assert noisy == again
+    assert len({quiet, noisy, other}) == 3
+    assert abs(noisy - quiet) <= 15 * 3 / 200
 
 
 def test_a_column_by_which_few_stand_apart_is_not_named() -> None:
@@ -182,7 +208,7 @@ def explained(
     record: dict[str, Any] = {"coarsened": [], "withheld": [], "rules": []}
     cohort = StandIn(event, len(event), granted)
     columns = feature_sets.columns(row.feature_set)
-    statistics = add_explanations(result, record, row, columns, cohort)  # type: ignore[arg-type]
+    statistics = add_explanations(result, record, row, columns, cohort, QUIET)  # type: ignore[arg-type]
     return result["explanations"], statistics
 
 
@@ -191,6 +217,9 @@ class StandIn:
 
     def __init__(self, event: np.ndarray, people: int, granted: int) -> None:
         self.event, self.people, self.granted = event, people, granted
+        self.subjects = subjects(people)
+        self.affected = tuple(np.array(self.subjects)[event == 1])
+        self.flow = (("has the records", self.subjects),)
 
 
 def a_cohort(people: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quiet import NOISE, NOISE_KEY, QUIET, subjects
 from sklearn.metrics import roc_auc_score
 
-from analytics.disclosure.fairness import group_step, show_gap
+from analytics.disclosure.fairness import gap_interval, group_step, perturb_group, show_gap
+from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.errors import ParamsError
 from analytics.evaluate import Cells, Scores
-from analytics.fairness import MEASURES, Group, measure_groups, weighted_auc
+from analytics.fairness_run import MEASURES, Group, measure_groups, weighted_auc
 from analytics.params import complete, parse_params
 from analytics.people import Input
 from analytics.readers.person import Person
@@ -75,7 +77,10 @@ def test_groups_and_their_differences_are_those_of_fairlearn() -> None:
         assert yes.measured[0, at] == pytest.approx(by_group[1], abs=1e-12)
         gap = yes.measured[0, at] - no.measured[0, at]
         assert abs(gap) == pytest.approx(difference, abs=1e-12)
-    assert (no.people, yes.people, sum(yes.parts)) == (160, 80, 80)
+    assert [len(no.with_event) + len(no.without), len(yes.with_event) + len(yes.without)] == [
+        160,
+        80,
+    ]
 
 
 def test_a_weighted_auc_is_that_of_people_who_are_there_so_often() -> None:
@@ -106,6 +111,26 @@ def test_an_interval_is_as_wide_as_people_differ() -> None:
         *(one.measured[1:, 1] for one in measured(twice, *both, np.repeat(np.arange(400), 2)))
     ).std()
     assert together > 1.25 * alone  # the square root of 2
+
+
+def test_a_group_has_the_noise_of_its_people() -> None:
+    """The same people give the same numbers, another key others; the interval counts the noise."""
+    exact, ids = (0.8, 0.7, 0.4), subjects(200)
+    quiet, noisy, again, other = (
+        perturb_group(noise, "yes: logistic", exact, ids[:60], ids[60:])
+        for noise in (QUIET, NOISE, Noise(NOISE_KEY), Noise(b"o" * KEY_BYTES))
+    )
+    assert quiet.values == exact
+    assert quiet.parts == (60, 140)
+    assert noisy == again
+    assert all(a != b for a, b in zip(noisy.values, exact, strict=True))
+    assert noisy.values != other.values
+    assert noisy.sizes != quiet.sizes or other.sizes != quiet.sizes
+    assert noisy.parts <= quiet.parts
+    for at in range(3):
+        low, high = gap_interval(QUIET, "gap", ids[:60], 0.1, 0.05, (quiet, quiet), at)
+        assert high - low > 2 * 1.96 * 0.05
+        assert (low + high) / 2 == pytest.approx(0.1)
 
 
 def test_the_step_holds_five_people_of_the_smallest_part() -> None:
@@ -148,7 +173,7 @@ def people_of(people: int, worse: bool) -> list[Person]:
 @pytest.fixture(scope="module")
 def printed(make_records: Records) -> tuple[dict[str, Any], dict[str, Any]]:
     params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]})
-    done = run(params, make_records(people_of(400, worse=True)), 10)
+    done = run(params, make_records(people_of(400, worse=True)), 10, noise_key=NOISE_KEY)
     assert (done.output_class, done.statistics) == (1, 0)
     return json.loads(done.result), json.loads(done.disclosure)
 
@@ -191,7 +216,11 @@ def test_sizes_are_printed_only_if_every_group_is_told(make_records: Records) ->
     records = [item for at, item in enumerate(records) if at >= 60 or item.category == 2]
     genes = {"models": {"logistic": ["genes"]}}  # whoever lacks them, the first 30, is left out
     for rules, told in ((["er_positive"], True), (["age_years:31"], False)):
-        result = json.loads(run(complete(ASKED | genes | {"fairness": rules}), records, 10).result)
+        result = json.loads(
+            run(
+                complete(ASKED | genes | {"fairness": rules}), records, 10, noise_key=NOISE_KEY
+            ).result
+        )
         assert "people" in result
         sizes = [group.get("people") for group in result["fairness"][0]["groups"]]
         assert (None not in sizes) == told
@@ -201,7 +230,9 @@ def test_sizes_are_printed_only_if_every_group_is_told(make_records: Records) ->
 def test_few_profiles_and_few_people_are_not_compared(make_records: Records) -> None:
     few = ASKED | {"clinical": ["er_positive"], "fairness": ["er_positive"]}
     for params, people in ((few, 200), (ASKED | {"fairness": ["er_positive"]}, 60)):
-        done = run(complete(params), make_records(people_of(people, worse=True)), 10)
+        done = run(
+            complete(params), make_records(people_of(people, worse=True)), 10, noise_key=NOISE_KEY
+        )
         (compared,) = json.loads(done.result)["fairness"]
         assert {row["verdict"] for row in compared["gaps"]} == {"too few to tell"}
 
@@ -252,7 +283,9 @@ def test_the_permit_must_have_what_groups_are_made_of() -> None:
 
 def test_a_rehearsal_invents_the_groups() -> None:
     params = complete(ASKED | {"fairness": ["female", "bmi:25"]})
-    result = json.loads(run(params, invent(parse_params(params), 120, 1), 10).result)
+    result = json.loads(
+        run(params, invent(parse_params(params), 120, 1), 10, noise_key=NOISE_KEY).result
+    )
     assert [one["reference"][:6] for one in result["fairness"]] == ["female", "bmi un"] or (
         result["fairness"][1]["reference"] == "bmi 25 or more"
     )

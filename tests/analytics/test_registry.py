@@ -9,6 +9,7 @@ import pytest
 
 from analytics.catalogue import COST, IN_FULL, MODELS, SHOWN
 from analytics.code import PACKAGE, code_hash
+from analytics.explanations import REGISTERED as EXPLANATIONS
 
 ROOT = PACKAGE.parent
 # All that a new model needs.
@@ -43,6 +44,29 @@ REGISTERED = (
     'register(Model(name="{0}", shown="", in_full="", cost=1, calibrated=True, build=str))\n'
 )
 IMPORTED = "from analytics.models.registry import Model, register\n"
+# All that a new explanation needs.
+PLANTED_EXPLANATION = """from analytics.explanations.registry import AUC, AUC_LOSS, GROUPS, Explanation, register
+
+
+def explain(unseen):
+    import numpy as np
+
+    return np.full((len(unseen.test), int(unseen.parts.max()) + 1), 0.25)
+
+
+register(
+    Explanation(
+        name="a-quarter",
+        shown="a quarter",
+        says="Always a quarter.",
+        of=GROUPS,
+        scale=AUC,
+        background="nothing",
+        summary=AUC_LOSS,
+        explain=explain,
+    )
+)
+"""
 # What is written from the names, the parameters, a run of two models, and what is shown.
 FOLLOWED = """
 import json
@@ -62,11 +86,12 @@ from api.worker.known_sentences import reachable
 pipeline.warm_up()
 outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
 asked = {"outcome": outcome, "models": dict.fromkeys(("planted", "forest"), ["clinical"])}
+asked |= {"explain": ["a-quarter"], "primary": "planted"}
 params = parse_params(complete(asked | {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 2}))
 y = np.arange(40) % 2
 x = np.random.default_rng(1).normal(size=(40, 2)) + y[:, None]
 steps = []
-feature_sets = prediction.FeatureSets(np.empty((40, 0)), x, ())
+feature_sets = prediction.FeatureSets(np.empty((40, 0)), x, (), clinical_names=("a", "b"))
 rows = prediction.evaluate_rows(y, feature_sets, params, "cpu", lambda *step: steps.append(step))
 print(json.dumps({
     "models": MODELS,
@@ -75,6 +100,9 @@ print(json.dumps({
     "shown": labels.step("evaluate:planted/clinical"),
     "in_full": report.IN_FULL["planted"],
     "listed": list(json.loads(schema.read_text())["$defs"]["evaluate"]["properties"]["models"]["properties"]),
+    "explanations": json.loads(schema.read_text())["$defs"]["evaluate"]["properties"]["explain"]["items"]["enum"],
+    "explained": [float(value) for row in rows for one in row.explained for value in one.importance],
+    "box": labels.parameter_value("a-quarter"),
     "rows": [row.name for row in rows],
     "first": max(part for step, part in steps if step.endswith("forest/clinical")),
     "loaded": planted.LOADED,
@@ -103,9 +131,10 @@ def start(copy: Path, program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_one_file_adds_a_model(copy: Path) -> None:
-    """It is in the names, the schema as it is written, the progress, the pages and the report."""
+def test_one_file_adds_a_model_and_one_an_explanation(copy: Path) -> None:
+    """They are in the names, the schema as it is written, the progress, the pages and the report."""
     (copy / "models" / "planted.py").write_text(PLANTED)
+    (copy / "explanations" / "a_quarter.py").write_text(PLANTED_EXPLANATION)
     assert code_hash(copy) != code_hash()
     done = start(copy, FOLLOWED)
     assert done.returncode == 0, done.stderr
@@ -118,6 +147,9 @@ def test_one_file_adds_a_model(copy: Path) -> None:
         "shown": "testing the model: Planted on clinical data",
         "in_full": "planted model",
         "listed": names,
+        "explanations": sorted((*EXPLANATIONS, "a-quarter")),
+        "explained": [0.25, 0.25],
+        "box": "a quarter",
         "rows": ["forest/clinical", "planted/clinical"],
         "first": COST["forest"] / (COST["forest"] + 2),
         "loaded": ["late"],

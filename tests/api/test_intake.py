@@ -14,13 +14,14 @@ import fhir_files as fhir
 import pytest
 
 from analytics.readers.clinical import day_number, read_clinical_record
+from analytics.readers.expression import read_expression
 from api.cli import main
 from api.client.runs import check_permit, complete_params
 from api.demo.stage import random32
 from api.errors import UsageError
 from api.ingest import cohort_files as cohort_files
 from api.ingest.cohort_files import from_files
-from api.ingest.sources import check_records, from_folder, from_gse7390
+from api.ingest.sources import check_records, from_counts, from_folder, from_gse7390
 
 
 def test_the_published_cohort_becomes_two_records_a_person(tmp_path: Path) -> None:
@@ -391,3 +392,32 @@ def test_a_file_beside_the_folders_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"{'cd' * 32}.json").write_text("{}")
     with pytest.raises(UsageError, match="beside its folders"):
         from_folder(tmp_path)
+
+
+def test_read_counts_come_in_as_tpm_by_the_lengths_of_genes(
+    tmp_path: Path, dry_run: Callable[..., tuple[int, str]]
+) -> None:
+    people = ["a" * 64, "b" * 64]
+    counts, lengths = tmp_path / "counts.tsv", tmp_path / "lengths.tsv"
+    counts.write_text("\t".join(["gene", *people]) + "\nG1\t10\t0\nG2\t10\t7\n")
+    lengths.write_text("gene\tlength\nG1\t1000\nG2\t3000\n")
+    code, said = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
+    assert (code, "2 records" in said) == (0, True), said
+    ada, bea = from_counts(counts, lengths, "tpm")
+    assert (ada.subject.hex(), ada.category) == (people[0], 6)
+    log2 = {gene: 2**value - 1 for gene, value in read_expression(ada.payload).items()}
+    assert log2 == pytest.approx({"G1": 750_000, "G2": 250_000}, rel=1e-4)
+    assert read_expression(bea.payload)["G1"] == 0
+    rpkm = read_expression(from_counts(counts, lengths, "rpkm")[0].payload)
+    assert 2 ** rpkm["G1"] - 1 == pytest.approx(500_000, rel=1e-4)
+    for wrong, why in (
+        (("--from", "counts.tsv", "--gene-lengths", "counts.tsv"), "not gene and length"),
+        (("--from", "counts.tsv", "--gene-lengths", "lengths.tsv", "--counts-to", "fpkm"), "unit"),
+        (("--from", "gse7390", "--gene-lengths", "lengths.tsv"), "there are none"),
+        (("--vcf", "counts.tsv", "--gene-lengths", "lengths.tsv"), "there are none"),
+    ):
+        code, said = dry_run(*wrong)
+        assert (code, why in " ".join(said.split())) == (2, True), said
+    lengths.write_text("gene\tlength\nG1\t1000\n")
+    code, said = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
+    assert (code, "1 genes have no length" in " ".join(said.split())) == (2, True), said

@@ -297,8 +297,15 @@ def test_the_analyst_rehearses_on_made_up_people_without_script(deployment, brow
     expect(page.get_by_role("alert")).to_contain_text("is a whole number from")
     page.get_by_label("Folds of the cross-validation").fill("2")
     page.get_by_label("Permutations of the outcome").fill("19")
+    page.get_by_label("Shapley values, of all genes and of each clinical variable").check()
+    page.get_by_label("Compare that model between groups of people, by").fill("er_positive")
     rehearse.click()
     shown = page.locator("main")
+    expect(shown).to_contain_text(
+        "What the predictions rest on, by Shapley values: logistic on both"
+    )
+    expect(shown).to_contain_text("Compared with oestrogen receptor positive")
+    expect(shown).to_contain_text("too few to tell")
     expect(shown).to_contain_text("rehearsed with 60 made-up people")
     expect(shown).to_contain_text("Nobody's data was read, and nothing was recorded.")
     expect(shown).not_to_contain_text("People whose data was opened")

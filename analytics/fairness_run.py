@@ -18,11 +18,18 @@ from numpy.typing import NDArray
 
 from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import Counts, filter_counts, percent
-from analytics.disclosure.fairness import group_step, show_gap
+from analytics.disclosure.fairness import (
+    Perturbed,
+    gap_interval,
+    group_step,
+    perturb_group,
+    show_gap,
+)
+from analytics.disclosure.noise import Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT, round_count
-from analytics.evaluate import Scores, clip_gain, drawing, spread_interval
+from analytics.evaluate import Scores, drawing
 from analytics.params import Params
-from analytics.prediction import Row
+from analytics.prediction import Row, sizes_of
 from analytics.strata import assign_strata, parse_split
 
 Floats = NDArray[np.float64]
@@ -34,12 +41,12 @@ DRAWS = 400  # bootstrap samples: the standard deviation of so many is right wit
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some people, and how well they are predicted: (1 + DRAWS, 3) MEASURES of themselves, then of
-    each bootstrap sample. parts: how many have the event, and how many not."""
+    """Some people, by their positions, and how well they are predicted: (1 + DRAWS, 3) MEASURES of
+    themselves, then of each bootstrap sample."""
 
     name: str
-    people: int
-    parts: tuple[int, int]
+    with_event: Labels
+    without: Labels
     measured: Floats
 
 
@@ -64,9 +71,8 @@ def measure_groups(
                 (w[:, y == c] @ yes[inside][y == c]) / w[:, y == c].sum(axis=1) for c in (1, 0)
             ]
             auc = np.mean([weighted_auc(row[inside], y, w) for row in scores.probabilities], axis=0)
-        events = int(y.sum())
         table = np.column_stack([auc, *rates])
-        measured.append(Group(name, len(inside), (events, len(y) - events), table))
+        measured.append(Group(name, inside[y == 1], inside[y == 0], table))
     return measured
 
 
@@ -87,18 +93,24 @@ def weighted_auc(probability: Floats, y: Labels, weights: Floats) -> Floats:
 
 
 def add_fairness(
-    result: dict[str, Any], record: dict[str, Any], row: Row, cohort: Cohort, params: Params
+    result: dict[str, Any],
+    record: dict[str, Any],
+    row: Row,
+    cohort: Cohort,
+    params: Params,
+    noise: Noise,
 ) -> None:
     """Write the comparisons of groups into the result and its disclosure record."""
     event, families = cohort.event, cohort.families
-    counts = filter_counts(granted=cohort.granted, people=cohort.people, events=int(event.sum()))
+    counts = filter_counts(sizes_of(cohort, noise))
     entries = []
     for rule in params.fairness:
         split = parse_split(rule)
         assigned = assign_strata([split], clinical_matrix(cohort, [split.variable]))[:-1]
         groups = measure_groups(row.scores, event, assigned, families, params.seed)
         hidden = row.few or counts.events is None
-        entries.append(_describe(rule, row, groups, counts, hidden))
+        printer = _Printer(noise, cohort.subjects, rule, row)
+        entries.append(printer.describe(groups, counts, hidden))
         record["withheld"] += [
             {"what": f"{gap['measure']} of {gap['group']}: {row.name}", "why": WITHHELD}
             for gap in entries[-1]["gaps"]
@@ -108,33 +120,70 @@ def add_fairness(
     record["rules"].append({"rule": "groups compared", "people_at_least": SMALLEST_COUNT})
 
 
-def _describe(
-    rule: str, row: Row, groups: Sequence[Group], counts: Counts, hidden: bool
-) -> dict[str, Any]:
-    """The comparison by one rule, with the largest group, as its rounded size says."""
-    reference = max(groups, key=lambda group: round_count(group.people) or 0)
-    gaps: list[dict[str, object]] = []
-    for group in groups:
-        if group is reference:
-            continue
-        step = None if hidden else group_step((*group.parts, *reference.parts))
-        between = group.measured - reference.measured
-        for measure, drawn in zip(MEASURES, between.T, strict=True):
-            interval = spread_interval(float(drawn[0]), drawn[1:])
-            shown = show_gap(float(drawn[0]), clip_gain(*interval), step)
-            gaps.append({"group": group.name, "measure": measure} | shown)
-    steps = [None if hidden else group_step(group.parts) for group in groups]
-    complete = counts.people is not None and None not in steps
-    return {
-        "by": rule,
-        "model": row.model,
-        "feature_set": row.feature_set,
-        "reference": reference.name,
-        "groups": [
-            {"group": group.name}
-            | ({"people": round_count(group.people)} if complete else {})
-            | ({} if step is None else {"auc": percent(group.measured[0, 0], step), "step": step})
-            for group, step in zip(groups, steps, strict=True)
-        ],
-        "gaps": gaps,
-    }
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """What is printed of the groups of one rule: their exact measures get their noise."""
+
+    noise: Noise
+    subjects: Sequence[str]
+    rule: str
+    row: Row
+
+    def describe(self, groups: Sequence[Group], counts: Counts, hidden: bool) -> dict[str, Any]:
+        """The comparison with the largest group, as its rounded size says."""
+        shown = {group.name: self._perturb(group) for group in groups}
+        steps = {n: None if hidden else group_step(one.parts) for n, one in shown.items()}
+        people = {n: round_count(one.sizes.people) for n, one in shown.items()}
+        reference = max(groups, key=lambda group: people[group.name] or 0)
+        complete = counts.people is not None and None not in steps.values()
+        return {
+            "by": self.rule,
+            "model": self.row.model,
+            "feature_set": self.row.feature_set,
+            "reference": reference.name,
+            "groups": [
+                {"group": name}
+                | ({"people": people[name]} if complete else {})
+                | (
+                    {}
+                    if step is None
+                    else {"auc": percent(shown[name].values[0], step), "step": step}
+                )
+                for name, step in steps.items()
+            ],
+            "gaps": [
+                gap
+                for group in groups
+                if group is not reference
+                for gap in self._gaps(group, reference, shown, hidden)
+            ],
+        }
+
+    def _gaps(
+        self, group: Group, reference: Group, shown: dict[str, Perturbed], hidden: bool
+    ) -> list[dict[str, object]]:
+        one, other = shown[group.name], shown[reference.name]
+        step = None if hidden else group_step((*one.parts, *other.parts))
+        errors = (group.measured - reference.measured)[1:].std(axis=0, ddof=1)
+        events = self._ids([*group.with_event, *reference.with_event])
+        gaps: list[dict[str, object]] = []
+        for at, measure in enumerate(MEASURES):
+            gap = one.values[at] - other.values[at]
+            cell = f"{measure} of {group.name}, {self.rule}: {self.row.name}"
+            interval = gap_interval(
+                self.noise, cell, events, gap, float(errors[at]), (one, other), at
+            )
+            gaps.append({"group": group.name, "measure": measure} | show_gap(gap, interval, step))
+        return gaps
+
+    def _perturb(self, group: Group) -> Perturbed:
+        return perturb_group(
+            self.noise,
+            f"{group.name}, {self.rule}: {self.row.name}",
+            [float(value) for value in group.measured[0]],
+            self._ids(group.with_event),
+            self._ids(group.without),
+        )
+
+    def _ids(self, positions: Sequence[int] | Labels) -> list[str]:
+        return [self.subjects[at] for at in positions]
