@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from analytics.evaluate import auc_with_error
+from analytics.evaluate import Watch, auc_with_error
 from analytics.explanations import REGISTERED
 from analytics.explanations.registry import AUC_LOSS, COLUMNS, Explanation, Unseen
-from analytics.models.pipeline import COMPONENT, open_model
+from analytics.models.pipeline import COMPONENT, Opened, open_model
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -48,7 +49,7 @@ class Explained:
 
 
 class Explainer:
-    """Sums up one explanation over the folds of an evaluation, which it watches."""
+    """Sums up one explanation over the folds of an evaluation (`watch_with`)."""
 
     def __init__(self, name: str, columns: Columns, event: Labels, seed: int) -> None:
         self._explanation = REGISTERED[name]
@@ -68,31 +69,27 @@ class Explainer:
         self._used = np.zeros(parts, np.bool_)
         self._people = self._folds = self._repeats = 0
 
-    def watch(self, repeat: int, fitted: Pipeline, test: NDArray[np.bool_]) -> None:
-        """Explain the predictions of those who were held out of a fold (`evaluate.Watch`)."""
-        if self._explanation.passes and repeat >= self._explanation.passes:
-            return
-        model = open_model(fitted, len(self._columns.names))
+    def wants(self, repeat: int) -> bool:
+        """Whether it explains the folds of a repeat."""
+        return not self._explanation.passes or repeat < self._explanation.passes
+
+    def add(self, repeat: int, model: Opened, train: Floats, who: NDArray[np.bool_]) -> None:
+        """Explain the predictions of those who were held out of a fold (`who`, of everybody)."""
+        test = model.transform(self._columns.x[who])
         present, parts = np.unique(self._parts_of(model.origins), return_inverse=True)
-        unseen = Unseen(
-            model,
-            model.transform(self._columns.x[~test]),
-            model.transform(self._columns.x[test]),
-            self._event[test],
-            parts,
-            self._seed + self._folds,
-        )
+        seed = self._seed + self._folds
+        unseen = Unseen(model, train, test, self._event[who], parts, seed)
         values = self._explanation.explain(unseen)
         self._used[present] = True
         self._folds += 1
         self._repeats = repeat + 1
         if self._explanation.summary == AUC_LOSS:
-            self._losses[np.ix_(test, present)] += values
+            self._losses[np.ix_(who, present)] += values
             return
         known = ~np.isnan(values[:, 0])
         self._people += int(known.sum())
         self._sizes[present] += np.abs(values[known]).sum(axis=0)
-        self._signs[present] += _signs(values[known], unseen.test[known], parts)
+        self._signs[present] += _signs(values[known], test[known], parts)
 
     def finish(self) -> Explained:
         """The sums over all folds as one number of each part."""
@@ -122,11 +119,30 @@ class Explainer:
         return np.where(origins < genes, 0, origins - genes + (genes > 0))
 
 
+def watch_with(explainers: Sequence[Explainer], columns: Columns) -> Watch:
+    """Lets each of them explain the folds of an evaluation."""
+
+    def watch(repeat: int, fitted: Pipeline, who: NDArray[np.bool_]) -> None:
+        wanting = [explainer for explainer in explainers if explainer.wants(repeat)]
+        if wanting:
+            model = open_model(fitted, len(columns.names))
+            train = model.transform(columns.x[~who])
+            for explainer in wanting:
+                explainer.add(repeat, model, train, who)
+
+    return watch
+
+
 def _signs(values: Floats, columns: Floats, parts: Labels) -> Labels:
-    """(parts,) whether values rise (1) or fall (-1) with the one column of their part; else 0."""
+    """(parts,) whether values rise (1) or fall (-1) with the one column of their part; else 0.
+
+    columns: NaN is missing, as a fused model sees them.
+    """
     signs = np.zeros(values.shape[1], np.int64)
     alone = np.flatnonzero(np.bincount(parts) == 1)
-    at = np.array([np.flatnonzero(parts == part)[0] for part in alone], np.int64)
-    centred = columns[:, at] - columns[:, at].mean(axis=0)
+    columns = columns[:, [np.flatnonzero(parts == part)[0] for part in alone]]
+    known = ~np.isnan(columns)
+    means = np.where(known, columns, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    centred = np.where(known, columns - means, 0.0)
     signs[alone] = np.sign(np.einsum("ij,ij->j", values[:, alone], centred))
     return signs

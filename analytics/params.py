@@ -531,9 +531,9 @@ def _check_explanations(params: Params) -> None:
         fits = explanation.form in ("", REGISTERED[params.primary].form)
         if not fits or (explanation.form and feature_set == FUSED):
             raise ParamsError(
-                "parameters: explain names an explanation that the primary model has not",
-                "shap-linear needs logistic, integrated-gradients needs cnn, on genes, clinical "
-                "or combined; the others explain every model.",
+                f"parameters: explain names {name}, which the primary model has not",
+                "Explain a model of the form that it needs, on genes, clinical or combined; "
+                "permutation and shapley-groups explain every model.",
             )
         if explanation.most_groups and groups > explanation.most_groups:
             raise ParamsError(

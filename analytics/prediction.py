@@ -47,7 +47,7 @@ from analytics.evaluate import (
     gain_error_of,
     permutation_p,
 )
-from analytics.explainer import Columns, Explained, Explainer
+from analytics.explainer import Columns, Explained, Explainer, watch_with
 from analytics.folds import DIVIDES
 from analytics.fusion import FITS, Fused
 from analytics.models.pipeline import build_model
@@ -237,16 +237,11 @@ def _evaluate(
 ) -> Row:
     pipeline, x = _plan(model, feature_set, feature_sets, params, device)
     settings = {"folds": params.folds, "seed": params.seed}
+    examined = (model, feature_set) == (params.primary, params.examined_feature_set)
+    columns = feature_sets.columns(feature_set)
     explainers = [
-        Explainer(name, feature_sets.columns(feature_set), event, params.seed)
-        for name in params.explain
-        if (model, feature_set) == (params.primary, params.examined_feature_set)
+        Explainer(name, columns, event, params.seed) for name in params.explain if examined
     ]
-
-    def watch(repeat: int, fitted: Pipeline, test: NDArray[np.bool_]) -> None:
-        for explainer in explainers:
-            explainer.watch(repeat, fitted, test)
-
     share = params.repeats / (params.repeats + params.permutations)
     scores = evaluate_model(
         pipeline,
@@ -257,7 +252,7 @@ def _evaluate(
         **settings,
         families=feature_sets.families,
         tick=lambda part: progress(f"evaluate:{model}/{feature_set}", share * part),
-        watch=watch,
+        watch=watch_with(explainers, columns),
     )
     p, performed = permutation_p(
         pipeline,

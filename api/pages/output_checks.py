@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
@@ -153,13 +154,42 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _off_step(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [
+    wrong = [
         (f"{path}.{name}", row[name])
         for path, row in _rows(result)
         if isinstance(row.get("step"), int) and row["step"] > 0
         for name in _METRICS
         if name in row and not (isinstance(row[name], int) and row[name] % row["step"] == 0)
     ]
+    stepped = [
+        (f"{path}.{name}", row.get(name), step) for path, row, name, step in _stepped(result)
+    ]
+    return wrong + [(path, value) for path, value, step in stepped if not _is_multiple(value, step)]
+
+
+def _stepped(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str, Any]]:
+    """(path, entry, name of its number, step) of explanations and of groups that are compared."""
+    for at, shown in enumerate(_listed(result.get("explanations"))):
+        for number, row in enumerate(_listed(shown.get("features"))):
+            path = f"explanations.{at}.features.{number}"
+            yield path, row, "importance", shown.get("step")
+    for at, compared in enumerate(_listed(result.get("fairness"))):
+        for part, name in (("gaps", "gap"), ("groups", "auc")):
+            for number, row in enumerate(_listed(compared.get(part))):
+                if name in row:
+                    yield f"fairness.{at}.{part}.{number}", row, name, row.get("step")
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _is_multiple(value: Any, step: Any) -> bool:
+    """Whether a printed decimal is a multiple of a printed step; decimals are exact."""
+    try:
+        return Decimal(str(value)) % Decimal(str(step)) == 0
+    except (InvalidOperation, ZeroDivisionError):
+        return False
 
 
 def _curves(result: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:

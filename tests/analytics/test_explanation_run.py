@@ -143,6 +143,24 @@ def test_checks_and_page_know_what_is_printed(printed: Result) -> None:
     assert ["SIM000", "0.6", "more risk"] in linear.table.rows
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"explanations": [{"step": "0.2", "features": [{"importance": "0.13"}]}]},
+        {"explanations": [{"step": "0", "features": [{"importance": "0.2"}]}]},
+        {"explanations": [{"features": [{"importance": "0.2"}]}]},
+        {"fairness": [{"gaps": [{"gap": 7, "step": 5}]}]},
+        {"fairness": [{"groups": [{"auc": 71, "step": 5}]}]},
+        {"fairness": [{"groups": [{"people": 7}]}]},
+        {"explanations": [{"values": [0.1]}]},
+    ],
+)
+def test_what_is_planted_beside_them_is_seen(printed: Result, planted: dict[str, Any]) -> None:
+    result, record = json.loads(printed.result), json.loads(printed.disclosure)
+    checks = check_result(result | planted, record, asked(*ALL_KINDS).decode(), 0b1110, 10)
+    assert [check for check in checks if not check.passed]
+
+
 def test_the_step_follows_from_how_many_people_there_are() -> None:
     assert [size_step(people, "log-odds") for people in (71, 72, 189, 360, 1800)] == [
         None,

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from analytics.catalogue import MODELS
 from analytics.errors import ParamsError
 from analytics.evaluate import evaluate_model
-from analytics.explainer import Columns, Explainer
+from analytics.explainer import Columns, Explainer, watch_with
 from analytics.explanations import REGISTERED
 from analytics.explanations.registry import COLUMNS, Unseen
 from analytics.explanations.shapley_groups import shapley_values
@@ -156,12 +156,14 @@ def test_chosen_settings_and_fused_models_can_be_opened() -> None:
 
 def test_everybody_is_explained_by_models_that_have_not_seen_her() -> None:
     x, event = drawn(200)
-    explainer = Explainer("shap-linear", Columns(x, NAMES, GENES), event, 1)
+    columns = Columns(x, NAMES, GENES)
+    explainer = Explainer("shap-linear", columns, event, 1)
+    explaining = watch_with([explainer], columns)
     shown: list[np.ndarray] = []
 
     def watch(repeat: int, fitted: Pipeline, test: np.ndarray) -> None:
         shown.append(test)
-        explainer.watch(repeat, fitted, test)
+        explaining(repeat, fitted, test)
 
     blueprint = Blueprint("logistic", GENES, CLINICAL, "f", 4, 0, "median", "z-score", 1)
     settings = {"folds": 4, "repeats": 2, "seed": 1, "calibrated": True}
@@ -175,14 +177,18 @@ def test_everybody_is_explained_by_models_that_have_not_seen_her() -> None:
     assert explained.direction[[0, 1, GENES + 2]].tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("model", ["logistic", "knn"])
-def test_explaining_a_model_changes_nothing_else_and_says_the_same_again(model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "feature_set"), [("logistic", "combined"), ("knn", "combined"), ("logistic", "fused")]
+)
+def test_explaining_a_model_changes_nothing_else_and_says_the_same_again(
+    model: str, feature_set: str
+) -> None:
     x, event = drawn(60)
     feature_sets = FeatureSets(x[:, :GENES], x[:, GENES:], (), None, NAMES[:GENES], NAMES[GENES:])
     explain = ["permutation", "shap-linear", "shapley-groups"]
-    if model != "logistic":
+    if (model, feature_set) != ("logistic", "combined"):
         explain.remove("shap-linear")
-    asked = {"outcome": OUTCOME, "models": {model: ["combined"]}, "explain": explain, "folds": 2}
+    asked = {"outcome": OUTCOME, "models": {model: [feature_set]}, "explain": explain, "folds": 2}
     params = parse_params(complete(asked | {"bootstraps": 0}))
     params = replace(params, permutations=0, repeats=1)
     rows = [
@@ -192,6 +198,7 @@ def test_explaining_a_model_changes_nothing_else_and_says_the_same_again(model: 
     assert [one.explanation.name for one in rows[0].explained] == explain
     for one, other in zip(rows[0].explained, rows[1].explained, strict=True):
         assert (one.importance == other.importance).all()
+        assert set(one.direction) <= {-1, 0, 1}
     assert not rows[2].explained
     assert (rows[0].scores.probabilities == rows[2].scores.probabilities).all()
 
