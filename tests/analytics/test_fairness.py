@@ -215,26 +215,22 @@ def test_sizes_are_printed_only_if_every_group_is_told(make_records: Records) ->
     records = make_records(people_of(300, worse=False))
     records = [item for at, item in enumerate(records) if at >= 60 or item.category == 2]
     genes = {"models": {"logistic": ["genes"]}}  # whoever lacks them, the first 30, is left out
-    for rules, told in ((["er_positive"], True), (["age_years:31"], False)):
-        result = json.loads(
-            run(
-                complete(ASKED | genes | {"fairness": rules}), records, 10, noise_key=NOISE_KEY
-            ).result
-        )
-        assert "people" in result
-        sizes = [group.get("people") for group in result["fairness"][0]["groups"]]
-        assert (None not in sizes) == told
-        assert all(size % 5 == 0 for size in sizes if size is not None)
+    rules = {"fairness": ["er_positive", "age_years:31"]}
+    result = json.loads(run(complete(ASKED | genes | rules), records, 10, noise_key=NOISE_KEY).result)
+    assert "people" in result
+    receptor, age = (
+        [group.get("people") for group in compared["groups"]] for compared in result["fairness"]
+    )
+    assert sum(receptor) == result["people"]
+    assert all(size % 5 == 0 for size in receptor)
+    assert age == [None, None]
 
 
-def test_few_profiles_and_few_people_are_not_compared(make_records: Records) -> None:
+def test_few_profiles_are_not_compared(make_records: Records) -> None:
     few = ASKED | {"clinical": ["er_positive"], "fairness": ["er_positive"]}
-    for params, people in ((few, 200), (ASKED | {"fairness": ["er_positive"]}, 60)):
-        done = run(
-            complete(params), make_records(people_of(people, worse=True)), 10, noise_key=NOISE_KEY
-        )
-        (compared,) = json.loads(done.result)["fairness"]
-        assert {row["verdict"] for row in compared["gaps"]} == {"too few to tell"}
+    done = run(complete(few), make_records(people_of(200, worse=True)), 10, noise_key=NOISE_KEY)
+    (compared,) = json.loads(done.result)["fairness"]
+    assert {row["verdict"] for row in compared["gaps"]} == {"too few to tell"}
 
 
 def test_checks_and_page_know_what_is_printed(
@@ -283,9 +279,5 @@ def test_the_permit_must_have_what_groups_are_made_of() -> None:
 
 def test_a_rehearsal_invents_the_groups() -> None:
     params = complete(ASKED | {"fairness": ["female", "bmi:25"]})
-    result = json.loads(
-        run(params, invent(parse_params(params), 120, 1), 10, noise_key=NOISE_KEY).result
-    )
-    assert [one["reference"][:6] for one in result["fairness"]] == ["female", "bmi un"] or (
-        result["fairness"][1]["reference"] == "bmi 25 or more"
-    )
+    result = json.loads(run(params, invent(parse_params(params), 40, 1), 10, noise_key=NOISE_KEY).result)
+    assert [one["reference"].split()[0] for one in result["fairness"]] == ["female", "bmi"]
