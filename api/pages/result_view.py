@@ -25,7 +25,6 @@ _COLUMNS = {
     "group": "people",
     "measure": "measure",
     "gap": "difference, percent points",
-    "verdict": "what that shows",
     "importance": "importance",
     "direction": "higher values go with",
     "beyond_chance": "beyond chance",
@@ -33,6 +32,7 @@ _COLUMNS = {
     "days": "days",
     "survival": "without the event, percent",
     "interval": "95 % interval",
+    "verdict": "what that shows",
     "risk": "risk at the horizon, percent",
     "risk_interval": "risk, 95 % interval",
     "median": "half have had the event by day",
@@ -106,7 +106,7 @@ _NO_CAUSE = (
     "may stand for both."
 )
 _MEASURES = {
-    "auc": "AUC within the group",
+    "auc": "AUC, within the group",
     "tpr": "found, of those with the outcome",
     "fpr": "false alarms, of those without it",
 }
@@ -243,11 +243,11 @@ def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
         row | {"group": _group(row["group"]), "measure": _MEASURES[row["measure"]]}
         for row in compared["gaps"]
     ]
-    dots = [
-        (f"{row['group']}: {row['measure']}", row["gap"], row["interval"])
-        for row in rows
-        if "gap" in row
-    ]
+    dots = []
+    for row in rows:
+        if "gap" in row:
+            group, measure = row["group"].rpartition(": ")[2], row["measure"].partition(",")[0]
+            dots.append((f"{group}: {measure}", row["gap"], row["interval"]))
     aucs = [
         f"{_group(group['group'])} ({group['auc']} %)"
         if "auc" in group
@@ -257,7 +257,7 @@ def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
     return Finding(
         f"Is {words.model(compared['model'])} as good for everybody? Compared with {reference}",
         f"AUC within each group: {'; '.join(aucs)}. {_ONE_SIDED}",
-        plots.intervals(dots, f"fairness{number}", "difference in percent points"),
+        plots.intervals(dots, f"fairness{number}", "percent points"),
         _table(f"Compared with {reference}, in percent points", rows),
     )
 

@@ -183,9 +183,7 @@ def test_a_run_says_for_whom_the_model_is_worse(
 ) -> None:
     result, _ = printed
     receptor = result["fairness"][0]
-    assert (receptor["by"], receptor["model"], receptor["feature_set"]) == (
-        "er_positive", "logistic", "clinical",
-    )  # fmt: skip
+    assert (receptor["by"], receptor["feature_set"]) == ("er_positive", "clinical")
     assert receptor["reference"] == "er_positive 0"
     gap = {row["measure"]: row for row in receptor["gaps"]}
     assert gap["auc"]["verdict"] == "lower"
@@ -244,10 +242,9 @@ def test_checks_and_page_know_what_is_printed(
     assert len(shown) == 2
     assert shown[0].title.endswith("Compared with oestrogen receptor positive: no")
     assert "other people would have trained" in shown[0].sentence
-    verdicts = [row[-1] for row in shown[0].table.rows] + [row[-1] for row in shown[1].table.rows]
     assert len({one.plot for one in shown}) == 2
-    assert "AUC within the group" in shown[0].plot
-    assert any("too few to tell" in row for row in shown[1].table.rows), verdicts
+    assert "yes: false alarms" in shown[0].plot
+    assert any("too few to tell" in row for row in shown[1].table.rows)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,10 @@ DRAWN: dict[str, Callable[[str], str]] = {
         [("signed", 0, 0), ("mined", 0, 0.05), ("stopped", 0.05, 0.4)], name
     ),
     "bars": lambda name: plots.bars(
-        [("enrol", 43_000), ("grant", 21_500), ("other", None)], name, unit="gas"
+        [("enrol", 43_000), ("grant", -21_500), ("other", None)], name, unit="gas"
+    ),
+    "intervals": lambda name: plots.intervals(
+        [("found, yes", -10, [-20, 0]), ("AUC, yes", 5, [-5, 15])], name, "percent points"
     ),
 }
 NOTHING: dict[str, Callable[[str], str]] = {
@@ -45,6 +48,7 @@ NOTHING: dict[str, Callable[[str], str]] = {
     "calibration": lambda name: plots.calibration([], name),
     "manhattan": lambda name: plots.manhattan([], name),
     "qq": lambda name: plots.qq([], name),
+    "intervals": lambda name: plots.intervals([], name, "percent points"),
 }
 XML = "{http://www.w3.org/2000/svg}"
 
