@@ -130,9 +130,12 @@ def _step(of: Explanation, counts: Counts) -> int | None:
 
 def _choose(explained: Explained, step: int, columns: Columns, budget: _Budget) -> list[Chosen]:
     """The printed parts of an explanation, paid for."""
-    printable = explained.used & [
-        at == COMPONENT or tells_enough_apart(columns.x[:, at]) for at in explained.columns
-    ]
+    printable = np.array(
+        [
+            used and (at == COMPONENT or tells_enough_apart(columns.x[:, at]))
+            for used, at in zip(explained.used, explained.columns, strict=True)
+        ]
+    )
     charged = (explained.columns != COMPONENT) & (explained.columns < columns.genes)
     hundredths = 100 * explained.importance
     chosen = choose_parts(hundredths, step, printable, charged, budget.affordable)

@@ -22,6 +22,9 @@ from analytics.disclosure.noise import EVENT, RANK, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 
 MOST_FEATURES = 10  # of one explanation, the largest
+# Steps that a gene column needs to be named: those of one are within the error, and come and go with
+# one person.
+LEAST_STEPS_OF_A_GENE = 2
 # Of the mean size of a value, in hundredths of log-odds or of a probability: a step is taken from so
 # many people on, divided by it. By the outcome of one of n people, such a mean changes by 3 / n log-odds
 # on average, and without her by 1 / n (measured on 100 to 1000 people); a probability by a quarter.
@@ -89,7 +92,7 @@ def choose_parts(
     an order by exact ones would tell between which two others each lies.
 
     charged: the parts that count as statistics of a gene column, of which at most `affordable` are
-    printed, and none that is rounded to 0.
+    printed, and none below LEAST_STEPS_OF_A_GENE.
     """
     rounded = [Chosen(part, nearest(value, step)) for part, value in enumerate(importance)]
     chosen: list[Chosen] = []
@@ -99,7 +102,7 @@ def choose_parts(
         if not printable[one.part]:
             continue
         if charged[one.part]:
-            if one.steps <= 0 or affordable <= 0:
+            if one.steps < LEAST_STEPS_OF_A_GENE or affordable <= 0:
                 continue
             affordable -= 1
         chosen.append(one)
