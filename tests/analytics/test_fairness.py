@@ -214,12 +214,14 @@ def test_sizes_are_printed_only_if_every_group_is_told(make_records: Records) ->
     records = [item for at, item in enumerate(records) if at >= 60 or item.category == 2]
     genes = {"models": {"logistic": ["genes"]}}  # whoever lacks them, the first 30, is left out
     rules = {"fairness": ["er_positive", "age_years:31"]}
-    result = json.loads(run(complete(ASKED | genes | rules), records, 10, noise_key=NOISE_KEY).result)
+    result = json.loads(
+        run(complete(ASKED | genes | rules), records, 10, noise_key=NOISE_KEY).result
+    )
     assert "people" in result
     receptor, age = (
         [group.get("people") for group in compared["groups"]] for compared in result["fairness"]
     )
-    assert sum(receptor) == result["people"]
+    assert abs(sum(receptor) - result["people"]) <= 30  # each with its noise
     assert all(size % 5 == 0 for size in receptor)
     assert age == [None, None]
 
@@ -276,5 +278,7 @@ def test_the_permit_must_have_what_groups_are_made_of() -> None:
 
 def test_a_rehearsal_invents_the_groups() -> None:
     params = complete(ASKED | {"fairness": ["female", "bmi:25"]})
-    result = json.loads(run(params, invent(parse_params(params), 40, 1), 10, noise_key=NOISE_KEY).result)
+    result = json.loads(
+        run(params, invent(parse_params(params), 40, 1), 10, noise_key=NOISE_KEY).result
+    )
     assert [one["reference"].split()[0] for one in result["fairness"]] == ["female", "bmi"]
