@@ -26,11 +26,12 @@ from api.operate.bootstrap import read_identity
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from chain.wallets import Wallet, load
+from governance.broker.custody import read_noise_root
 from governance.consent import CATEGORIES, PRESETS, PURPOSES, bits, offer
 from governance.objects.broker_client import BrokerClient
-from governance.objects.envelope import decode_pieces, open_message, read_header
+from governance.objects.envelope import decode_pieces, decode_run_keys, open_message, read_header
 from governance.objects.ingest import Source, encrypt, store_leaves
-from governance.objects.keys import new_pair
+from governance.objects.keys import new_pair, noise_key
 from governance.objects.leaves import leaves_root
 from governance.objects.vault import Bucket, open_record
 from governance.rules.encoding import canonical_json
@@ -263,6 +264,10 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
         "trail": canonical_json(noor.trail()),
     }
     assert hits(tokens, places) == []
+    noise = noise_key(read_noise_root(parts.home / "broker"), deployment.dataset)
+    assert [
+        name for name, body in places.items() if noise in body or noise.hex().encode() in body
+    ] == []
     assert found_again(deployment, leaves, sources)
 
 
@@ -386,7 +391,8 @@ def found_again(deployment: Deployment, leaves: list[Any], sources: list[Source]
     answer = deployment.broker().pieces(
         bytes.fromhex(permit_run), attempt, mined.tx, public, headers, wanda
     )
-    pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
+    _, encoded = decode_run_keys(open_message(private, answer.info, answer.sealed))
+    pieces = decode_pieces(encoded, answer.broker)
     for leaf, blob, header, source in zip(leaves, blobs, headers, sources, strict=True):
         shares = [piece.share for piece in pieces if piece.record == leaf.record]
         if open_record(blob, leaf.ciphertext, header.label, shares) != source.payload:

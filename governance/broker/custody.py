@@ -559,13 +559,13 @@ class Broker:
             records=[record for record, _ in records],
             lease_end=receipt.lease_until,
         )
-        message, subjects = encode_pieces(self._me, pieces), []
+        message = encode_pieces(self._me, pieces)
         if kind == "pieces":
             # Only who computes on the data gets the key of the noise: whoever reads an output could
             # take the noise away with it.
             message = encode_run_keys(noise_key(self._noise_root, dataset), message)
-            subjects = sorted({owner.hex() for _, owner in owners})
         sealed = seal_message(key, info, message)
+        subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
         self._node.save_head(head)
         self._journal.append(
             {
