@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.disclosure.counts import Sizes, perturb_rank
-from analytics.disclosure.noise import EVENT, RANK, Noise
+from analytics.disclosure.noise import EVENT, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 
 MOST_FEATURES = 10  # of one explanation, the largest
@@ -35,7 +35,7 @@ LOSS_STEPS = (1, 2, 5, 10)
 LEAST_TIMES_STEP = 350
 
 
-# By how much one person's outcome moves such a mean on average, times the number of people.
+# By how much one outcome moves such a mean on average, times the number of people (as above).
 OUTCOME_MOVES = {"log-odds": 3.0, "probability": 0.75}
 
 
@@ -43,10 +43,12 @@ def perturb_importance(
     noise: Noise, events: Collection[str], sizes: Sizes, cell: str, value: float, scale: str
 ) -> float:
     """The mean size of a value, or the loss of AUC, with its noise. events: who has the event; cell: of
-    which part in which explanation."""
+    which part in which explanation. Of a mean size it is that of a whole count, since ten columns are
+    printed. Where columns are chosen in the fold, one outcome can bring a column in or put it out, which
+    no such noise hides (docs/explain/disclosure.md)."""
     if scale not in OUTCOME_MOVES:
         return perturb_rank(noise, events, sizes, cell, value)
-    moved = RANK * noise.shift(EVENT, events, cell, float(value))
+    moved = noise.shift(EVENT, events, cell, float(value))
     return value + OUTCOME_MOVES[scale] * moved / max(1, sizes.people)
 
 
