@@ -110,6 +110,8 @@ class Reason(IntEnum):
     DEADLINE = 41  # The request's deadline has passed.
     PARAMETERS = 42  # The parameters are not those that were permitted.
     CANCELLED = 43  # The analyst cancelled the run.
+    PERMIT_QUESTIONS = 44  # The permit allows no further different question.
+    DATASET_QUESTIONS = 45  # The dataset bears no further different question.
     LEDGER_DOWN = 64  # The broker cannot reach the ledger, so no key leaves.
     IDENTITY = 65  # The ledger is not the one the broker is pinned to.
     RECEIPT_UNKNOWN = 66  # No mined authorisation stands behind this request.

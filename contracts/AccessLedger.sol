@@ -8,12 +8,13 @@ import {ITrail} from "./interfaces/ITrail.sol";
 import {Budget} from "./Budget.sol";
 import {Cohort} from "./Cohort.sol";
 import {Masks} from "./Masks.sol";
+import {Questions} from "./Questions.sol";
 import {Reasons} from "./Reasons.sol";
 import {Typed} from "./Typed.sol";
 import {Words} from "./Words.sol";
 
 /// @title Records, runs, accesses and releases
-contract AccessLedger is IAccessLedger, Typed, Budget {
+contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
     using Masks for uint256;
     using Words for uint256[];
     using Words for bytes32[];
@@ -76,6 +77,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         Ended ended;
         uint16 resumed;
         bytes32 permit;
+        bytes32 paramsHash;
     }
 
     /// @dev `spends`: what its release takes of the dataset's budget, in millionths.
@@ -180,7 +182,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
             _refuse(run, 0, reason, message);
             return;
         }
-        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit);
+        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit, r.paramsHash);
         emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
         _append(
             KIND_REQUEST,
@@ -206,6 +208,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) {
             return _refuse(b.run, b.attempt, Reasons.COHORT, message);
         }
+        _ask(run.permit, p.dataset, run.paramsHash);
         run.attempts = b.attempt;
         Attempt storage attempt = _attempts[b.run][b.attempt];
         (attempt.worker, attempt.leaseUntil, attempt.granted) = (
@@ -282,8 +285,10 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         address a = _checker(d, run, structHash, checkerSignatures[0]);
         address b = _checker(d, run, structHash, checkerSignatures[1]);
         if (b <= a) revert IPermitRegistry.SignersNotAscending();
-        _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
-        (bytes32 subject, uint8 reason) = _releaseReason(run, subjects, epochs);
+        bytes32 listHash = _attempts[d.run][d.attempt].listHash;
+        _requireList(listHash, subjects, epochs);
+        IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
+        (bytes32 subject, uint8 reason) = _releaseReason(run, p, listHash, subjects, epochs);
         bytes32 message = sha256(abi.encode(d));
         _requireUnused(message);
         if (reason != 0) {
@@ -293,7 +298,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
             return false;
         }
         uint256 spends = _attempts[d.run][d.attempt].spends;
-        if (spends != 0) _spend(_permits.permitOf(run.permit).dataset, spends);
+        if (spends != 0) _spend(p.dataset, spends);
+        _answer(run.permit, p.dataset, run.paramsHash, listHash);
         run.ended = Ended.Released;
         emit Released(d.run, d.attempt, d.sealHash, a, b);
         _append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
@@ -354,6 +360,14 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return _spent[dataset];
     }
 
+    /// @inheritdoc IAccessLedger
+    function questionsOf(
+        bytes32 permit,
+        bytes32 dataset
+    ) external view returns (uint256 under, uint256 about) {
+        return (_askedUnder[permit], _askedOf[dataset]);
+    }
+
     /// @dev Everything about a binding that is malformed, a stranger's or a repetition: these
     /// revert.
     function _checkBinding(
@@ -389,7 +403,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (block.timestamp > run.deadline) return Reasons.DEADLINE;
         if (b.codeHash != p.codeHash) return Reasons.CODE;
         if (!_permits.isLive(run.analyst, Role.Analyst)) return Reasons.ANALYST_ROLE;
-        return _permitReason(p);
+        uint8 reason = _permitReason(p);
+        return reason != 0 ? reason : _questionReason(run.permit, p, run.paramsHash);
     }
 
     /// @dev Of a permit that was decided on; before that there is no run.
@@ -462,16 +477,21 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return slot.whyNot(need, today);
     }
 
-    /// @dev The analyst's role, the permit, and the predicate again with the epoch that the receipt
-    /// named: one unwilling person stops the release.
+    /// @dev The analyst's role, the permit, its questions, and the predicate again with the epoch
+    /// that the receipt named: one unwilling person stops the release.
     function _releaseReason(
         Run storage run,
+        IPermitRegistry.Permit memory p,
+        bytes32 listHash,
         bytes32[] calldata subjects,
         uint32[] calldata epochs
     ) private view returns (bytes32, uint8) {
         if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);
-        IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         uint8 reason = _permitReason(p);
+        if (reason == 0) {
+            bytes32 question = _answered(run.permit, run.paramsHash, listHash);
+            reason = _questionReason(run.permit, p, question);
+        }
         if (reason != 0) return (0, reason);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
         Cohort.Test memory test = Cohort.test(p);

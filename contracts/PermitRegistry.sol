@@ -18,7 +18,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         "RegisterDataset(bytes32 dataset,bytes32 documentHash,uint40 deadline)"
     );
     bytes32 private constant PERMIT_REQUEST = keccak256(
-        "PermitRequest(bytes32 permit,bytes32 dataset,uint32 purposeNeed,uint32 categories,bytes32 codeHash,bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint40 expiry,bytes32 documentHash,uint40 deadline)"
+        "PermitRequest(bytes32 permit,bytes32 dataset,uint32 purposeNeed,uint32 categories,bytes32 codeHash,bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint16 questions,uint40 expiry,bytes32 documentHash,uint40 deadline)"
     );
     bytes32 private constant VOTE = keccak256(
         "Vote(bytes32 permit,bytes32 requestHash,bool yes,uint40 deadline)"
@@ -31,6 +31,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     uint16 private constant KIND_VOTE = 4;
     uint16 private constant KIND_SUSPEND = 5;
     uint16 private constant KIND_CANCEL_ROLE = 6;
+    uint16 private constant MOST_QUESTIONS = 100;
     uint40 private constant FOREVER = type(uint40).max; // an end that is none
 
     uint8 public immutable quorum;
@@ -137,6 +138,8 @@ contract PermitRegistry is IPermitRegistry, Typed {
             !Masks.needValid(r.purposeNeed) ||
             !Masks.categoriesValid(r.categories) ||
             r.outputClasses == 0 ||
+            r.questions == 0 ||
+            r.questions > MOST_QUESTIONS ||
             r.expiry <= block.timestamp
         ) revert PermitInvalid();
         _permits[r.permit] = Permit({
@@ -150,7 +153,8 @@ contract PermitRegistry is IPermitRegistry, Typed {
             minCohort: r.minCohort,
             purposeNeed: r.purposeNeed,
             categories: r.categories,
-            outputClasses: r.outputClasses
+            outputClasses: r.outputClasses,
+            questions: r.questions
         });
         emit PermitRequested(r.permit, r.dataset, applicant, r);
         _append(KIND_PERMIT, sha256(abi.encode(applicant, r)));

@@ -18,5 +18,7 @@ library Reasons {
     uint8 internal constant COHORT = 40;
     uint8 internal constant DEADLINE = 41;
     uint8 internal constant CANCELLED = 43;
+    uint8 internal constant PERMIT_QUESTIONS = 44;
+    uint8 internal constant DATASET_QUESTIONS = 45;
     uint8 internal constant CONSENT_CHANGED = 75;
 }

@@ -31,6 +31,7 @@ MODULES = (
     "ledger_data",
     "signatures",
     "state",
+    "questions",
     "steps",
     "permits",
     "consents",

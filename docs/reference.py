@@ -315,11 +315,18 @@ LIMITS = (
         "fewer: curves are withheld, and the AUC is printed in steps of 5 %",
     ),
     Limit(
-        "cohorts that the runs of one permit may ask about",
-        "api.worker.prior_results",
-        "COHORTS",
+        "different questions that a permit may allow",
+        "governance.rules.vocabulary",
+        "PERMIT_QUESTIONS",
         "",
-        "the worker fails the run: ask for another permit",
+        "`PermitInvalid`; beyond its own number a run is refused (44): ask for another permit",
+    ),
+    Limit(
+        "different questions about one dataset, for ever",
+        "governance.rules.vocabulary",
+        "DATASET_QUESTIONS",
+        "",
+        "no run with another question is authorised (45)",
     ),
     Limit(
         "trail that verify.py reads",

@@ -14,11 +14,13 @@ from typing import Any
 from chain.errors import Refused, SignatureMalformed
 from chain.signatures import Domain, recover
 from chain.vocabulary import Role
+from governance.errors import RequestRefused
 from governance.rules.encoding import sha256, words
 from governance.rules.replayed import ReplayedState
 from governance.rules.state import NOBODY
 
 _HINT = "look at the state and sign again"
+_QUESTIONS_HINT = "ask with exactly the parameters of an earlier run, or ask for another permit: volens permit show"
 
 
 def skipped_enrolment(
@@ -88,6 +90,16 @@ def revocation_acts(
     if reason:
         raise Refused(reason, {}, _HINT)
     return bool(message["epoch"] == replayed.consent(message["dataset"], message["subject"]).epoch)
+
+
+def refuse_question(replayed: ReplayedState, request: Mapping[str, Any]) -> None:
+    """Raise RequestRefused for a run that asks one different question more than its permit or
+    dataset bears: no attempt of it would ever be authorised.
+    """
+    permit = replayed.permits.get(request["permit"])
+    reason = permit and replayed.questions.reason(permit.request, request["paramsHash"])
+    if reason:
+        raise RequestRefused(reason, _QUESTIONS_HINT)
 
 
 def refuse_repeated(replayed: ReplayedState, message: Mapping[str, Any]) -> None:

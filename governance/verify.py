@@ -215,6 +215,7 @@ REQUESTED, APPROVED, SUSPENDED, REJECTED = 1, 2, 3, 4  # of a permit
 DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
 MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
 OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that can be sealed; per-variant statistics
+PERMIT_QUESTIONS, DATASET_QUESTIONS = 100, 1000  # different ones, at most
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach
 
 
@@ -232,8 +233,8 @@ STRUCTS = {
     "RegisterDataset": "bytes32 dataset,bytes32 documentHash,uint40 deadline",
     "PermitRequest": (
         "bytes32 permit,bytes32 dataset,uint32 purposeNeed,uint32 categories,bytes32 codeHash,"
-        "bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint40 expiry,"
-        "bytes32 documentHash,uint40 deadline"
+        "bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint16 questions,"
+        "uint40 expiry,bytes32 documentHash,uint40 deadline"
     ),
     "Vote": "bytes32 permit,bytes32 requestHash,bool yes,uint40 deadline",
     "Suspend": "bytes32 permit,uint40 deadline",
@@ -277,7 +278,7 @@ STRUCTS = {
 CALLS = {
     "bef6b08a": "PermitRegistry cancelRole CancelRole m,bytes signature",
     "cce569d9": "PermitRegistry registerDataset RegisterDataset m,bytes signature",
-    "9e37263e": "PermitRegistry requestPermit PermitRequest m,bytes signature",
+    "610e6f72": "PermitRegistry requestPermit PermitRequest m,bytes signature",
     "a1df0040": "PermitRegistry setRole RoleChange m,bytes[] signatures",
     "4e8a690d": "PermitRegistry suspend Suspend m,bytes signature",
     "417f812d": "PermitRegistry vote Vote m,bytes signature",
@@ -304,7 +305,7 @@ EVENTS = {
     "DatasetRegistered": "8abae74be22cd20937ffbff8ca3eb98d30d8c8bed8dd56f21713f1131e506c76",
     "PermitApproved": "586e8dd59abc31f93fc823bf425d6638d8b520bbcda76c8cfe16dac57a975bbc",
     "PermitRejected": "9ad67ec323eace76d6f2bd4c5df5f34b06a3777cb86bf4b40fdf2eef910fd217",
-    "PermitRequested": "826864090b0d5c081d691a28d24a8fc962767b1fc4f13485884f064f57525db4",
+    "PermitRequested": "fd4bd1fef2643b2626edbfbe94f28cfd681c0b912ff5529ad73df102e83f2247",
     "PermitSuspended": "7125dc30bc28f835818f51ee787cd8f802bb1d465d194dac09b8cb5d2f949ae3",
     "RoleCancelled": "6b54fcb2547f7c233ab617dd5717abb306ac83e7338a81f7fd40ae025d683dfc",
     "RoleSet": "ba3a137302f8072bab4f3e7fcde9e39f6787d263e66ff5fb433c51ccfdeff281",
@@ -719,6 +720,56 @@ def most_attempts(run: Run) -> int:
     return MAX_ATTEMPTS * (run.resumed + 1)
 
 
+# ---- questions ----
+# How many different questions a permit and a dataset bear (Questions.sol).
+#
+# A question is the hash of a run's parameters. The mean of many perturbed answers tells what one does
+# not, so a permit says how many different ones its runs may ask.
+
+
+class Questions:
+    """The different questions asked so far, under each permit and about each dataset."""
+
+    def __init__(self) -> None:
+        # By permit and question, about whom its first released answer is: the hash of their list,
+        # b"" before there is one.
+        self.answers = dict[bytes, dict[bytes, bytes]]()
+        self.about = dict[bytes, int]()  # dataset: under all its permits
+
+    def under(self, permit: bytes) -> dict[bytes, bytes]:
+        """The questions asked under a permit."""
+        return self.answers.get(permit, {})
+
+    def reason(self, request: Args, question: bytes) -> int:
+        """Why a run under the permit of this request cannot ask it, 0 if it can."""
+        asked = self.under(request["permit"])
+        if question in asked:
+            return 0
+        if len(asked) >= request["questions"]:
+            return 44
+        return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
+
+    def ask(self, request: Args, question: bytes) -> None:
+        asked = self.answers.setdefault(request["permit"], {})
+        if question not in asked:
+            asked[question] = b""
+            self.about[request["dataset"]] = self.about.get(request["dataset"], 0) + 1
+
+    def answered(self, permit: bytes, question: bytes, list_hash: bytes) -> bytes:
+        """Which question an answer about these people is to: about others than the first one, it
+        is perturbed anew, and so it is another question.
+        """
+        first = self.answers[permit][question]
+        return question if first in (b"", list_hash) else sha256(words(question, list_hash))
+
+    def answer(self, request: Args, question: bytes, list_hash: bytes) -> None:
+        answered = self.answered(request["permit"], question, list_hash)
+        if answered == question:
+            self.answers[request["permit"]][question] = list_hash
+        else:
+            self.ask(request, answered)
+
+
 # ---- steps ----
 # The base of all rules: the replayed state, the transaction being read, and the checks of its
 # signatures.
@@ -747,6 +798,7 @@ class Steps:
         self.committee_until = dict[bytes, int]()  # ends of committee terms that a change replaced
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
+        self.questions = Questions()
         self.permits = dict[bytes, Permit]()
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
@@ -947,6 +999,10 @@ class PermitRules(Steps):
         need(
             categories and not categories & ~CATEGORIES and m["outputClasses"],
             "categories or outputs not allowed",
+        )
+        need(
+            1 <= m["questions"] <= PERMIT_QUESTIONS,
+            "the permit allows no question, or more than a permit may",
         )
         need(m["expiry"] > self.time, "the permit would have ended already")
         self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})
@@ -1239,6 +1295,7 @@ class AccessRules(Steps):
             m["codeHash"] != permit.request["codeHash"] and 38,
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
+            self.questions.reason(permit.request, run.request["paramsHash"]),
             len(live) < least and 40,
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
@@ -1253,6 +1310,7 @@ class AccessRules(Steps):
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
+        self.questions.ask(permit.request, run.request["paramsHash"])
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
@@ -1359,8 +1417,11 @@ class AccessRules(Steps):
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
+        question = run.request["paramsHash"]
+        answered = self.questions.answered(run.request["permit"], question, attempt.list_hash)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
+            (bytes(32), self.questions.reason(permit.request, answered)),
             *(
                 (
                     who,
@@ -1371,12 +1432,13 @@ class AccessRules(Steps):
             ),
         ]
         message = self._unused(words(*m.values()))
-        # Analyst and permit, then the first person whose consent denies it or has another epoch.
+        # Analyst, permit and questions, then the first person whose consent denies it or has another epoch.
         for subject, reason in refusals:
             if reason:
                 self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
+        self.questions.answer(permit.request, question, attempt.list_hash)
         self.runs[m["run"]] = run._replace(ended="released")
         return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 
@@ -1484,6 +1546,7 @@ RUN_STATES = {
     "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
+QUESTION_REASONS = (44, 45)  # no later attempt changes them, so they end a run for our workers
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
@@ -1532,7 +1595,9 @@ def run_state(history: Sequence[Past]) -> str:
     state = ""
     for past in history:
         if not (past.name == "RunRefused" and state and past.reason in WORKER_REASONS):
-            state = RUN_STATES.get(past.name, state)
+            state = (
+                "denied" if past.reason in QUESTION_REASONS else RUN_STATES.get(past.name, state)
+            )
     return state
 
 

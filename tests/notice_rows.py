@@ -95,6 +95,7 @@ class Rows:
             params_schema="0" * 64,
             minimum=10,
             output_classes=2,
+            questions=12,
             document="0" * 64,
             request_hash="0" * 64,
             yes=0,

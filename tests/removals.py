@@ -90,7 +90,7 @@ REMOVALS = [
     Removal(
         "release re-read",
         "AccessLedger.sol",
-        (("= _releaseReason(run, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
+        (("= _releaseReason(run, p, listHash, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
         ("a release after a revocation",),
     ),
     Removal(
@@ -102,6 +102,29 @@ REMOVALS = [
             "a budget of variants spent twice by outputs sealed side by side",
         ),
         ("AccessLedger",),
+    ),
+    Removal(
+        "bound on different questions",
+        "Questions.sol",
+        (("if (_askedUnder[permit] >= p.questions) return Reasons.PERMIT_QUESTIONS;", ""),),
+        (
+            "more different questions than the committee allowed",
+            "one question answered anew about ever other people",
+        ),
+        ("AccessLedger",),
+    ),
+    Removal(
+        "another list of people is another question",
+        "Questions.sol",
+        (("return sha256(abi.encode(question, listHash));", "return question;"),),
+        ("one question answered anew about ever other people",),
+        ("AccessLedger",),
+    ),
+    Removal(
+        "the most questions of a permit",
+        "PermitRegistry.sol",
+        (("r.questions > MOST_QUESTIONS ||", ""),),
+        ("a permit for more questions than any permit allows",),
     ),
     Removal(
         "no model file",
@@ -192,9 +215,8 @@ REMOVALS += [
         "AccessLedger.sol",
         (
             (
-                "if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);\n"
-                "        IPermitRegistry",
-                "IPermitRegistry",
+                "if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);",
+                "",
             ),
         ),
         ("a result released to an analyst who was dismissed",),

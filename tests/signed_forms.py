@@ -67,6 +67,7 @@ def ask_for_permit(deployment: Any) -> tuple[str, dict[str, Any]]:
             "paramsSchemaHash": params_schema_hash(),
             "minCohort": 10,
             "outputClasses": 2,
+            "questions": 12,
             "expiry": int(time.time()) + 86_400,
             "documentHash": sha256(b"document").digest(),
         }

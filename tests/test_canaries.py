@@ -283,6 +283,7 @@ def requested(deployment: Deployment, noor: Client) -> str:
             "paramsSchemaHash": params_schema_hash(),
             "minCohort": 10,
             "outputClasses": 2,
+            "questions": 12,
             "expiry": int(time.time()) + 86_400,
             "documentHash": sha256(b"document").digest(),
         }

@@ -335,7 +335,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         {f"R{n}" for n in range(1, 17)}
         | {f"L{n}" for n in range(1, 21)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 47)}
+        | {f"I{n}" for n in range(1, 48)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from narrated import tell
 
-from api.demo.stage import CATEGORIES, World
+import chain.ledger
+from api.demo.stage import CATEGORIES, PARAMS, World
 from api.operate.bootstrap import FOREVER
-from chain.artifacts import FOLDER, error_names
+from chain.artifacts import FOLDER, Artifact, error_names, load
 from chain.devnode.process import DevChain
 from chain.errors import ChainError, Refused
+from chain.events import RunRefused
 from chain.ledger import message_tuple
 from chain.wallets import Wallet
+from governance import verify
 from governance.audit import export_bundle
 from governance.verify import (
     CALLS,
@@ -48,6 +52,7 @@ step = st.one_of(
     st.tuples(st.just("grant"), who, mask, kinds, day, day, st.integers(0, 2), st.integers(0, 2)),
     st.tuples(st.just("grant_by_other"), who),
     st.tuples(st.just("revoke"), who, st.integers(0, 3)),
+    st.tuples(st.just("ask"), st.integers(0, 3)),
     st.tuples(st.just("authorise"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("seal"), st.booleans()),
     st.tuples(st.just("view_output"), st.sampled_from(["sol", "tess"])),
@@ -65,7 +70,8 @@ class Life:
     def __init__(self, url: str) -> None:
         self.world = World.create(url, floor=2)
         self.subjects = self.world.enrol(PEOPLE)
-        self.run = self.world.request_run(self.world.permit(minCohort=2))
+        self.permit = self.world.permit(minCohort=2, questions=2)
+        self.run = self.world.request_run(self.permit)
         self.attempt, self.seal = 0, bytes(32)
 
     def grant(
@@ -100,6 +106,11 @@ class Life:
 
     def revoke(self, person: int, epoch: int) -> None:
         self.world.revoke(self.subjects[person], epoch=epoch)
+
+    def ask(self, number: int) -> None:
+        """From here on about a new run, with one of four questions; the permit allows two."""
+        self.run = self.world.request_run(self.permit, params=PARAMS + b" " * number)
+        self.attempt = 0
 
     def authorise(self, back: int, strangers: bool) -> None:
         subjects = sorted([*self.subjects, secrets.token_bytes(32)] if strangers else self.subjects)
@@ -158,6 +169,10 @@ def test_fold_and_contracts_agree(devchain: DevChain, steps: list[tuple[object, 
     crypto = load_crypto(parse_identity(bundle["identity"]))
     replayed = Replay(bundle, crypto).replayed
     assert (replayed.count, replayed.head) == life.world.ledger.head()
+    questions = life.world.ledger.read(
+        "AccessLedger", "questionsOf", life.permit, life.world.dataset
+    )
+    assert questions == [len(replayed.questions.under(life.permit))] * 2
     for subject in life.subjects:
         assert slot_of(replayed.consent(life.world.dataset, subject)) == life.world.slot(subject)
 
@@ -181,8 +196,9 @@ def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
 # -- nothing of the rules is left out of the examples
 
 PEOPLE_REASONS = {1, 2, 3, 4, 5, 6, 7}
-RUN_REASONS = {34, 35, 36, 38, 39, 40, 41, 43}
-RELEASE_REASONS = {3, 34, 36, 75}
+RUN_REASONS = {34, 35, 36, 38, 39, 40, 41, 43, 44}
+RELEASE_REASONS = {3, 34, 36, 44, 75}
+DATASET_REASON = 45  # after a thousand questions: test_a_dataset_bears_so_many_questions
 SKIPPED = {
     "DeadlinePassed",
     "AlreadyEnrolled",
@@ -277,6 +293,7 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
             world.view_output(released, name)
         ready.append((one, released, seal))
     world.release(ready[3][1], ready[3][2], people[:3], [0] * 3)
+    ask_too_much(world, people)
     world.revoke(people[0])
     world.release(ready[0][1], ready[0][2], people[:3], [0] * 3)  # 3
     world.grant([people[0]])
@@ -290,6 +307,53 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
     world.set_role(dismissed, "analyst", end=world.ledger.now())
     world.release(ready[2][1], ready[2][2], people[:3], [0] * 3)  # 36
     world.authorise(run, people, attempt=3)  # 36
+
+
+def ask_too_much(world: World, people: list[bytes]) -> None:
+    """One question twice about the same people, then about others, which counts; and another one."""
+    permit, four = world.permit(questions=2), [*people[:3], people[8]]
+    world.grant([people[8]])
+    for granted in (four, four, four[:3], four[:3], four[1:]):  # 44 at the last release
+        run = world.request_run(permit)
+        world.authorise(run, granted)
+        seal = world.seal(run)
+        for name in ("sol", "tess"):
+            world.view_output(run, name)
+        world.release(run, seal, granted, [0] * len(granted))
+    asked = world.ledger.read("AccessLedger", "questionsOf", permit, bytes(32))
+    assert asked == [2, 0]
+    world.authorise(world.request_run(permit, params=PARAMS + b" "), people)  # 44
+
+
+def test_a_dataset_bears_so_many_questions(
+    devchain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three in place of a thousand, so that it does not take a thousand: in bytecode and rules.
+
+    The other bound of a thousand in this contract, people of a run, becomes three as well.
+    """
+
+    def shrunk(name: str) -> Artifact:
+        artifact = load(name)
+        if name != "AccessLedger":
+            return artifact
+        thousand, three = (bytes([0x61]) + n.to_bytes(2, "big") for n in (1000, 3))
+        assert artifact.bytecode.count(thousand) == 2
+        return replace(artifact, bytecode=artifact.bytecode.replace(thousand, three))
+
+    monkeypatch.setattr(chain.ledger, "load", shrunk)
+    monkeypatch.setattr(verify, "DATASET_QUESTIONS", 3)
+    world = World.create(devchain.url)
+    people = world.enrol(3)
+    world.grant(people)
+    reasons = []
+    for permit in (world.permit(), world.permit()):
+        for params in (PARAMS, PARAMS, PARAMS + b" ", PARAMS + b"  "):
+            mined = world.authorise(world.request_run(permit, params=params), people)
+            reasons += [refusal.reason for refusal in mined.all(RunRefused)]
+    assert reasons == [DATASET_REASON] * 4
+    assert world.ledger.read("AccessLedger", "questionsOf", permit, world.dataset) == [0, 3]
+    agree(world)
 
 
 def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
@@ -332,5 +396,5 @@ def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
     assert set(seen["skipped"]) == SKIPPED
     table = json.loads((FOLDER / "reasons.json").read_text())
     given = {int(code) for code in re.findall(r"= (\d+);", (FOLDER / "Reasons.sol").read_text())}
-    assert given == PEOPLE_REASONS | RUN_REASONS | {75}
+    assert given == PEOPLE_REASONS | RUN_REASONS | {DATASET_REASON, 75}
     assert given <= {int(code) for codes in table.values() for code in codes}

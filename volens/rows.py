@@ -64,7 +64,10 @@ class Dataset(Row):
 
 @dataclass(frozen=True, slots=True)
 class Permit(Row):
-    """A request for a permit, and what the committee made of it."""
+    """A request for a permit, and what the committee made of it.
+
+    questions: how many different ones its runs may ask; asked: how many they have.
+    """
 
     permit: str
     status: str
@@ -75,6 +78,8 @@ class Permit(Row):
     categories: tuple[str, ...]
     outputs: tuple[str, ...]
     min_cohort: int
+    questions: int
+    asked: int
     yes: int
     no: int
     code_hash: str
@@ -92,6 +97,8 @@ class Permit(Row):
             categories=tuple(entry["categories"]),
             outputs=tuple(names_of(entry["outputClasses"], OUTPUTS)),
             min_cohort=entry["minCohort"],
+            questions=entry["questions"],
+            asked=entry["asked"],
             yes=entry["yes"],
             no=entry["no"],
             code_hash=entry["codeHash"],

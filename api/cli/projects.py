@@ -13,6 +13,7 @@ from api.cli import context as desk
 from api.cli.context import As, AsJson, DatasetId
 from api.cli.ingest import ingest_records
 from api.errors import Answered, NotServing, NotThere, UsageError
+from governance.rules.vocabulary import DATASET_QUESTIONS, PERMIT_QUESTIONS
 
 if TYPE_CHECKING:
     from analytics.code import Manifest
@@ -181,6 +182,14 @@ def request_permit(
     minimum: Annotated[
         int, typer.Option(min=1, help="Smallest cohort; the ledger's own floor may be higher.")
     ] = 10,
+    questions: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=PERMIT_QUESTIONS,
+            help="How many different parameters its runs may have. The same again are free.",
+        ),
+    ] = 12,
     days: Annotated[int, typer.Option(min=1, max=3660, help="How long the permit lasts.")] = 365,
     as_json: AsJson = False,
 ) -> None:
@@ -215,6 +224,7 @@ def request_permit(
             "paramsSchemaHash": schema,
             "minCohort": minimum,
             "outputClasses": bits(output.split(","), OUTPUTS),
+            "questions": questions,
             "expiry": int(time.time()) + days * 86_400,
             "documentHash": bytes.fromhex(plan.digest),
         }
@@ -308,7 +318,18 @@ def show_permit(
         return
     desk.table(
         desk.client().permits(),
-        ["permit", "title", "status", "yes", "no", "purposes", "categories", "minCohort"],
+        [
+            "permit",
+            "title",
+            "status",
+            "yes",
+            "no",
+            "purposes",
+            "categories",
+            "minCohort",
+            "questions",
+            "asked",
+        ],
         as_json,
         "Nobody has asked for a permit yet.",
     )
@@ -499,6 +520,7 @@ def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
             "outputs": outputs,
             "expiry": desk.day(request["expiry"] // 86_400),
             "minCohort": request["minCohort"],
+            "questions": f"{request['asked']} of {request['questions']} asked",
             "yes": request["yes"],
             "no": request["no"],
         }
@@ -533,6 +555,8 @@ def _review_lines(
         f"  categories  {', '.join(request['categories'])}",
         f"  study       {json.dumps(study) if study else 'none: each run says whom it asks about'}",
         f"  willing     {review['willing'] or 'fewer than 10'} people today",
+        f"  questions   {request['questions']} different ones at most, {request['asked']} asked so far",
+        f"              {review['datasetQuestions']} of at most {DATASET_QUESTIONS} on this dataset, under all permits",
         f"  code        {'the code of this service' if code['current'] else 'other code than this service runs'}",
     ]
     if code["comparedWith"]:

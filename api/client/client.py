@@ -98,6 +98,10 @@ class Client:
     def permit(self, permit: str) -> dict[str, Any]:
         return self._get(f"/permits/{permit}")
 
+    def questions(self, permit: str) -> list[str]:
+        """The different questions that runs of a permit have asked, as hashes of parameters."""
+        return list(self._get(f"/permits/{permit}/questions")["asked"])
+
     def permit_review(self, permit: str) -> dict[str, Any]:
         """What the committee reads: how many are willing, what code would run, what was asked
         before.

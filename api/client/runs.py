@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +73,18 @@ def _check_study(client: Client, permit: Mapping[str, Any], params: bytes) -> No
         raise UsageError(str(problem), f"{problem.hint} Nothing was signed.") from None
 
 
+def check_questions(permit: Mapping[str, Any], asked: Sequence[str], params: bytes) -> None:
+    """Check that the permit has a question left for these parameters. Raises UsageError.
+
+    asked: hashes of the parameters that its runs have asked with.
+    """
+    if hashlib.sha256(params).hexdigest() not in asked and len(asked) >= permit["questions"]:
+        raise UsageError(
+            f"this permit has 0 of {permit['questions']} different questions left",
+            "ask with exactly the parameters of an earlier run, or ask for another permit; nothing was signed",
+        )
+
+
 def request_run(client: Client, permit: bytes, params: bytes, folder: Path) -> dict[str, Any]:
     """Request a run under a permit; the key that will open its result is kept in `folder` first.
 
@@ -80,6 +93,7 @@ def request_run(client: Client, permit: bytes, params: bytes, folder: Path) -> d
     given = client.permit(permit.hex())
     check_permit(given, params)
     _check_study(client, given, params)
+    check_questions(given, client.questions(permit.hex()), params)
     nonce = secrets.randbits(256)
     result_key = keep_pair(folder / f"{run_id(client.wallet.address, nonce).hex()}.key")
     return client.request_run(permit, params, result_key, nonce)

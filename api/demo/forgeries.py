@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chain.vocabulary import Role
+from chain.vocabulary import Reason, Role
 from governance.rules.abi import TOPICS, decode_call
 from governance.rules.encoding import Finding, raw, sha256, words
 from governance.rules.ledger_data import Block, Log, parse_block, parse_transaction
@@ -23,7 +23,7 @@ from governance.rules.state import Effect, Event
 from governance.rules.tables import CALLS
 
 Bundle = dict[str, Any]
-KIND_REFUSED, COHORT_MINIMUM = 35, 40  # a kind of step, and a reason (docs/ledger.md)
+KIND_REFUSED = 35  # a kind of step (docs/ledger.md)
 CURVE_ORDER = 2 * HALF_ORDER + 1
 
 
@@ -52,16 +52,17 @@ class Rewriter(ReplayedState):
 
 
 class Hider(Rewriter):
-    """Replays one attempt as if too few people were willing."""
+    """Replays one attempt as if it had been refused for this reason."""
 
-    def __init__(self, identity: object, hidden: bytes) -> None:
+    def __init__(self, identity: object, hidden: bytes, reason: Reason) -> None:
         super().__init__(identity)
+        self._reason = reason
         self._hidden = hidden  # the hash of the transaction
 
     def _authorise(self, m: Args, a: Args) -> Effect:
         if self._tx.hash != self._hidden:
             return super()._authorise(m, a)
-        plain = (m["attempt"], COHORT_MINIMUM)
+        plain = (m["attempt"], int(self._reason))
         return KIND_REFUSED, words(m["run"], *plain), [("RunRefused", (m["run"],), plain)]
 
 
@@ -194,13 +195,22 @@ def reordered_and_rewritten(bundle: Bundle) -> Bundle:
 
 def hidden_as_too_few(bundle: Bundle) -> Bundle:
     """Turn the last access into a refusal for too few people, and drop its consequences."""
+    return _hidden(bundle, Reason.COHORT_MINIMUM)
+
+
+def hidden_as_too_many(bundle: Bundle) -> Bundle:
+    """Turn it into a refusal for too many questions: an answer that was given is not counted."""
+    return _hidden(bundle, Reason.PERMIT_QUESTIONS)
+
+
+def _hidden(bundle: Bundle, reason: Reason) -> Bundle:
     index = _calls(bundle, "authorise")[-1]
     transactions = bundle["transactions"]
     hidden = transactions[index]
     # The ledger's own floor is above every permit's: only the floor in the signed identity tells
     # that this is a lie.
     del transactions[index + 1 :]
-    return rewrite(bundle, Hider(bundle["identity"], raw(hidden["hash"], 32)))
+    return rewrite(bundle, Hider(bundle["identity"], raw(hidden["hash"], 32), reason))
 
 
 def redated_and_rewritten(bundle: Bundle) -> Bundle:

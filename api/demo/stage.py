@@ -193,6 +193,7 @@ class World:
             "paramsSchemaHash": SCHEMA,
             "minCohort": 3,
             "outputClasses": 1 << OutputClass.METRICS,
+            "questions": 12,
             "expiry": FOREVER,
             "documentHash": random32(),
             "deadline": FOREVER,
@@ -314,11 +315,13 @@ class World:
 
     # -- runs
 
-    def request_run(self, permit: bytes, by: str = "noor", **change: Any) -> bytes:
+    def request_run(
+        self, permit: bytes, by: str = "noor", params: bytes = PARAMS, **change: Any
+    ) -> bytes:
         """A mined run request; returns the run id."""
         message = {
             "permit": permit,
-            "paramsHash": PARAMS_HASH,
+            "paramsHash": hashlib.sha256(params).digest(),
             "resultKey": random32(),
             "nonce": secrets.randbits(256),
             "deadline": FOREVER,
@@ -328,7 +331,7 @@ class World:
             "requestRun",
             "RunRequest",
             message,
-            PARAMS,
+            params,
             self.by(by, "RunRequest", message),
         )
         account = bytes.fromhex(self.people[by].address[2:]).rjust(32, b"\0")

@@ -118,6 +118,7 @@ def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
                 "paramsSchemaHash": params_schema_hash(),
                 "minCohort": 20,
                 "outputClasses": 1 << OutputClass.METRICS,
+                "questions": 12,
                 "expiry": int(time.time()) + 30 * 86_400,
                 "documentHash": sha256(plan).digest(),
             }

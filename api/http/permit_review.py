@@ -19,21 +19,37 @@ MOST_CHANGES = 100  # lines of what differs between two codes
 
 
 def describe_review(services: Services, permit: Permit) -> dict[str, Any]:
-    """{willing, code, earlier} of a permit, as the committee reads it."""
+    """{willing, datasetQuestions, code, earlier} of a permit, as the committee reads it."""
     return {
         "willing": willing(services, permit),
+        "datasetQuestions": questions_about(services, permit.dataset),
         "code": _describe_code(services, permit),
         "earlier": [
             {
-                name: show_permit(other.permit, services.documents.title(other.permit.document))[
-                    name
-                ]
+                name: describe_permit(services, other.permit)[name]
                 for name in ("permit", "title", "dataset", "status", "expiry")
             }
             | {"questions": [run.params for run in other.runs], "runs": other.count}
             for other in earlier_permits(services.engine, permit)
         ],
     }
+
+
+def describe_permit(services: Services, permit: Permit) -> dict[str, Any]:
+    """A permit of the register, with its plan's title and how much of it is used."""
+    title = services.documents.title(permit.document)
+    return show_permit(permit, title, len(questions_under(services, permit.permit)))
+
+
+def questions_under(services: Services, permit: str) -> list[str]:
+    """The different questions that runs of a permit have asked, as hashes of their parameters."""
+    asked = services.projection.replayed.questions.under(bytes.fromhex(permit))
+    return [question.hex() for question in asked]
+
+
+def questions_about(services: Services, dataset: str) -> int:
+    """How many different questions were asked about a dataset, under all its permits."""
+    return services.projection.replayed.questions.about.get(bytes.fromhex(dataset), 0)
 
 
 def willing(services: Services, permit: Permit) -> int | None:

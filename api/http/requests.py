@@ -135,6 +135,7 @@ class PermitRequest(Incoming):
     paramsSchemaHash: Hex32
     minCohort: U32
     outputClasses: U16
+    questions: U16
     expiry: Seconds
     documentHash: Hex32
     deadline: Seconds

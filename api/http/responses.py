@@ -256,8 +256,18 @@ class PermitReview(BaseModel):
     willing: int | None = Field(
         description="people whose consent allows all of it today, rounded to 5; null: fewer than 10"
     )
+    datasetQuestions: int = Field(
+        description="different questions asked about its dataset so far, under all permits"
+    )
     code: CodeReview
     earlier: list[EarlierPermit]
+
+
+class Questions(BaseModel):
+    asked: list[str] = Field(
+        description="sha256 of each question's parameters; of a later answer about other people, "
+        "the hash that docs/ledger.md names"
+    )
 
 
 class Permit(BaseModel):
@@ -273,6 +283,8 @@ class Permit(BaseModel):
     paramsSchemaHash: str
     minCohort: int
     outputClasses: int
+    questions: int = Field(description="how many different questions its runs may ask")
+    asked: int = Field(description="how many different ones they have asked")
     documentHash: str = Field(description="sha256 of the document that describes the project")
     title: str = Field(description="that document's title, empty while nobody has sent it")
     requestHash: str

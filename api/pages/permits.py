@@ -16,7 +16,13 @@ from analytics.errors import ParamsError
 from analytics.study import find_study, is_bound, schema_of
 from api.client.client import wire
 from api.http.auth import Parts
-from api.http.permit_review import describe_review, running_code, willing
+from api.http.permit_review import (
+    describe_review,
+    questions_about,
+    questions_under,
+    running_code,
+    willing,
+)
 from api.http.routes.committee import PermitId
 from api.http.services import Services
 from api.pages import labels as words
@@ -34,12 +40,14 @@ from governance.permit_review import runs_under
 from governance.permits import OUTPUTS
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Permit
+from governance.rules.vocabulary import DATASET_QUESTIONS, PERMIT_QUESTIONS
 from governance.sessions import Caller
 
 router = APIRouter(route_class=PageRoute)
 PAGE = 20
 YEAR_DAYS = 365
 LONGEST_DAYS = 3660
+USUAL_QUESTIONS = 12
 DatasetId = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
 _FILTERS = {status.name.lower(): status for status in PermitStatus}
 _SENSITIVE = (
@@ -123,6 +131,7 @@ async def preview_permit(request: Request, services: Parts, me: Analyst) -> Resp
             willing=willing(services, permit),
             points=_points(services, permit, plan),
             study=_study_of(permit, plan),
+            **_questions(services, permit),
         )
 
     return await run_in_threadpool(answer)
@@ -157,6 +166,8 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         dataset=register.find_dataset(services.engine, row.dataset),
         review=describe_review(services, row),
         points=_points(services, row, plan),
+        asked=len(questions_under(services, permit)),
+        **_questions(services, row),
         votes=votes,
         quorum=services.identity["quorum"],
         runs=runs,
@@ -204,6 +215,13 @@ def _is_applicant(permit: Permit, visitor: Caller | None) -> bool:
     return visitor is not None and visitor.account == permit.applicant
 
 
+def _questions(services: Services, permit: Permit) -> dict[str, int]:
+    return {
+        "about": questions_about(services, permit.dataset),
+        "dataset_questions": DATASET_QUESTIONS,
+    }
+
+
 def _study_of(permit: Permit, plan: Document | None) -> str:
     """The study that a permit is bound to, as its plan has it; "" for none."""
     bound = is_bound(bytes.fromhex(permit.params_schema), "" if plan is None else plan.text)
@@ -226,6 +244,11 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         points.append("It is for profit.")
     if permit.output_classes & ~(1 << OutputClass.METRICS):
         points.append(f"More than metrics may leave: {words.outputs(permit.output_classes)}.")
+    if permit.questions > USUAL_QUESTIONS:
+        points.append(
+            f"It asks for {permit.questions} different questions: the mean of more than "
+            f"{USUAL_QUESTIONS} answers may tell about one person."
+        )
     if permit.minimum <= floor:
         points.append(
             f"Its smallest cohort is {permit.minimum} people; the ledger's own floor is {floor}."
@@ -254,6 +277,7 @@ def _form(
         "categories": [],
         "outputs": ["metrics"],
         "minimum": ["20"],
+        "questions": [str(USUAL_QUESTIONS)],
         "days": [str(YEAR_DAYS)],
         "plan": [_TEMPLATE],
     }
@@ -265,6 +289,8 @@ def _form(
         "outputs": {name: words.output_label(name) for name in OUTPUTS},
         "given": usual if given is None else {name: [] for name in usual} | dict(given),
         "longest": LONGEST_DAYS,
+        "most_questions": PERMIT_QUESTIONS,
+        "usual_questions": USUAL_QUESTIONS,
         "problem": None,
     }
 
@@ -292,6 +318,9 @@ def _request_of(
         "paramsSchemaHash": schema,
         "minCohort": number_in(given, "minimum", 1, (1 << 32) - 1, "the smallest cohort"),
         "outputClasses": chosen_mask(given, "outputs", OUTPUTS, "what may leave"),
+        "questions": number_in(
+            given, "questions", 1, PERMIT_QUESTIONS, "how many different questions it allows"
+        ),
         "expiry": now + days * DAY,
         "documentHash": hashlib.sha256(plan.text.encode()).digest(),
         "deadline": now + DEADLINE_SECONDS,
@@ -312,6 +341,7 @@ def _as_row(message: Mapping[str, Any], me: Caller) -> Permit:
         params_schema=message["paramsSchemaHash"].hex(),
         minimum=message["minCohort"],
         output_classes=message["outputClasses"],
+        questions=message["questions"],
         document=message["documentHash"].hex(),
         request_hash="",
         yes=0,

@@ -15,7 +15,7 @@ from analytics.params import ANALYSES, GENE_RECORDS, OUTPUT_CLASSES, parse_param
 from analytics.study import check_study
 from api.errors import NotServing, UsageError
 from api.http.auth import Parts
-from api.http.permit_review import running_code, willing
+from api.http.permit_review import questions_under, running_code, willing
 from api.http.problems import TooMany
 from api.http.services import Services
 from api.pages import labels as words
@@ -26,9 +26,9 @@ from api.pages.run_form import Given, form_parts, params_from, with_variables
 from api.pages.session import Analyst, OwnOrigin
 from chain.vocabulary import Category, PermitStatus
 from governance import supplements
-from governance.errors import NotAllowed, RequestInvalid
-from governance.permit_review import runs_under
+from governance.errors import NotAllowed, RequestInvalid, RequestRefused
 from governance.permits import missing
+from governance.precheck import refuse_question
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Permit
 from governance.sessions import Caller
@@ -83,6 +83,7 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
         try:
             params = params_from(analysis, given)
             _check_allowed(services, row, params)
+            _check_question(services, row, params)
         except RequestInvalid as error:
             return _show_form(request, services, row, analysis, given, 422, error)
         return render(
@@ -92,7 +93,8 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
             params=params.decode(),
             question=words.question(params.decode()),
             willing=willing(services, row),
-            asked=runs_under(services.engine, row.permit)[1],
+            asked=len(asked := questions_under(services, row.permit)),
+            again=hashlib.sha256(params).hexdigest() in asked,
             message={
                 "permit": row.permit,
                 "paramsHash": hashlib.sha256(params).hexdigest(),
@@ -157,6 +159,19 @@ def _own_permit(services: Services, permit: str, me: Caller) -> Permit:
             "this permit is for other code than this service runs", "ask for a new permit"
         )
     return row
+
+
+def _check_question(services: Services, permit: Permit, params: bytes) -> None:
+    """Raise RequestInvalid if the ledger would refuse one different question more."""
+    services.projection.sync()
+    message = {
+        "permit": bytes.fromhex(permit.permit),
+        "paramsHash": hashlib.sha256(params).digest(),
+    }
+    try:
+        refuse_question(services.projection.replayed, message)
+    except RequestRefused as refusal:
+        raise RequestInvalid(str(refusal), refusal.hint) from None
 
 
 def _check_allowed(services: Services, permit: Permit, params: bytes) -> None:

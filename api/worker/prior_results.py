@@ -1,14 +1,10 @@
-"""Earlier per-variant results to compare a new one with, and the cohorts used by a permit."""
+"""Earlier per-variant results to compare a new one with."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from analytics.errors import ParamsError
-from analytics.params import parse_params
 from governance.readmodel.projection import Projection
-
-COHORTS = 10  # that the runs of one permit may ask about
 
 
 def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
@@ -48,33 +44,3 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
         if result not in results:
             results.append(result)
     return results
-
-
-def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
-    """Whether a run asks about a new cohort after its permit's runs asked about COHORTS others.
-
-    A failing run is an answer that no checker reviews: it shows whether enough people fit the
-    rules. Enough answers about suitably chosen cohorts single out a person. So a permit allows few
-    cohorts, and the committee decides about the next permit. A cohort is: who is in it, by which
-    outcome, which of their variants count, and into which groups they fall. Other models on the
-    same cohort ask nothing new.
-    """
-    replayed = projection.replayed
-    permit = replayed.runs[run].request["permit"]
-    asked = {
-        _cohort(projection.params[other_run])
-        for other_run, entry in replayed.runs.items()
-        if other_run != run and entry.request["permit"] == permit and entry.attempts
-    }
-    return _cohort(projection.params[run]) not in asked and len(asked) >= COHORTS
-
-
-def _cohort(params: str) -> tuple[Any, ...]:
-    try:
-        parsed = parse_params(params.encode())
-    except ParamsError:  # parameters of another version
-        return (params,)
-    # A survival run leaves other people out than the others do, and each of its borders between
-    # strata, and between groups that are compared for fairness, asks about those near it.
-    selects = (parsed.analysis == "survival", parsed.splits)
-    return parsed.cohort, parsed.outcome, parsed.gene_source, parsed.variants, selects

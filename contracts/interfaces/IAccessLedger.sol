@@ -224,6 +224,15 @@ interface IAccessLedger {
     /// `BudgetSpent`.
     function spentOf(bytes32 dataset) external view returns (uint256 millionths);
 
+    /// @notice How many different questions runs have asked under a permit, which says how many it
+    /// allows, and about a dataset under all its permits (1,000 at most). An `authorise` beyond
+    /// either is refused, and so is the release of a further answer to a question about other
+    /// people, which counts as another one.
+    function questionsOf(
+        bytes32 permit,
+        bytes32 dataset
+    ) external view returns (uint256 under, uint256 about);
+
     /// @notice What the ledger holds of a run: newest attempt, and whether it ended.
     function runOf(
         bytes32 run

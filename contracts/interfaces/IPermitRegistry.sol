@@ -60,6 +60,7 @@ interface IPermitRegistry {
         bytes32 paramsSchemaHash;
         uint32 minCohort;
         uint16 outputClasses;
+        uint16 questions;
         uint40 expiry;
         bytes32 documentHash;
         uint40 deadline;
@@ -86,6 +87,7 @@ interface IPermitRegistry {
         uint32 purposeNeed;
         uint32 categories;
         uint16 outputClasses;
+        uint16 questions;
     }
 
     /// @param start When it begins to act: not before the delay is over, for a new worker or
@@ -152,7 +154,8 @@ interface IPermitRegistry {
         bytes calldata custodianSignature
     ) external;
 
-    /// @notice A live analyst asks for a permit; the signer is the applicant.
+    /// @notice A live analyst asks for a permit; the signer is the applicant. `questions`, 1 to 100:
+    /// how many different questions her runs may ask.
     function requestPermit(PermitRequest calldata request, bytes calldata signature) external;
 
     /// @notice A live committee member votes once; the applicant never; a quorum of live yes

@@ -87,6 +87,7 @@ def _permit(p: Derived, name: bytes) -> tables.Permit:
         params_schema=request["paramsSchemaHash"].hex(),
         minimum=request["minCohort"],
         output_classes=request["outputClasses"],
+        questions=request["questions"],
         document=request["documentHash"].hex(),
         request_hash=permit.request_hash.hex(),
         yes=sum(permit.votes.values()),

@@ -122,6 +122,7 @@ class Permit(Row):
     params_schema: Mapped[Hash]
     minimum: Mapped[int]
     output_classes: Mapped[int]
+    questions: Mapped[int]  # how many different ones its runs may ask
     document: Mapped[Hash]
     request_hash: Mapped[Hash]
     yes: Mapped[int]

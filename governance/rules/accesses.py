@@ -120,6 +120,7 @@ class AccessRules(Steps):
             m["codeHash"] != permit.request["codeHash"] and 38,
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
+            self.questions.reason(permit.request, run.request["paramsHash"]),
             len(live) < least and 40,
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
@@ -134,6 +135,7 @@ class AccessRules(Steps):
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
+        self.questions.ask(permit.request, run.request["paramsHash"])
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
@@ -240,8 +242,11 @@ class AccessRules(Steps):
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
+        question = run.request["paramsHash"]
+        answered = self.questions.answered(run.request["permit"], question, attempt.list_hash)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
+            (bytes(32), self.questions.reason(permit.request, answered)),
             *(
                 (
                     who,
@@ -252,12 +257,13 @@ class AccessRules(Steps):
             ),
         ]
         message = self._unused(words(*m.values()))
-        # Analyst and permit, then the first person whose consent denies it or has another epoch.
+        # Analyst, permit and questions, then the first person whose consent denies it or has another epoch.
         for subject, reason in refusals:
             if reason:
                 self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
+        self.questions.answer(permit.request, question, attempt.list_hash)
         self.runs[m["run"]] = run._replace(ended="released")
         return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 

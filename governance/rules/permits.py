@@ -16,6 +16,7 @@ from governance.rules.vocabulary import (
     CUSTODIAN,
     FOREVER,
     LAST_ROLE,
+    PERMIT_QUESTIONS,
     PROTECTION,
     PURPOSES,
     REJECTED,
@@ -121,6 +122,10 @@ class PermitRules(Steps):
         need(
             categories and not categories & ~CATEGORIES and m["outputClasses"],
             "categories or outputs not allowed",
+        )
+        need(
+            1 <= m["questions"] <= PERMIT_QUESTIONS,
+            "the permit allows no question, or more than a permit may",
         )
         need(m["expiry"] > self.time, "the permit would have ended already")
         self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})

@@ -7,6 +7,7 @@ from typing import Any
 from governance.rules.abi import TOPICS
 from governance.rules.encoding import need, sha256, words
 from governance.rules.ledger_data import Log, Transaction, origin_of, parse_identity
+from governance.rules.questions import Questions
 from governance.rules.signatures import Args, Crypto
 from governance.rules.state import (
     NOBODY,
@@ -45,6 +46,7 @@ class Steps:
         self.committee_until = dict[bytes, int]()  # ends of committee terms that a change replaced
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
+        self.questions = Questions()
         self.permits = dict[bytes, Permit]()
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()

@@ -12,8 +12,8 @@ STRUCTS = {
     "RegisterDataset": "bytes32 dataset,bytes32 documentHash,uint40 deadline",
     "PermitRequest": (
         "bytes32 permit,bytes32 dataset,uint32 purposeNeed,uint32 categories,bytes32 codeHash,"
-        "bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint40 expiry,"
-        "bytes32 documentHash,uint40 deadline"
+        "bytes32 paramsSchemaHash,uint32 minCohort,uint16 outputClasses,uint16 questions,"
+        "uint40 expiry,bytes32 documentHash,uint40 deadline"
     ),
     "Vote": "bytes32 permit,bytes32 requestHash,bool yes,uint40 deadline",
     "Suspend": "bytes32 permit,uint40 deadline",
@@ -57,7 +57,7 @@ STRUCTS = {
 CALLS = {
     "bef6b08a": "PermitRegistry cancelRole CancelRole m,bytes signature",
     "cce569d9": "PermitRegistry registerDataset RegisterDataset m,bytes signature",
-    "9e37263e": "PermitRegistry requestPermit PermitRequest m,bytes signature",
+    "610e6f72": "PermitRegistry requestPermit PermitRequest m,bytes signature",
     "a1df0040": "PermitRegistry setRole RoleChange m,bytes[] signatures",
     "4e8a690d": "PermitRegistry suspend Suspend m,bytes signature",
     "417f812d": "PermitRegistry vote Vote m,bytes signature",
@@ -84,7 +84,7 @@ EVENTS = {
     "DatasetRegistered": "8abae74be22cd20937ffbff8ca3eb98d30d8c8bed8dd56f21713f1131e506c76",
     "PermitApproved": "586e8dd59abc31f93fc823bf425d6638d8b520bbcda76c8cfe16dac57a975bbc",
     "PermitRejected": "9ad67ec323eace76d6f2bd4c5df5f34b06a3777cb86bf4b40fdf2eef910fd217",
-    "PermitRequested": "826864090b0d5c081d691a28d24a8fc962767b1fc4f13485884f064f57525db4",
+    "PermitRequested": "fd4bd1fef2643b2626edbfbe94f28cfd681c0b912ff5529ad73df102e83f2247",
     "PermitSuspended": "7125dc30bc28f835818f51ee787cd8f802bb1d465d194dac09b8cb5d2f949ae3",
     "RoleCancelled": "6b54fcb2547f7c233ab617dd5717abb306ac83e7338a81f7fd40ae025d683dfc",
     "RoleSet": "ba3a137302f8072bab4f3e7fcde9e39f6787d263e66ff5fb433c51ccfdeff281",

@@ -197,6 +197,31 @@ def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deplo
     assert deployment.anybody().run(run)["decision"] is None
 
 
+def test_a_further_answer_about_other_people_needs_a_question(deployment) -> None:
+    """Both runs ask the permit's one question; only the first is released, and nobody computes the
+    other again.
+    """
+    world, people = deployment.world, deployment.people(4)
+    permit, runs = world.permit(questions=1), []
+    for granted in (people, people[1:]):
+        run = world.request_run(permit)
+        world.authorise(run, granted)
+        world.seal(run)
+        runs.append(run.hex())
+        for name in ("sol", "tess"):
+            deployment.as_(name).view_output(run.hex(), 1, random32())
+        deployment.as_("sol").approve(run.hex())
+    assert deployment.as_("tess").approve(runs[0])["released"]
+    with pytest.raises(RefusedByPolicy) as refusal:
+        deployment.as_("tess").approve(runs[1])
+    assert (refusal.value.reason, "another permit" in refusal.value.hint) == (
+        "permit-questions",
+        True,
+    )
+    shown = deployment.anybody().run(runs[1])
+    assert (shown["state"], shown["reason"]["slug"]) == ("denied", "permit-questions")
+
+
 def test_an_approval_ends(deployment) -> None:
     """Else one checker could keep every other decision on an output out, for good."""
     sol, tess = deployment.as_("sol"), deployment.as_("tess")

@@ -74,6 +74,13 @@ def test_masks_are_the_contracts() -> None:
     assert f"REVOKED = uint256({int(ConsentStatus.REVOKED)}) << 248" in source
 
 
+def test_the_most_questions_are_the_contracts() -> None:
+    permit = (FOLDER / "PermitRegistry.sol").read_text()
+    assert f"MOST_QUESTIONS = {verify.PERMIT_QUESTIONS};" in permit
+    dataset = (FOLDER / "Questions.sol").read_text()
+    assert f"DATASET_QUESTIONS = {verify.DATASET_QUESTIONS};" in dataset
+
+
 def test_the_auditors_file_has_the_same_numbers() -> None:
     for kind in (Role, PermitStatus):
         for one in kind:

@@ -149,6 +149,7 @@ class ServedHome:
                 "paramsSchemaHash": params_schema_hash(),
                 "minCohort": 1,
                 "outputClasses": 1 << 1,
+                "questions": 100,
                 "expiry": int(time.time()) + 86_400,
                 "documentHash": secrets.token_bytes(32),
             }

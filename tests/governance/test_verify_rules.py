@@ -443,6 +443,8 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("requestPermit", "noor", "categories", {"categories": 1 << 10}),
     ("requestPermit", "noor", "categories", {"categories": 0}),
     ("requestPermit", "noor", "categories", {"outputClasses": 0}),
+    ("requestPermit", "noor", "allows no question", {"questions": 0}),
+    ("requestPermit", "noor", "more than a permit may", {"questions": 101}),
     ("requestPermit", "noor", "ended", {"expiry": 1}),
     ("vote", "noor", "not live", {}),
     ("vote", "pia", "twice", {}),
@@ -777,6 +779,49 @@ def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
     assert "event 1 (Released)" in opened.verdict(ROWS["release"], by)
     assert "not the granted one" in opened.verdict(ROWS["short"], by)
     views.popitem()
+
+
+def refused(o: Open, row: str, signer: str, **change: Any) -> bool:
+    """Whether the rules ask for a refusal of this call, not for what it would do."""
+    verdict = o.verdict(ROWS[row], signer, **change)
+    assert "event 1 (" in verdict
+    return re.search(r"event 1 \((Run|Release)Refused\)", verdict) is not None
+
+
+def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> None:
+    def other(replayed: Any) -> None:
+        run = replayed.runs[opened.fresh]
+        request = run.request | {"paramsHash": bytes(32)}
+        replayed.runs[opened.fresh] = run._replace(request=request)
+
+    def asked(count: int) -> Callable[[Any], None]:
+        further = {number.to_bytes(32, "big"): b"" for number in range(1, count)}
+        return lambda replayed: replayed.questions.answers[opened.permit].update(further)
+
+    def about(count: int) -> Callable[[Any], None]:
+        return lambda replayed: replayed.questions.about.update({opened.world.dataset: count})
+
+    new, most = opened.where(other), opened.replayed.permits[opened.permit].request["questions"]
+    for spent, bound in ((asked, most), (about, verify.DATASET_QUESTIONS)):
+        assert not refused(new.where(spent(bound - 1)), "authorise", "wanda")
+        assert refused(new.where(spent(bound)), "authorise", "wanda")
+        assert not refused(opened.where(spent(bound)), "authorise", "wanda")  # asked before
+
+
+def test_an_answer_about_other_people_is_another_question(opened: Open) -> None:
+    """The permit's question was answered about `subjects`, and it has none left."""
+    both, order = checkers(opened), checked(opened) | {"reason": 0}
+    question = opened.replayed.runs[opened.checked].request["paramsHash"]
+
+    def full(replayed: Any) -> None:
+        replayed.permits[opened.permit].request["questions"] = 1
+
+    def others(replayed: Any) -> None:
+        full(replayed)
+        replayed.questions.answers[opened.permit][question] = bytes(32)
+
+    assert not refused(opened.where(full), "release", both, **order)
+    assert refused(opened.where(others), "release", both, **order)
 
 
 # -- every rule is missed by somebody

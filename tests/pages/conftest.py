@@ -225,6 +225,7 @@ class Deployment:
                 "paramsSchemaHash": params_schema_hash(),
                 "minCohort": 10,
                 "outputClasses": 2,
+                "questions": 100,
                 "expiry": int(time.time()) + 86_400,
                 "documentHash": sha256(b"document").digest(),
             }

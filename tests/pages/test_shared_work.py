@@ -70,6 +70,14 @@ SOUND = (
 """
 )
 
+# Parameters of a run that takes a second.
+FEW = {
+    "Within how many days": "1825",
+    "Folds of the cross-validation": "2",
+    "Permutations of the outcome": "19",
+    "Samples for those intervals": "0",
+}
+
 
 @pytest.fixture(scope="module")
 def deployment(serve_home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -101,7 +109,7 @@ def as_(visit, name: str) -> Page:
     return visit.act_as(name)
 
 
-def ask_for_permit(page: Page, plan: str, *boxes: str) -> None:
+def ask_for_permit(page: Page, plan: str, questions: int, *boxes: str) -> None:
     page.get_by_role("link", name="Ask for a permit").click()
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("alert").first).to_contain_text("still the empty form")
@@ -111,10 +119,20 @@ def ask_for_permit(page: Page, plan: str, *boxes: str) -> None:
     expect(page.get_by_label("Your plan")).to_have_value(plan)
     for label in boxes:
         page.get_by_label(label, exact=True).check()
+    expect(page.get_by_label("Different questions")).to_have_value("12")
+    page.get_by_label("Different questions").fill("101")
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("alert").first).to_contain_text("whole number from 1 to 100")
+    page.get_by_label("Different questions").fill(str(questions))
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(plan.splitlines()[0][2:])
     page.get_by_role("button", name="Yes, sign and send it").click()
     expect(page.locator(".state .pill")).to_have_text("waits for votes")
+
+
+def fill(page: Page, values: dict[str, str]) -> None:
+    for label, value in values.items():
+        page.get_by_label(label).first.fill(value)
 
 
 def label_stays_on_paper(visit) -> None:
@@ -242,13 +260,14 @@ def test_whoever_has_no_role_is_told_so_and_led_to_an_invitation(deployment) -> 
 def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
     """The plan says that nothing sensitive is used; the request asks for more."""
     page = as_(visit, "Noor")
-    ask_for_permit(page, WEAK, *NEEDED, "alcohol and drugs", "results about genetic variants")
+    ask_for_permit(page, WEAK, 40, *NEEDED, "alcohol and drugs", "results about genetic variants")
     for name in ("Pia", "Quinn"):
         page = as_(visit, name)
         page.get_by_role("link", name="Vote on Lifestyle and relapse").click()
         points = page.locator(".points")
         expect(points).to_contain_text("It asks for sensitive data: alcohol and drugs.")
         expect(points).to_contain_text("results about genetic variants")
+        expect(points).to_contain_text("It asks for 40 different questions")
         expect(page.locator(".document")).to_contain_text("nothing sensitive")
         expect(page.locator("main")).to_contain_text("It is the code that this service runs now.")
         no = page.get_by_role("button", name="No", exact=True)
@@ -434,7 +453,7 @@ def test_the_form_offers_the_variables_that_the_dataset_has(deployment, visit) -
 def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Path) -> None:
     """The analyst signs with a locked key file of her own, which never leaves the tab."""
     page = as_(visit, "Noor")
-    ask_for_permit(page, SOUND, *NEEDED)
+    ask_for_permit(page, SOUND, 1, *NEEDED)
     deployment.runs["permit"] = page.url.rpartition("/")[2]
     for name in ("Pia", "Quinn"):
         page = as_(visit, name)
@@ -443,6 +462,7 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
             "Runs may ask about these people and this outcome only"
         )
         expect(page.locator(".points")).to_have_count(0)
+        expect(page.locator(".facts").first).to_contain_text("1 at most, 0 asked so far")
         page.get_by_role("button", name="Yes, approve it").click()
         expect(page.locator("main")).to_contain_text(
             re.compile(f"{name}, account 0x[0-9a-fA-F]+ voted yes")
@@ -464,10 +484,7 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     page.get_by_label("Within how many days").first.fill("1826")
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("alert").first).to_contain_text("ask about another outcome")
-    page.get_by_label("Within how many days").first.fill("1825")
-    page.get_by_label("Folds of the cross-validation").fill("2")
-    page.get_by_label("Permutations of the outcome").fill("19")
-    page.get_by_label("Samples for those intervals").fill("0")
+    fill(page, FEW)
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "How well can one predict whether a tumour spreads within 5 years?"
@@ -476,6 +493,18 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     page.wait_for_url(re.compile("/runs/[0-9a-f]{64}$"))
     deployment.runs["asked"] = page.url.rpartition("/")[2]
     deployment.await_run(deployment.runs["asked"], "sealed")
+    # The permit's one question is asked: another seed is another question, the same is free.
+    permit = f"{visit.url}/permits/{deployment.runs['permit']}"
+    page.goto(permit)
+    expect(page.locator("main")).to_contain_text("1 at most, 1 asked so far")
+    for other, said in (
+        ({"Seed of the random numbers": "77"}, "The permit allows no further different question"),
+        ({}, "1 of 1 different questions; this one is among them, so it is free"),
+    ):
+        page.goto(f"{visit.url}/runs/new?permit={deployment.runs['permit']}")
+        fill(page, FEW | other)
+        page.get_by_role("button", name="Show what I would sign").click()
+        expect(page.locator("main")).to_contain_text(said)
 
 
 def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:

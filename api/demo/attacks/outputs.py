@@ -1,9 +1,9 @@
-"""Attacks on releases: model files, and more per-variant statistics than a dataset's budget allows."""
+"""Attacks on releases: model files, and more statistics or questions than were allowed."""
 
 from __future__ import annotations
 
-from api.demo.attacks.frame import attack
-from api.demo.stage import World, random32
+from api.demo.attacks.frame import attack, willing
+from api.demo.stage import PARAMS, World, random32
 from chain.events import Receipt
 from chain.vocabulary import OutputClass
 
@@ -68,3 +68,34 @@ def spent_twice(world: World, forged: bool) -> Receipt:
     for run, seal, subjects in sealed:
         receipts.append(world.release(run, seal, subjects, [0] * PEOPLE))
     return receipts[-1]
+
+
+@attack("more different questions than the committee allowed", "analyst", "reason 44")
+def too_many_questions(world: World, forged: bool) -> Receipt:
+    """The mean of many perturbed answers tells what one does not."""
+    subjects, permit = willing(world), world.permit(questions=1)
+    world.authorise(world.request_run(permit), subjects)
+    params = PARAMS + b" " if forged else PARAMS
+    return world.authorise(world.request_run(permit, params=params), subjects)
+
+
+@attack("one question answered anew about ever other people", "analyst", "reason 44")
+def other_people(world: World, forged: bool) -> Receipt:
+    """A participant who is in it with her withdraws and agrees, and each answer has new noise."""
+    subjects, permit = willing(world, 4), world.permit(questions=1)
+    asked = []
+    for people in (subjects, subjects[1:] if forged else subjects):
+        run = world.request_run(permit)
+        world.authorise(run, people)
+        seal = world.seal(run)
+        for checker in ("sol", "tess"):
+            world.view_output(run, checker)
+        asked.append((run, seal, people))
+    return [world.release(run, seal, who, [0] * len(who)) for run, seal, who in asked][-1]
+
+
+@attack("a permit for more questions than any permit allows", "analyst", "PermitInvalid")
+def too_many_allowed(world: World, forged: bool) -> Receipt:
+    request = world.permit_request(questions=101 if forged else 100)
+    signature = world.by("noor", "PermitRequest", request)
+    return world.relay("PermitRegistry", "requestPermit", "PermitRequest", request, signature)

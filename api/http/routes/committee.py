@@ -11,9 +11,14 @@ from fastapi import APIRouter, Path, Query
 from api.http import requests as schemas
 from api.http import responses as answers
 from api.http.auth import Author, Parts, SignedIn
-from api.http.permit_review import describe_review, keep_own_manifest
+from api.http.permit_review import (
+    describe_permit,
+    describe_review,
+    keep_own_manifest,
+    questions_under,
+)
 from api.http.problems import declared
-from api.http.routes.serializers import show_permit, show_reasons
+from api.http.routes.serializers import show_reasons
 from api.http.services import Services
 from api.http.strict_route import MOST, LargeRoute, Limit, Offset, StrictRoute
 from chain.errors import ChainError, LedgerUnsure
@@ -197,6 +202,16 @@ def review_permit(permit: PermitId, services: Parts) -> Any:
 
 
 @router.get(
+    "/permits/{permit}/questions", response_model=answers.Questions, responses=declared(404)
+)
+def list_questions(permit: PermitId, services: Parts) -> Any:
+    """The different questions that runs of a permit have asked: to ask one of them again is free."""
+    services.projection.sync()
+    register.find_permit(services.engine, permit)
+    return {"asked": questions_under(services, permit)}
+
+
+@router.get(
     "/permits/{permit}/reasons",
     response_model=list[answers.GivenReason],
     responses=declared(401, 403, 404),
@@ -271,4 +286,4 @@ def _reason_of(
 
 
 def _show(services: Services, permit: Permit) -> dict[str, Any]:
-    return show_permit(permit, services.documents.title(permit.document))
+    return describe_permit(services, permit)

@@ -15,7 +15,7 @@ from api.http.routes.serializers import show_summary
 from api.http.services import Services
 from api.http.strict_route import MOST, Limit, Offset, StrictRoute
 from chain.vocabulary import Role
-from governance import permits, release
+from governance import permits, precheck, release
 from governance.errors import NotAllowed, NotFound, RequestInvalid
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Output, Run
@@ -31,10 +31,13 @@ State = Literal["queued", "authorised", "sealed", "released", "denied", "withdra
 @router.post("/runs", response_model=answers.RunRequested, responses=declared(400, 409, 413))
 def request_run(body: schemas.RunBody, services: Parts) -> Any:
     """Ask for a run under an approved permit. A refusal of the ledger is a 409 with its reason."""
+    message = schemas.message_of("RunRequest", body.request)
+    services.projection.sync()
+    precheck.refuse_question(services.projection.replayed, message)
     try:
         run, receipt = permits.request_run(
             services.ledger,
-            schemas.message_of("RunRequest", body.request),
+            message,
             body.params,
             bytes.fromhex(body.signature),
         )

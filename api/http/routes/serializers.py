@@ -40,8 +40,10 @@ def show_consent(consent: Consent) -> dict[str, Any]:
     }
 
 
-def show_permit(permit: Permit, title: str) -> dict[str, Any]:
-    """`title` is that of the plan, "" while nobody has sent its text."""
+def show_permit(permit: Permit, title: str, asked: int) -> dict[str, Any]:
+    """`title` is that of the plan, "" while nobody has sent its text; `asked` how many different
+    questions its runs have asked.
+    """
     return {
         "permit": permit.permit,
         "dataset": permit.dataset,
@@ -55,6 +57,8 @@ def show_permit(permit: Permit, title: str) -> dict[str, Any]:
         "paramsSchemaHash": permit.params_schema,
         "minCohort": permit.minimum,
         "outputClasses": permit.output_classes,
+        "questions": permit.questions,
+        "asked": asked,
         "documentHash": permit.document,
         "title": title,
         "requestHash": permit.request_hash,

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from analytics.readers.observations import Findings, write_observations
+from api.client.runs import complete_params
 from api.demo.stage import random32
+from api.errors import RefusedByPolicy
 from governance.broker.custody import Broker
 from governance.broker.endpoint import Server
 from governance.rules.encoding import canonical_json
@@ -198,6 +200,12 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
     assert volens("permit", "document", permit, "--send", "other.md").code == 2
     assert volens("permit", "document", permit, "--send", "plan.md").code == 0
     assert re.search(r"^outputs +metrics$", shown, re.M)
+    assert re.search(r"^questions +0 of 12 asked$", shown, re.M)
+    assert "questions   12 different ones at most, 0 asked so far" in review
+    more = ("permit", "request", "--as", "noor", dataset, "--document", "plan.md", "--questions")
+    assert volens(*more, "101").code == 2
+    wide = volens(*more, "40").out.split()[0]
+    assert json.loads(volens("permit", "show", wide, "--json").out)["questions"] == 40
     assert re.search(r"^expiry +20[0-9]{2}-[0-9]{2}-[0-9]{2}$", shown, re.M)
     assert permit in volens("permit", "show").out
     Path("scan.json").write_text(
@@ -221,6 +229,31 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
     assert volens("run", "cancel", "--as", "noor", run).err.startswith(
         "The run has ended [RunEnded]."
     )
+
+
+def test_a_permit_says_how_many_questions_it_has_left(deployment, volens) -> None:
+    """Before anything is signed, and before the service sends what somebody signed all the same."""
+    world, noor = deployment.world, deployment.as_("noor")
+    about = noor.permit_review(world.permit().hex())["datasetQuestions"]
+    params = complete_params(PARAMS)
+    name = world.permit(questions=1, expiry=world.ledger.now() + 86_400)
+    permit, first = name.hex(), noor.request_run(name, params, bytes(32), 1)
+    world.authorise(bytes.fromhex(first["run"]), deployment.people(3))
+    assert noor.questions(permit) == [hashlib.sha256(params).hexdigest()]
+    assert re.search(r"^questions +1 of 1 asked$", volens("permit", "show", permit).out, re.M)
+    review = " ".join(volens("permit", "review", permit).out.split())
+    assert f"1 asked so far {about + 1} of at most 1000 on this dataset" in review
+
+    Path("other.json").write_text(json.dumps(PARAMS | {"seed": 8}))
+    steps = deployment.head()
+    told = volens("run", "request", "--as", "noor", permit, "--params", "other.json")
+    assert (told.code, "0 of 1 different questions left" in told.err) == (2, True)
+    with pytest.raises(RefusedByPolicy) as refused:
+        noor.request_run(name, complete_params(PARAMS | {"seed": 8}), bytes(32), 2)
+    assert refused.value.reason == "permit-questions"
+    assert deployment.head() == steps
+    Path("same.json").write_text(json.dumps(PARAMS))
+    assert volens("run", "request", "--as", "noor", permit, "--params", "same.json").code == 0
 
 
 def test_checkers_view_and_release_and_the_analyst_opens(deployment, volens, tmp_path) -> None:

@@ -1,0 +1,56 @@
+"""A permit allows only so many different questions: the mean of many answers tells what one does
+not, and a run that fails is an answer too, which no checker reviews.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rig import PARAMS, Rig
+
+from analytics.canonical import dump_canonical
+from chain.events import ReleaseRefused, RunRefused
+from chain.vocabulary import Reason
+from governance.readmodel import queries as register
+from governance.readmodel.run_states import State, next_state
+from governance.rules.withdrawals import Past, run_state
+
+PLACE = (1, b"t", 0)  # on the ledger
+YOUNG = json.loads(PARAMS)["cohort"] | {"age": [0, 20]}
+
+
+def asked(rig: Rig, permit: bytes, **changes: Any) -> tuple[str, int, str]:
+    """(state, reason on the ledger, why it failed) of a run that the worker took."""
+    params = dump_canonical(json.loads(PARAMS) | changes)
+    run, worker = rig.request(permit, params=params), rig.worker()
+    worker.projection.sync()
+    assert worker.step()
+    row = register.find_run(worker.engine, run.hex())
+    return row.state, row.reason, register.failure_of(worker.engine, run.hex())
+
+
+def test_a_permit_has_so_many_questions_and_no_more(rig: Rig) -> None:
+    permit = rig.permit(questions=2)
+    assert asked(rig, permit)[0] == "sealed"
+    failed = asked(rig, permit, cohort=YOUNG)[2]
+    assert "fewer people than the minimum" in failed  # it counts: it told something
+    keys = len(rig.journal())
+    denied = ("denied", Reason.PERMIT_QUESTIONS, "")
+    assert asked(rig, permit, cohort=YOUNG | {"age": [0, 21]}) == denied
+    assert asked(rig, permit, seed=2) == denied  # another view of the same people
+    assert len(rig.journal()) == keys  # nothing was opened for them
+    assert asked(rig, permit)[0] == "sealed"  # the same again is free
+    other = asked(rig, rig.permit(), cohort=YOUNG | {"age": [0, 21]})
+    assert "fewer people than the minimum" in other[2]  # the committee gave another permit
+
+
+def test_a_release_refused_for_its_questions_ends_the_run() -> None:
+    """No later attempt would change it, and the checkers would be asked again and again."""
+    for reason, state in ((34, "queued"), (44, "denied"), (45, "denied")):
+        event = ReleaseRefused(*PLACE, b"r", 1, b"", reason)
+        assert next_state(State("sealed", 0, 1), event).name == state
+        past = [Past("Sealed", 1, 1, 0), Past("ReleaseRefused", 2, 1, reason)]
+        assert run_state(past) == state
+    refused = RunRefused(*PLACE, b"r", 1, 44)
+    assert next_state(State("queued", 0, 1), refused).name == "denied"
