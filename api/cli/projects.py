@@ -378,7 +378,10 @@ def _study_of(reader: Client, request: dict[str, Any]) -> dict[str, Any] | None:
     schema = bytes.fromhex(request["paramsSchemaHash"])
     if schema == params_schema_hash():
         return None
-    plan = reader.document(request["documentHash"])
+    try:
+        plan = reader.document(request["documentHash"])
+    except NotThere:
+        return None
     study = find_study(plan) if is_bound(schema, plan) else None
     return None if study is None else json.loads(study)
 

@@ -6,12 +6,13 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from api.client.client import Client
 from api.client.results import keep_pair
-from api.errors import NotServing, RefusedByPolicy, UsageError
+from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
 from governance.consent import CATEGORIES, bits
 from governance.permits import missing, run_id
 
@@ -66,7 +67,10 @@ def _check_study(client: Client, permit: Mapping[str, Any], params: bytes) -> No
     from analytics.study import check_study
 
     schema = bytes.fromhex(permit["paramsSchemaHash"])
-    plan = None if schema == params_schema_hash() else client.document(permit["documentHash"])
+    plan = None
+    if schema != params_schema_hash():
+        with suppress(NotThere):
+            plan = client.document(permit["documentHash"])
     try:
         check_study(schema, plan, params.decode())
     except ParamsError as problem:

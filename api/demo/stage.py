@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from analytics.code import params_schema_hash
 from api.operate.bootstrap import FOREVER, ROLE_DELAY, ROLES, sign_identity
 from chain.consent_slot import epoch_of
 from chain.events import Receipt
@@ -31,7 +32,7 @@ CAST = {
     "dora": "protection",
 }
 CODE = hashlib.sha256(b"code").digest()
-SCHEMA = hashlib.sha256(b"schema").digest()
+SCHEMA = params_schema_hash()
 PARAMS = b'{"model":"logistic"}'
 PARAMS_HASH = hashlib.sha256(PARAMS).digest()
 RESEARCH = 1 << Purpose.GENERAL_RESEARCH | 1 << Purpose.HEALTH_RESEARCH

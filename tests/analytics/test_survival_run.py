@@ -19,7 +19,6 @@ from analytics.run import run
 from analytics.simulate.censoring import HORIZON_DAYS, simulate_follow_up
 from analytics.simulate.rehearsal import invent
 from analytics.strata import assign_strata, parse_split
-from api.worker.prior_results import _cohort
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
 QUICK = {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 2}
@@ -270,14 +269,3 @@ def test_that_few_lack_a_value_is_not_told(make_records: Records) -> None:
         result, record = computed(asked, make_records(known))
         named = json.dumps([result["strata"], record["withheld"]])
         assert ("not known" in named) == (lacking >= 10)
-
-
-def test_each_choice_of_strata_is_a_cohort_of_its_own() -> None:
-    """Else a border could be moved from person to person, under one permit."""
-    asked = [
-        complete(ASKED | {"strata": strata}).decode()
-        for strata in ([], ["size_mm:20"], ["size_mm:20.01"])
-    ]
-    asked.append(complete({"outcome": OUTCOME}).decode())
-    assert len({_cohort(params) for params in asked}) == 4
-    assert _cohort(complete(ASKED | {"seed": 5}).decode()) == _cohort(asked[0])

@@ -73,7 +73,7 @@ REVOKED = topic("ConsentRevoked(bytes32,bytes32,uint32)")
 REQUESTED = topic("RunRequested(bytes32,bytes32,address,bytes32,bytes32,uint40)")
 PERMIT = topic(
     "PermitRequested(bytes32,bytes32,address,(bytes32,bytes32,uint32,uint32,bytes32,bytes32,uint32,uint16,"
-    "uint40,bytes32,uint40))"
+    "uint16,uint40,bytes32,uint40))"
 )
 
 
