@@ -95,22 +95,7 @@ def run(
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)
-        match parsed.analysis:
-            case "evaluate":
-                result, disclosure, statistics = _predict(cohort, parsed, device, progress, noise)
-            case "survival":
-                feature_sets = gather_feature_sets(cohort, parsed)
-                drawn_by = noise.seed("permutations", cohort.subjects, parsed.seed)
-                regression = fit_regression(cohort, feature_sets, parsed, progress, drawn_by)
-                progress("filter", 1.0)
-                result, disclosure = describe_survival(
-                    cohort, feature_sets, regression, parsed, noise
-                )
-                statistics = 0
-            case "associate":
-                result, disclosure, statistics = associate(cohort, parsed, progress, noise)
-            case _:
-                result, disclosure, statistics = count_alleles(cohort, parsed, progress, noise)
+        result, disclosure, statistics = _analyse(cohort, parsed, device, progress, noise)
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
     head: dict[str, object] = {
@@ -124,6 +109,29 @@ def run(
     return Result(
         dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people
     )
+
+
+def _analyse(
+    cohort: Cohort,
+    params: Params,
+    device: str,
+    progress: Callable[[str, float], None],
+    noise: Noise,
+) -> tuple[dict[str, object], dict[str, object], int]:
+    """(result, disclosure record, statistics to charge) of the asked analysis."""
+    match params.analysis:
+        case "evaluate":
+            return _predict(cohort, params, device, progress, noise)
+        case "survival":
+            feature_sets = gather_feature_sets(cohort, params)
+            drawn_by = noise.seed("permutations", cohort.subjects, params.seed)
+            regression = fit_regression(cohort, feature_sets, params, progress, drawn_by)
+            progress("filter", 1.0)
+            return *describe_survival(cohort, feature_sets, regression, params, noise), 0
+        case "associate":
+            return associate(cohort, params, progress, noise)
+        case _:
+            return count_alleles(cohort, params, progress, noise)
 
 
 def _predict(

@@ -178,9 +178,11 @@ def mined(receipt: Mapping[str, Any]) -> str:
 
 
 def day(number: int) -> str:
-    """A day since 1970 as a date."""
-    from datetime import UTC, datetime
+    """A day since 1970 as a date; what lies after the calendar is "for ever"."""
+    from datetime import UTC, date, datetime
 
+    if number >= (date.max - date(1970, 1, 1)).days:
+        return "for ever"
     return datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
 
 

@@ -208,6 +208,8 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
     assert json.loads(volens("permit", "show", wide, "--json").out)["questions"] == 40
     assert re.search(r"^expiry +20[0-9]{2}-[0-9]{2}-[0-9]{2}$", shown, re.M)
     assert permit in volens("permit", "show").out
+    endless = volens("permit", "show", deployment.world.permit().hex()).out  # of the last second
+    assert re.search(r"^expiry +for ever$", endless, re.M)
     Path("scan.json").write_text(
         json.dumps({"analysis": "associate", "outcome": PARAMS["outcome"]})
     )
