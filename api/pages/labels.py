@@ -197,6 +197,26 @@ def question(params: str) -> str:
         return ""
 
 
+def study(document: Mapping[str, Any]) -> str:
+    """The people and the outcome of a study (analytics/study.py) in words."""
+    cohort, outcome = document["cohort"], document["outcome"]
+    youngest, oldest = cohort["age"]
+    people = (
+        "people of any age"
+        if (youngest, oldest) == (0, 130)
+        else (f"people aged {youngest} to {oldest}")
+    )
+    if cohort["with"]:
+        people += f" with {diagnoses(cohort['with'])}"
+    if cohort["without"]:
+        people += f" without {diagnoses(cohort['without'])}"
+    what = outcome_of(outcome["kind"], outcome["horizon_days"])
+    if outcome["kind"] == "diagnosis":
+        after = f"{diagnoses(outcome['event'])} follows {diagnoses(outcome['index'])}"
+        what = what.replace("a named diagnosis follows", after)
+    return f"{people}; {what}"
+
+
 def outcome_of(kind: str, days: int) -> str:
     """What is predicted, with its time: "whether a tumour spreads within 5 years"."""
     years = round(days / 365.25)
@@ -314,7 +334,7 @@ _PARAMETERS = {
     "repeats": "Repeats of the cross-validation",
     "permutations": "Permutations of the outcome",
     "primary": "The model whose intervals count the training",
-    "bootstraps": "Samples for those intervals: 0, or 25 and more",
+    "bootstraps": "Bootstrap samples for intervals: 0 for none, else 25 and more (survival: 50)",
     "tune": "Choose the settings of the models within each fold",
     "fairness": "Compare that model between groups of people, by",
     "explain": "Explanations of the model whose intervals count the training",

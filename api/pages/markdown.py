@@ -77,6 +77,9 @@ def _as_html(body: str) -> str:
     tokens = _reader().parse(body)
     above: list[str] = []  # the headings that enclose the current place
     for token in tokens:
+        if token.type == "fence" and token.info.strip():
+            # What stands behind the fence is a word of the document too: it becomes the block's first line.
+            token.content, token.info = f"{token.info.strip()}\n{token.content}", ""
         token.attrs.pop("style", None)  # the alignment of a column, which our policy forbids
         if token.type == "heading_open":
             while above and above[-1] >= token.tag:

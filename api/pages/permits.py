@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -223,10 +224,10 @@ def _questions(services: Services, permit: Permit) -> dict[str, int]:
 
 
 def _study_of(permit: Permit, plan: Document | None) -> str:
-    """The study that a permit is bound to, as its plan has it; "" for none."""
+    """The study that a permit is bound to, in words; "" for none."""
     bound = is_bound(bytes.fromhex(permit.params_schema), "" if plan is None else plan.text)
     study = find_study(plan.text) if bound and plan is not None else None
-    return "" if study is None else study.decode()
+    return "" if study is None else words.study(json.loads(study))
 
 
 def _points(services: Services, permit: Permit, plan: Document | None) -> list[str]:
@@ -262,7 +263,10 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         points.append("It lasts longer than a year.")
     if permit.code != running_code():
         points.append("Its code is not the code of this service.")
-    if plan is not None and "```study" in plan.text and not _study_of(permit, plan):
+    study = _study_of(permit, plan)
+    if study:
+        points.append(f"Its runs can be about this study only: {study}.")
+    if plan is not None and "```study" in plan.text and not study:
         points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
     return points
 

@@ -54,11 +54,15 @@ class FormPart:
 
 
 def form_parts(
-    analysis: str, given: Given | None, gene_source: str = "expression"
+    analysis: str,
+    given: Given | None,
+    gene_source: str = "expression",
+    study: Mapping[str, Any] | None = None,
 ) -> tuple[FormPart, ...]:
     """The parts of an analysis's form, filled with what was given, else with the usual values.
 
-    gene_source: where gene columns come from, if nothing was given.
+    gene_source: where gene columns come from, if nothing was given. study: the people and the outcome
+    that the permit is bound to, then the usual ones (analytics/study.py).
 
     Raises RequestInvalid for an unknown analysis.
     """
@@ -68,6 +72,7 @@ def form_parts(
     usual: Any = strict_json(complete({"analysis": analysis, **_EXAMPLES[analysis]}))
     if analysis == "evaluate":
         usual["genes"]["source"] = gene_source
+    usual |= {name: part for name, part in (study or {}).items() if name in usual}
     return _parts(schema, "", usual, given)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
 from analytics.params import ANALYSES, GENE_RECORDS, OUTPUT_CLASSES, parse_params
-from analytics.study import check_study
+from analytics.study import check_study, find_study, is_bound
 from api.errors import NotServing, UsageError
 from api.http.auth import Parts
 from api.http.permit_review import questions_under, running_code, willing
@@ -132,6 +133,10 @@ def _show_form(
         ),
         "variants" if permit.categories >> Category.GERMLINE_VARIANTS & 1 else "expression",
     )
+    schema = bytes.fromhex(permit.params_schema)
+    plan = services.documents.find(permit.document) if schema != params_schema_hash() else None
+    bound = plan is not None and is_bound(schema, plan.text)
+    study = json.loads(find_study(plan.text) or b"{}") if plan is not None and bound else None
     dictionary = supplements.find(services.engine, permit.dataset, "dictionary")
     return render(
         request,
@@ -140,8 +145,9 @@ def _show_form(
         permit=permit,
         analysis=chosen,
         analyses=allowed,
-        parts=with_variables(form_parts(chosen, given, source), dictionary),
+        parts=with_variables(form_parts(chosen, given, source, study), dictionary),
         problem=problem,
+        study=words.study(study) if study else "",
         rehearsal_seconds=f"{SECONDS:g}",
         **{"rehearsal": None, **(rehearsed or {})},
     )

@@ -433,3 +433,9 @@ def test_a_dictionary_tells_no_exact_count(deployment, change: dict[str, object]
         deployment.as_("omar").publish_dictionary(
             deployment.world.dataset.hex(), DICTIONARY | change
         )
+
+
+def test_what_stands_behind_a_fence_is_shown_and_the_rest_keeps_its_form() -> None:
+    shown = render_markdown('# T\n\n## Who\n\n```study\n{"a": 1}\n```\n')
+    assert "<h3>Who</h3>" in shown
+    assert "study\n{&quot;a&quot;: 1}" in shown

@@ -75,7 +75,7 @@ FEW = {
     "Within how many days": "1825",
     "Folds of the cross-validation": "2",
     "Permutations of the outcome": "19",
-    "Samples for those intervals": "0",
+    "Bootstrap samples for intervals": "0",
 }
 
 
@@ -461,7 +461,10 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
         expect(page.locator("main")).to_contain_text(
             "Runs may ask about these people and this outcome only"
         )
-        expect(page.locator(".points")).to_have_count(0)
+        expect(page.locator(".points li")).to_have_count(1)
+        expect(page.locator(".points")).to_contain_text(
+            "Its runs can be about this study only: people of any age; whether a tumour spreads within 5 years."
+        )
         expect(page.locator(".facts").first).to_contain_text("1 at most, 0 asked so far")
         page.get_by_role("button", name="Yes, approve it").click()
         expect(page.locator("main")).to_contain_text(
