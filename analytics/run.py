@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sklearn
 
@@ -30,6 +30,8 @@ from analytics.variants import find_relatives
 from analytics.vocabulary import OutputClass
 
 __all__ = ["Earlier", "Input", "Params", "Result", "parse_params", "run"]
+
+MOST_SEED = 2**32  # of the libraries' generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,10 @@ def _analyse(
     noise: Noise,
 ) -> tuple[dict[str, object], dict[str, object], int]:
     """(result, disclosure record, statistics to charge) of the asked analysis."""
+    # Whoever could deal the people into the same folds, or draw the same random forest, would know by an
+    # AUC whose outcome was what: each outcome deals everybody out anew. So the key draws all that is random.
+    keyed = noise.seed("folds", cohort.subjects, params.seed) % MOST_SEED
+    params = replace(params, seed=keyed)
     match params.analysis:
         case "evaluate":
             return _predict(cohort, params, device, progress, noise)

@@ -57,6 +57,11 @@ def find_study(plan: str) -> bytes | None:
     return dump_canonical({name: completed[name] for name in _PARTS})
 
 
+def may_show_study(plan: str) -> bool:
+    """Whether a reader may take a part of the plan for a study, whatever it is called there."""
+    return any(_SHOWN_SO.match(line) for line in plan.split("\n")) or '"outcome"' in plan
+
+
 def _block_of(plan: str) -> str | None:
     lines = [line.rstrip() for line in plan.split("\n")]
     openings = [at for at, line in enumerate(lines) if _SHOWN_SO.match(line)]

@@ -35,7 +35,8 @@ TOO_FEW, NOT_SHOWN, HIGHER, LOWER = "too few to tell", "no difference shown", "h
 @dataclass(frozen=True, slots=True)
 class Perturbed:
     """A group with its noise: (AUC, true and false positive rate), the standard deviation of the noise
-    of each, and how many have the event and how many not: at most as many as there are."""
+    of each, and how many have the event and how many not: perturbed too, since by an exact number a printed
+    AUC would tell that there are so many."""
 
     sizes: Sizes
     values: tuple[float, float, float]
@@ -65,7 +66,7 @@ def perturb_group(
         sizes,
         (perturb_rank(noise, with_event, sizes, f"{cell}: auc", auc), recall, alarm),
         (RANK * SPREAD / sizes.rarer, RATE * SPREAD / events, RATE * SPREAD / others),
-        (min(events, len(with_event)), min(others, len(without))),
+        (events, others),
     )
 
 

@@ -8,8 +8,8 @@ it. The interval counts the noise.
 
 A time is left out until at least 10 people had the event or were censored since the one before, and none
 is printed with fewer than 10 at risk, or where nobody or everybody would be without the event. A stratum
-with fewer than 10 people, events or others is withheld. Ten are needed by the exact and by the perturbed
-number: the perturbed one only ever refuses more.
+with fewer than 10 people, events or others is withheld. Ten are needed by the perturbed number alone: by
+an exact one, that a curve is printed would tell who is the tenth.
 """
 
 from __future__ import annotations
@@ -159,14 +159,13 @@ def _tabulate(noise: Noise, lives: Lives, days: Integers, people: int) -> _Table
     by_part += (events - by_part.sum()) / (len(days) + 1)
     at_risk = [noise.count(PERSON, lives.who(lives.time >= day)) for day in days]
     falling = np.minimum.accumulate([people, *at_risk])[1:].astype(float)
-    exact = int(lives.event.sum())
     return _Table(
         people,
         events,
         falling,
         np.maximum(by_part, 0.0),
-        np.minimum(falling, [(lives.time >= day).sum() for day in days]) >= SMALLEST_COUNT,
-        min(events, people - events, exact, lives.people - exact) >= SMALLEST_COUNT,
+        falling >= SMALLEST_COUNT,
+        min(events, people - events) >= SMALLEST_COUNT,
     )
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.errors import ParamsError
-from analytics.study import find_study, is_bound, schema_of
+from analytics.study import find_study, is_bound, may_show_study, schema_of
 from api.client.client import wire
 from api.http.auth import Parts
 from api.http.permit_review import (
@@ -266,7 +266,7 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
     study = _study_of(permit, plan)
     if study:
         points.append(f"Its runs can be about this study only: {study}.")
-    if plan is not None and "```study" in plan.text and not study:
+    if plan is not None and not study and may_show_study(plan.text):
         points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
     return points
 

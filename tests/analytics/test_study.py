@@ -10,7 +10,7 @@ import pytest
 from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
 from analytics.params import complete
-from analytics.study import check_study, find_study, is_bound, schema_of
+from analytics.study import check_study, find_study, is_bound, may_show_study, schema_of
 
 OUTCOME: dict[str, Any] = {
     "kind": "diagnosis",
@@ -126,3 +126,10 @@ def test_another_question_is_refused(change: dict[str, Any], why: str) -> None:
 def test_without_the_plan_that_was_voted_on_nothing_runs(text: str | None) -> None:
     with pytest.raises(ParamsError):
         check_study(schema_of(plan()), text, run())
+
+
+def test_what_a_reader_may_take_for_a_study_is_seen() -> None:
+    outcome = json.dumps(STUDY)
+    for fence in ("```study", "~~~study", "``` Study", "> ```study", "```\u0455tudy", "```json"):
+        assert may_show_study(f"# Plan\n\n{fence}\n{outcome}\n```\n")
+    assert not may_show_study("# Plan\n\nThe study of an outcome.\n")
