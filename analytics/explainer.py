@@ -11,12 +11,11 @@ from sklearn.pipeline import Pipeline
 
 from analytics.evaluate import Watch, auc_with_error
 from analytics.explanations import REGISTERED
-from analytics.explanations.registry import AUC_LOSS, COLUMNS, Explanation, Unseen
+from analytics.explanations.registry import AUC_LOSS, COLUMNS, GENES, UNITED, Explanation, Unseen
 from analytics.models.pipeline import COMPONENT, Opened, open_model
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-GENES, COMPONENTS = "genes", "principal components"  # parts that are no column
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Explainer:
         self._columns, self._event, self._seed = columns, event, seed
         own = np.arange(len(columns.names))
         if self._explanation.of == COLUMNS:
-            self._features: tuple[str, ...] = (*columns.names, COMPONENTS)
+            self._features: tuple[str, ...] = (*columns.names, UNITED)
             self._column_of = np.append(own, COMPONENT)
         else:
             together = [GENES] if columns.genes else []

@@ -23,6 +23,7 @@ COLUMNS, GROUPS = "columns", "groups"
 # value; or the mean over the people with the event, which is a loss of AUC.
 MEAN_SIZE, AUC_LOSS = "mean-size", "auc-loss"
 LOG_ODDS, PROBABILITY, AUC = "log-odds", "probability", "auc"  # units of values
+GENES, UNITED = "genes", "principal components"  # parts that are no column
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,19 @@ together with an earlier one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from analytics.catalogue import FEATURE_SETS, MODELS
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
+from analytics.explanations import REGISTERED as EXPLANATIONS
+from analytics.explanations.registry import COLUMNS, GENES, UNITED
 from analytics.params import parse_params
+from analytics.strata import ALL, NOT_KNOWN, parse_split
 
 # Everything that the analyses write (analytics/run.py); a part with another name is unknown.
 _PARTS = frozenset(
@@ -122,6 +125,10 @@ def check_result(
         _check("Models and data have names of the catalogue.", _unknown_names(result)),
         _check(f"Counts of people are rounded to {COUNT_GRID}.", exact),
         _check("It holds nothing that this analysis does not write.", unknown),
+        _check(
+            "Outcome, groups and explanations are those that were asked for.",
+            _unasked(result, params),
+        ),
         _check("No text in it is an id, or long enough to hold a record.", texts),
         _check(f"No number in it has more than {_MOST_DIGITS} digits that count.", exact_numbers),
     ]
@@ -130,6 +137,59 @@ def check_result(
 def _check(text: str, wrong: list[tuple[str, Any]]) -> OutputCheck:
     places = tuple(f"{path}: {value}" if value != "" else path for path, value in wrong)
     return OutputCheck(text, not wrong, places[:_MOST_SHOWN])
+
+
+def _unasked(result: Mapping[str, Any], params: str) -> list[tuple[str, Any]]:
+    """What names another outcome, group, explanation or part of the data than the parameters do: a name
+    could hold anything.
+    """
+    try:
+        asked = parse_params(params.encode())
+    except ParamsError:
+        return []  # of another version; their class is not that of the permit either
+    wrong: list[tuple[str, Any]] = []
+    if asked.outcome is not None and "outcome" in result:
+        expected = {"kind": asked.outcome.kind, "horizon_days": asked.outcome.horizon_days}
+        wrong += [("outcome", result["outcome"])] * (result["outcome"] != expected)
+    wrong += [
+        (name, result[name])
+        for name in ("folds", "repeats")
+        if name in result and result[name] != getattr(asked, name)
+    ]
+    strata = {ALL, NOT_KNOWN, *_groups_of(asked.strata)}
+    wrong += [
+        (f"strata.{at}", row.get("stratum"))
+        for at, row in enumerate(_objects(result, "strata"))
+        if row.get("stratum") not in strata
+    ]
+    compared = {rule: _groups_of([rule]) for rule in asked.fairness}
+    for at, part in enumerate(_objects(result, "fairness")):
+        rows = (*_objects(part, "groups"), *_objects(part, "gaps"))
+        names = [str(part.get("reference")), *(str(row.get("group")) for row in rows)]
+        groups = compared.get(str(part.get("by")), set())
+        wrong += [(f"fairness.{at}", name) for name in dict.fromkeys(names) if name not in groups]
+    parts = {GENES, UNITED, *asked.clinical}
+    for at, part in enumerate(_objects(result, "explanations")):
+        name = str(part.get("explanation"))
+        if name not in asked.explain:
+            wrong.append((f"explanations.{at}", name))
+        elif EXPLANATIONS[name].of != COLUMNS or asked.gene_source == "none":
+            named = [str(row.get("feature")) for row in _objects(part, "features")]
+            wrong += [(f"explanations.{at}", feature) for feature in named if feature not in parts]
+    return wrong
+
+
+def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects of a list in the result, whatever else it may hold."""
+    rows = holder.get(name)
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _groups_of(rules: Sequence[str]) -> set[str]:
+    """The names of all groups that these rules make."""
+    splits = [parse_split(rule) for rule in rules]
+    labels = [[split.label(low) for low, _ in split.groups()] for split in splits]
+    return {", ".join(names) for names in product(*labels)} if rules else set()
 
 
 def _complements(result: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -277,3 +277,36 @@ def test_a_rehearsal_invents_the_groups() -> None:
         run(params, invent(parse_params(params), 40, 1), 10, noise_key=NOISE_KEY).result
     )
     assert [one["reference"].split()[0] for one in result["fairness"]] == ["female", "bmi"]
+
+
+@pytest.mark.parametrize(
+    ("planted", "place"),
+    [
+        ({"outcome": {**OUTCOME, "horizon_days": 730}}, "outcome"),
+        ({"folds": 119}, "folds: 119"),
+        ({"strata": [{"stratum": "er_positive MRN-12345"}]}, "strata.0: er_positive MRN-12345"),
+        ({"explanations": [{"explanation": "shap-linear", "features": []}]}, "shap-linear"),
+    ],
+)
+def test_what_nobody_asked_for_is_shown_to_the_checkers(
+    printed: tuple[dict[str, Any], dict[str, Any]], planted: dict[str, Any], place: str
+) -> None:
+    result, record = printed
+    params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
+    found = check_result(result | planted, record, params, 0b0010, 10)
+    (wrong,) = [one for one in found if one.text.startswith("Outcome, groups and explanations")]
+    assert any(place in one for one in wrong.places)
+
+
+def test_the_name_of_a_group_cannot_hold_anything(
+    printed: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    result, record = printed
+    params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
+    for old, new in (
+        ("er_positive 1", "er_positive MRN-12345"),
+        ("age_years:31:50", "age_years:77"),
+    ):
+        planted = json.loads(json.dumps(result).replace(old, new))
+        found = check_result(planted, record, params, 0b0010, 10)
+        assert not all(check.passed for check in found)
