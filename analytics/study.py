@@ -83,13 +83,15 @@ def schema_of(plan: str) -> bytes:
     return params_schema_hash(find_study(plan))
 
 
-def is_bound(schema: bytes, plan: str) -> bool:
-    """Whether a permit with this `paramsSchemaHash` is bound to the study of this plan."""
+def bound_study(schema: bytes, plan: str | None) -> bytes | None:
+    """The study that a permit with this `paramsSchemaHash` is bound to, as `find_study` gives it; None if
+    it is bound to none, or the plan is not there.
+    """
     try:
-        study = find_study(plan)
+        study = None if plan is None else find_study(plan)
     except ParamsError:
-        return False
-    return study is not None and schema == params_schema_hash(study)
+        return None
+    return study if study is not None and schema == params_schema_hash(study) else None
 
 
 def check_study(schema: bytes, plan: str | None, params: str) -> None:
@@ -102,8 +104,8 @@ def check_study(schema: bytes, plan: str | None, params: str) -> None:
         return
     if plan is None:
         raise ParamsError(NO_PLAN, "Send it: volens permit document, with --send.")
-    study = find_study(plan)
-    if study is None or schema != params_schema_hash(study):
+    study = bound_study(schema, plan)
+    if study is None:
         raise ParamsError(OTHER_PLAN, "Ask for another permit.")
     asked, agreed = json.loads(params), json.loads(study)
     if asked["cohort"] != agreed["cohort"]:

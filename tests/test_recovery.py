@@ -305,6 +305,18 @@ def test_a_permit_of_a_study_runs_with_its_plan_and_its_question_alone(rig: Rig)
     assert register.find_run(worker.engine, again.hex()).state == "sealed"
 
 
+def test_a_child_of_another_schema_opens_nobodys_data(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are not those that this worker began with."""
+    monkeypatch.setattr("api.worker.attempt.params_schema_hash", lambda: bytes(32))
+    run, worker = rig.request(), rig.worker()
+    assert worker.step() is True
+    assert register.find_run(worker.engine, run.hex()).attempt == 0
+    assert rig.journal() == []
+    assert "this worker began with" in register.failure_of(worker.engine, run.hex())
+
+
 def test_a_row_that_another_process_wrote_first(rig: Rig) -> None:
     """The table may be ahead of this worker's replay: it catches up instead of failing."""
     worker, other = rig.worker(), rig.projection()

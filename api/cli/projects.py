@@ -373,7 +373,7 @@ def _study_of(reader: Client, request: dict[str, Any]) -> dict[str, Any] | None:
     import json
 
     from analytics.code import params_schema_hash
-    from analytics.study import find_study, is_bound
+    from analytics.study import bound_study
 
     schema = bytes.fromhex(request["paramsSchemaHash"])
     if schema == params_schema_hash():
@@ -382,7 +382,7 @@ def _study_of(reader: Client, request: dict[str, Any]) -> dict[str, Any] | None:
         plan = reader.document(request["documentHash"])
     except NotThere:
         return None
-    study = find_study(plan) if is_bound(schema, plan) else None
+    study = bound_study(schema, plan)
     return None if study is None else json.loads(study)
 
 

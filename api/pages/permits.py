@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.errors import ParamsError
-from analytics.study import find_study, is_bound, may_show_study, schema_of
+from analytics.study import bound_study, may_show_study, schema_of
 from api.client.client import wire
 from api.http.auth import Parts
 from api.http.permit_review import (
@@ -225,8 +225,7 @@ def _questions(services: Services, permit: Permit) -> dict[str, int]:
 
 def _study_of(permit: Permit, plan: Document | None) -> str:
     """The study that a permit is bound to, in words; "" for none."""
-    bound = is_bound(bytes.fromhex(permit.params_schema), "" if plan is None else plan.text)
-    study = find_study(plan.text) if bound and plan is not None else None
+    study = bound_study(bytes.fromhex(permit.params_schema), None if plan is None else plan.text)
     return "" if study is None else words.study(json.loads(study))
 
 

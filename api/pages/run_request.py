@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
 from analytics.params import ANALYSES, GENE_RECORDS, OUTPUT_CLASSES, parse_params
-from analytics.study import check_study, find_study, is_bound
+from analytics.study import bound_study, check_study
 from api.errors import NotServing, UsageError
 from api.http.auth import Parts
 from api.http.permit_review import questions_under, running_code, willing
@@ -133,10 +133,8 @@ def _show_form(
         ),
         "variants" if permit.categories >> Category.GERMLINE_VARIANTS & 1 else "expression",
     )
-    schema = bytes.fromhex(permit.params_schema)
-    plan = services.documents.find(permit.document) if schema != params_schema_hash() else None
-    bound = plan is not None and is_bound(schema, plan.text)
-    study = json.loads(find_study(plan.text) or b"{}") if plan is not None and bound else None
+    bound = bound_study(bytes.fromhex(permit.params_schema), _plan_of(services, permit))
+    study = None if bound is None else json.loads(bound)
     dictionary = supplements.find(services.engine, permit.dataset, "dictionary")
     return render(
         request,
@@ -180,12 +178,19 @@ def _check_question(services: Services, permit: Permit, params: bytes) -> None:
         raise RequestInvalid(str(refusal), refusal.hint) from None
 
 
+def _plan_of(services: Services, permit: Permit) -> str | None:
+    """The plan of a permit that is bound to a study; None for others, and while nobody has sent it."""
+    if bytes.fromhex(permit.params_schema) == params_schema_hash():
+        return None
+    plan = services.documents.find(permit.document)
+    return None if plan is None else plan.text
+
+
 def _check_allowed(services: Services, permit: Permit, params: bytes) -> None:
     """Raise RequestInvalid if the parameters need or ask what the permit does not allow."""
     schema = bytes.fromhex(permit.params_schema)
-    plan = services.documents.find(permit.document) if schema != params_schema_hash() else None
     try:
-        check_study(schema, None if plan is None else plan.text, params.decode())
+        check_study(schema, _plan_of(services, permit), params.decode())
     except ParamsError as problem:
         raise RequestInvalid(str(problem), problem.hint) from None
     wanted = parse_params(params)

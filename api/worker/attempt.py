@@ -135,7 +135,7 @@ class Attempt:
             # No data has been opened yet.
             if ready["say"] == "failed":
                 raise RunFailed(str(ready["message"]))
-            self._check_study(params)
+            self._check_study(bytes.fromhex(ready["paramsSchema"]), params)
             if lacks := missing(
                 self.permit["categories"],
                 self.permit["outputClasses"],
@@ -170,12 +170,15 @@ class Attempt:
         finally:
             child.end()
 
-    def _check_study(self, params: str) -> None:
+    def _check_study(self, computed_by: bytes, params: str) -> None:
         """Check that the parameters are of the permit's schema, and ask about its study.
 
+        computed_by: the hash of the schema that the child read, whose files may be newer than ours.
         Raises RunFailed, and BucketUnavailable where the plan cannot be looked up.
         """
         schema, digest = self.permit["paramsSchemaHash"], self.permit["documentHash"].hex()
+        if computed_by != params_schema_hash():
+            raise RunFailed("the parameters' schema is not the one that this worker began with")
         plan = None
         try:
             if schema != params_schema_hash():

@@ -10,7 +10,7 @@ import pytest
 from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
 from analytics.params import complete
-from analytics.study import check_study, find_study, is_bound, may_show_study, schema_of
+from analytics.study import bound_study, check_study, find_study, may_show_study, schema_of
 
 OUTCOME: dict[str, Any] = {
     "kind": "diagnosis",
@@ -69,7 +69,7 @@ def test_what_looks_like_a_study_and_is_none_is_refused(text: str) -> None:
         find_study(text)
     with pytest.raises(ParamsError):
         schema_of(text)
-    assert not is_bound(params_schema_hash(), text)
+    assert bound_study(params_schema_hash(), text) is None
 
 
 def test_a_plan_without_a_study_binds_nobody() -> None:
@@ -83,9 +83,9 @@ def test_each_study_has_a_schema_of_its_own() -> None:
     other = {**STUDY, "outcome": {**OUTCOME, "washout_days": 364}}
     schemas = {params_schema_hash(), schema_of(plan()), schema_of(plan(other))}
     assert len(schemas) == 3
-    assert is_bound(schema_of(plan()), plan())
-    assert not is_bound(schema_of(plan()), plan(other))
-    assert not is_bound(params_schema_hash(), plan())
+    assert bound_study(schema_of(plan()), plan()) == find_study(plan())
+    assert bound_study(schema_of(plan()), plan(other)) is None
+    assert bound_study(params_schema_hash(), plan()) is None
 
 
 def test_runs_ask_about_the_study_with_any_model() -> None:
