@@ -9,22 +9,25 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from analytics.disclosure.rounding import round_count
 from api.client.results import receipt_fields
 from api.http.auth import Parts
 from api.http.routes.runs import RunId, describe_run, give_output
 from api.http.routes.serializers import show_summary
 from api.http.services import Services
 from api.pages import labels as words
-from api.pages import result_check, result_view
+from api.pages import result_check, result_view, tripod
 from api.pages.forms import DEADLINE_SECONDS
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
 from chain.vocabulary import Role
 from governance.errors import NotAllowed, NotFound
+from governance.permit_review import count_changed
 from governance.readmodel import queries as register
 from governance.readmodel.run_states import ENDS
 from governance.readmodel.tables import Run
 from governance.readmodel.trail_queries import milestones
+from governance.rules.encoding import strict_json
 from governance.runs import waiting
 from governance.sessions import Caller
 
@@ -105,6 +108,35 @@ async def check_result(run: RunId, request: Request, services: Parts, me: Signed
     return render(request, "part-result.html", run=description, **shown)
 
 
+@router.get("/runs/{run}/report")
+def show_report(run: RunId, request: Request, services: Parts, visitor: Visitor) -> Response:
+    """What TRIPOD+AI asks of a paper, filled from the record, and where everything came from; with
+    the result where the demo account of its analyst has the key.
+    """
+    services.projection.sync()
+    description = describe_run(services, register.find_run(services.engine, run))
+    is_own = visitor is not None and visitor.account == description["analyst"]
+    result = None
+    if is_own and _is_open(description) and _demo_accounts_here(request, services):
+        from api.pages.demo_accounts import open_result
+
+        result, _ = open_result(services, description, description["analyst"])
+    return _report(request, services, "report.html", description, result, is_own)
+
+
+@router.post("/pages/runs/{run}/report", dependencies=[OwnOrigin])
+async def fill_report(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
+    """The items again, with a result that its analyst opened on her machine; it is not stored."""
+    body = await request.body()
+
+    def answer() -> Response:
+        description = _released(services, run, me)
+        result, _ = result_check.check_opened(description, body)
+        return _report(request, services, "part-report.html", description, result, True)
+
+    return await run_in_threadpool(answer)
+
+
 @router.get("/pages/runs/{run}/output")
 def fetch_output(run: RunId, services: Parts, me: SignedIn) -> Response:
     """The newest sealed output as ciphertext, as the API gives it for a bearer token."""
@@ -143,6 +175,57 @@ def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
     return description
 
 
+def _is_open(run: dict[str, Any]) -> bool:
+    return run["state"] == "released" and not run["shut"]
+
+
+def _report(
+    request: Request,
+    services: Services,
+    template: str,
+    run: dict[str, Any],
+    result: dict[str, Any] | None,
+    is_own: bool,
+) -> Response:
+    """Raises NotFound for a run that predicts nothing, or whose parameters are of an older version."""
+    params: Any = strict_json(run["params"].encode())
+    if params.get("analysis") not in tripod.PREDICTS:
+        raise NotFound(
+            "this run develops no prediction model, so TRIPOD+AI asks nothing of it",
+            "look at its result instead",
+        )
+    permit = register.find_permit(services.engine, run["permit"])
+    described = register.document_of(services.engine, permit.dataset)
+    requested = milestones(services.engine, run["run"])["RunRequested"][0]
+    study = tripod.Study(
+        run | {"requested": requested},
+        params,
+        permit,
+        services.documents.title(permit.document),
+        services.documents.title(described) if described else "",
+        result,
+    )
+    try:
+        items = tripod.fill(study)
+    except KeyError:
+        raise NotFound(
+            "the parameters of this run are of an older version", "ask for the run again"
+        ) from None
+    changed = round_count(count_changed(services.engine, permit.dataset, run["run"]))
+    return render(
+        request,
+        template,
+        run=run,
+        items=items,
+        permit=permit,
+        attempt=tripod.released_attempt(study),
+        changed=changed,
+        is_own=is_own,
+        opened=result is not None,
+        can_open=is_own and _is_open(run),
+    )
+
+
 def _opened_by(services: Services, run: str, me: Caller) -> dict[str, Any]:
     """A run's description for one who may have opened its output. Raises as `_released`."""
     description = describe_run(services, register.find_run(services.engine, run))
@@ -175,6 +258,9 @@ def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> d
         "line": _line(description),
         "log": list(enumerate(description["progress"], 1))[seen:][-LINES:],
         "requested": events["RunRequested"],
+        "predicts": any(
+            f'"analysis":"{name}"' in description["params"] for name in tripod.PREDICTS
+        ),
     }
 
 

@@ -14,6 +14,7 @@ import pytest
 from api.client.results import withdrawal_receipt
 from api.errors import NotAuthorised, NotThere
 from governance import audit
+from governance.permit_review import count_changed
 from governance.readmodel import queries as register
 from governance.rules.cli import examine
 from governance.rules.encoding import canonical_json
@@ -33,6 +34,12 @@ def told(deployment, subject: bytes, tx: str) -> dict[str, Any]:
 
 def effect_on(shown: dict[str, Any], run: bytes) -> dict[str, Any]:
     return next(one for one in shown["effects"] if one["run"] == run.hex())
+
+
+def changed_since(deployment, run: bytes) -> int:
+    """How many of a released result have withdrawn since, before it is rounded."""
+    deployment.services.projection.sync()
+    return count_changed(deployment.services.engine, deployment.world.dataset.hex(), run.hex())
 
 
 def asked(deployment) -> bytes:
@@ -223,13 +230,17 @@ def test_a_released_result_is_reported_as_irrevocable(deployment) -> None:
     for name in ("sol", "tess"):
         world.view_output(run, name)
     world.release(run, seal, people, [0] * 3)
+    assert changed_since(deployment, run) == 0
     shown = withdraw(deployment, people[0])
+    assert changed_since(deployment, run) == 1
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["was"], effect["nextAttempt"]) == (True, "released", 0)
     assert (
         effect["sentence"]
         == "A result with your data in it had been released before; it cannot be called back."
     )
+    world.grant([people[0]])
+    assert changed_since(deployment, run) == 1  # who agreed again had withdrawn all the same
 
 
 def test_uses_of_other_people_are_not_named(deployment) -> None:

@@ -150,6 +150,7 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites(deployment, tokens) -> 
         "/pages/demo-accounts/ada",
         "/pages/trail/1/verify",
         f"/pages/runs/{'0' * 64}/result",
+        f"/pages/runs/{'0' * 64}/report",
     ],
 )
 def test_a_forged_origin_is_refused(deployment, tokens, origin: str | None, path: str) -> None:
@@ -222,6 +223,29 @@ def test_a_result_is_for_its_analyst_alone(deployment, tokens) -> None:
             assert httpx.get(path).status_code == 401
 
 
+def test_a_report_is_for_everybody_and_what_is_in_the_result_for_its_analyst(
+    deployment, tokens, visit
+) -> None:
+    """Its own analyst's demo account fills it in; others read what the ledger says anyway."""
+    run = released(deployment)
+    path = f"{deployment.url}/runs/{run}/report"
+    for headers in (HTML, as_(tokens["vera"]), as_(tokens["noor"])):
+        page = httpx.get(path, headers=headers).text
+        assert "only its analyst opens" in page
+        assert "95 %" not in page
+        assert "Withdrawn since" in page
+        assert "fewer than 10 people" in page
+    answer = httpx.post(
+        f"{deployment.url}/pages/runs/{run}/report",
+        json={"result": {}},
+        headers=as_(tokens["noor"]) | {"Origin": deployment.url},
+    )
+    assert answer.status_code == 422
+    assert "not a result that was opened with volens" in answer.text
+    visit.act_as("Noor")
+    expect(visit.open(f"/runs/{run}/report").locator("#result")).to_contain_text("(95 %: ")
+
+
 def test_no_result_is_shown_before_its_release(deployment, tokens) -> None:
     """Neither opened here nor checked for whoever has one: its own analyst waits for two checkers
     too.
@@ -232,6 +256,7 @@ def test_no_result_is_shown_before_its_release(deployment, tokens) -> None:
     for answer in (
         httpx.get(f"{deployment.url}/runs/{run}/result", headers=headers),
         httpx.post(f"{deployment.url}/pages/runs/{run}/result", json={}, headers=headers),
+        httpx.post(f"{deployment.url}/pages/runs/{run}/report", json={}, headers=headers),
     ):
         assert answer.status_code == 404
         assert "The run has no released result." in answer.text
@@ -473,6 +498,7 @@ def pages_of(deployment, name: str) -> list[str]:
             "/keys/new",
             "/runs",
             f"/runs/{run}",
+            f"/runs/{run}/report",
             "/trail",
             "/me",
             "/nowhere",
@@ -505,6 +531,7 @@ def pages_of(deployment, name: str) -> list[str]:
                 if known in deployment.runs
             ),
             f"/runs/{run}/result",
+            f"/runs/{run}/report",
             f"/permits/new?dataset={dataset}",
             f"/runs/new?permit={deployment.permit.hex()}",
             f"/runs/new?permit={deployment.permit.hex()}&analysis=frequencies",
