@@ -27,6 +27,7 @@ from chain.errors import ChainError
 from governance.objects.bucket_emulator import BucketProcess
 
 MOST_BLOCKS = 300
+ALONE = "@alone"
 _WATCH = pytest.StashKey[tuple[Watch, float]]()
 # The fixture `gse_result`, a run on real patients, takes half a minute.
 RUN_ON_GSE7390 = {
@@ -48,11 +49,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files first, or one process would work on the last of them while another waits;
+    tests that want to be alone last, one after the other, or the others would wait for each of them.
+    """
     tiers.mark(items)
-    # The longest files first, or one process would work on the last of them while another waits.
     order = {file: number for number, file in enumerate(tiers.LONGEST)}
-    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+    items.sort(
+        key=lambda item: (
+            _wants_to_be_alone(item),
+            order.get(item.nodeid.partition("::")[0], len(order)),
+        )
+    )
+    if hasattr(config, "workerinput"):
+        for item in filter(_wants_to_be_alone, items):
+            item._nodeid += ALONE  # the scheduler knows nothing of a test but its name
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -87,7 +98,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """
     if not hasattr(item.config, "workerinput"):  # one process
         return (yield)
-    alone = item.get_closest_marker("alone") is not None
+    alone = _wants_to_be_alone(item)
     with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as release:
         with _locked(Path(__file__).parent, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
             if not alone:
@@ -105,15 +116,23 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file's tests run in one process, and files that share what takes long to make do so too."""
+    """A file's tests run in one process, and files that share what takes long to make do so too;
+    all tests that want to be alone run in one.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class Together(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.endswith(ALONE):
+                return ALONE
             file = super()._split_scope(nodeid)
             return "gse7390" if file in RUN_ON_GSE7390 else file
 
     return Together(config, log)
+
+
+def _wants_to_be_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from postgres import Postgres
 from sqlalchemy import Engine
 
@@ -140,6 +140,7 @@ def test_gas_of_every_call_is_measured(devchain: DevChain) -> None:
 
 def test_a_gpu_is_measured_or_said_not_to_be() -> None:
     found = measure_device()
+    torch = importlib.import_module("torch")  # takes seconds, in each process that reads this file
     assert (found == "not measured") is not torch.cuda.is_available()
 
 

@@ -1,15 +1,22 @@
+import importlib
 import multiprocessing
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from analytics.errors import ParamsError
 from analytics.networks import ConvolutionClassifier, describe_gpu, find_device
+
+
+@pytest.fixture
+def torch() -> Any:
+    """Not at the top: every process of a test run reads all files of tests, and torch takes seconds."""
+    return importlib.import_module("torch")
 
 
 def signal(seed: int, n: int = 300, columns: int = 24) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +42,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
     assert (first != another_seed).any()
 
 
-def test_fitting_neither_uses_nor_changes_the_global_torch_generator() -> None:
+def test_fitting_neither_uses_nor_changes_the_global_torch_generator(torch) -> None:
     x, y = signal(3, n=60)
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -66,7 +73,7 @@ def test_rare_events_are_not_weighted_up() -> None:
     )
 
 
-def test_unknown_or_absent_devices_are_refused() -> None:
+def test_unknown_or_absent_devices_are_refused(torch) -> None:
     with pytest.raises(ParamsError, match="not one of"):
         find_device("tpu")
     if torch.cuda.is_available():
@@ -82,7 +89,7 @@ def test_unknown_or_absent_devices_are_refused() -> None:
     [(0, None), (1 << 20, {"device": "cuda", "name": "H100", "peak_bytes": 1 << 20})],
 )
 def test_a_gpu_without_computation_is_not_reported(
-    monkeypatch: pytest.MonkeyPatch, peak: int, found: dict[str, object] | None
+    torch, monkeypatch: pytest.MonkeyPatch, peak: int, found: dict[str, object] | None
 ) -> None:
     """On a machine with a GPU, a run without a network is still computed on the CPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -93,7 +100,7 @@ def test_a_gpu_without_computation_is_not_reported(
     assert describe_gpu("cpu") is None
 
 
-def test_a_fit_works_on_one_thread_and_a_fork_after_it_can_fit_too() -> None:
+def test_a_fit_works_on_one_thread_and_a_fork_after_it_can_fit_too(torch) -> None:
     x, y = signal(6, n=900, columns=200)
     torch.set_num_threads(2)
     ConvolutionClassifier(180, 1).fit(x, y)
