@@ -27,7 +27,6 @@ from chain.errors import ChainError
 from governance.objects.bucket_emulator import BucketProcess
 
 MOST_BLOCKS = 300
-ALONE = "@alone"
 _WATCH = pytest.StashKey[tuple[Watch, float]]()
 # The fixture `gse_result`, a run on real patients, takes half a minute.
 RUN_ON_GSE7390 = {
@@ -49,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, or one process would work on the last of them while another waits;
     tests that want to be alone last, one after the other, or the others would wait for each of them.
     """
@@ -61,9 +60,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             order.get(item.nodeid.partition("::")[0], len(order)),
         )
     )
-    if hasattr(config, "workerinput"):
-        for item in filter(_wants_to_be_alone, items):
-            item._nodeid += ALONE  # the scheduler knows nothing of a test but its name
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -121,10 +117,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler import LoadFileScheduling
 
+    alone = tiers.marked_alone(Path(__file__).parent)
+
     class Together(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            if nodeid.endswith(ALONE):
-                return ALONE
+            if nodeid.partition("[")[0] in alone:
+                return "alone"
             file = super()._split_scope(nodeid)
             return "gse7390" if file in RUN_ON_GSE7390 else file
 

@@ -21,7 +21,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
-from tiers import LONGEST
+from tiers import LONGEST, marked_alone
 
 from chain import artifacts
 from governance import verify
@@ -498,6 +498,14 @@ def test_an_edited_artifact_is_named(
 
 def test_the_longest_files_of_tests_exist() -> None:
     assert [file for file in LONGEST if not (ROOT / file).is_file()] == []
+
+
+def test_every_test_that_wants_to_be_alone_is_known_by_its_name() -> None:
+    """Also one that is no plain function, or the others would wait for it."""
+    marks = sum(
+        file.read_text().count("@pytest.mark.alone") for file in (ROOT / "tests").rglob("test_*.py")
+    )
+    assert len(marked_alone(ROOT / "tests")) == marks - 1  # this file names it once
 
 
 def test_a_missing_compiler_is_said_plainly(

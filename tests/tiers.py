@@ -7,7 +7,9 @@ fixtures that it asks for and from its file; nobody marks one by hand.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,20 @@ LONGEST = (
     "tests/test_several_workers.py",
     "tests/test_joining.py",
 )
+
+
+def marked_alone(tests: Path) -> frozenset[str]:
+    """The functions marked `alone`, as "tests/file.py::name", by the files' text: whoever
+    distributes tests over processes knows their names only.
+    """
+    return frozenset(
+        f"{file.relative_to(tests.parent).as_posix()}::{function.name}"
+        for file in tests.rglob("test_*.py")
+        if "pytest.mark.alone" in (text := file.read_text())
+        for function in ast.parse(text).body
+        if isinstance(function, ast.FunctionDef)
+        and any(ast.unparse(one) == "pytest.mark.alone" for one in function.decorator_list)
+    )
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
