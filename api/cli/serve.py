@@ -48,7 +48,8 @@ def worker(engine: Engine = "") -> None:
 
 def demo(
     scene: Annotated[
-        str | None, typer.Argument(help="attacks, tampers, kills or reach; default: the story.")
+        str | None,
+        typer.Argument(help="attacks, tampers, kills, science or reach; default: the story."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="The story, then every scene.")] = False,
 ) -> None:
@@ -56,7 +57,8 @@ def demo(
 
     A scene shows one topic in full, on a temporary ledger: `volens demo attacks` tries every attack
     on the contracts, `tampers` changes an exported trail in two dozen ways, `kills` kills the
-    ledger while it writes, `reach` has two workers, PostgreSQL and Ray where they are there.
+    ledger while it writes, `science` adds survival, explanation and fairness to the report, and
+    `reach` has two workers, PostgreSQL and Ray where they are there.
 
     Exit code 7 when a check failed.
     """

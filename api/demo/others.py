@@ -146,11 +146,20 @@ def _reach(folder: Path, say: Say) -> bool:
     return reach.play(folder, say)
 
 
+def _science(folder: Path, say: Say) -> bool:
+    from api.demo import methods
+
+    return methods.play(folder, say)
+
+
 SCENES = {
     "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
     "tampers": Scene(
         "an exported trail changed in two dozen ways, and what the verifier says", _tampers
     ),
     "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
+    "science": Scene(
+        "survival on real data; explanation and fairness on simulated people", _science
+    ),
     "reach": Scene("a database server, two workers, Ray, and a second home that joins", _reach),
 }

@@ -22,10 +22,10 @@ SIMULATED, VARIANTS = 100, 400
 # Simulated people of a second run of the same code without the gate, which needs so many.
 ENOUGH = 2000
 NEAR = 0.05  # allowed distance from the best possible accuracy there
-_RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
+RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
 SHORT = complete(
     {
-        "outcome": _RELAPSE,
+        "outcome": RELAPSE,
         "models": {"logistic": ["clinical"]},
         "repeats": 2,
         "permutations": 19,
@@ -35,7 +35,7 @@ SHORT = complete(
 )
 FULL = complete(
     {
-        "outcome": _RELAPSE,
+        "outcome": RELAPSE,
         "repeats": 5,
         "permutations": 19,
         "bootstraps": 25,

@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -98,7 +98,9 @@ def fragment(source: Source) -> bytes:
     return max((longest[at : at + 24] for at in starts), key=lambda part: len(set(part)))
 
 
-def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
+def ask_permits(
+    cast: Cast, outputs: Sequence[OutputClass] = (OutputClass.METRICS,)
+) -> tuple[dict[str, bytes], set[int], str]:
     """Noor's two permit requests: (permit by dataset, yes votes of each, the answer to her own
     vote).
     """
@@ -117,7 +119,7 @@ def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
                 "codeHash": code_hash(),
                 "paramsSchemaHash": params_schema_hash(),
                 "minCohort": 20,
-                "outputClasses": 1 << OutputClass.METRICS,
+                "outputClasses": sum(1 << one for one in outputs),
                 "questions": 12,
                 "expiry": int(time.time()) + 30 * 86_400,
                 "documentHash": sha256(plan).digest(),
