@@ -35,6 +35,9 @@ Ratios are medians of alternating turns. GPU / CPU: {{ gpu }}.</p>
 <p>Again: <code>make bench</code></p></html>
 """)
 
+# Of the report: title, text, (name, value) of each row, unit of the plot.
+Section = tuple[str, str, list[tuple[str, Any]], str]
+
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,73 +92,6 @@ def _met(word: str, low: float, high: float, goal: float) -> str:
 
 
 def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
-    ratios, phases = report["ratios"], report["phases"]
-    reads = [
-        (name, measured["ratio"])
-        for name, measured in ratios.items()
-        if name.startswith("vcf_read")
-    ]
-    confined = ratios["confined_training"]
-    trained = [
-        (name[6:], measured["overhead_seconds"])
-        for name, measured in ratios.items()
-        if "overhead_seconds" in measured
-    ]
-    spent: dict[str, float] = {}
-    for turn in phases["training"].values():
-        for name, value in turn.items():
-            spent[name] = spent.get(name, 0.0) + value / len(phases["training"])
-    rates = [(name, measured["seconds"]) for name, measured in phases.items() if name != "training"]
-    packed, first = (
-        ratios[f"vcf_parse_over_{which}"]["ratio"] for which in ("packed", "first_packed")
-    )
-    gas = [
-        (name, value)
-        for name, value in report["gas"].items()
-        if name not in ("transaction_limit", "most_people")
-    ]
-    sections = [
-        (
-            "Gas of each call",
-            "List mode: every person's consent is checked, and each access logged, in one transaction.",
-            gas,
-            "",
-        ),
-        (
-            "Reading one genome, governed / plain",
-            f"1 is no cost. Fifty people's packed records read {packed:.0f} times "
-            f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.",
-            reads,
-            "",
-        ),
-        (
-            "CPU time of a training, confined / not",
-            f"{confined['cpu_seconds']} s of CPU; the ratio's 95 % interval over {confined['pairs']} pairs. Results "
-            "are the same bytes.",
-            [
-                ("median", confined["ratio"]),
-                ("from", confined["interval"][0]),
-                ("to", confined["interval"][1]),
-            ],
-            "",
-        ),
-        (
-            "What governing adds to a training",
-            "Seconds from request to seal beyond the bare computation; the results "
-            "are the same bytes.",
-            trained,
-            "seconds",
-        ),
-        ("Phases of a governed training", "Mean over the models.", list(spent.items()), "seconds"),
-        (
-            "Ingest, and rebuilding the database",
-            "Complete ingests of cohort files; every signature is checked. The rows of a long ledger take "
-            f"{ratios['rows_over_inserts']['ratio']:.1f} times as long to derive as to write, and "
-            f"{ratios['all_over_inserts']['ratio']:.1f} times with reading it and checking every signature.",
-            rates,
-            "seconds",
-        ),
-    ]
     return [
         {
             "title": title,
@@ -167,8 +103,87 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
                 unit,
             ),
         }
-        for at, (title, text, pairs, unit) in enumerate(sections)
+        for at, (title, text, pairs, unit) in enumerate(
+            (
+                _gas(report),
+                _reading(report["ratios"]),
+                _confining(report["ratios"]["confined_training"]),
+                _training(report["ratios"]),
+                _phases(report["phases"]["training"]),
+                _rebuilding(report),
+            )
+        )
     ]
+
+
+def _gas(report: dict[str, Any]) -> Section:
+    return (
+        "Gas of each call",
+        "List mode: every person's consent is checked, and each access logged, in one transaction.",
+        [
+            (name, value)
+            for name, value in report["gas"].items()
+            if name not in ("transaction_limit", "most_people")
+        ],
+        "",
+    )
+
+
+def _reading(ratios: dict[str, Any]) -> Section:
+    packed, first = (
+        ratios[f"vcf_parse_over_{which}"]["ratio"] for which in ("packed", "first_packed")
+    )
+    return (
+        "Reading one genome, governed / plain",
+        f"1 is no cost. Fifty people's packed records read {packed:.0f} times "
+        f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.",
+        [(name, one["ratio"]) for name, one in ratios.items() if name.startswith("vcf_read")],
+        "",
+    )
+
+
+def _confining(confined: dict[str, Any]) -> Section:
+    low, high = confined["interval"]
+    return (
+        "CPU time of a training, confined / not",
+        f"{confined['cpu_seconds']} s of CPU; the ratio's 95 % interval over {confined['pairs']} pairs. Results "
+        "are the same bytes.",
+        [("median", confined["ratio"]), ("from", low), ("to", high)],
+        "",
+    )
+
+
+def _training(ratios: dict[str, Any]) -> Section:
+    return (
+        "What governing adds to a training",
+        "Seconds from request to seal beyond the bare computation; the results are the same bytes.",
+        [
+            (name[6:], measured["overhead_seconds"])
+            for name, measured in ratios.items()
+            if "overhead_seconds" in measured
+        ],
+        "seconds",
+    )
+
+
+def _phases(trained: dict[str, dict[str, float]]) -> Section:
+    spent: dict[str, float] = {}
+    for turn in trained.values():
+        for name, value in turn.items():
+            spent[name] = spent.get(name, 0.0) + value / len(trained)
+    return "Phases of a governed training", "Mean over the models.", list(spent.items()), "seconds"
+
+
+def _rebuilding(report: dict[str, Any]) -> Section:
+    ratios, phases = report["ratios"], report["phases"]
+    return (
+        "Ingest, and rebuilding the database",
+        "Complete ingests of cohort files; every signature is checked. The rows of a long ledger take "
+        f"{ratios['rows_over_inserts']['ratio']:.1f} times as long to derive as to write, and "
+        f"{ratios['all_over_inserts']['ratio']:.1f} times with reading it and checking every signature.",
+        [(name, measured["seconds"]) for name, measured in phases.items() if name != "training"],
+        "seconds",
+    )
 
 
 def _short(value: float) -> str:

@@ -169,6 +169,16 @@ def answer(permutations: int, seeds: int, device: str, confined_by: str) -> None
 
 
 def _print(report: dict[str, Any]) -> None:
+    _print_metrics(report)
+    _print_gains(report)
+    _print_simulated(report)
+    _print_coverage(report)
+    _print_association(report)
+    _print_survival(report)
+    _print_optimum(report["known_truth"])
+
+
+def _print_metrics(report: dict[str, Any]) -> None:
     print(
         f"{'data':<34}{'model':<10}{'accuracy':>9}{'baseline':>9}{'AUC':>6}  95 % interval of     p"
     )
@@ -192,13 +202,21 @@ def _print(report: dict[str, Any]) -> None:
             f"{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
             f"{interval:<21}{p}"
         )
+
+
+def _print_gains(report: dict[str, Any]) -> None:
     print("AUC that clinical findings add to genes, with the paired 95 % interval:")
-    for where, gains in (("GSE7390", report["gse7390_gains"]), ("known truth", truth["gains"])):
+    known = report["known_truth"]["gains"]
+    for where, gains in (("GSE7390", report["gse7390_gains"]), ("known truth", known)):
         for gain in gains:
             low, high = gain["interval"]
             print(
                 f"{where:<34}{gain['model']:<10}{gain['auc']:>+9.3f}{'':<17}[{low:+.3f}, {high:+.3f}]"
             )
+
+
+def _print_simulated(report: dict[str, Any]) -> None:
+    """Fusion, tuning and explanation, each over many cohorts whose truth is known."""
     for row in report["fusion"]:
         aucs = ", ".join(f"{name} {row[name]:.3f}" for name in FEATURE_SETS)
         print(
@@ -216,12 +234,18 @@ def _print(report: dict[str, Any]) -> None:
             f"{row['people']} people, {row['cohorts']} cohorts: of 8 causal variants linear SHAP has "
             f"{row['shap-linear']:.0%} among its first 8; drawn at random {row['random']:.0%}"
         )
+
+
+def _print_coverage(report: dict[str, Any]) -> None:
     for name, row in report.get("coverage", {}).items():
         print(
             f"95 % intervals of {name}: the bootstrap's hold the truth in {row['bootstrap_covers']:.1%}, "
             f"{row['bootstrap_width']:.2f} times as wide as an ideal one; "
             f"DeLong's in {row['delong_covers']:.1%}, {row['delong_width']:.2f}"
         )
+
+
+def _print_association(report: dict[str, Any]) -> None:
     print(
         "p of the scan without an association: share below 0.001 and 0.0001, over the nominal one:"
     )
@@ -235,6 +259,9 @@ def _print(report: dict[str, Any]) -> None:
             else "too few copies: not tested"
         )
         print(f"  {name:<58}{shares}")
+
+
+def _print_survival(report: dict[str, Any]) -> None:
     survival = report["survival"]
     for row in survival["risk"]:
         print(
@@ -246,6 +273,9 @@ def _print(report: dict[str, Any]) -> None:
     print(
         f"concordance of Cox regression on noise: {noise['mean']:.3f} ± {noise['standard_error']:.3f}"
     )
+
+
+def _print_optimum(truth: dict[str, Any]) -> None:
     print("share of the best possible gain over the majority, genes with findings:")
     many = truth["logistic"]
     for what, by in (

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -527,26 +527,11 @@ class Broker:
         was answered before passed them just now, and returns its response without that.
         """
         records = sorted((item.record, item.version) for item, _ in owners)
-        request = self._node.replayed.runs[run].request
-        dataset = self._node.replayed.permits[request["permit"]].request["dataset"]
-        shares = [
-            part
-            for item, _ in owners
-            for j, wrapped in item.shares
-            for part in (item.record, j, wrapped)
-        ]
-        question = sha256(
-            canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)
-        ).digest()
+        question = _name_of_question(kind, run, attempt, tx, key, [item for item, _ in owners])
         # The same request of the same worker gets the same response, without a second journal line.
         if question in self._answered:
             return self._answered[question]
-        seeds: dict[bytes, bytes] = {}
-        pieces = [
-            piece
-            for item, owner in owners
-            for piece in self._unwrap(item, owner, dataset, commitments[item.record], seeds)
-        ]
+        message = self._message(kind, run, owners, commitments)
         head = check()
         info = pieces_info(
             identity=self._node.identity_id,
@@ -559,11 +544,6 @@ class Broker:
             records=[record for record, _ in records],
             lease_end=receipt.lease_until,
         )
-        message = encode_pieces(self._me, pieces)
-        if kind == "pieces":
-            # Only who computes on the data gets the key of the noise: whoever reads an output could
-            # take the noise away with it.
-            message = encode_run_keys(noise_key(self._noise_root, dataset), message)
         sealed = seal_message(key, info, message)
         subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
         self._node.save_head(head)
@@ -591,6 +571,29 @@ class Broker:
         }
         self._keep(question, answer)
         return answer
+
+    def _message(
+        self,
+        kind: str,
+        run: bytes,
+        owners: list[tuple[Wanted, bytes]],
+        commitments: Mapping[bytes, bytes],
+    ) -> bytes:
+        """The unwrapped pieces, before they are sealed. Raises Refusal as `_unwrap`."""
+        request = self._node.replayed.runs[run].request
+        dataset = self._node.replayed.permits[request["permit"]].request["dataset"]
+        seeds: dict[bytes, bytes] = {}
+        pieces = [
+            piece
+            for item, owner in owners
+            for piece in self._unwrap(item, owner, dataset, commitments[item.record], seeds)
+        ]
+        message = encode_pieces(self._me, pieces)
+        if kind != "pieces":
+            return message
+        # Only who computes on the data gets the key of the noise: whoever reads an output could take
+        # the noise away with it.
+        return encode_run_keys(noise_key(self._noise_root, dataset), message)
 
     def _keep(self, question: bytes, answer: dict[str, Any]) -> None:
         """Keep a response for a repeated request; the oldest are dropped first, so that memory is
@@ -691,3 +694,15 @@ def _wanted(item: object) -> Wanted:
     if sorted(j for j, _ in shares) != list(range(SHARES)):
         raise Malformed("a record's request needs each of its shares once")
     return Wanted(raw(part(item, "record"), 32), number(part(item, "version")), shares)
+
+
+def _name_of_question(
+    kind: str, run: bytes, attempt: int, tx: bytes, key: bytes, items: Iterable[Wanted]
+) -> bytes:
+    """32 bytes that two requests have in common only if they ask for the same shares for the same
+    key.
+    """
+    shares = [
+        part for item in items for j, wrapped in item.shares for part in (item.record, j, wrapped)
+    ]
+    return sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
