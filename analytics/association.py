@@ -78,7 +78,7 @@ def associate(
     variants = _testable(stack(cohort.genotypes, params.variants), float(cohort.event.mean()))
     progress("components", 0.2)
     dosage = _filled(variants.dosage)
-    clinical = _standardised(_filled(clinical_matrix(cohort, params.clinical)))
+    clinical = _standardised(_filled(clinical_matrix(cohort, params.clinical, noise)))
     independent = prune(dosage, variants.chromosome)
     components = components_by_chromosome(
         dosage[:, independent],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.disclosure.noise import PERSON, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.kinship import NOBODY, Relatives
@@ -248,13 +249,14 @@ def is_censored(days: float, event: bool | None, outcome: Outcome) -> bool:
     return not event and days < outcome.days_at_risk
 
 
-def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.float64]:
+def clinical_matrix(cohort: Cohort, variables: Sequence[str], noise: Noise) -> NDArray[np.float64]:
     """(n, variables) values at the index day; NaN is missing.
 
     Without an index day only undated values count: a dated one may be from after the predicted
     event. variables: names, and codes, which are 1, 0 or missing (`_has_code`). A code that fewer
-    than 10 people have, or lack, or by which with an earlier code fewer than 10 differ from all
-    others, is 0 for everybody: metrics with and without it would tell about these few.
+    than 10 people have, or lack, or in which fewer than 10 differ from an earlier code, is 0 for
+    everybody: metrics with and without it would tell about these few. Ten are needed by the perturbed
+    number: by the exact one, whether the code is used would tell who is the tenth.
     """
     rows = [
         [
@@ -269,10 +271,13 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
     codes = [column for column, name in enumerate(variables) if ":" in name]
     cells = np.where(np.isnan(matrix), 2, matrix)  # yes, no, missing
     for at, column in enumerate(codes):
-        have, lack = ((matrix[:, column] == value).sum() for value in (1, 0))
-        pairs = (cells[:, [column, other]] for other in codes[: at + 1])
-        fewest = min(np.unique(pair, axis=0, return_counts=True)[1].min() for pair in pairs)
-        if min(have, lack, fewest) < SMALLEST_COUNT:
+        groups = [cells[:, column] == value for value in (1, 0)]
+        groups += [cells[:, column] != cells[:, other] for other in codes[:at]]
+        if any(
+            noise.count(PERSON, [cohort.subjects[at] for at in np.flatnonzero(inside).tolist()])
+            < SMALLEST_COUNT
+            for inside in groups
+        ):
             matrix[:, column] = cells[:, column] = 0
     return matrix
 

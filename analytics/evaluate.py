@@ -31,6 +31,13 @@ ENOUGH_REACHED = 10
 PARTITIONS = 2  # into folds, of each bootstrap sample
 # What is told of each fold of an evaluation: the repeat, the fitted model, and (n,) who was held out.
 Watch = Callable[[int, Pipeline, NDArray[np.bool_]], None]
+# A statistic of outcomes (n,), with noise by who has the event.
+Perturb = Callable[[Labels, float], float]
+
+
+def exactly(_: Labels, value: float) -> float:
+    """No noise: of simulated people and published data."""
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,6 @@ class Scores:
     (rate (1 - rate)): 1 is perfect, 0 or below no better than giving everybody the event rate
     (Steyerberg 2010, Epidemiology 21:128); None for a model that estimates no probability.
     placements: (n,) mean over the repeats; their mean over the people with the event is the AUC.
-    first_auc: AUC of the first repeat alone, the statistic that permutations are compared with.
     between_folds: variance of the AUC of one repeat, over the repeats: what other folds change.
     probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
     values are never released; curves are computed from them on a coarse grid. positives:
@@ -84,7 +90,6 @@ class Scores:
     auc: float
     error: float
     placements: Floats
-    first_auc: float
     between_folds: float
     average_precision: float
     brier: float | None
@@ -146,7 +151,6 @@ def evaluate_model(
         auc=auc,
         error=error,
         placements=placements,
-        first_auc=passes[0].auc(y),
         between_folds=_variance([predicted.auc(y) for predicted in passes]),
         average_precision=float(
             np.mean([average_precision_score(y, row) for row in probabilities])
@@ -369,24 +373,25 @@ def permutation_p(
     seed: int,
     tick: Callable[[float], None],
     families: Labels | None = None,
-    drawn_by: int | None = None,
+    perturb: Perturb = exactly,
 ) -> tuple[float, int]:
-    """(p, permutations performed): how often permuted outcomes reach the one-pass AUC `observed`.
+    """(p, permutations performed): how often permuted outcomes reach the AUC `observed`.
 
-    drawn_by: the seed of the permutations, if not `seed`.
-
-    `observed` must also be a one-pass AUC: a mean over repeats varies less, so it is not
-    comparable. See `sequential_p`.
+    perturb: adds the noise with which the AUC is printed, to the observed one and, as far as each
+    permuted outcome has it, to the permuted ones: so neither p nor the time that it takes tells more
+    than the printed AUC does. A permuted one is of one pass, so where `observed` is a mean over
+    repeats, which varies less, p is too large rather than too small. See `sequential_p`.
     """
-    generator = np.random.default_rng(seed if drawn_by is None else drawn_by)
+    generator = np.random.default_rng(seed)
 
     def auc(number: int) -> float:
         shuffled = generator.permutation(y)
-        return predict_once(
+        predicted = predict_once(
             model, x, shuffled, folds=folds, seed=seed + number, families=families
-        ).auc(shuffled)
+        )
+        return perturb(shuffled, predicted.auc(shuffled))
 
-    return sequential_p(auc, observed, permutations, tick)
+    return sequential_p(auc, perturb(y, observed), permutations, tick)
 
 
 def sequential_p(

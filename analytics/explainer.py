@@ -34,8 +34,10 @@ class Explained:
 
     features: the names of its parts; columns: (parts,) the input column of each, COMPONENT for
     several. used: (parts,) whether any fold had it. importance: (parts,). errors: (parts,) standard
-    errors of a loss of AUC, else None. direction: (parts,) 1 if higher values go with a higher
-    prediction in every fold, -1 with a lower one, else 0.
+    errors of a loss of AUC, else None. direction: (parts,) mean of the values of
+    whoever is above the fold's mean of the column, less those of whoever is below it: about as large as
+    the importance if higher values go with a higher prediction in every fold, about as large and
+    negative with a lower one, less if the folds differ; 0 for several columns.
     """
 
     explanation: Explanation
@@ -44,7 +46,7 @@ class Explained:
     used: NDArray[np.bool_]
     importance: Floats
     errors: Floats | None
-    direction: Labels
+    direction: Floats
 
 
 class Explainer:
@@ -64,7 +66,7 @@ class Explainer:
             self._column_of = np.append(several, own[columns.genes :])
         parts, people = len(self._features), len(event)
         self._losses = np.zeros((people, parts))
-        self._sizes, self._signs = np.zeros(parts), np.zeros(parts, np.int64)
+        self._sizes, self._signed = np.zeros(parts), np.zeros(parts)
         self._used = np.zeros(parts, np.bool_)
         self._people = self._folds = self._repeats = 0
 
@@ -88,18 +90,18 @@ class Explainer:
         known = ~np.isnan(values[:, 0])
         self._people += int(known.sum())
         self._sizes[present] += np.abs(values[known]).sum(axis=0)
-        self._signs[present] += _signs(values[known], test[known], parts)
+        self._signed[present] += _signed_sizes(values[known], test[known], parts)
 
     def finish(self) -> Explained:
         """The sums over all folds as one number of each part."""
-        errors, signs = None, np.zeros(len(self._features), np.int64)
+        errors, direction = None, np.zeros(len(self._features))
         if self._explanation.summary == AUC_LOSS:
             means = (self._losses / self._repeats).T
             losses = np.array([auc_with_error(mean, self._event) for mean in means])
             importance, errors = losses[:, 0], losses[:, 1]
         else:
             importance = self._sizes / self._people
-            signs = np.where(np.abs(self._signs) == self._folds, np.sign(self._signs), 0)
+            direction = self._signed / self._people
         return Explained(
             self._explanation,
             self._features,
@@ -107,7 +109,7 @@ class Explainer:
             self._used,
             importance,
             errors,
-            signs,
+            direction,
         )
 
     def _parts_of(self, origins: Labels) -> Labels:
@@ -132,16 +134,17 @@ def watch_with(explainers: Sequence[Explainer], columns: Columns) -> Watch:
     return watch
 
 
-def _signs(values: Floats, columns: Floats, parts: Labels) -> Labels:
-    """(parts,) whether values rise (1) or fall (-1) with the one column of their part; else 0.
+def _signed_sizes(values: Floats, columns: Floats, parts: Labels) -> Floats:
+    """(parts,) sum of the values of whoever is above the mean of the one column of their part, less
+    those of whoever is below it; else 0.
 
     columns: NaN is missing, as a fused model sees them.
     """
-    signs = np.zeros(values.shape[1], np.int64)
+    signed = np.zeros(values.shape[1])
     alone = np.flatnonzero(np.bincount(parts) == 1)
     columns = columns[:, [np.flatnonzero(parts == part)[0] for part in alone]]
     known = ~np.isnan(columns)
     means = np.where(known, columns, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    centred = np.where(known, columns - means, 0.0)
-    signs[alone] = np.sign(np.einsum("ij,ij->j", values[:, alone], centred))
-    return signs
+    side = np.sign(np.where(known, columns - means, 0.0))
+    signed[alone] = np.einsum("ij,ij->j", values[:, alone], side)
+    return signed

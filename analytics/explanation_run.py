@@ -9,7 +9,14 @@ import numpy as np
 
 from analytics.association import allowed_statistics, charged_people, selection_costs
 from analytics.cohort import Cohort
-from analytics.disclosure.counts import Counts, charge, filter_counts, least_people
+from analytics.disclosure.counts import (
+    Counts,
+    Sizes,
+    charge,
+    filter_counts,
+    least_people,
+    perturb_error,
+)
 from analytics.disclosure.explanations import (
     LOSS_STEPS,
     Chosen,
@@ -23,7 +30,7 @@ from analytics.disclosure.explanations import (
 from analytics.disclosure.noise import Noise
 from analytics.disclosure.rounding import COUNT_GRID
 from analytics.evaluate import Z_95
-from analytics.explainer import Columns, Explained
+from analytics.explainer import Columns, Explained, Floats
 from analytics.explanations.registry import AUC_LOSS, COLUMNS, LOG_ODDS, Explanation
 from analytics.models.pipeline import COMPONENT
 from analytics.prediction import Row, sizes_of
@@ -88,11 +95,7 @@ def add_explanations(
             withheld.append((f"other columns of genes, {name}", OTHER_COLUMNS))
         unit = step / 100 if of.scale == LOG_ODDS else step
         coarsened.append((name, unit))
-        importance = [
-            perturb_importance(noise, cohort.affected, sizes, f"{name}: {part}", value, of.scale)
-            for part, value in zip(explained.features, explained.importance, strict=True)
-        ]
-        printed = replace(explained, importance=np.array(importance))
+        printed = _perturb(explained, name, cohort, sizes, noise)
         entries.append(
             {
                 "explanation": of.name,
@@ -103,7 +106,7 @@ def add_explanations(
                 "step": f"{unit:g}",
                 "features": [
                     _describe(printed, chosen, step)
-                    for chosen in _choose(printed, step, columns, budget)
+                    for chosen in _choose(printed, step, columns, budget, cohort, noise)
                 ],
             }
         )
@@ -128,11 +131,50 @@ def _step(of: Explanation, counts: Counts) -> int | None:
     return loss_step(min(counts.events, people - counts.events) - COUNT_GRID // 2)
 
 
-def _choose(explained: Explained, step: int, columns: Columns, budget: _Budget) -> list[Chosen]:
+def _perturb(
+    explained: Explained, name: str, cohort: Cohort, sizes: Sizes, noise: Noise
+) -> Explained:
+    """An explanation with noise in all of its numbers: a direction by an exact one would tell an outcome
+    near the border between both. name: of the explanation and its row."""
+    scale, errors = explained.explanation.scale, explained.errors
+
+    def perturb(what: str, values: Floats) -> Floats:
+        cells = [f"{name}: {what}{part}" for part in explained.features]
+        return np.array(
+            [
+                perturb_importance(noise, cohort.affected, sizes, cell, value, scale)
+                for cell, value in zip(cells, values.tolist(), strict=True)
+            ]
+        )
+
+    return replace(
+        explained,
+        importance=perturb("", explained.importance),
+        direction=perturb("direction of ", explained.direction),
+        errors=None
+        if errors is None
+        else np.array(
+            [
+                perturb_error(noise, cohort.affected, sizes.rarer, f"{name}: {part}", value)
+                for part, value in zip(explained.features, errors.tolist(), strict=True)
+            ]
+        ),
+    )
+
+
+def _choose(
+    explained: Explained,
+    step: int,
+    columns: Columns,
+    budget: _Budget,
+    cohort: Cohort,
+    noise: Noise,
+) -> list[Chosen]:
     """The printed parts of an explanation, paid for."""
     printable = np.array(
         [
-            used and (at == COMPONENT or tells_enough_apart(columns.x[:, at]))
+            used
+            and (at == COMPONENT or tells_enough_apart(noise, columns.x[:, at], cohort.subjects))
             for used, at in zip(explained.used, explained.columns, strict=True)
         ]
     )
@@ -156,6 +198,6 @@ def _describe(explained: Explained, chosen: Chosen, step: int) -> dict[str, obje
     in_percent = explained.explanation.scale != LOG_ODDS
     entry["importance"] = rounded if in_percent else f"{rounded / 100:g}"
     if explained.columns[chosen.part] != COMPONENT:
-        sign = int(explained.direction[chosen.part]) if rounded else 0
-        entry["direction"] = DIRECTIONS[sign]
+        steps = int(100 * explained.direction[chosen.part] / step) if rounded else 0
+        entry["direction"] = DIRECTIONS[(steps > 0) - (steps < 0)]
     return entry

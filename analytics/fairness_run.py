@@ -106,7 +106,7 @@ def add_fairness(
     entries = []
     for rule in params.fairness:
         split = parse_split(rule)
-        assigned = assign_strata([split], clinical_matrix(cohort, [split.variable]))[:-1]
+        assigned = assign_strata([split], clinical_matrix(cohort, [split.variable], noise))[:-1]
         groups = measure_groups(row.scores, event, assigned, families, params.seed)
         hidden = row.few or counts.events is None
         printer = _Printer(noise, cohort.subjects, rule, row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from analytics.disclosure.counts import (
     STEPS,
     Calls,
     Counts,
+    Perturbation,
     Shown,
     Sizes,
     baseline_of,
@@ -24,6 +26,7 @@ from analytics.disclosure.counts import (
     filter_counts,
     filter_flow,
     filter_variants,
+    first_of_each,
     left_out_at,
     percent,
     perturb_interval,
@@ -33,9 +36,11 @@ from analytics.disclosure.counts import (
 from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.disclosure.noise import OWN, RANK, SPREAD, Noise
 from analytics.disclosure.record import describe_metrics
+from analytics.disclosure.rounding import print_p
 from analytics.errors import PredictionError
 from analytics.evaluate import (
     PARTITIONS,
+    Perturb,
     Scores,
     auc_error_of,
     auc_with_error,
@@ -44,6 +49,7 @@ from analytics.evaluate import (
     clip_auc,
     clip_gain,
     evaluate_model,
+    exactly,
     gain_error_of,
     permutation_p,
 )
@@ -100,9 +106,10 @@ class FeatureSets:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model on one feature set: exact scores, permutation p, number of permutations.
+    """One model on one feature set: exact scores; permutation p and number of permutations, by
+    perturbed AUCs.
 
-    profiles: number of distinct feature profiles (distinct rows of the feature set). replicates:
+    profiles: number of distinct feature profiles (rows of the feature set), perturbed. replicates:
     (bootstraps, PARTITIONS) AUCs of the primary model, None for another one. explained: what
     explanations say of the primary model on one feature set, nothing of the others.
     """
@@ -126,13 +133,13 @@ class Row:
         return self.profiles < PROFILES_NEEDED
 
 
-def gather_feature_sets(cohort: Cohort, params: Params) -> FeatureSets:
+def gather_feature_sets(cohort: Cohort, params: Params, noise: Noise) -> FeatureSets:
     """The matrices of a cohort. Raises InputsError when its people share no probe.
 
     If no variant meets the rules, one column of zeros replaces them. If the run failed instead, the
     failure would reveal, without any output review, that nobody carries a variant this frequent.
     """
-    clinical = clinical_matrix(cohort, params.clinical)
+    clinical = clinical_matrix(cohort, params.clinical, noise)
     named = params.clinical
     if params.gene_source == "expression":
         genes, probes = expression_matrix(cohort)
@@ -151,11 +158,11 @@ def evaluate_rows(
     params: Params,
     device: str,
     progress: Progress,
-    drawn_by: int | None = None,
+    perturbation: Perturbation | None = None,
 ) -> list[Row]:
     """Evaluate all models on their feature sets for event (n,) of 0 and 1; progress is 0 to 1.
 
-    drawn_by: the seed of the permutations, if not that of the parameters. Raises PredictionError,
+    perturbation: the cohort's noise, None for simulated people and published data. Raises PredictionError,
     which names the model and the feature set.
     """
     requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
@@ -172,7 +179,14 @@ def evaluate_rows(
         try:
             rows.append(
                 _evaluate(
-                    model, feature_set, event, feature_sets, params, device, row_progress, drawn_by
+                    model,
+                    feature_set,
+                    event,
+                    feature_sets,
+                    params,
+                    device,
+                    row_progress,
+                    perturbation,
                 )
             )
         except PredictionError:
@@ -233,7 +247,7 @@ def _evaluate(
     params: Params,
     device: str,
     progress: Progress,
-    drawn_by: int | None,
+    perturbation: Perturbation | None,
 ) -> Row:
     pipeline, x = _plan(model, feature_set, feature_sets, params, device)
     settings = {"folds": params.folds, "seed": params.seed}
@@ -258,16 +272,21 @@ def _evaluate(
         pipeline,
         x,
         event,
-        scores.first_auc,
+        scores.auc,
         permutations=params.permutations,
         **settings,
         families=feature_sets.families,
-        drawn_by=drawn_by,
+        perturb=_printed_auc(f"{model}/{feature_set}", perturbation),
         tick=lambda part: progress(f"permute:{model}/{feature_set}", share + (1 - share) * part),
     )
-    profiles = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
+    profiles = len(first_of_each(x)) if perturbation is None else perturbation.profiles(x)
     explained = tuple(explainer.finish() for explainer in explainers)
     return Row(model, feature_set, scores, p, performed, profiles, explained=explained)
+
+
+def _printed_auc(row: str, perturbation: Perturbation | None) -> Perturb:
+    """Adds the noise with which a row's AUC is printed."""
+    return exactly if perturbation is None else partial(perturbation.rank, f"AUC of {row}")
 
 
 def _plan(
@@ -360,6 +379,11 @@ def sizes_of(cohort: Cohort, noise: Noise) -> Sizes:
     return perturb_sizes(noise, cohort.granted, cohort.flow, cohort.subjects, cohort.affected)
 
 
+def perturbation_of(cohort: Cohort, noise: Noise) -> Perturbation:
+    """The noise of a cohort."""
+    return Perturbation(noise, cohort.subjects, sizes_of(cohort, noise))
+
+
 def _describe_counts(counts: Counts, sizes: Sizes) -> dict[str, object]:
     shown = {
         "people": counts.people,
@@ -394,7 +418,7 @@ class _Printer:
         entry: dict[str, object] = {
             "model": row.model,
             "feature_set": row.feature_set,
-            "p": f"{row.p:.4f}",
+            "p": print_p(row.p),
             "permutations": row.permutations,
         }
         scores = row.scores

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from analytics.errors import PredictionError
-from analytics.evaluate import drawing, sequential_p
+from analytics.evaluate import Perturb, drawing, exactly, sequential_p
 from analytics.features import SideBySide
 from analytics.folds import assign_folds
 from analytics.survival import Flags, Floats, concordance, fit_cox, null_residuals
@@ -36,11 +36,6 @@ class Covariates:
     time: Floats
     event: Flags
     families: Labels | None = None
-
-    @property
-    def profiles(self) -> int:
-        """The number of distinct feature profiles."""
-        return len(np.unique(np.where(np.isnan(self.x), np.inf, self.x), axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +62,9 @@ def evaluate_cox(
     bootstraps: int,
     seed: int,
     progress: Progress,
-    drawn_by: int | None = None,
+    perturb: Perturb = exactly,
 ) -> Prognosis:
-    """Repeat r shuffles with seed + r. drawn_by: the seed of the permutations, if not `seed`.
+    """Repeat r shuffles with seed + r. perturb: as in `evaluate.permutation_p`.
 
     Raises PredictionError, and CohortTooSmall as `assign_folds`.
     """
@@ -84,22 +79,21 @@ def evaluate_cox(
         assigned = folds_of(event, people.families, number)
         passes.append(_predict_folds(people, people.x, time, event, assigned, horizon))
         progress("cox", (number + 1) / total)
-    observed = [c for c, _ in passes]
-    generator = np.random.default_rng(seed if drawn_by is None else drawn_by)
+    generator = np.random.default_rng(seed)
 
     def permuted(number: int) -> float:
         order = generator.permutation(len(time))
         assigned = folds_of(event[order], people.families, number)
         shuffled = _predict_folds(people, people.x, time[order], event[order], assigned, horizon)
-        return shuffled[0]
+        return perturb(event[order].astype(np.int64), shuffled[0])
 
+    mean = float(np.mean([c for c, _ in passes]))
     p, performed = sequential_p(
         permuted,
-        observed[0],
+        perturb(event.astype(np.int64), mean),
         permutations,
         lambda part: progress("permute", (repeats + part * permutations) / total),
     )
-    mean = float(np.mean(observed))
     error = None
     if bootstraps:
         replicates = _replicate(people, horizon, bootstraps, seed, folds_of, progress, total)

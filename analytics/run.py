@@ -23,7 +23,12 @@ from analytics.explanation_run import add_explanations
 from analytics.fairness_run import add_fairness
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
-from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
+from analytics.prediction import (
+    describe_prediction,
+    evaluate_rows,
+    gather_feature_sets,
+    perturbation_of,
+)
 from analytics.survival_run import describe_survival, fit_regression
 from analytics.threads import one_thread
 from analytics.variants import find_relatives
@@ -129,9 +134,9 @@ def _analyse(
         case "evaluate":
             return _predict(cohort, params, device, progress, noise)
         case "survival":
-            feature_sets = gather_feature_sets(cohort, params)
-            drawn_by = noise.seed("permutations", cohort.subjects, params.seed)
-            regression = fit_regression(cohort, feature_sets, params, progress, drawn_by)
+            feature_sets = gather_feature_sets(cohort, params, noise)
+            perturbation = perturbation_of(cohort, noise)
+            regression = fit_regression(cohort, feature_sets, params, progress, perturbation)
             progress("filter", 1.0)
             return *describe_survival(cohort, feature_sets, regression, params, noise), 0
         case "associate":
@@ -149,9 +154,9 @@ def _predict(
 ) -> tuple[dict[str, object], dict[str, object], int]:
     """(result, disclosure record, statistics to charge) of models, and of one of them what it rests
     on and how good it is for groups of people."""
-    feature_sets, statistics = gather_feature_sets(cohort, params), 0
-    drawn_by = noise.seed("permutations", cohort.subjects, params.seed)
-    rows = evaluate_rows(cohort.event, feature_sets, params, device, progress, drawn_by)
+    feature_sets, statistics = gather_feature_sets(cohort, params, noise), 0
+    perturbation = perturbation_of(cohort, noise)
+    rows = evaluate_rows(cohort.event, feature_sets, params, device, progress, perturbation)
     progress("filter", 1.0)
     result, disclosure = describe_prediction(cohort, feature_sets, rows, params, noise)
     examined = next(

@@ -208,7 +208,11 @@ def gse7390_report(
             read_people(inputs, "expression"), params.cohort, params.outcome, "expression", 1
         )
         rows = evaluate_rows(
-            cohort.event, gather_feature_sets(cohort, params), params, device, _ignore
+            cohort.event,
+            gather_feature_sets(cohort, params, Noise(bytes(KEY_BYTES))),
+            params,
+            device,
+            _ignore,
         )
     by_name = {row.name: [row] for row in rows}
     shown: list[dict[str, object]] = [
@@ -321,10 +325,16 @@ def survival_report(people: int = 4000, sets: int = 20) -> dict[str, object]:
     for seed in range(sets):
         x, time, event = simulate_follow_up(200, seed, 4.0, effects=(0.0,) * 5)
         columns = build_columns(Blueprint("", 0, 5, "score", 1, 0, "median", "z-score", 1))
-        settings = {"folds": 5, "repeats": 1, "permutations": 0, "bootstraps": 0, "seed": seed}
         with one_thread():
             prognosis = evaluate_cox(
-                Covariates(columns, x, time, event), HORIZON_DAYS, **settings, progress=_ignore
+                Covariates(columns, x, time, event),
+                HORIZON_DAYS,
+                folds=5,
+                repeats=1,
+                permutations=0,
+                bootstraps=0,
+                seed=seed,
+                progress=_ignore,
             )
         concordances.append(prognosis.concordance)
     error = float(np.std(concordances, ddof=1) / np.sqrt(sets))

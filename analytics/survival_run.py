@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
     STEPS,
+    Perturbation,
     Sizes,
     filter_counts,
     filter_flow,
@@ -22,7 +24,7 @@ from analytics.disclosure.counts import (
 )
 from analytics.disclosure.noise import PERSON, Noise
 from analytics.disclosure.record import describe_table
-from analytics.disclosure.rounding import SMALLEST_COUNT, round_count
+from analytics.disclosure.rounding import SMALLEST_COUNT, print_p, round_count
 from analytics.disclosure.survival import (
     Lives,
     Point,
@@ -41,11 +43,12 @@ from analytics.strata import ALL, assign_strata, parse_split
 
 Progress = Callable[[str, float], None]
 NOT_REACHED = "not reached"
+CONCORDANCE = "concordance"  # the cell of its noise
 
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """Cross-validated Cox regression and the number of distinct feature profiles behind it."""
+    """Cross-validated Cox regression and the perturbed number of distinct feature profiles behind it."""
 
     prognosis: Prognosis
     profiles: int
@@ -61,10 +64,9 @@ def fit_regression(
     feature_sets: FeatureSets,
     params: Params,
     progress: Progress,
-    drawn_by: int | None = None,
+    perturbation: Perturbation,
 ) -> Regression | None:
     """Cox regression on genes and clinical variables together; None if the parameters name none.
-    drawn_by: the seed of the permutations, if not that of the parameters.
 
     Raises PredictionError and CohortTooSmall.
     """
@@ -91,9 +93,9 @@ def fit_regression(
         bootstraps=params.bootstraps,
         seed=params.seed,
         progress=progress,
-        drawn_by=drawn_by,
+        perturb=partial(perturbation.rank, CONCORDANCE),
     )
-    return Regression(prognosis, people.profiles)
+    return Regression(prognosis, perturbation.profiles(x))
 
 
 def describe_survival(
@@ -108,7 +110,7 @@ def describe_survival(
     lives = Lives(cohort.days, cohort.event == 1, cohort.subjects)
     sizes = sizes_of(cohort, noise)
     counts = filter_counts(sizes)
-    groups = _stratify(cohort, params)
+    groups = _stratify(cohort, params, noise)
     overall = None if counts.events is None else show_curve(noise, lives, horizon)
     shown = {} if overall is None else {ALL: overall}
     shown |= show_strata(noise, groups, lives, horizon)
@@ -158,16 +160,17 @@ def describe_survival(
     )
 
 
-def _stratify(cohort: Cohort, params: Params) -> list[tuple[str, NDArray[np.int64]]]:
+def _stratify(cohort: Cohort, params: Params, noise: Noise) -> list[tuple[str, NDArray[np.int64]]]:
     """(name, positions of its people) of each stratum. That fewer than 10 lack a value is not told:
     they are in the curve of all, and in no stratum's.
     """
     splits = [parse_split(rule) for rule in params.strata]
     if not splits:
         return []
-    values = clinical_matrix(cohort, [split.variable for split in splits])
+    values = clinical_matrix(cohort, [split.variable for split in splits], noise)
     groups = assign_strata(splits, values)
-    return groups[:-1] if len(groups[-1][1]) < SMALLEST_COUNT else groups
+    unknown = [cohort.subjects[at] for at in groups[-1][1].tolist()]
+    return groups[:-1] if noise.count(PERSON, unknown) < SMALLEST_COUNT else groups
 
 
 def _describe_stratum(name: str, shown: Shown, people: int | None) -> dict[str, object]:
@@ -213,12 +216,12 @@ def _describe_concordance(
     prognosis = regression.prognosis
     entry: dict[str, object] = {
         "baseline": 50,
-        "p": f"{prognosis.p:.4f}",
+        "p": print_p(prognosis.p),
         "permutations": prognosis.permutations,
     }
     if regression.few:
         return entry
-    cell, affected = "concordance", cohort.affected
+    cell, affected = CONCORDANCE, cohort.affected
     value = perturb_rank(noise, affected, sizes, cell, prognosis.concordance)
     entry["c_index"] = percent(min(1.0, value), step)
     if prognosis.error is not None:

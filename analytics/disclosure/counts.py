@@ -182,6 +182,34 @@ def perturb_rank(
     return value + part * noise.shift(EVENT, events, cell, value) / sizes.rarer
 
 
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """The noise of one cohort, for what is computed before anything is printed. subjects: (n,) who
+    its people are."""
+
+    noise: Noise
+    subjects: Sequence[str]
+    sizes: Sizes
+
+    def rank(self, cell: str, event: Integers, value: float) -> float:
+        """`perturb_rank` of a statistic of these outcomes (n,), also of permuted ones."""
+        affected = [self.subjects[at] for at in np.flatnonzero(event).tolist()]
+        return perturb_rank(self.noise, affected, self.sizes, cell, value)
+
+    def profiles(self, x: NDArray[np.float64]) -> int:
+        """The perturbed number of distinct rows of x (n, columns; NaN is missing), each counted by
+        the first person who has it: by the exact one, whoever has a row of her own could be told."""
+        first = first_of_each(x)
+        return self.noise.count(PERSON, [self.subjects[at] for at in first.tolist()])
+
+
+def first_of_each(x: NDArray[np.float64]) -> Integers:
+    """The position of the first of each distinct row of x (n, columns; NaN is missing)."""
+    filled = np.where(np.isnan(x), np.inf, x)
+    first: Integers = np.unique(filled, axis=0, return_index=True)[1]
+    return first
+
+
 def perturb_interval(
     noise: Noise,
     events: Collection[str],

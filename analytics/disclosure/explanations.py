@@ -4,7 +4,7 @@ Values of single people never leave. The step of a number follows from how many 
 which is printed, so it tells nothing more. It is many times what one person changes: an attacker
 who knows everybody else seldom sees a printed number change with her (the test says how seldom).
 It is also about the standard error of the number, so little is lost. A column is named only if at
-least 10 people differ in it from its most frequent value.
+least 10 people seem to differ in it from its most frequent value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.disclosure.counts import Sizes, perturb_rank
-from analytics.disclosure.noise import EVENT, Noise
+from analytics.disclosure.noise import EVENT, PERSON, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 
 MOST_FEATURES = 10  # of one explanation, the largest
@@ -76,11 +76,17 @@ def nearest(value: float, step: float) -> int:
     return floor(value / step + 0.5)
 
 
-def tells_enough_apart(column: NDArray[np.float64]) -> bool:
-    """Whether at least 10 people have a known value other than the most frequent one."""
-    known = column[~np.isnan(column)]
-    _, counts = np.unique(known, return_counts=True)
-    return len(known) - int(counts.max(initial=0)) >= SMALLEST_COUNT
+def tells_enough_apart(noise: Noise, column: NDArray[np.float64], subjects: Sequence[str]) -> bool:
+    """Whether at least 10 people seem to have a known value other than the most frequent one: by the
+    perturbed number, since the exact one would tell who is the tenth. subjects: (n,) whose values.
+    """
+    known = ~np.isnan(column)
+    values, counts = np.unique(column[known], return_counts=True)
+    others = known if not len(values) else known & (column != values[counts.argmax()])
+    return (
+        noise.count(PERSON, [subjects[at] for at in np.flatnonzero(others).tolist()])
+        >= SMALLEST_COUNT
+    )
 
 
 def choose_parts(

@@ -1,6 +1,8 @@
-"""Rounding of printed counts of people. Loads no library, so any process can round alike."""
+"""Rounding of printed counts of people and of p. Loads no library, so any process can round alike."""
 
 from __future__ import annotations
+
+from math import ceil, floor, log10
 
 SMALLEST_COUNT = 10  # smaller counts are suppressed
 COUNT_GRID = 5
@@ -13,3 +15,14 @@ def round_count(count: int) -> int | None:
         if count < SMALLEST_COUNT
         else COUNT_GRID * ((2 * count + COUNT_GRID) // (2 * COUNT_GRID))
     )
+
+
+def print_p(p: float) -> str:
+    """A permutation p (0 < p <= 1) to one significant digit, upwards, so that it is never too small.
+
+    A p by the ten permutations that reached the observed value is off by a third of itself
+    (1 / sqrt(10)), and a smaller one by more: a second digit would be chance.
+    """
+    place = -floor(log10(p))
+    scaled = ceil(round(p * 10**place, 9))
+    return f"{scaled / 10**place:.{place if scaled < 10 else place - 1}f}"

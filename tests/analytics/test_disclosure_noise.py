@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from quiet import NOISE, QUIET, subjects
 from scipy.stats import rankdata
+from sklearn.pipeline import Pipeline
 
+from analytics import evaluate
 from analytics.disclosure.counts import (
     Calls,
+    Perturbation,
     build_table,
     filter_counts,
     left_out_at,
@@ -26,9 +30,10 @@ from analytics.disclosure.counts import (
 )
 from analytics.disclosure.curves import roc_grid
 from analytics.disclosure.noise import BOUND, EVENT, KEY_BYTES, PERSON, SPREAD, Noise
+from analytics.disclosure.rounding import print_p
 from analytics.disclosure.survival import Lives, Shown, show_curve, show_strata
 from analytics.errors import NoiseKeyMissing
-from analytics.evaluate import count_cells, placement_values
+from analytics.evaluate import Labels, Predictions, count_cells, placement_values
 
 HORIZON = 1000
 SAFE = 0.60
@@ -195,6 +200,49 @@ def row(trial: int, people: int = 200, events: int = 60) -> Print:
     return printed
 
 
+def permutation(trial: int, people: int = 200, events: int = 36) -> Print:
+    """p, and the number of permutations that it took, which the seconds of a run tell too. Of thirty
+    divisions into folds, the one in which the person's outcome changes the AUC most."""
+    generator = np.random.default_rng(trial)
+    event = (np.arange(people) < events).astype(np.int64)
+    base, person = generator.normal(size=people) + 0.35 * event, int(generator.integers(people))
+    divisions = base + 0.3 * generator.normal(size=(30, people))
+    outcomes = {happened: event.copy() for happened in (True, False)}
+    for happened, known in outcomes.items():
+        known[person] = happened
+    aucs = {
+        happened: [placement_values(one, known)[known == 1].mean() for one in divisions]
+        for happened, known in outcomes.items()
+    }
+    chosen = int(np.abs(np.subtract(aucs[True], aucs[False])).argmax())
+
+    def predict(_model: object, _x: object, y: Labels, *, seed: int, **_: object) -> Predictions:
+        scores = divisions[chosen if not seed else seed % 30]
+        return Predictions(scores, scores > 0, placement_values(scores, y))
+
+    def printed(noise: Noise, happened: bool) -> Numbers:
+        known, ids = outcomes[happened], subjects(people)
+        affected = [ids[at] for at in np.flatnonzero(known)]
+        sizes = perturb_sizes(noise, people + 50, [("all", ids)], ids, affected)
+        perturb = partial(Perturbation(noise, ids, sizes).rank, "AUC of row")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(evaluate, "predict_once", predict)
+            p, performed = evaluate.permutation_p(
+                Pipeline([]),
+                np.empty((people, 0)),
+                known,
+                float(aucs[happened][chosen]),
+                folds=2,
+                permutations=120,
+                seed=0,
+                tick=lambda _: None,
+                perturb=perturb,
+            )
+        return [100 * np.log(p), 100 * np.log(performed), 100 * np.log(float(print_p(p)))]
+
+    return printed
+
+
 def number_of_events(trial: int) -> Print:
     people = subjects(200)
     return lambda noise, happened: [float(noise.count(EVENT, people[: 60 + happened]))]
@@ -234,6 +282,7 @@ ATTACKS: list[tuple[Callable[[int], Print], int]] = [
     (curve_beside_evaluate, 300),
     (stratum_beside_all, 300),
     (row, 200),
+    (permutation, 120),
     (number_of_events, 1000),
     (averaged, 600),
     (border, 1000),
@@ -290,10 +339,10 @@ def test_a_key_of_another_length_is_refused_and_never_shown() -> None:
     assert "nnnn" not in repr(NOISE)
 
 
-def test_seeds_of_permutations_follow_from_the_key() -> None:
-    """Else whoever repeats a run with both outcomes would know a person's by the exact p."""
+def test_seeds_of_folds_and_permutations_follow_from_the_key() -> None:
+    """Else whoever repeats a run with both outcomes would know a person's by what she computes."""
     people = subjects(20)
-    seeds = {Noise(bytes([key]) * KEY_BYTES).seed("permutations", people, 1) for key in range(9)}
+    seeds = {Noise(bytes([key]) * KEY_BYTES).seed("folds", people, 1) for key in range(9)}
     assert len(seeds) == 9
-    assert NOISE.seed("permutations", people, 1) == NOISE.seed("permutations", people[::-1], 1)
-    assert NOISE.seed("permutations", people, 1) != NOISE.seed("permutations", people, 2)
+    assert NOISE.seed("folds", people, 1) == NOISE.seed("folds", people[::-1], 1)
+    assert NOISE.seed("folds", people, 1) != NOISE.seed("folds", people, 2)

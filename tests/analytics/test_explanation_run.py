@@ -148,10 +148,10 @@ def test_a_column_by_which_few_stand_apart_is_not_named() -> None:
     column = np.zeros(100)
     column[:9] = 1
     column[20:60] = np.nan
-    assert not tells_enough_apart(column)
+    assert not tells_enough_apart(QUIET, column, subjects(100))
     column[9] = 2
-    assert tells_enough_apart(column)
-    assert not tells_enough_apart(np.full(100, np.nan))
+    assert tells_enough_apart(QUIET, column, subjects(100))
+    assert not tells_enough_apart(QUIET, np.full(100, np.nan), subjects(100))
 
 
 def test_parts_are_chosen_by_what_is_printed_of_them() -> None:

@@ -174,7 +174,9 @@ def test_everybody_is_explained_by_models_that_have_not_seen_her() -> None:
     assert not explained.used[-1]
     top = [explained.features[at] for at in np.argsort(-explained.importance)[:3]]
     assert set(top) == {"gene0", "gene1", "grade"}
-    assert explained.direction[[0, 1, GENES + 2]].tolist() == [1, 1, 1]
+    sizes, directions = explained.importance, explained.direction
+    causes = [0, 1, GENES + 2]
+    assert directions[causes] == pytest.approx(sizes[causes], rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_explaining_a_model_changes_nothing_else_and_says_the_same_again(
     assert [one.explanation.name for one in rows[0].explained] == explain
     for one, other in zip(rows[0].explained, rows[1].explained, strict=True):
         assert (one.importance == other.importance).all()
-        assert set(one.direction) <= {-1, 0, 1}
+        assert (np.abs(one.direction) <= one.importance + 1e-9).all() or one.errors is not None
     assert not rows[2].explained
     assert (rows[0].scores.probabilities == rows[2].scores.probabilities).all()
 

@@ -50,7 +50,7 @@ def predictions() -> tuple[Scores, np.ndarray, np.ndarray]:
 
 
 def scores_of(probabilities: np.ndarray) -> Scores:
-    nothing = {"auc": 0.0, "error": 0.0, "first_auc": 0.0, "between_folds": 0.0, "brier": None}
+    nothing = {"auc": 0.0, "error": 0.0, "between_folds": 0.0, "brier": None}
     return Scores(
         Cells(0, 0, 0, 0),
         placements=np.zeros(probabilities.shape[1]),

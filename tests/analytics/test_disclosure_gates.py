@@ -1,0 +1,183 @@
+"""Attacks on whether something is printed, by whoever knows everybody but one person.
+
+Nine people have something, and she has it or has not. A decision by the exact number tells it at once;
+by the perturbed one, both happen about as often. Each is tried over many keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from quiet import NOISE_KEY, QUIET, subjects
+
+from analytics.cohort import Cohort, Member, Person, clinical_matrix
+from analytics.disclosure.counts import PROFILES_NEEDED, Perturbation, Sizes
+from analytics.disclosure.explanations import Chosen, size_step, tells_enough_apart
+from analytics.disclosure.noise import KEY_BYTES, Noise
+from analytics.explainer import Explained
+from analytics.explanation_run import _describe, _perturb
+from analytics.explanations import REGISTERED
+from analytics.params import complete, parse_params
+from analytics.people import Input
+from analytics.readers.clinical import ClinicalRecord, Fact, Reading
+from analytics.readers.observations import Findings
+from analytics.readers.person import Person as Simulated
+from analytics.run import run
+from analytics.survival_run import _stratify
+
+SAFE, KEYS, PEOPLE = 0.60, 240, 200
+OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
+QUICK = {"permutations": 19, "bootstraps": 0, "folds": 2, "repeats": 2, "outcome": OUTCOME}
+SURVIVAL = {"analysis": "survival", "strata": ["er_positive"], "clinical": [], **QUICK}
+NO_GENES = {"genes": {"source": "none"}}
+Gate = Callable[[Noise, bool], object]  # what is seen if she has it, or has not
+Records = Callable[[Sequence[Simulated]], list[Input]]
+
+
+def among(has: bool) -> np.ndarray:
+    """Nine people of all, and the tenth if she has it."""
+    return (np.arange(PEOPLE) < 9 + has).astype(np.float64)
+
+
+def cohort_of(records: Sequence[ClinicalRecord]) -> Cohort:
+    people = [Person(*one) for one in zip(subjects(len(records)), records, strict=True)]
+    return Cohort(tuple(Member(person, None, False) for person in people), (), len(people))
+
+
+def column_is_named(noise: Noise, has: bool) -> bool:
+    return tells_enough_apart(noise, among(has), subjects(PEOPLE))
+
+
+def code_is_used(noise: Noise, has: bool) -> bool:
+    return bool(clinical_matrix(coded(has), ["icd-10-cm:B20"], noise).any())
+
+
+@cache
+def coded(has: bool) -> Cohort:
+    facts = [(Fact(1, "icd-10-cm", "B20", None),) if inside else () for inside in among(has)]
+    return cohort_of([ClinicalRecord(None, None, one, (), 9000) for one in facts])
+
+
+def profiles_are_few(noise: Noise, has: bool) -> bool:
+    """She has a combination of her own, or that of somebody else."""
+    x = np.append(np.arange(PEOPLE - 1) % 9, 9 if has else 1).astype(np.float64)
+    perturbation = Perturbation(noise, subjects(PEOPLE), Sizes(PEOPLE, (), PEOPLE, 60))
+    return perturbation.profiles(x[:, None]) < PROFILES_NEEDED
+
+
+def unknown_is_listed(noise: Noise, has: bool) -> bool:
+    params = parse_params(complete(SURVIVAL | NO_GENES))
+    return len(_stratify(measured(has), params, noise)) == 3
+
+
+@cache
+def measured(has: bool) -> Cohort:
+    readings = [() if inside else (Reading("er_positive", 1.0, None),) for inside in among(has)]
+    return cohort_of([ClinicalRecord(None, None, (), one, 9000) for one in readings])
+
+
+class _Cohort:
+    """Whose outcomes an explanation is of."""
+
+    affected = subjects(60)
+
+
+def direction(noise: Noise, has: bool) -> object:
+    """Her outcome moves the sum that decides it by as much as one moves a mean size on average."""
+    step = size_step(PEOPLE, "log-odds")
+    assert step is not None
+    value = step / 100 + (0.5 if has else -0.5) * 3 / PEOPLE
+    exact = Explained(
+        REGISTERED["shap-linear"],
+        ("age",),
+        np.zeros(1, np.int64),
+        np.ones(1, np.bool_),
+        np.array([0.4]),
+        None,
+        np.array([value]),
+    )
+    sizes = Sizes(PEOPLE + 50, (), PEOPLE, 60)
+    printed = _perturb(exact, "shap", _Cohort(), sizes, noise)  # type: ignore[arg-type]
+    return _describe(printed, Chosen(0, 2), step)["direction"]
+
+
+GATES = (column_is_named, code_is_used, profiles_are_few, unknown_is_listed, direction)
+
+
+@pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
+def test_who_is_the_tenth_is_not_told_by_what_is_printed(gate: Gate) -> None:
+    def seen(has: bool) -> float:
+        expected = gate(QUIET, True)
+        keys = (number.to_bytes(KEY_BYTES, "big") for number in range(has, 2 * KEYS, 2))
+        return float(np.mean([gate(Noise(key), has) == expected for key in keys]))
+
+    assert gate(QUIET, True) != gate(QUIET, False)  # by the exact number it would be
+    assert 0.5 + abs(seen(True) - seen(False)) / 2 <= SAFE
+    assert 0.02 < seen(False) < 0.98
+
+
+def people_of(count: int, *, unknown: int = 0, profiles: int = 9) -> list[Simulated]:
+    """Some without a known receptor; so many combinations of grade and age."""
+    draw = np.random.default_rng(1)
+    people = []
+    for at in range(count):
+        event, kind = bool(at % 5 == 0), at % profiles
+        findings = Findings(
+            age_years=40.0 + 10 * (kind // 3),
+            size_mm=20.0,
+            grade=1 + kind % 3,
+            er_positive=None if at < unknown else at % 2,
+            follow_up_days=float(draw.integers(100, 1800)) if event else 3000.0,
+            metastasis=event,
+        )
+        people.append(Simulated(at, (("SIM000", "1.0"),), findings))
+    return people
+
+
+@pytest.mark.parametrize(("moved", "seen"), [(0, False), (3, True)])
+def test_a_run_decides_by_the_perturbed_numbers(
+    make_records: Records, monkeypatch: pytest.MonkeyPatch, moved: int, seen: bool
+) -> None:
+    """Nine have it each time: with three more by the noise, it is printed."""
+
+    def shift(_: Noise, __: str, people: Collection[str], *___: object) -> float:
+        return moved if len(set(people)) == 9 else 0.0
+
+    monkeypatch.setattr(Noise, "shift", shift)
+
+    def result(asked: dict[str, Any], people: list[Simulated]) -> tuple[Any, bytes]:
+        done = run(complete(asked), make_records(people), 10, noise_key=NOISE_KEY)
+        return json.loads(done.result), done.disclosure
+
+    models = {"models": {"logistic": ["clinical"]}, "clinical": ["age_years", "grade"]}
+    few, _ = result(QUICK | models | NO_GENES, people_of(200))
+    assert ("auc_interval" in few["rows"][0]) == seen
+    listed, record = result(SURVIVAL | NO_GENES, people_of(240, unknown=9))
+    assert (b"not known" in record) == seen
+    assert all(row["stratum"] != "not known" for row in listed["strata"])
+
+
+@pytest.mark.parametrize(("moved", "p"), [(-300.0, "1"), (300.0, "0.05")])
+def test_p_is_of_the_auc_that_is_printed(
+    make_records: Records, monkeypatch: pytest.MonkeyPatch, moved: float, p: str
+) -> None:
+    """Noise that takes away or adds as much as there can be changes p as it does the AUC."""
+    records = make_records(people_of(200))
+    affected = {records[2 * at].subject for at in range(0, 200, 5)}
+
+    def shift(_: Noise, __: str, people: Collection[str], cell: str = "", *___: object) -> float:
+        ranks = cell == "concordance" or cell.startswith("AUC of ")
+        return moved if ranks and set(people) == affected else 0.0
+
+    monkeypatch.setattr(Noise, "shift", shift)
+    for asked in (QUICK | {"models": {"logistic": ["clinical"]}}, {**SURVIVAL, "strata": []}):
+        document = asked | NO_GENES | {"clinical": ["age_years", "grade"]}
+        done = json.loads(run(complete(document), records, 10, noise_key=NOISE_KEY).result)
+        row = done["rows"][0] if done["analysis"] == "evaluate" else done["concordance"]
+        assert row["p"] == p
+        assert row["permutations"] == (10 if p == "1" else 19)
