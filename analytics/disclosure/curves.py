@@ -75,21 +75,19 @@ def calibration_groups(
 
     As many groups of one size, from 5 down to 2, as have at least 10 people of both outcomes each.
     """
-    predicted = probabilities.mean(axis=0)
+    predicted, total = probabilities.mean(axis=0), noise.count(PERSON, people)
     ids, order = np.asarray(people), np.argsort(predicted, kind="stable")
     for number in range(MOST_GROUPS, 1, -1):
         groups = np.array_split(order, number)
         counts = [noise.count(EVENT, ids[group][event[group] == 1].tolist()) for group in groups]
-        step = curve_step(min(map(len, groups)))
-        # By the perturbed number alone: by an exact one, that something is printed would tell it.
-        if step is not None and all(
-            min(count, len(group) - count) >= SMALLEST_COUNT
-            for count, group in zip(counts, groups, strict=True)
-        ):
+        # By perturbed numbers alone: by exact ones, that something is printed would tell them.
+        each = total // number
+        step = curve_step(each)
+        if step is not None and all(min(count, each - count) >= SMALLEST_COUNT for count in counts):
             return step, [
                 (
                     mean_predicted(noise, predicted[group], ids[group].tolist()),
-                    inner_percent(count / len(group), step),
+                    inner_percent(count / each, step),
                 )
                 for count, group in zip(counts, groups, strict=True)
             ]

@@ -133,13 +133,11 @@ def calibration_groups(
     As many groups, from 5 down to 2, as have each 10 people with the event, 10 without, and 10 at risk at
     the horizon.
     """
-    order = np.argsort(risk, kind="stable")
+    order, total = np.argsort(risk, kind="stable"), noise.count(PERSON, lives.ids)
     for number in range(MOST_GROUPS, 1, -1):
-        groups = np.array_split(order, number)
-        tables = [
-            _tabulate(noise, lives[group], np.array([horizon]), len(group)) for group in groups
-        ]
-        step = curve_step(min(map(len, groups)))
+        groups, each = np.array_split(order, number), total // number
+        tables = [_tabulate(noise, lives[group], np.array([horizon]), each) for group in groups]
+        step = curve_step(each)
         if step is not None and all(table.large and table.enough[-1] for table in tables):
             predicted = [mean_predicted(noise, risk[group], lives[group].ids) for group in groups]
             seen = [inner_percent(1 - float(_survival(table)[0][-1]), step) for table in tables]
@@ -148,7 +146,7 @@ def calibration_groups(
 
 
 def _tabulate(noise: Noise, lives: Lives, days: Integers, people: int) -> _Table:
-    """The perturbed cells of a curve. people: the perturbed number, or that of a group by rank."""
+    """The perturbed cells of a curve. people: the perturbed number, or of a group by rank its part of it."""
     part = np.searchsorted(days, lives.time, "left")
     events = min(people, noise.count(EVENT, lives.who(lives.event)))
     by_part = np.array(

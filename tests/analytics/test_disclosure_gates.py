@@ -17,6 +17,7 @@ from quiet import NOISE_KEY, QUIET, subjects
 
 from analytics.cohort import Cohort, Member, Person, clinical_matrix
 from analytics.disclosure.counts import PROFILES_NEEDED, Perturbation, Sizes
+from analytics.disclosure.curves import calibration_groups
 from analytics.disclosure.explanations import Chosen, size_step, tells_enough_apart
 from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.explainer import Explained
@@ -81,6 +82,15 @@ def measured(has: bool) -> Cohort:
     return cohort_of([ClinicalRecord(None, None, (), one, 9000) for one in readings])
 
 
+def calibration_step(noise: Noise, has: bool) -> bool:
+    """Five groups of a hundred are printed in steps of 5 %, smaller ones in wider steps."""
+    people = 499 + has
+    event = (np.arange(people) % 2).astype(np.int64)
+    probabilities = np.linspace(0.1, 0.9, people)[None, :]
+    shown = calibration_groups(noise, probabilities, event, subjects(people))
+    return shown is not None and shown[0] == 5
+
+
 class _Cohort:
     """Whose outcomes an explanation is of."""
 
@@ -106,7 +116,14 @@ def direction(noise: Noise, has: bool) -> object:
     return _describe(printed, Chosen(0, 2), step)["direction"]
 
 
-GATES = (column_is_named, code_is_used, profiles_are_few, unknown_is_listed, direction)
+GATES = (
+    column_is_named,
+    code_is_used,
+    profiles_are_few,
+    unknown_is_listed,
+    calibration_step,
+    direction,
+)
 
 
 @pytest.mark.parametrize("gate", GATES, ids=lambda gate: gate.__name__)
