@@ -19,6 +19,7 @@ LIBRARIES = (
     "cyvcf2",
     "fhir.resources",
     "jsonschema",
+    "markdown-it-py",
     "numpy",
     "scikit-learn",
     "scipy",

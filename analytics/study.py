@@ -18,14 +18,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from markdown_it import MarkdownIt
+
 from analytics.canonical import dump_canonical, load_strict
 from analytics.code import params_schema_hash
 from analytics.errors import JsonRefused, ParamsError
 from analytics.params import MAX_BYTES, complete
 
 _OPENING, _CLOSING = "```study", "```"
-# What Markdown also shows as a block of that name: nobody who reads it would see the difference.
-_SHOWN_SO = re.compile(r"[ \t>]*(?:`{3,}|~{3,})[ \t]*study\b", re.IGNORECASE)
+# A line that a reader may take for the beginning of a study: also in a list, a quotation or another block.
+_SHOWN_SO = re.compile(r"[\s>*+\-.)\d]*(?:`{3,}|~{3,})\s*study\b", re.IGNORECASE)
+# As the page reads a plan (api/pages/markdown.py): without HTML, which would hide a block from a reader.
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["html_block", "html_inline"])
 _PARTS = ("cohort", "outcome")
 NO_PLAN = (
     "the permit is for another schema of parameters, or for the study of its plan, which nobody has "
@@ -33,6 +37,10 @@ NO_PLAN = (
 )
 OTHER_PLAN = "the permit is for another schema of parameters, or another study, than its plan's"
 OTHER_STUDY = "the permit allows one study, and these parameters ask about other people"
+NO_OUTCOME = (
+    "the permit allows one study, and these parameters name no outcome: they ask about everybody in the "
+    "cohort, also those whom the study leaves out"
+)
 OTHER_OUTCOME = "the permit allows one study, and these parameters ask about another outcome"
 
 
@@ -63,19 +71,29 @@ def may_show_study(plan: str) -> bool:
 
 
 def _block_of(plan: str) -> str | None:
-    lines = [line.rstrip() for line in plan.split("\n")]
-    openings = [at for at, line in enumerate(lines) if _SHOWN_SO.match(line)]
+    """The text of the one block that Markdown shows as a study, None without any. Raises ParamsError for
+    one that a reader sees and that is written otherwise, or that only looks like one."""
+    lines = [line.rstrip() for line in plan.replace("\r\n", "\n").split("\n")]
+    openings = {at for at, line in enumerate(lines) if _SHOWN_SO.match(line)}
+    blocks = [
+        token
+        for token in _MARKDOWN.parse("\n".join(lines))
+        if token.type == "fence" and token.info.strip().casefold().startswith("study")
+    ]
+    openings |= {block.map[0] for block in blocks if block.map}
     if not openings:
         return None
     if len(openings) > 1:
         raise ParamsError("study: the plan has more than one", "Ask for a permit for each.")
-    begin = openings[0] + 1
-    if lines[begin - 1] != _OPENING or _CLOSING not in lines[begin:]:
+    at = openings.pop()
+    closes = lines[at:].index(_CLOSING) + at if _CLOSING in lines[at:] else None
+    shown = [block.map for block in blocks if block.level == 0]
+    if lines[at] != _OPENING or closes is None or shown != [[at, closes + 1]]:
         raise ParamsError(
-            "study: its block is not one of three backticks",
+            "study: its block is not one of three backticks, outside lists, quotations and other blocks",
             "Write ```study alone on a line, the study as JSON, and ``` alone on a line.",
         )
-    return "\n".join(lines[begin : lines.index(_CLOSING, begin)]).strip()
+    return "\n".join(lines[at + 1 : closes]).strip()
 
 
 def schema_of(plan: str) -> bytes:
@@ -110,7 +128,9 @@ def check_study(schema: bytes, plan: str | None, params: str) -> None:
     asked, agreed = json.loads(params), json.loads(study)
     if asked["cohort"] != agreed["cohort"]:
         raise ParamsError(OTHER_STUDY, "Take its cohort, or ask for another permit.")
-    if "outcome" in asked and _outcome(asked) != _outcome(agreed):
+    if "outcome" not in asked:
+        raise ParamsError(NO_OUTCOME, "Ask for a permit without a study.")
+    if _outcome(asked) != _outcome(agreed):
         raise ParamsError(OTHER_OUTCOME, "Take its outcome, or ask for another permit.")
 
 

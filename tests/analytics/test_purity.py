@@ -25,7 +25,16 @@ STANDARD = {
     "typing",
     "zlib",
 }
-LIBRARIES = {"analytics", "fhir", "jsonschema", "numpy", "scipy", "sklearn", "threadpoolctl"}
+LIBRARIES = {
+    "analytics",
+    "fhir",
+    "jsonschema",
+    "markdown_it",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "threadpoolctl",
+}
 # Only these look at installed packages and their files, or at descriptors that they are handed.
 FILES = {
     "code.py": {"importlib.metadata", "platform"},

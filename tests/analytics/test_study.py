@@ -11,6 +11,7 @@ from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
 from analytics.params import complete
 from analytics.study import bound_study, check_study, find_study, may_show_study, schema_of
+from api.pages.markdown import render_markdown
 
 OUTCOME: dict[str, Any] = {
     "kind": "diagnosis",
@@ -62,6 +63,16 @@ def test_a_study_is_read_complete_and_in_one_form() -> None:
         plan(fence="> ```study"),
         plan(fence="``` Study"),
         plan() + plan(fence="~~~study", closing="~~~"),
+        # In a list, in another block, in a comment that the page shows, or after a space of another kind.
+        plan(fence="- ```study", closing="  ```"),
+        plan(fence="1. ```study", closing="   ```"),
+        plan(fence="````\nAn example:\n```study", closing="```\n````"),
+        plan(fence="~~~\n```study", closing="```\n~~~"),
+        plan(fence="- text\n\n  ```study", closing="  ```"),
+        plan(fence="\u00a0```study"),
+        plan(fence="    ```study", closing="    ```"),
+        plan(fence="- ```study", closing="  ```")
+        + plan(fence="````\n```study", closing="```\n````"),
     ],
 )
 def test_what_looks_like_a_study_and_is_none_is_refused(text: str) -> None:
@@ -95,9 +106,6 @@ def test_runs_ask_about_the_study_with_any_model() -> None:
         run(models={"svm": ["clinical"]}, seed=3),
         run(outcome={**OUTCOME, "censoring": "event-free"}),
         complete({"analysis": "associate", **STUDY}).decode(),
-        complete(
-            {"analysis": "frequencies", "cohort": STUDY["cohort"], "sites": ["1:5:A>C"]}
-        ).decode(),
     ):
         check_study(schema, plan(), params)
     without = {name: part for name, part in OUTCOME.items() if name != "censoring"}
@@ -118,6 +126,27 @@ def test_runs_ask_about_the_study_with_any_model() -> None:
 def test_another_question_is_refused(change: dict[str, Any], why: str) -> None:
     with pytest.raises(ParamsError, match=why):
         check_study(schema_of(plan()), plan(), run(**change))
+
+
+def test_a_run_without_an_outcome_is_about_others_than_the_study() -> None:
+    """Whoever has no index diagnosis, or no known outcome, would be among them."""
+    asked = {"analysis": "frequencies", "cohort": STUDY["cohort"], "sites": ["1:5:A>C"]}
+    with pytest.raises(ParamsError, match="no outcome"):
+        check_study(schema_of(plan()), plan(), complete(asked).decode())
+    check_study(params_schema_hash(), None, complete(asked).decode())
+
+
+def test_page_and_permit_read_the_same_block_as_the_study() -> None:
+    """Whatever the page shows as a study binds, or cannot be asked for."""
+    fences = ["```study", " ```study", "- ```study", "> ```study", "~~~study", "* - ```study"]
+    for fence in [*fences, "````\n```study", "<!--\n```study", "text\n```study", "| a |\n```study"]:
+        text = plan(fence=fence)
+        shown = "<code>study\n" in render_markdown(text)
+        try:
+            bound = find_study(text) is not None
+        except ParamsError:
+            continue
+        assert bound == shown, fence
 
 
 @pytest.mark.parametrize(
