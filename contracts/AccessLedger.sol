@@ -80,12 +80,14 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         bytes32 paramsHash;
     }
 
-    /// @dev `spends`: what its release takes of the dataset's budget, in millionths.
+    /// @dev `spends`: what its release takes of the dataset's budget, in millionths; `records`: the
+    /// dataset's state that it reads (Questions).
     struct Attempt {
         address worker;
         uint40 leaseUntil;
         uint16 granted;
         uint24 spends;
+        uint16 records;
         bytes32 listHash;
         bytes32 sealHash;
     }
@@ -129,6 +131,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (_ingests[r.ingest] != 0) revert IngestExists(r.ingest);
         if (r.count == 0) revert NothingRegistered();
         _ingests[r.ingest] = r.dataset;
+        _noteChange(r.dataset);
         emit RecordsSealed(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed);
         _append(
             KIND_RECORDS,
@@ -151,6 +154,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
             revert IPermitRegistry.QuorumMissing(signers.length, _permits.quorum());
         }
         _voided[v.ingest] = true;
+        _noteChange(dataset);
         emit RecordsVoided(v.ingest, dataset);
         _append(KIND_VOID, sha256(abi.encode(v.ingest, dataset)));
     }
@@ -208,16 +212,22 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) {
             return _refuse(b.run, b.attempt, Reasons.COHORT, message);
         }
-        _ask(run.permit, p.dataset, run.paramsHash);
-        run.attempts = b.attempt;
         Attempt storage attempt = _attempts[b.run][b.attempt];
+        attempt.records = _recordsOf(p.dataset);
+        attempt.listHash = Cohort.listHash(slots, Cohort.test(p), subjects, tally.granted);
+        if (b.attempt == 1) {
+            bytes32 question = _questionOf(run, attempt);
+            reason = _questionReason(run.permit, p, question);
+            if (reason != 0) return _refuse(b.run, b.attempt, reason, message);
+            _ask(run.permit, p.dataset, question);
+        }
+        run.attempts = b.attempt;
         (attempt.worker, attempt.leaseUntil, attempt.granted) = (
             worker,
             _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay),
             uint16(tally.granted)
         );
-        bytes32 body;
-        (attempt.listHash, body) = _record(b, p, subjects, slots, tally.granted);
+        bytes32 body = _record(b, p, subjects, slots, tally.granted);
         emit RunAuthorised(
             b.run,
             b.attempt,
@@ -285,10 +295,10 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         address a = _checker(d, run, structHash, checkerSignatures[0]);
         address b = _checker(d, run, structHash, checkerSignatures[1]);
         if (b <= a) revert IPermitRegistry.SignersNotAscending();
-        bytes32 listHash = _attempts[d.run][d.attempt].listHash;
-        _requireList(listHash, subjects, epochs);
+        _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
-        (bytes32 subject, uint8 reason) = _releaseReason(run, p, listHash, subjects, epochs);
+        bytes32 question = _questionOf(run, _attempts[d.run][d.attempt]);
+        (bytes32 subject, uint8 reason) = _releaseReason(run, p, question, subjects, epochs);
         bytes32 message = sha256(abi.encode(d));
         _requireUnused(message);
         if (reason != 0) {
@@ -299,7 +309,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         }
         uint256 spends = _attempts[d.run][d.attempt].spends;
         if (spends != 0) _spend(p.dataset, spends);
-        _answer(run.permit, p.dataset, run.paramsHash, listHash);
+        _ask(run.permit, p.dataset, question);
         run.ended = Ended.Released;
         emit Released(d.run, d.attempt, d.sealHash, a, b);
         _append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
@@ -403,8 +413,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (block.timestamp > run.deadline) return Reasons.DEADLINE;
         if (b.codeHash != p.codeHash) return Reasons.CODE;
         if (!_permits.isLive(run.analyst, Role.Analyst)) return Reasons.ANALYST_ROLE;
-        uint8 reason = _permitReason(p);
-        return reason != 0 ? reason : _questionReason(run.permit, p, run.paramsHash);
+        return _permitReason(p);
+    }
+
+    function _questionOf(Run storage run, Attempt storage attempt) private view returns (bytes32) {
+        return _question(run.paramsHash, attempt.records, attempt.listHash);
     }
 
     /// @dev Of a permit that was decided on; before that there is no run.
@@ -437,16 +450,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         bytes32[] calldata subjects,
         uint256[] memory slots,
         uint256 granted
-    ) private returns (bytes32 listHash, bytes32 body) {
+    ) private returns (bytes32 body) {
         Cohort.Test memory test = Cohort.test(p);
-        bytes32[] memory list = new bytes32[](2 * granted);
         bytes32[] memory words = new bytes32[](2 + 2 * subjects.length);
         (words[0], words[1]) = (b.run, bytes32((uint256(b.relaxed) << 32) | b.attempt));
-        (uint256 inList, uint256 inGranted, uint256 inDenied) = (
-            list.at(0),
-            words.at(2),
-            words.at(2 + 2 * granted)
-        );
+        (uint256 inGranted, uint256 inDenied) = (words.at(2), words.at(2 + 2 * granted));
         bytes32 run = b.run;
         uint256 attempt = uint256(b.attempt) << 56;
         for (uint256 i; i < slots.length; ++i) {
@@ -454,7 +462,6 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
             if (slot.holds(test.mask, test.want, test.today)) {
                 uint256 packed = attempt | ((slot >> 192) & type(uint56).max);
                 emit AccessGranted(run, subject, packed);
-                inList = inList.put(subject, slot.epochOf());
                 inGranted = inGranted.put(subject, packed);
             } else {
                 uint8 reason = _denialReason(subject, slot, p.purposeNeed, test.today);
@@ -462,7 +469,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
                 inDenied = inDenied.put(subject, reason);
             }
         }
-        return (list.hash(list.length), words.hash(words.length));
+        return words.hash(words.length);
     }
 
     function _denialReason(
@@ -482,16 +489,13 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
     function _releaseReason(
         Run storage run,
         IPermitRegistry.Permit memory p,
-        bytes32 listHash,
+        bytes32 question,
         bytes32[] calldata subjects,
         uint32[] calldata epochs
     ) private view returns (bytes32, uint8) {
         if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);
         uint8 reason = _permitReason(p);
-        if (reason == 0) {
-            bytes32 question = _answered(run.permit, run.paramsHash, listHash);
-            reason = _questionReason(run.permit, p, question);
-        }
+        if (reason == 0) reason = _questionReason(run.permit, p, question);
         if (reason != 0) return (0, reason);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
         Cohort.Test memory test = Cohort.test(p);

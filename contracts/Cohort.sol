@@ -10,6 +10,8 @@ import {Words} from "./Words.sol";
 library Cohort {
     using Masks for uint256;
     using Words for uint256[];
+    using Words for bytes32[];
+    using Words for uint256;
 
     error SlotsUnavailable();
 
@@ -61,5 +63,24 @@ library Cohort {
             if (slot.untilDayOf() < lastDay) lastDay = slot.untilDayOf();
         }
         (tally.granted, tally.lastDay) = (granted, lastDay);
+    }
+
+    /// @dev sha256 over subject and epoch of each who holds the predicate; the caller MUST have
+    /// counted them.
+    function listHash(
+        uint256[] memory all,
+        Test memory t,
+        bytes32[] calldata subjects,
+        uint256 granted
+    ) internal view returns (bytes32) {
+        bytes32[] memory list = new bytes32[](2 * granted);
+        uint256 next = list.at(0);
+        for (uint256 i; i < all.length; ++i) {
+            uint256 slot = all.get(i);
+            if (slot.holds(t.mask, t.want, t.today)) {
+                next = next.put(subjects.get(i), slot.epochOf());
+            }
+        }
+        return list.hash(list.length);
     }
 }

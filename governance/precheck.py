@@ -20,7 +20,10 @@ from governance.rules.replayed import ReplayedState
 from governance.rules.state import NOBODY
 
 _HINT = "look at the state and sign again"
-_QUESTIONS_HINT = "ask with exactly the parameters of an earlier run, or ask for another permit: volens permit show"
+_QUESTIONS_HINT = (
+    "ask with exactly the parameters of an earlier run (free while neither the people nor the dataset's "
+    "records have changed), or ask for another permit: volens permit show"
+)
 
 
 def skipped_enrolment(
@@ -94,10 +97,13 @@ def revocation_acts(
 
 def refuse_question(replayed: ReplayedState, request: Mapping[str, Any]) -> None:
     """Raise RequestRefused for a run that asks one different question more than its permit or
-    dataset bears: no attempt of it would ever be authorised.
+    dataset bears: no attempt of it would ever be authorised. One that was asked of the same records
+    passes: it is free if the same people are willing when it begins.
     """
-    permit = replayed.permits.get(request["permit"])
-    reason = permit and replayed.questions.reason(permit.request, request["paramsHash"])
+    permit, params = replayed.permits.get(request["permit"]), request["paramsHash"]
+    if permit is None or replayed.questions.may_be_free(permit.request, params):
+        return
+    reason = replayed.questions.reason(permit.request, params)
     if reason:
         raise RequestRefused(reason, _QUESTIONS_HINT)
 

@@ -688,8 +688,8 @@ class Attempt(NamedTuple):
     """One attempt of a run.
 
     worker: empty if no signature was checked. granted: subject, epoch, version. denied: subject,
-    reason. views: by the viewer's account, the newest key that she wants the output's key sealed
-    to.
+    reason. records: the state of the dataset that it reads. views: by the viewer's account, the
+    newest key that she wants the output's key sealed to.
     """
 
     worker: bytes
@@ -697,6 +697,7 @@ class Attempt(NamedTuple):
     granted: list[tuple[bytes, int, int]]
     denied: list[tuple[bytes, int]]
     lease_until: int
+    records: int
     list_hash: bytes
     tx: bytes
     block: int
@@ -723,22 +724,35 @@ def most_attempts(run: Run) -> int:
 # ---- questions ----
 # How many different questions a permit and a dataset bear (Questions.sol).
 #
-# A question is the hash of a run's parameters. The mean of many perturbed answers tells what one does
-# not, so a permit says how many different ones its runs may ask.
+# A question is the hash of a run's parameters, asked about some people and their records. The mean of
+# many perturbed answers tells what one does not, so a permit says how many different ones its runs may
+# ask.
 
 
 class Questions:
     """The different questions asked so far, under each permit and about each dataset."""
 
     def __init__(self) -> None:
-        # By permit and question, about whom its first released answer is: the hash of their list,
-        # b"" before there is one.
-        self.answers = dict[bytes, dict[bytes, bytes]]()
+        # By permit and question, the hash of its parameters and the state of the dataset.
+        self.asked = dict[bytes, dict[bytes, tuple[bytes, int]]]()
         self.about = dict[bytes, int]()  # dataset: under all its permits
+        # By dataset, how often records were registered, or a registration taken back.
+        self.changes = dict[bytes, int]()
 
-    def under(self, permit: bytes) -> dict[bytes, bytes]:
+    def note_change(self, dataset: bytes) -> None:
+        self.changes[dataset] = self.changes.get(dataset, 0) + 1
+
+    def records_of(self, dataset: bytes) -> int:
+        """The state of a dataset, as the contract stores it: 65,536 changes later it comes again."""
+        return self.changes.get(dataset, 0) % 2**16
+
+    def name(self, params: bytes, records: int, list_hash: bytes) -> bytes:
+        """The question of these parameters about these people and a dataset in this state."""
+        return sha256(words(params, records, list_hash))
+
+    def under(self, permit: bytes) -> dict[bytes, tuple[bytes, int]]:
         """The questions asked under a permit."""
-        return self.answers.get(permit, {})
+        return self.asked.get(permit, {})
 
     def reason(self, request: Args, question: bytes) -> int:
         """Why a run under the permit of this request cannot ask it, 0 if it can."""
@@ -749,25 +763,17 @@ class Questions:
             return 44
         return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
 
-    def ask(self, request: Args, question: bytes) -> None:
-        asked = self.answers.setdefault(request["permit"], {})
+    def ask(self, request: Args, question: bytes, params: bytes, records: int) -> None:
+        asked = self.asked.setdefault(request["permit"], {})
         if question not in asked:
-            asked[question] = b""
+            asked[question] = params, records
             self.about[request["dataset"]] = self.about.get(request["dataset"], 0) + 1
 
-    def answered(self, permit: bytes, question: bytes, list_hash: bytes) -> bytes:
-        """Which question an answer about these people is to: about others than the first one, it
-        is perturbed anew, and so it is another question.
-        """
-        first = self.answers[permit][question]
-        return question if first in (b"", list_hash) else sha256(words(question, list_hash))
-
-    def answer(self, request: Args, question: bytes, list_hash: bytes) -> None:
-        answered = self.answered(request["permit"], question, list_hash)
-        if answered == question:
-            self.answers[request["permit"]][question] = list_hash
-        else:
-            self.ask(request, answered)
+    def may_be_free(self, request: Args, params: bytes) -> bool:
+        """Whether these parameters were asked of the dataset as it is: free, if the people are too."""
+        return (params, self.records_of(request["dataset"])) in self.under(
+            request["permit"]
+        ).values()
 
 
 # ---- steps ----
@@ -1213,6 +1219,7 @@ class AccessRules(Steps):
         self.ingests[m["ingest"]] = Ingest(
             m["dataset"], m["leavesRoot"], m["count"], m["relaxed"], False
         )
+        self.questions.note_change(m["dataset"])
         plain = (m["leavesRoot"], m["count"], m["relaxed"])
         return effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), plain)
 
@@ -1231,6 +1238,7 @@ class AccessRules(Steps):
             quorum = len(signers) >= self.identity.quorum
             need(quorum and ordered and all(members), "neither the custodian nor a quorum signed")
         self.ingests[m["ingest"]] = ingest._replace(void=True)
+        self.questions.note_change(ingest.dataset)
         return effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
 
     def _requestRun(self, m: Args, a: Args) -> Effect:
@@ -1288,6 +1296,10 @@ class AccessRules(Steps):
             (subject, self.consent(dataset, subject)) for subject, reason in decisions if not reason
         ]
         least = max(1, permit.request["minCohort"], self.identity.cohort_floor)
+        granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
+        list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
+        records = self.questions.records_of(dataset)
+        question = self.questions.name(run.request["paramsHash"], records, list_hash)
         # In the contract's order.
         reasons = [
             run.ended and 43,
@@ -1295,8 +1307,8 @@ class AccessRules(Steps):
             m["codeHash"] != permit.request["codeHash"] and 38,
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
-            self.questions.reason(permit.request, run.request["paramsHash"]),
             len(live) < least and 40,
+            nth == 1 and self.questions.reason(permit.request, question),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
@@ -1304,16 +1316,15 @@ class AccessRules(Steps):
             self.used_up.add(message)
             return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in decisions if reason]
-        granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
-        list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
-        self.questions.ask(permit.request, run.request["paramsHash"])
+        if nth == 1:
+            self.questions.ask(permit.request, question, run.request["paramsHash"], records)
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
-            worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
+            worker, m, granted, denied, lease, records, list_hash, tx.hash, tx.block, {}, b"", {}
         )
         events: list[Event] = [
             ("AccessDenied", (name, who), (nth, reason))
@@ -1417,11 +1428,11 @@ class AccessRules(Steps):
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
-        question = run.request["paramsHash"]
-        answered = self.questions.answered(run.request["permit"], question, attempt.list_hash)
+        asked = run.request["paramsHash"], attempt.records
+        question = self.questions.name(*asked, attempt.list_hash)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
-            (bytes(32), self.questions.reason(permit.request, answered)),
+            (bytes(32), self.questions.reason(permit.request, question)),
             *(
                 (
                     who,
@@ -1438,7 +1449,7 @@ class AccessRules(Steps):
                 self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
-        self.questions.answer(permit.request, question, attempt.list_hash)
+        self.questions.ask(permit.request, question, *asked)
         self.runs[m["run"]] = run._replace(ended="released")
         return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 

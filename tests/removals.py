@@ -109,15 +109,30 @@ REMOVALS = [
         (("if (_askedUnder[permit] >= p.questions) return Reasons.PERMIT_QUESTIONS;", ""),),
         (
             "more different questions than the committee allowed",
-            "one question answered anew about ever other people",
+            "one question asked anew about ever other people",
+            "a later attempt's answer of other records",
         ),
         ("AccessLedger",),
     ),
     Removal(
         "another list of people is another question",
         "Questions.sol",
-        (("return sha256(abi.encode(question, listHash));", "return question;"),),
-        ("one question answered anew about ever other people",),
+        (("records, listHash)", "records)"),),
+        ("one question asked anew about ever other people",),
+        ("AccessLedger",),
+    ),
+    Removal(
+        "other records are another question",
+        "Questions.sol",
+        (("paramsHash, records, listHash", "paramsHash, listHash"),),
+        ("a later attempt's answer of other records",),
+        ("AccessLedger",),
+    ),
+    Removal(
+        "an answer about others than the run began with is another question",
+        "AccessLedger.sol",
+        (("if (reason == 0) reason = _questionReason(run.permit, p, question);", ""),),
+        ("a later attempt's answer of other records",),
         ("AccessLedger",),
     ),
     Removal(

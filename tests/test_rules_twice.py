@@ -310,19 +310,23 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
 
 
 def ask_too_much(world: World, people: list[bytes]) -> None:
-    """One question twice about the same people, then about others, which counts; and another one."""
+    """One question twice about the same people, then about others, which counts, as does a later
+    attempt about others at its release; and another one."""
     permit, four = world.permit(questions=2), [*people[:3], people[8]]
     world.grant([people[8]])
-    for granted in (four, four, four[:3], four[:3], four[1:]):  # 44 at the last release
+    for granted in (four, four, four[:3], four[1:]):  # 44 at the last release
         run = world.request_run(permit)
-        world.authorise(run, granted)
-        seal = world.seal(run)
+        world.authorise(run, four)
+        world.authorise(run, granted, attempt=2)
+        seal = world.seal(run, 2)
         for name in ("sol", "tess"):
-            world.view_output(run, name)
-        world.release(run, seal, granted, [0] * len(granted))
+            world.view_output(run, name, 2)
+        world.release(run, seal, granted, [0] * len(granted), attempt=2)
     asked = world.ledger.read("AccessLedger", "questionsOf", permit, bytes(32))
     assert asked == [2, 0]
-    world.authorise(world.request_run(permit, params=PARAMS + b" "), people)  # 44
+    world.authorise(world.request_run(permit), four[1:])  # 44
+    world.register_records()
+    world.authorise(world.request_run(permit), four)  # 44
 
 
 def test_a_dataset_bears_so_many_questions(

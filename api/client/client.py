@@ -98,8 +98,8 @@ class Client:
     def permit(self, permit: str) -> dict[str, Any]:
         return self._get(f"/permits/{permit}")
 
-    def questions(self, permit: str) -> list[str]:
-        """The different questions that runs of a permit have asked, as hashes of parameters."""
+    def questions(self, permit: str) -> list[dict[str, Any]]:
+        """The different questions that runs of a permit have asked: {params, current}."""
         return list(self._get(f"/permits/{permit}/questions")["asked"])
 
     def permit_review(self, permit: str) -> dict[str, Any]:

@@ -77,16 +77,23 @@ def _check_study(client: Client, permit: Mapping[str, Any], params: bytes) -> No
         raise UsageError(str(problem), f"{problem.hint} Nothing was signed.") from None
 
 
-def check_questions(permit: Mapping[str, Any], asked: Sequence[str], params: bytes) -> None:
+def check_questions(
+    permit: Mapping[str, Any], asked: Sequence[Mapping[str, Any]], params: bytes
+) -> None:
     """Check that the permit has a question left for these parameters. Raises UsageError.
 
-    asked: hashes of the parameters that its runs have asked with.
+    asked: as `Client.questions` gives them.
     """
-    if hashlib.sha256(params).hexdigest() not in asked and len(asked) >= permit["questions"]:
-        raise UsageError(
-            f"this permit has 0 of {permit['questions']} different questions left",
-            "ask with exactly the parameters of an earlier run, or ask for another permit; nothing was signed",
-        )
+    digest = hashlib.sha256(params).hexdigest()
+    before = [question["current"] for question in asked if question["params"] == digest]
+    if len(asked) < permit["questions"] or any(before):
+        return
+    raise UsageError(
+        f"this permit has 0 of {permit['questions']} different questions left"
+        + (", and this one was asked before the dataset's records changed" if before else ""),
+        "ask with exactly the parameters of an earlier run about the same records, or ask for another "
+        "permit; nothing was signed",
+    )
 
 
 def request_run(client: Client, permit: bytes, params: bytes, folder: Path) -> dict[str, Any]:

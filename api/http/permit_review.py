@@ -41,10 +41,17 @@ def describe_permit(services: Services, permit: Permit) -> dict[str, Any]:
     return show_permit(permit, title, len(questions_under(services, permit.permit)))
 
 
-def questions_under(services: Services, permit: str) -> list[str]:
-    """The different questions that runs of a permit have asked, as hashes of their parameters."""
-    asked = services.projection.replayed.questions.under(bytes.fromhex(permit))
-    return [question.hex() for question in asked]
+def questions_under(services: Services, permit: str) -> list[dict[str, Any]]:
+    """The different questions that runs of a permit have asked: {params, current}, the hash of the
+    parameters and whether the dataset's records are still the same.
+    """
+    replayed = services.projection.replayed
+    questions, name = replayed.questions, bytes.fromhex(permit)
+    records = questions.records_of(replayed.permits[name].request["dataset"])
+    return [
+        {"params": params.hex(), "current": then == records}
+        for params, then in questions.under(name).values()
+    ]
 
 
 def questions_about(services: Services, dataset: str) -> int:

@@ -263,11 +263,13 @@ class PermitReview(BaseModel):
     earlier: list[EarlierPermit]
 
 
+class Question(BaseModel):
+    params: str = Field(description="sha256 of its parameters; the same ones, about other people")
+    current: bool = Field(description="whether the dataset's records are still those it was about")
+
+
 class Questions(BaseModel):
-    asked: list[str] = Field(
-        description="sha256 of each question's parameters; of a later answer about other people, "
-        "the hash that docs/ledger.md names"
-    )
+    asked: list[Question]
 
 
 class Permit(BaseModel):

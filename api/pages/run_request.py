@@ -95,7 +95,11 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
             question=words.question(params.decode()),
             willing=willing(services, row),
             asked=len(asked := questions_under(services, row.permit)),
-            again=hashlib.sha256(params).hexdigest() in asked,
+            again=[
+                question["current"]
+                for question in asked
+                if question["params"] == hashlib.sha256(params).hexdigest()
+            ],
             message={
                 "permit": row.permit,
                 "paramsHash": hashlib.sha256(params).hexdigest(),

@@ -225,9 +225,10 @@ interface IAccessLedger {
     function spentOf(bytes32 dataset) external view returns (uint256 millionths);
 
     /// @notice How many different questions runs have asked under a permit, which says how many it
-    /// allows, and about a dataset under all its permits (1,000 at most). An `authorise` beyond
-    /// either is refused, and so is the release of a further answer to a question about other
-    /// people, which counts as another one.
+    /// allows, and about a dataset under all its permits (1,000 at most). Parameters about other
+    /// people, or after a dataset's records have changed, are another question. It is counted when a
+    /// run is first authorised, and when a later attempt of it is released about others; beyond
+    /// either bound both are refused.
     function questionsOf(
         bytes32 permit,
         bytes32 dataset

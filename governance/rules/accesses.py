@@ -38,6 +38,7 @@ class AccessRules(Steps):
         self.ingests[m["ingest"]] = Ingest(
             m["dataset"], m["leavesRoot"], m["count"], m["relaxed"], False
         )
+        self.questions.note_change(m["dataset"])
         plain = (m["leavesRoot"], m["count"], m["relaxed"])
         return effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), plain)
 
@@ -56,6 +57,7 @@ class AccessRules(Steps):
             quorum = len(signers) >= self.identity.quorum
             need(quorum and ordered and all(members), "neither the custodian nor a quorum signed")
         self.ingests[m["ingest"]] = ingest._replace(void=True)
+        self.questions.note_change(ingest.dataset)
         return effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
 
     def _requestRun(self, m: Args, a: Args) -> Effect:
@@ -113,6 +115,10 @@ class AccessRules(Steps):
             (subject, self.consent(dataset, subject)) for subject, reason in decisions if not reason
         ]
         least = max(1, permit.request["minCohort"], self.identity.cohort_floor)
+        granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
+        list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
+        records = self.questions.records_of(dataset)
+        question = self.questions.name(run.request["paramsHash"], records, list_hash)
         # In the contract's order.
         reasons = [
             run.ended and 43,
@@ -120,8 +126,8 @@ class AccessRules(Steps):
             m["codeHash"] != permit.request["codeHash"] and 38,
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
-            self.questions.reason(permit.request, run.request["paramsHash"]),
             len(live) < least and 40,
+            nth == 1 and self.questions.reason(permit.request, question),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
@@ -129,16 +135,15 @@ class AccessRules(Steps):
             self.used_up.add(message)
             return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in decisions if reason]
-        granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
-        list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
-        self.questions.ask(permit.request, run.request["paramsHash"])
+        if nth == 1:
+            self.questions.ask(permit.request, question, run.request["paramsHash"], records)
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
-            worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
+            worker, m, granted, denied, lease, records, list_hash, tx.hash, tx.block, {}, b"", {}
         )
         events: list[Event] = [
             ("AccessDenied", (name, who), (nth, reason))
@@ -242,11 +247,11 @@ class AccessRules(Steps):
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
-        question = run.request["paramsHash"]
-        answered = self.questions.answered(run.request["permit"], question, attempt.list_hash)
+        asked = run.request["paramsHash"], attempt.records
+        question = self.questions.name(*asked, attempt.list_hash)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
-            (bytes(32), self.questions.reason(permit.request, answered)),
+            (bytes(32), self.questions.reason(permit.request, question)),
             *(
                 (
                     who,
@@ -263,7 +268,7 @@ class AccessRules(Steps):
                 self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
-        self.questions.answer(permit.request, question, attempt.list_hash)
+        self.questions.ask(permit.request, question, *asked)
         self.runs[m["run"]] = run._replace(ended="released")
         return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 

@@ -66,8 +66,8 @@ class Attempt(NamedTuple):
     """One attempt of a run.
 
     worker: empty if no signature was checked. granted: subject, epoch, version. denied: subject,
-    reason. views: by the viewer's account, the newest key that she wants the output's key sealed
-    to.
+    reason. records: the state of the dataset that it reads. views: by the viewer's account, the
+    newest key that she wants the output's key sealed to.
     """
 
     worker: bytes
@@ -75,6 +75,7 @@ class Attempt(NamedTuple):
     granted: list[tuple[bytes, int, int]]
     denied: list[tuple[bytes, int]]
     lease_until: int
+    records: int
     list_hash: bytes
     tx: bytes
     block: int

@@ -199,17 +199,20 @@ def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deplo
 
 def test_a_further_answer_about_other_people_needs_a_question(deployment) -> None:
     """Both runs ask the permit's one question; only the first is released, and nobody computes the
-    other again.
+    other again. Its later attempt is about others; a third run is about them from the beginning.
     """
     world, people = deployment.world, deployment.people(4)
     permit, runs = world.permit(questions=1), []
     for granted in (people, people[1:]):
         run = world.request_run(permit)
-        world.authorise(run, granted)
-        world.seal(run)
+        world.authorise(run, people)
+        attempt = 1 if granted is people else 2
+        if attempt == 2:
+            world.authorise(run, granted, attempt=2)
+        world.seal(run, attempt)
         runs.append(run.hex())
         for name in ("sol", "tess"):
-            deployment.as_(name).view_output(run.hex(), 1, random32())
+            deployment.as_(name).view_output(run.hex(), attempt, random32())
         deployment.as_("sol").approve(run.hex())
     assert deployment.as_("tess").approve(runs[0])["released"]
     with pytest.raises(RefusedByPolicy) as refusal:
@@ -218,8 +221,11 @@ def test_a_further_answer_about_other_people_needs_a_question(deployment) -> Non
         "permit-questions",
         True,
     )
-    shown = deployment.anybody().run(runs[1])
-    assert (shown["state"], shown["reason"]["slug"]) == ("denied", "permit-questions")
+    third = world.request_run(permit)
+    world.authorise(third, people[1:])
+    for run in (runs[1], third.hex()):
+        shown = deployment.anybody().run(run)
+        assert (shown["state"], shown["reason"]["slug"]) == ("denied", "permit-questions")
 
 
 def test_an_approval_ends(deployment) -> None:

@@ -788,6 +788,17 @@ def refused(o: Open, row: str, signer: str, **change: Any) -> bool:
     return re.search(r"event 1 \((Run|Release)Refused\)", verdict) is not None
 
 
+def as_asked(opened: Open) -> Callable[[Any], None]:
+    """The dataset's records are as when the checked run asked the question of the fresh one."""
+
+    def change(replayed: Any) -> None:
+        run = replayed.runs[opened.checked]
+        records = replayed.attempts[opened.checked, run.attempts].records
+        replayed.questions.changes[opened.world.dataset] = records
+
+    return change
+
+
 def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> None:
     def other(replayed: Any) -> None:
         run = replayed.runs[opened.fresh]
@@ -795,8 +806,12 @@ def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> Non
         replayed.runs[opened.fresh] = run._replace(request=request)
 
     def asked(count: int) -> Callable[[Any], None]:
-        further = {number.to_bytes(32, "big"): b"" for number in range(1, count)}
-        return lambda replayed: replayed.questions.answers[opened.permit].update(further)
+        def change(replayed: Any) -> None:
+            questions = replayed.questions.asked[opened.permit]
+            for number in range(1, count - len(questions) + 1):
+                questions[number.to_bytes(32, "big")] = (b"", 0)
+
+        return change
 
     def about(count: int) -> Callable[[Any], None]:
         return lambda replayed: replayed.questions.about.update({opened.world.dataset: count})
@@ -805,23 +820,41 @@ def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> Non
     for spent, bound in ((asked, most), (about, verify.DATASET_QUESTIONS)):
         assert not refused(new.where(spent(bound - 1)), "authorise", "wanda")
         assert refused(new.where(spent(bound)), "authorise", "wanda")
-        assert not refused(opened.where(spent(bound)), "authorise", "wanda")  # asked before
+        same = opened.where(as_asked(opened)).where(spent(bound))
+        assert not refused(same, "authorise", "wanda")  # asked before
 
 
-def test_an_answer_about_other_people_is_another_question(opened: Open) -> None:
-    """The permit's question was answered about `subjects`, and it has none left."""
+def test_an_answer_about_others_than_the_run_began_with_is_another_question(opened: Open) -> None:
+    """The permit has no question left; people and records are those of the attempt, or others."""
     both, order = checkers(opened), checked(opened) | {"reason": 0}
-    question = opened.replayed.runs[opened.checked].request["paramsHash"]
+    name = (opened.checked, opened.replayed.runs[opened.checked].attempts)
 
     def full(replayed: Any) -> None:
         replayed.permits[opened.permit].request["questions"] = 1
 
-    def others(replayed: Any) -> None:
-        full(replayed)
-        replayed.questions.answers[opened.permit][question] = bytes(32)
+    def other(**part: Any) -> Callable[[Any], None]:
+        def change(replayed: Any) -> None:
+            full(replayed)
+            replayed.attempts[name] = replayed.attempts[name]._replace(**part)
+
+        return change
 
     assert not refused(opened.where(full), "release", both, **order)
-    assert refused(opened.where(others), "release", both, **order)
+    for part in ({"records": 7}, {"list_hash": bytes(32)}):
+        assert refused(opened.where(other(**part)), "release", both, **order)
+
+
+def test_records_registered_since_make_another_question(opened: Open) -> None:
+    def full(replayed: Any) -> None:
+        replayed.permits[opened.permit].request["questions"] = 1
+
+    def registered(replayed: Any) -> None:
+        full(replayed)
+        replayed.questions.note_change(opened.world.dataset)
+
+    same = opened.where(as_asked(opened))
+    assert not refused(same.where(full), "authorise", "wanda")
+    assert refused(same.where(registered), "authorise", "wanda")
 
 
 # -- every rule is missed by somebody

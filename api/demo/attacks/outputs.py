@@ -79,19 +79,31 @@ def too_many_questions(world: World, forged: bool) -> Receipt:
     return world.authorise(world.request_run(permit, params=params), subjects)
 
 
-@attack("one question answered anew about ever other people", "analyst", "reason 44")
+@attack("one question asked anew about ever other people", "analyst", "reason 44")
 def other_people(world: World, forged: bool) -> Receipt:
-    """A participant who is in it with her withdraws and agrees, and each answer has new noise."""
+    """A participant who is in it with her withdraws and agrees, and each answer has new noise. What a
+    run shows before any release is an answer too."""
     subjects, permit = willing(world, 4), world.permit(questions=1)
-    asked = []
-    for people in (subjects, subjects[1:] if forged else subjects):
-        run = world.request_run(permit)
-        world.authorise(run, people)
-        seal = world.seal(run)
-        for checker in ("sol", "tess"):
-            world.view_output(run, checker)
-        asked.append((run, seal, people))
-    return [world.release(run, seal, who, [0] * len(who)) for run, seal, who in asked][-1]
+    world.authorise(world.request_run(permit), subjects)
+    return world.authorise(world.request_run(permit), subjects[1:] if forged else subjects)
+
+
+@attack("a later attempt's answer of other records", "analyst", "reason 44")
+def other_records(world: World, forged: bool) -> Receipt:
+    """The records of one person are added between two answers, which then differ by her alone. A run is
+    counted as it begins; a later attempt is free until it is released."""
+    dataset = _dataset(world)
+    subjects = world.enrol(4)
+    world.grant(subjects, dataset=dataset)
+    run = world.request_run(world.permit(dataset=dataset, questions=1))
+    world.authorise(run, subjects)
+    if forged:
+        world.register_records(dataset=dataset)
+    world.authorise(run, subjects, attempt=2)
+    seal = world.seal(run, 2)
+    for checker in ("sol", "tess"):
+        world.view_output(run, checker, 2)
+    return world.release(run, seal, subjects, [0] * len(subjects), attempt=2)
 
 
 @attack("a permit for more questions than any permit allows", "analyst", "PermitInvalid")

@@ -205,7 +205,9 @@ def review_permit(permit: PermitId, services: Parts) -> Any:
     "/permits/{permit}/questions", response_model=answers.Questions, responses=declared(404)
 )
 def list_questions(permit: PermitId, services: Parts) -> Any:
-    """The different questions that runs of a permit have asked: to ask one of them again is free."""
+    """The different questions that runs of a permit have asked: to ask one of them again is free while
+    neither the people nor the records have changed.
+    """
     services.projection.sync()
     register.find_permit(services.engine, permit)
     return {"asked": questions_under(services, permit)}

@@ -241,7 +241,8 @@ def test_a_permit_says_how_many_questions_it_has_left(deployment, volens) -> Non
     name = world.permit(questions=1, expiry=world.ledger.now() + 86_400)
     permit, first = name.hex(), noor.request_run(name, params, bytes(32), 1)
     world.authorise(bytes.fromhex(first["run"]), deployment.people(3))
-    assert noor.questions(permit) == [hashlib.sha256(params).hexdigest()]
+    digest = hashlib.sha256(params).hexdigest()
+    assert noor.questions(permit) == [{"params": digest, "current": True}]
     assert re.search(r"^questions +1 of 1 asked$", volens("permit", "show", permit).out, re.M)
     review = " ".join(volens("permit", "review", permit).out.split())
     assert f"1 asked so far {about + 1} of at most 1000 on this dataset" in review
@@ -256,6 +257,15 @@ def test_a_permit_says_how_many_questions_it_has_left(deployment, volens) -> Non
     assert deployment.head() == steps
     Path("same.json").write_text(json.dumps(PARAMS))
     assert volens("run", "request", "--as", "noor", permit, "--params", "same.json").code == 0
+    # The same question about other records is another one, and this is said before anything is signed.
+    ingest = world.register_records()
+    assert noor.questions(permit) == [{"params": digest, "current": False}]
+    told = volens("run", "request", "--as", "noor", permit, "--params", "same.json")
+    assert (told.code, "before the dataset's records changed" in told.err) == (2, True)
+    with pytest.raises(RefusedByPolicy) as refused:
+        noor.request_run(name, params, bytes(32), 3)
+    assert refused.value.reason == "permit-questions"
+    world.void_records(ingest)
 
 
 def test_checkers_view_and_release_and_the_analyst_opens(deployment, volens, tmp_path) -> None:
