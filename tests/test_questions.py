@@ -10,8 +10,10 @@ from typing import Any
 from rig import PARAMS, Rig
 
 from analytics.canonical import dump_canonical
+from analytics.simulate.synthetic import simulate_people
 from chain.events import ReleaseRefused, RunRefused
 from chain.vocabulary import Reason
+from governance.objects.ingest import Source
 from governance.readmodel import queries as register
 from governance.readmodel.run_states import State, next_state
 from governance.rules.withdrawals import Past, run_state
@@ -43,6 +45,16 @@ def test_a_permit_has_so_many_questions_and_no_more(rig: Rig) -> None:
     assert asked(rig, permit)[0] == "sealed"  # the same again is free
     other = asked(rig, rig.permit(), cohort=YOUNG | {"age": [0, 21]})
     assert "fewer people than the minimum" in other[2]  # the committee gave another permit
+
+
+def test_the_same_question_about_new_records_is_another_one(rig: Rig) -> None:
+    """Two answers before and after one person's records came differ by her alone."""
+    permit, (person,) = rig.permit(questions=1), simulate_people(1, seed=4)
+    assert asked(rig, permit)[0] == "sealed"
+    assert asked(rig, permit)[0] == "sealed"  # the same, and free
+    subject = rig.subjects[0]
+    rig.ingest([Source(subject, 2, person.observations(subject.hex()))], {subject: 2})
+    assert asked(rig, permit) == ("denied", Reason.PERMIT_QUESTIONS, "")
 
 
 def test_a_release_refused_for_its_questions_ends_the_run() -> None:
