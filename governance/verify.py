@@ -1271,21 +1271,7 @@ class AccessRules(Steps):
 
     def _authorise(self, m: Args, a: Args) -> Effect:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
-        permit = self.permits[run.request["permit"]]
-        worker = self._by("WorkerBinding", m, a["signature"], role=WORKER)
-        need(
-            run.ended in ("", "cancelled") and nth == run.attempts + 1 <= most_attempts(run),
-            "the run ended, or not the next attempt",
-        )
-        need(
-            len(subjects) <= MAX_SUBJECTS
-            and all(x < y for x, y in pairwise((bytes(32), *subjects))),
-            "the list is too long or unsorted",
-        )
-        need(
-            sha256(b"".join(subjects)) == m["subjectsHash"],
-            "the list is not the one that the worker signed",
-        )
+        permit, worker = self.permits[run.request["permit"]], self._binding(m, a, run)
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         decisions = [
@@ -1338,6 +1324,25 @@ class AccessRules(Steps):
             words(name, m["relaxed"] << 32 | nth, *chain(*packed.items(), *denied)),
             [*events, ("RunAuthorised", (name,), totals)],
         )
+
+    def _binding(self, m: Args, a: Args, run: Run) -> bytes:
+        """The worker who signed for the next attempt with these people, in order."""
+        worker, subjects = self._by("WorkerBinding", m, a["signature"], role=WORKER), a["subjects"]
+        need(
+            run.ended in ("", "cancelled")
+            and m["attempt"] == run.attempts + 1 <= most_attempts(run),
+            "the run ended, or not the next attempt",
+        )
+        need(
+            len(subjects) <= MAX_SUBJECTS
+            and all(x < y for x, y in pairwise((bytes(32), *subjects))),
+            "the list is too long or unsorted",
+        )
+        need(
+            sha256(b"".join(subjects)) == m["subjectsHash"],
+            "the list is not the one that the worker signed",
+        )
+        return worker
 
     def _asked(self, permit: Permit) -> tuple[bytes, int, int]:
         """The dataset, the purposes and the categories that the permit asks for."""

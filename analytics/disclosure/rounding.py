@@ -23,6 +23,6 @@ def print_p(p: float) -> str:
     A p by the ten permutations that reached the observed value is off by a third of itself
     (1 / sqrt(10)), and a smaller one by more: a second digit would be chance.
     """
-    place = -floor(log10(p))
-    scaled = ceil(round(p * 10**place, 9))
-    return f"{scaled / 10**place:.{place if scaled < 10 else place - 1}f}"
+    decimals = -floor(log10(p))
+    digit = ceil(round(p * 10**decimals, 9))
+    return f"{digit / 10**decimals:.{decimals if digit < 10 else decimals - 1}f}"
