@@ -443,16 +443,21 @@ def count_cells(y: Labels, positive: NDArray[np.bool_]) -> Cells:
     )
 
 
-def metrics_of(cells: Cells) -> tuple[float, float, float, float, float]:
-    """(accuracy, precision, recall, F1, balanced accuracy); both outcomes must occur.
+def metrics_of(cells: Cells) -> tuple[float, float, float, float, float, float]:
+    """(accuracy, precision, recall, F1, balanced accuracy, net benefit); both outcomes must occur.
 
     For a matrix summed over repeats, accuracy, recall and balanced accuracy are the means over the
     repeats; precision and F1 are computed from the summed counts, because their mean over passes is
     undefined when a pass predicts nobody positive, and biased otherwise (Forman & Scholz 2010).
-    Precision without any positive prediction is 0.
+    Precision without any positive prediction is 0. Net benefit (Vickers & Elkin 2006) weighs a false
+    alarm by the odds of the threshold, which is the share with the outcome (of the training people,
+    taken as that of all): true positives a person beyond treating nobody, or everybody, which are
+    worth 0 there.
     """
     tp, fp, fn, tn = cells.tp, cells.fp, cells.fn, cells.tn
     recall, specificity = tp / (tp + fn), tn / (tn + fp)
     precision = tp / (tp + fp) if tp + fp else 0.0
     f1 = 2 * tp / (2 * tp + fp + fn)
-    return (tp + tn) / (tp + fp + fn + tn), precision, recall, f1, (recall + specificity) / 2
+    people = tp + fp + fn + tn
+    benefit = (tp + fn) / people * (recall + specificity - 1)
+    return (tp + tn) / people, precision, recall, f1, (recall + specificity) / 2, benefit

@@ -32,7 +32,8 @@ LEAST_IN_STEP = 2  # people of the rarer outcome
 # cells.
 PROFILES_NEEDED = 10
 Z_95 = 1.959963984540054
-METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
+NET_BENEFIT = "net_benefit"
+METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", NET_BENEFIT)
 # Of those called positive: precision and F1 of fewer are mostly noise.
 OF_THE_CALLED = ("precision", "f1")
 Flow = Sequence[tuple[str, Collection[str]]]
@@ -161,12 +162,14 @@ def _show_row(noise: Noise, name: str, of: Calls, events: set[str], sizes: Sizes
         "recall": recall,
         "f1": 2 * positives / max(1.0, positives + alarms + sizes.events),
         "balanced_accuracy": (recall + 1 - alarm) / 2,
+        NET_BENEFIT: sizes.events / max(1, sizes.people) * (recall - alarm),
     }
     step, few = step_for(sizes), positives + alarms < SMALLEST_COUNT
     return Shown(
         step,
         {
-            metric: inner_percent(value, step)
+            # A net benefit of 0 is no extreme: nobody can tell a number of people by it.
+            metric: percent(value, step) if metric == NET_BENEFIT else inner_percent(value, step)
             for metric, value in metrics.items()
             if not (few and metric in OF_THE_CALLED)
         },

@@ -68,11 +68,21 @@ def test_metrics_agree_with_sklearn() -> None:
         "f1_score",
         "balanced_accuracy_score",
     )
+    *ours, benefit = ours
     assert ours == pytest.approx([getattr(metrics, scorer)(y, predicted) for scorer in scorers])
+    (tn, fp), (_, tp) = metrics.confusion_matrix(y, predicted)
+    odds = y.mean() / (1 - y.mean())
+    assert benefit == pytest.approx(tp / len(y) - fp / len(y) * odds)
+
+
+def test_whoever_treats_everybody_or_nobody_has_no_net_benefit() -> None:
+    assert metrics_of(Cells(10, 30, 0, 0))[-1] == 0
+    assert metrics_of(Cells(0, 0, 10, 30))[-1] == 0
+    assert metrics_of(Cells(10, 0, 0, 30))[-1] == 0.25  # as many as have the outcome
 
 
 def test_predicting_nobody_has_precision_zero() -> None:
-    assert metrics_of(Cells(0, 0, 10, 30)) == (0.75, 0.0, 0.0, 0.0, 0.5)
+    assert metrics_of(Cells(0, 0, 10, 30)) == (0.75, 0.0, 0.0, 0.0, 0.5, 0.0)
 
 
 def test_placements_are_the_auc() -> None:
