@@ -7,19 +7,16 @@ together with an earlier one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
-from analytics.catalogue import FEATURE_SETS, MODELS
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
-from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.explanations.registry import COLUMNS, GENES, UNITED
-from analytics.params import parse_params
-from analytics.strata import ALL, NOT_KNOWN, parse_split
+from analytics.params import Params, parse_params
+from api.pages.output_vocabulary import names_to_read, objects, unknown_steps, unknown_texts
 
 # Everything that the analyses write (analytics/run.py); a part with another name is unknown.
 _PARTS = frozenset(
@@ -52,6 +49,7 @@ _DISCLOSED = frozenset(
 _COUNTS = frozenset({"people", "events", "carriers", "at_risk", "censored"})
 _METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "survival")
 _SHARES = (*_METRICS, "frequency")
+_ORDERS = ("auc", "average_precision", "c_index")  # measures of order, not of people
 RATE_STEP = 5  # percent: the finest step of a curve's rates (CURVE_STEPS in analytics/disclosure)
 _ALL_ALIKE = (0, 100, "0", "1", "100", "0.0", "1.0", "0.00", "1.00")
 _ID = re.compile(r"[0-9a-f]{32,}")
@@ -99,9 +97,12 @@ def check_result(
         and _digits(value) > _MOST_DIGITS
         and path != "params"
     ]
-    granted = result.get("granted")
+    granted, asked = result.get("granted"), _parsed(params)
     return [
-        _check("It is of a class that the permit allows.", _wrong_class(params, output_classes)),
+        _check(
+            "It is of a class that the permit allows.",
+            [] if asked and output_classes >> asked.output_class & 1 else [("analysis", "")],
+        ),
         _check(
             f"At least {minimum} people are in it, as the permit wants.",
             [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
@@ -118,17 +119,19 @@ def check_result(
             f"Rates of curves and calibration are in steps of at least {RATE_STEP} %.",
             [(path, value) for path, value in _rates(result) if not _on_grid(value)],
         ),
+        _all_alike(result),
         _check(
-            "No proportion is 0 or 100 %, which would say the same of everybody in its group.",
-            [(path, value) for path, value in _proportions(result) if value in _ALL_ALIKE],
+            "Steps are those of the rules of disclosure control.",
+            unknown_steps(result, asked) if asked else [],
         ),
-        _check("Models and data have names of the catalogue.", _unknown_names(result)),
         _check(f"Counts of people are rounded to {COUNT_GRID}.", exact),
         _check("It holds nothing that this analysis does not write.", unknown),
         _check(
-            "Outcome, groups and explanations are those that were asked for.",
-            _unasked(result, params),
+            "Outcome, groups and explanations are those that were asked for, and every other text is "
+            "one that the analysis writes.",
+            _unasked(result, disclosure, asked, params),
         ),
+        _to_read(result, asked),
         _check("No text in it is an id, or long enough to hold a record.", texts),
         _check(f"No number in it has more than {_MOST_DIGITS} digits that count.", exact_numbers),
     ]
@@ -139,14 +142,14 @@ def _check(text: str, wrong: list[tuple[str, Any]]) -> OutputCheck:
     return OutputCheck(text, not wrong, places[:_MOST_SHOWN])
 
 
-def _unasked(result: Mapping[str, Any], params: str) -> list[tuple[str, Any]]:
-    """What names another outcome, group, explanation or part of the data than the parameters do: a name
-    could hold anything.
+def _unasked(
+    result: Mapping[str, Any], disclosure: Mapping[str, Any], asked: Params | None, params: str
+) -> list[tuple[str, Any]]:
+    """What names another outcome, group, explanation or part of the data than the parameters do, and
+    every other text that the analysis does not write: a text could hold anything.
     """
-    try:
-        asked = parse_params(params.encode())
-    except ParamsError:
-        return []  # of another version; their class is not that of the permit either
+    if asked is None:
+        return [("parameters", "they cannot be read, so no text was compared with them")]
     wrong: list[tuple[str, Any]] = []
     if asked.outcome is not None and "outcome" in result:
         expected = {"kind": asked.outcome.kind, "horizon_days": asked.outcome.horizon_days}
@@ -156,40 +159,15 @@ def _unasked(result: Mapping[str, Any], params: str) -> list[tuple[str, Any]]:
         for name in ("folds", "repeats")
         if name in result and result[name] != getattr(asked, name)
     ]
-    strata = {ALL, NOT_KNOWN, *_groups_of(asked.strata)}
-    wrong += [
-        (f"strata.{at}", row.get("stratum"))
-        for at, row in enumerate(_objects(result, "strata"))
-        if row.get("stratum") not in strata
-    ]
-    compared = {rule: _groups_of([rule]) for rule in asked.fairness}
-    for at, part in enumerate(_objects(result, "fairness")):
-        rows = (*_objects(part, "groups"), *_objects(part, "gaps"))
-        names = [str(part.get("reference")), *(str(row.get("group")) for row in rows)]
-        groups = compared.get(str(part.get("by")), set())
-        wrong += [(f"fairness.{at}", name) for name in dict.fromkeys(names) if name not in groups]
-    parts = {GENES, UNITED, *asked.clinical}
-    for at, part in enumerate(_objects(result, "explanations")):
-        name = str(part.get("explanation"))
-        if name not in asked.explain:
-            wrong.append((f"explanations.{at}", name))
-        elif EXPLANATIONS[name].of != COLUMNS or asked.gene_source == "none":
-            named = [str(row.get("feature")) for row in _objects(part, "features")]
-            wrong += [(f"explanations.{at}", feature) for feature in named if feature not in parts]
-    return wrong
+    return wrong + unknown_texts(result, disclosure, asked, params)
 
 
-def _objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The objects of a list in the result, whatever else it may hold."""
-    rows = holder.get(name)
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-
-
-def _groups_of(rules: Sequence[str]) -> set[str]:
-    """The names of all groups that these rules make."""
-    splits = [parse_split(rule) for rule in rules]
-    labels = [[split.label(low) for low, _ in split.groups()] for split in splits]
-    return {", ".join(names) for names in product(*labels)} if rules else set()
+def _parsed(params: str) -> Params | None:
+    """The parameters, None for those of another version."""
+    try:
+        return parse_params(params.encode())
+    except ParamsError:
+        return None
 
 
 def _complements(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -208,9 +186,7 @@ def _complements(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _rows(result: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = result.get("rows")
-    listed = rows if isinstance(rows, list) else []
-    return [(f"rows.{at}", row) for at, row in enumerate(listed) if isinstance(row, Mapping)]
+    return [(f"rows.{at}", row) for at, row in enumerate(objects(result, "rows"))]
 
 
 def _off_step(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -229,19 +205,15 @@ def _off_step(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _stepped(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str, Any]]:
     """(path, entry, name of its number, step) of explanations and of groups that are compared."""
-    for at, shown in enumerate(_listed(result.get("explanations"))):
-        for number, row in enumerate(_listed(shown.get("features"))):
+    for at, shown in enumerate(objects(result, "explanations")):
+        for number, row in enumerate(objects(shown, "features")):
             path = f"explanations.{at}.features.{number}"
             yield path, row, "importance", shown.get("step")
-    for at, compared in enumerate(_listed(result.get("fairness"))):
+    for at, compared in enumerate(objects(result, "fairness")):
         for part, name in (("gaps", "gap"), ("groups", "auc")):
-            for number, row in enumerate(_listed(compared.get(part))):
+            for number, row in enumerate(objects(compared, part)):
                 if name in row:
                     yield f"fairness.{at}.{part}.{number}", row, name, row.get("step")
-
-
-def _listed(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _is_multiple(value: Any, step: Any) -> bool:
@@ -304,32 +276,70 @@ def _on_grid(value: Any) -> bool:
     return isinstance(value, int) and value % RATE_STEP == 0
 
 
+def _all_alike(result: Mapping[str, Any]) -> OutputCheck:
+    """Whether a share is 0 or 100 %; other percentages that are it are named, and pass."""
+    wrong = [(path, value) for path, value in _proportions(result) if value in _ALL_ALIKE]
+    text = "No share of people is 0 or 100 %, which would say the same of everybody in its group."
+    others = [(path, value) for path, value in _other_percents(result) if value in _ALL_ALIKE]
+    if wrong or not others:
+        return _check(text, wrong)
+    text += (
+        " What is 0 or 100 here is an end of an interval, a point of a curve or a measure of order:"
+    )
+    return OutputCheck(text, True, _check("", others).places)
+
+
 def _proportions(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every printed share of people; a ROC curve begins at 0 and ends at 100, and is not asked."""
+    """Every printed share of people."""
     if "baseline" in result:
         yield "baseline", result["baseline"]
     for path, row in _rows(result):
         yield from ((f"{path}.{name}", row[name]) for name in _SHARES if name in row)
+    for at, row in enumerate(objects(result, "strata")):
+        if "risk" in row:
+            yield f"strata.{at}.risk", row["risk"]
     for path, points in _curves(result):
         if path.endswith(".groups"):
             yield from ((f"{path}.{at}", point[1]) for at, point in enumerate(points))
+    for at, compared in enumerate(objects(result, "fairness")):
+        for number, row in enumerate(objects(compared, "gaps")):
+            # A difference of rates by 100: all of one group, and nobody of the other.
+            if row.get("measure") != "auc" and row.get("gap") in (-100, 100):
+                yield f"fairness.{at}.gaps.{number}", 100
 
 
-def _unknown_names(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [
-        (f"{path}.{name}", row[name])
-        for path, row in _rows(result)
-        for name, known in (("model", MODELS), ("feature_set", FEATURE_SETS))
-        if name in row and row[name] not in known
-    ]
+def _other_percents(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The other printed percentages, but for the ends of a ROC curve, which are 0 and 100 always."""
+    holders = [
+        *_rows(result),
+        *((f"strata.{at}", row) for at, row in enumerate(objects(result, "strata"))),
+        *((f"fairness.{at}.groups.{number}", row) for at, compared in enumerate(objects(result, "fairness"))
+          for number, row in enumerate(objects(compared, "groups"))),
+    ]  # fmt: skip
+    if isinstance(concordance := result.get("concordance"), Mapping):
+        holders.append(("concordance", concordance))
+    for path, row in holders:
+        for name, value in row.items():
+            if name in _ORDERS:
+                yield f"{path}.{name}", value
+            elif name.endswith("interval") and "median" not in name and isinstance(value, list):
+                yield from ((f"{path}.{name}", end) for end in value)
+    for path, points in _curves(result):
+        inner = points if path.endswith(".groups") else points[1:-1]
+        yield from ((f"{path}.{at}", point[0]) for at, point in enumerate(inner))
+        if inner is not points:
+            yield from ((f"{path}.{at}", point[1]) for at, point in enumerate(inner, 1))
 
 
-def _wrong_class(params: str, output_classes: int) -> list[tuple[str, Any]]:
-    try:
-        allowed = output_classes >> parse_params(params.encode()).output_class & 1
-    except ParamsError:
-        allowed = 0
-    return [] if allowed else [("analysis", "")]
+def _to_read(result: Mapping[str, Any], asked: Params | None) -> OutputCheck:
+    """Names that the output chose: a name's form is checked above, and is no proof. They pass, named."""
+    names = names_to_read(result, asked) if asked else []
+    if not names:
+        return OutputCheck("It names no gene column or variant that nobody asked for.", True)
+    text = (
+        "Gene columns and variants have names of a usual form. That each is one, only you can see:"
+    )
+    return OutputCheck(text, True, _check("", names).places)
 
 
 def _digits(value: float | str) -> int:

@@ -284,7 +284,10 @@ def test_a_rehearsal_invents_the_groups() -> None:
     [
         ({"outcome": {**OUTCOME, "horizon_days": 730}}, "outcome"),
         ({"folds": 119}, "folds: 119"),
-        ({"strata": [{"stratum": "er_positive MRN-12345"}]}, "strata.0: er_positive MRN-12345"),
+        (
+            {"strata": [{"stratum": "er_positive MRN-12345"}]},
+            "strata.0.stratum: er_positive MRN-12345",
+        ),
         ({"explanations": [{"explanation": "shap-linear", "features": []}]}, "shap-linear"),
     ],
 )

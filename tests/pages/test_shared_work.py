@@ -26,13 +26,11 @@ from playwright.sync_api import Page, expect
 from signed_forms import PASSWORD, sign_in_with
 from sqlalchemy import insert
 
-from analytics.disclosure.curves import CURVE_STEPS
 from api.app import create_app
 from api.errors import NotServing
 from api.http.problems import TooMany
 from api.http.services import open_services
 from api.pages import rehearsals
-from api.pages.output_checks import RATE_STEP, check_result
 from api.pages.rehearsals import Rehearsals
 from api.pages.run_form import form_parts, params_from
 from chain.wallets import Wallet, load, save
@@ -664,93 +662,6 @@ def test_a_roles_pages_are_its_own(deployment, name: str, paths: list[str]) -> N
             verify=trusted(),
         )
         assert answer.status_code == (403 if name else 401), path
-
-
-RESULT = {
-    "type": "volens/result/3",
-    "analysis": "evaluate",
-    "params": "0" * 64,
-    "granted": 120,
-    "people": 110,
-    "events": 30,
-    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "p": "0.0100", "accuracy": 70}],
-    "curves": [
-        {
-            "model": "svm",
-            "feature_set": "genes",
-            "roc": [[0, 0], [20, 45], [40, 65], [60, 85], [80, 100], [100, 100]],
-            "calibration": {"slope": "0.9", "step": 5, "groups": [[20, 15], [45, 50]]},
-        }
-    ],
-}
-
-
-def curve(**parts: object) -> dict[str, object]:
-    return {"curves": [{"model": "svm", "feature_set": "genes", **parts}]}
-
-
-RECORD = {
-    "type": "volens/disclosure/1",
-    "statistic_class": "metrics",
-    "people": 120,
-    "withheld": [{"what": "f1: svm/genes", "why": "fewer than 10 people are called positive"}],
-}
-
-
-@pytest.mark.parametrize("planted", [{"patients": ["ada"]}, {"withheld": [{"why": "5e" * 32}]}])
-def test_what_is_planted_in_the_disclosure_record_is_shown_too(planted: dict[str, object]) -> None:
-    """It leaves with the result."""
-    params = params_from("evaluate", _usual("evaluate")).decode()
-    checks = check_result(RESULT, RECORD | planted, params, 2, 20)
-    assert [check for check in checks if not check.passed]
-
-
-@pytest.mark.parametrize(
-    ("planted", "sentence"),
-    [
-        ({"events": 3}, "below 10"),
-        ({"events": 33}, "rounded to 5"),
-        ({"people": "7"}, "below 10"),
-        ({"granted": 12}, "At least 20"),
-        ({"patients": ["ada"]}, "nothing that this analysis does not write"),
-        ({"rows": [{"model": "5e" * 32, "auc": 71}]}, "id"),
-        ({"rows": [{"model": "svm", "auc": "71.4285714"}]}, "digits that count"),
-        ({"people": 180, "events": 175}, "complement"),
-        ({"rows": [{"model": "svm", "step": 5, "accuracy": 81}]}, "multiples of"),
-        ({"rows": [{"model": "ada-lovelace-1815"}]}, "names of the catalogue"),
-        ({"inflation": "x" * 81}, "long enough to hold a record"),
-        # A step for each of 80 people without the event, and for each of 30 with it.
-        (curve(roc=[[at, min(100, at + 20)] for at in range(101)]), "at least 10 people"),
-        (curve(roc=[[0, 0], [5, 30], [10, 45], [100, 100]]), "at least 10 people"),
-        (curve(pr=[[at, 80] for at in range(0, 101, 5)]), "at least 10 people"),
-        (curve(roc=[[0, 0], [20, 43], [100, 100]]), "steps of at least 5 %"),
-        (curve(roc=[[0, 0], [20, "43.3"], [100, 100]]), "steps of at least 5 %"),
-        (curve(calibration={"groups": [[20, 17], [45, 50]]}), "steps of at least 5 %"),
-        (curve(calibration={"groups": [[20, 0], [45, 50]]}), "0 or 100 %"),
-        (curve(calibration={"groups": [[20, 15], [45, 100]]}), "0 or 100 %"),
-        ({"baseline": 100}, "0 or 100 %"),
-        ({"rows": [{"model": "svm", "recall": 0}]}, "0 or 100 %"),
-        ({"rows": [{"variant": "1:1:A>G", "frequency": 100}]}, "0 or 100 %"),
-    ],
-)
-def test_what_is_planted_in_an_output_is_shown_first(
-    planted: dict[str, object], sentence: str
-) -> None:
-    params = params_from("evaluate", _usual("evaluate")).decode()
-    assert all(check.passed for check in check_result(RESULT, RECORD, params, 2, 20))
-    checks = check_result(RESULT | planted, RECORD, params, 2, 20)
-    assert [check.text for check in checks if not check.passed and sentence in check.text]
-
-
-def test_the_step_of_rates_is_that_of_the_curves() -> None:
-    assert RATE_STEP == CURVE_STEPS[0]
-
-
-def test_an_output_of_another_class_is_shown_first() -> None:
-    params = params_from("associate", _usual("associate")).decode()
-    checks = check_result(RESULT, RECORD, params, 2, 20)
-    failed = [check.text for check in checks if not check.passed]
-    assert failed == ["It is of a class that the permit allows."]
 
 
 def _usual(analysis: str) -> dict[str, list[str]]:

@@ -1,0 +1,318 @@
+"""What a machine tells a checker about an output: whatever is planted in it is named."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from quiet import NOISE_KEY
+
+from analytics import association, explanation_run, fairness_run, survival_run
+from analytics.catalogue import MODELS
+from analytics.disclosure import curves, explanations, fairness, record, scan, survival
+from analytics.disclosure.counts import METRICS, STEPS, Counts
+from analytics.disclosure.counts import Shown as Metrics
+from analytics.kinship import REACHES
+from analytics.params import complete, parse_params
+from analytics.run import run
+from analytics.simulate.rehearsal import invent
+from api.pages import output_vocabulary
+from api.pages.output_checks import RATE_STEP, OutputCheck, check_result
+
+OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
+QUICK = {"outcome": OUTCOME, "folds": 2, "repeats": 2, "permutations": 19, "bootstraps": 0}
+ASKED: dict[str, dict[str, Any]] = {
+    "evaluate": QUICK
+    | {
+        "models": {"logistic": ["genes", "combined"]},
+        "explain": ["permutation", "shap-linear", "shapley-groups"],
+        "fairness": ["er_positive", "age_years:50:65"],
+    },
+    "survival": {
+        "analysis": "survival",
+        "outcome": OUTCOME,
+        "strata": ["er_positive"],
+        "permutations": 19,
+        "bootstraps": 50,
+    },
+    "associate": {"analysis": "associate", "outcome": OUTCOME, "clinical": ["grade"]},
+    "frequencies": {"analysis": "frequencies", "sites": ["1:1000:A>G"]},
+}
+SECRETS = (
+    *("ada-lovelace-1815", "Ada Lovelace", "MRN 12345", "1961-03-12", "er_positive 7", "C50.9"),
+    *("carries BRCA1 5382insC", "patient 7 relapsed", "7a" * 8, "svm/secret", "secret variants"),
+)
+ANY_CLASS, MINIMUM = 0b1110, 10
+
+
+@cache
+def computed(analysis: str) -> tuple[str, str, str]:
+    """(parameters, result, disclosure record) of a real run on made-up people."""
+    params = complete(ASKED[analysis])
+    done = run(params, invent(parse_params(params), 160, 1), MINIMUM, noise_key=NOISE_KEY)
+    return params.decode(), done.result.decode(), done.disclosure.decode()
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything in a document that is no list and no object."""
+    if isinstance(value, dict | list):
+        for at, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, at))
+    else:
+        yield path
+
+
+def planted(analysis: str, path: tuple[Any, ...], text: str) -> list[OutputCheck]:
+    """The checks of an output with a text at one place of it."""
+    params, *parts = computed(analysis)
+    documents = copy.deepcopy([json.loads(part) for part in parts])
+    holder: Any = documents
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = text
+    return check_result(*documents, params, ANY_CLASS, MINIMUM)
+
+
+def places_of(analysis: str) -> list[tuple[Any, ...]]:
+    return list(leaves([json.loads(part) for part in computed(analysis)[1:]]))
+
+
+def names(checks: list[OutputCheck], text: str) -> bool:
+    """Whether a check does not pass, or shows the text for a reader to judge."""
+    return any(not check.passed or text in " ".join(check.places) for check in checks)
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_what_an_analysis_writes_passes(analysis: str) -> None:
+    params, result, disclosure = computed(analysis)
+    checks = check_result(json.loads(result), json.loads(disclosure), params, ANY_CLASS, MINIMUM)
+    assert [check for check in checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_secret_anywhere_in_an_output_is_named(analysis: str, secret: str) -> None:
+    missed = [
+        path for path in places_of(analysis) if not names(planted(analysis, path, secret), secret)
+    ]
+    assert missed == []
+
+
+@given(analysis=st.sampled_from(list(ASKED)), at=st.integers(0, 10**6), text=st.text(min_size=1))
+@settings(max_examples=300, deadline=None)
+def test_any_text_anywhere_in_an_output_is_named(analysis: str, at: int, text: str) -> None:
+    assume(not re.fullmatch(r"[0-9.e+-]+", text))  # a number may stand where a number stands
+    paths = places_of(analysis)
+    assert names(planted(analysis, paths[at % len(paths)], text), text)
+
+
+@pytest.mark.parametrize("text", ["123456", "19610312", "1815", "0.123456", "1e99"])
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_a_number_that_could_be_an_id_is_named(analysis: str, text: str) -> None:
+    for path in places_of(analysis):
+        assert names(planted(analysis, path, text), text), path
+
+
+def test_a_name_that_only_a_reader_can_judge_is_shown_to_her() -> None:
+    """A symbol is a name of a gene, or of a person: ADA is both."""
+    paths = [path for path in places_of("evaluate") if path[-1] == "feature" and path[2] == 1]
+    checks = planted("evaluate", paths[0], "ADA")
+    assert all(check.passed for check in checks)
+    assert any("ADA" in place for check in checks for place in check.places)
+    assert any("only you can see" in check.text for check in checks)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("202240_at", "AFFX-BioB-5_at", "ILMN_1343291", "A_23_P1234", "ENSG00000012048.2", "672"),
+        *("BRCA1", "HLA-DRB1", "C1orf112", "NM_007294.3"),
+    ],
+)
+def test_usual_names_of_genes_have_a_form(name: str) -> None:
+    assert output_vocabulary.PROBE.fullmatch(name)
+
+
+def test_the_lists_are_those_of_the_program() -> None:
+    """Repeated, since the web process does not load what computes."""
+    assert output_vocabulary._METRICS == METRICS
+    assert output_vocabulary._MEASURES == fairness_run.MEASURES
+    assert output_vocabulary._KINSHIPS == ("none", *REACHES)
+    assert set(output_vocabulary._VERDICTS) == {
+        *(fairness.TOO_FEW, fairness.NOT_SHOWN, fairness.HIGHER, fairness.LOWER)
+    }
+    assert output_vocabulary._NO_COMPONENTS == association.NO_COMPONENTS
+    assert survival_run.NOT_REACHED == "not reached"
+    assert {
+        *(explanation_run.FEW_PROFILES, explanation_run.FEW_PEOPLE, explanation_run.OTHER_COLUMNS),
+        fairness_run.WITHHELD,
+    } <= output_vocabulary._REASONS
+    assert output_vocabulary.METRIC_STEPS == STEPS
+    assert output_vocabulary.SURVIVAL_STEPS == survival.STEPS
+    assert output_vocabulary.CURVE_STEPS == curves.CURVE_STEPS
+    assert output_vocabulary.GROUP_STEPS == fairness.GROUP_STEPS
+    assert output_vocabulary.Z_STEPS == tuple(f"{step / 10:.1f}" for step in scan.Z_STEPS)
+    assert output_vocabulary.EXPLANATION_STEPS == {
+        "log-odds": tuple(f"{step / 100:g}" for step in explanations.SIZE_STEPS),
+        "probability": tuple(f"{step:g}" for step in explanations.SIZE_STEPS),
+        "auc": tuple(f"{step:g}" for step in explanations.LOSS_STEPS),
+    }
+    assert RATE_STEP == curves.CURVE_STEPS[0]
+
+
+def records() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(analysis, record) with every reason that something is withheld or coarsened."""
+    rows = [f"{model}/{kind}" for model in MODELS for kind in ("genes", "combined")]
+    small, large = Counts(160, None, None), Counts(160, 130, 40)
+    table = {name: Metrics(5, {"accuracy": 70}) for name in rows[1:]}
+    curve = {"model": MODELS[0], "feature_set": "genes", "calibration": {"step": 20}}
+    yield "evaluate", record.describe_metrics(small, {}, rows, [], 2, rows, True)
+    yield "evaluate", record.describe_metrics(large, table, rows, [curve], 2)
+    shown = survival.Shown(10, (), None, None, False)
+    for regression in ((True, False), (False, False)):
+        yield (
+            "survival",
+            record.describe_table(
+                small, {"all": shown}, ["all", "er_positive 0"], regression, 2, True
+            ),
+        )
+    sites = [{"variant": "1:1000:A>G", "step": 5, "frequency": 10}, {"variant": "1:1000:A>G"}]
+    yield "frequencies", record.describe_genomic(small, 2, 3, 20, sites)
+    hit = {"variant": "1:1000:A>G", "step": "0.5"}
+    for printed in ({}, {"inflation": "1.0"}):
+        scanned = {"rows": [hit], **printed}
+        yield "associate", record.describe_genomic(small, 2, 3, 20, scan=scanned)
+
+
+@pytest.mark.parametrize(("analysis", "written"), list(records()))
+def test_every_reason_is_known(analysis: str, written: dict[str, Any]) -> None:
+    asked = ASKED[analysis]
+    if analysis == "evaluate":
+        asked = QUICK | {"models": {name: ["genes", "combined"] for name in MODELS}}
+    params = complete(asked)
+    result = {"rows": [{"variant": "1:1000:A>G"}]}
+    unknown = output_vocabulary.unknown_texts(
+        result, written, parse_params(params), params.decode()
+    )
+    assert [one for one in unknown if one[0].startswith("disclosure")] == []
+
+
+PARAMS = complete(QUICK | {"models": {"svm": ["genes"]}}).decode()
+RESULT = {
+    "type": "volens/result/3",
+    "analysis": "evaluate",
+    "params": hashlib.sha256(PARAMS.encode()).hexdigest(),
+    "granted": 120,
+    "people": 110,
+    "events": 30,
+    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "p": "0.0100", "accuracy": 70}],
+    "curves": [
+        {
+            "model": "svm",
+            "feature_set": "genes",
+            "roc": [[0, 0], [20, 45], [40, 65], [60, 85], [80, 100], [100, 100]],
+            "calibration": {"slope": "0.9", "step": 5, "groups": [[20, 15], [45, 50]]},
+        }
+    ],
+}
+
+
+def curve(**parts: object) -> dict[str, object]:
+    return {"curves": [{"model": "svm", "feature_set": "genes", **parts}]}
+
+
+RECORD = {
+    "type": "volens/disclosure/1",
+    "statistic_class": "metrics",
+    "people": 120,
+    "withheld": [{"what": "f1: svm/genes", "why": "fewer than 10 people are called positive"}],
+}
+
+
+@pytest.mark.parametrize("part", [{"patients": ["ada"]}, {"withheld": [{"why": "5e" * 32}]}])
+def test_what_is_planted_in_the_disclosure_record_is_shown_too(part: dict[str, object]) -> None:
+    """It leaves with the result."""
+    checks = check_result(RESULT, RECORD | part, PARAMS, 2, 20)
+    assert [check for check in checks if not check.passed]
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ({"events": 3}, "below 10"),
+        ({"events": 33}, "rounded to 5"),
+        ({"people": "7"}, "below 10"),
+        ({"granted": 12}, "At least 20"),
+        ({"patients": ["ada"]}, "nothing that this analysis does not write"),
+        ({"rows": [{"model": "5e" * 32, "auc": 71}]}, "id"),
+        ({"rows": [{"model": "svm", "auc": "71.4285714"}]}, "digits that count"),
+        ({"people": 180, "events": 175}, "complement"),
+        ({"rows": [{"model": "svm", "step": 5, "accuracy": 81}]}, "multiples of"),
+        ({"rows": [{"model": "svm", "step": 3, "accuracy": 81}]}, "rules of disclosure control"),
+        ({"rows": [{"model": "ada-lovelace-1815"}]}, "every other text"),
+        ({"params": "0" * 64}, "every other text"),
+        ({"inflation": "x" * 81}, "long enough to hold a record"),
+        # A step for each of 80 people without the event, and for each of 30 with it.
+        (curve(roc=[[at, min(100, at + 20)] for at in range(101)]), "at least 10 people"),
+        (curve(roc=[[0, 0], [5, 30], [10, 45], [100, 100]]), "at least 10 people"),
+        (curve(pr=[[at, 80] for at in range(0, 101, 5)]), "at least 10 people"),
+        (curve(roc=[[0, 0], [20, 43], [100, 100]]), "steps of at least 5 %"),
+        (curve(roc=[[0, 0], [20, "43.3"], [100, 100]]), "steps of at least 5 %"),
+        (curve(calibration={"groups": [[20, 17], [45, 50]]}), "steps of at least 5 %"),
+        (curve(calibration={"groups": [[20, 0], [45, 50]]}), "0 or 100 %"),
+        (curve(calibration={"groups": [[20, 15], [45, 100]]}), "0 or 100 %"),
+        ({"baseline": 100}, "0 or 100 %"),
+        ({"strata": [{"stratum": "all", "risk": 100}]}, "0 or 100 %"),
+        ({"fairness": [{"gaps": [{"measure": "tpr", "gap": -100}]}]}, "0 or 100 %"),
+        ({"rows": [{"model": "svm", "recall": 0}]}, "0 or 100 %"),
+        ({"rows": [{"variant": "1:1:A>G", "frequency": 100}]}, "0 or 100 %"),
+    ],
+)
+def test_what_is_planted_in_an_output_is_shown_first(
+    part: dict[str, object], sentence: str
+) -> None:
+    assert all(check.passed for check in check_result(RESULT, RECORD, PARAMS, 2, 20))
+    checks = check_result(RESULT | part, RECORD, PARAMS, 2, 20)
+    assert [check.text for check in checks if not check.passed and sentence in check.text]
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ({}, "curves.0.roc.4: 100"),
+        ({"rows": [{"model": "svm", "auc": 100}]}, "rows.0.auc: 100"),
+        ({"rows": [{"model": "svm", "auc": 71, "auc_interval": [55, 100]}]}, "auc_interval: 100"),
+    ],
+)
+def test_a_100_that_may_be_is_named_beside_the_sentence_about_shares(
+    part: dict[str, object], place: str
+) -> None:
+    (check,) = [
+        check
+        for check in check_result(RESULT | part, RECORD, PARAMS, 2, 20)
+        if "0 or 100 %" in check.text
+    ]
+    assert check.passed
+    assert "an end of an interval" in check.text
+    assert any(place in one for one in check.places)
+
+
+def test_an_output_of_another_class_is_shown_first() -> None:
+    params = complete(ASKED["associate"]).decode()
+    checks = check_result(RESULT, RECORD, params, 2, 20)
+    assert "It is of a class that the permit allows." in [
+        check.text for check in checks if not check.passed
+    ]
+
+
+def test_parameters_that_cannot_be_read_pass_nothing() -> None:
+    failed = [c.text for c in check_result(RESULT, RECORD, "{}", 2, 20) if not c.passed]
+    assert len(failed) == 2
