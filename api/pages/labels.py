@@ -183,11 +183,7 @@ def question(params: str) -> str:
         asked: Any = strict_json(params.encode())
         if asked["analysis"] == "frequencies":
             return "How common are some genetic variants?"
-        outcome = asked["outcome"]
-        what = outcome_of(outcome["kind"], outcome["horizon_days"])
-        if outcome["kind"] == "diagnosis" and {"event", "index"} <= outcome.keys():
-            after = f"{diagnoses(outcome['event'])} follows {diagnoses(outcome['index'])}"
-            what = what.replace("a named diagnosis follows", after)
+        what = outcome_in_full(asked["outcome"])
         return {
             "evaluate": f"How well can one predict {what}?",
             "survival": f"How does the risk grow over time, and who has more of it: {what}?",
@@ -199,7 +195,11 @@ def question(params: str) -> str:
 
 def study(document: Mapping[str, Any]) -> str:
     """The people and the outcome of a study (analytics/study.py) in words."""
-    cohort, outcome = document["cohort"], document["outcome"]
+    return f"{people_of(document['cohort'])}; {outcome_in_full(document['outcome'])}"
+
+
+def people_of(cohort: Mapping[str, Any]) -> str:
+    """Who is in: "people aged 40 to 70 with breast cancer (C50)"."""
     youngest, oldest = cohort["age"]
     people = (
         "people of any age"
@@ -210,11 +210,16 @@ def study(document: Mapping[str, Any]) -> str:
         people += f" with {diagnoses(cohort['with'])}"
     if cohort["without"]:
         people += f" without {diagnoses(cohort['without'])}"
+    return people
+
+
+def outcome_in_full(outcome: Mapping[str, Any]) -> str:
+    """What is predicted, a diagnosis by its name."""
     what = outcome_of(outcome["kind"], outcome["horizon_days"])
-    if outcome["kind"] == "diagnosis":
+    if outcome["kind"] == "diagnosis" and {"event", "index"} <= outcome.keys():
         after = f"{diagnoses(outcome['event'])} follows {diagnoses(outcome['index'])}"
         what = what.replace("a named diagnosis follows", after)
-    return f"{people}; {what}"
+    return what
 
 
 def outcome_of(kind: str, days: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from analytics.errors import ParamsError
-from analytics.study import bound_study, may_show_study, schema_of
+from analytics.study import may_show_study, schema_of
 from api.client.client import wire
 from api.http.auth import Parts
 from api.http.permit_review import (
@@ -30,6 +29,7 @@ from api.pages import labels as words
 from api.pages.forms import DEADLINE_SECONDS, chosen_mask, form_of, number_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
+from api.pages.run_text import study_of
 from api.pages.session import Analyst, OwnOrigin, Visitor
 from chain.vocabulary import Category, OutputClass, PermitStatus, Purpose, Role
 from governance import reasons
@@ -131,7 +131,7 @@ async def preview_permit(request: Request, services: Parts, me: Analyst) -> Resp
             dataset=register.find_dataset(services.engine, permit.dataset),
             willing=willing(services, permit),
             points=_points(services, permit, plan),
-            study=_study_of(permit, plan),
+            study=study_of(permit.params_schema, plan.text if plan else None),
             **_questions(services, permit),
         )
 
@@ -163,7 +163,7 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         longest_reason=LONGEST,
         permit=row,
         plan=plan,
-        study=_study_of(row, plan),
+        study=study_of(row.params_schema, plan.text if plan else None),
         dataset=register.find_dataset(services.engine, row.dataset),
         review=describe_review(services, row),
         points=_points(services, row, plan),
@@ -223,12 +223,6 @@ def _questions(services: Services, permit: Permit) -> dict[str, int]:
     }
 
 
-def _study_of(permit: Permit, plan: Document | None) -> str:
-    """The study that a permit is bound to, in words; "" for none."""
-    study = bound_study(bytes.fromhex(permit.params_schema), None if plan is None else plan.text)
-    return "" if study is None else words.study(json.loads(study))
-
-
 def _points(services: Services, permit: Permit, plan: Document | None) -> list[str]:
     """What a reader of the plan compares with the request: where it asks for much."""
     floor = int(services.identity["cohortFloor"])
@@ -262,7 +256,7 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         points.append("It lasts longer than a year.")
     if permit.code != running_code():
         points.append("Its code is not the code of this service.")
-    study = _study_of(permit, plan)
+    study = study_of(permit.params_schema, plan.text if plan else None)
     if study:
         points.append(f"Its runs can be about this study only: {study}.")
     if plan is not None and not study and may_show_study(plan.text):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import log10
@@ -26,9 +27,13 @@ if TYPE_CHECKING:
 INK, BLUE, ORANGE, GREY = "#010203", "#3b82d6", "#d2691e", "#8a8f98"
 # Of several curves in one plot; they differ by mark and dash too.
 INKS, MARKERS, DASHES = (BLUE, ORANGE, GREY, INK), ("o", "s", "^", "D"), ("-", "--", ":", "-.")
-WIDTH = 5.0  # inches at 72 units each
+# Inches at 72 units each: a plot of WIDTH is readable on a page of 390 pixels.
+WIDTH, WIDE = 4.0, 5.0
 MOST_POINTS = 260  # of one scatter
-MOST_TEXT = 44  # characters of a label
+MOST_TOGETHER = 3  # curves in one plot
+LINE, HALF_LINE = 58, 24  # characters across a plot, and across one of two columns
+MOST_WRAPPED = 200  # characters of a label in lines
+MOST_TEXT = 44  # characters of a label beside an axis
 WITHHELD = "withheld"
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _DECLARATION = re.compile(r"([a-z-]+): *((?:[^;']|'[^']*')+)")
@@ -40,23 +45,18 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str, what: str = "AUC
     """AUC of each model and feature set with its 95 % interval, in percent; the line at 50 is
     chance. what: another number of this kind, such as a concordance.
     """
-    shown = list(reversed(rows))
-    labels = [_plain(f"{row['model']}, {row['feature_set']}") for row in shown]
-    figure, axes = _axes(0.9 + 0.3 * len(shown))
-    axes.axvline(50, color=GREY, linestyle="--", linewidth=1)
-    for at, row in enumerate(shown):
+    labels = [f"{row['model']}, {row['feature_set']}" for row in rows]
+    figure, axes, marks = _labelled_rows(labels)
+    for at, row in zip(marks, rows, strict=True):
+        _reference(axes, 50, at)
         if "auc" not in row or "auc_interval" not in row:
             axes.text(51, at, WITHHELD, va="center", fontstyle="italic")
             continue
-        low, high = row["auc_interval"]
-        axes.plot([low, high], [at, at], color=BLUE, linewidth=2)
-        axes.plot([row["auc"]], [at], "o", color=BLUE, markersize=6)
-    axes.set_yticks(range(len(shown)), labels)
-    axes.set_ylim(-0.6, len(shown) - 0.4)
+        _interval(axes, row["auc"], row["auc_interval"], at)
     axes.set_xlim(
-        min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 100
+        min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 101
     )
-    axes.set_xlabel(f"{what} in percent, with 95 % interval; dashed: chance")
+    axes.set_xlabel(_wrapped(f"{what} in percent, 95 % interval; dashed: guessing"))
     text = [
         f"{row['model']} {row['feature_set']} {row['auc']}"
         if "auc" in row
@@ -68,16 +68,13 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str, what: str = "AUC
 
 def intervals(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: str) -> str:
     """(what, value, its 95 % interval) around the dashed line at 0, which is no difference."""
-    figure, axes = _axes(0.9 + 0.3 * len(rows))
-    axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
-    for at, (_, value, (low, high)) in enumerate(reversed(rows)):
-        axes.plot([low, high], [at, at], color=BLUE, linewidth=2)
-        axes.plot([value], [at], "o", color=BLUE, markersize=6)
-    axes.set_yticks(range(len(rows)), [_plain(what) for what, _, _ in reversed(rows)])
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    figure, axes, marks = _labelled_rows([what for what, _, _ in rows])
+    for at, (_, value, ends) in zip(marks, rows, strict=True):
+        _reference(axes, 0, at)
+        _interval(axes, value, ends, at)
     reach = max([5, *(abs(end) for _, _, ends in rows for end in ends)])
     axes.set_xlim(-1.1 * reach, 1.1 * reach)
-    axes.set_xlabel(f"{unit}, with 95 % interval")
+    axes.set_xlabel(_wrapped(f"{unit}, 95 % interval; dashed: no difference"))
     if not rows:
         _say_withheld(axes)
     text = ", ".join(f"{what} {value}" for what, value, _ in rows)
@@ -87,37 +84,76 @@ def intervals(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: s
 def survival_curves(curves: Mapping[str, Sequence[Sequence[int]]], name: str) -> str:
     """By group, points (days, percent without the event, lower end, upper end), each rising in time:
     a line from 100 % at day 0, and its 95 % interval as a bar at each point.
+
+    Up to MOST_TOGETHER curves are drawn in one plot; of more, each in a plot of its own beside the
+    first one, which is that of all people.
     """
-    figure, axes = _axes(3.4)
     last = max([1, *(point[0] for points in curves.values() for point in points)])
-    for number, (group, points) in enumerate(curves.items()):
-        shift = last * 0.006 * (number - (len(curves) - 1) / 2)
-        colour, dash = INKS[number % len(INKS)], DASHES[number // len(INKS) % len(DASHES)]
-        days = [0, *(point[0] for point in points)]
-        axes.plot(
-            days,
-            [100, *(point[1] for point in points)],
-            color=colour,
-            linestyle=dash,
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=4,
-            linewidth=1.6,
-            label=_plain(group),
-        )
-        for day, _, low, high in points:
-            axes.plot([day + shift] * 2, [low, high], color=colour, linewidth=1)
-    if curves:
-        axes.legend(frameon=False, fontsize=8.5)
+    if len(curves) > MOST_TOGETHER:
+        figure = _small_multiples(curves, last)
     else:
-        _say_withheld(axes)
-    axes.set_xlim(0, last * 1.03)
-    axes.set_ylim(0, 102)
-    axes.set_xlabel("days; the bars are 95 % intervals")
-    axes.set_ylabel("without the event, %")
+        figure, axes = _axes(3.0 + 0.2 * len(curves))
+        for number, (group, points) in enumerate(curves.items()):
+            shift = last * 0.006 * (number - (len(curves) - 1) / 2)
+            _survival(axes, points, number, shift, group)
+        if curves:
+            figure.legend(loc="outside upper left", frameon=False, fontsize=9)
+        else:
+            _say_withheld(axes)
+        _time_axes(axes, last)
+        axes.set_xlabel("days; the bars are 95 % intervals")
+        axes.set_ylabel("without the event, %")
     text = ", ".join(
         f"{group} {points[-1][1]} after {points[-1][0]} days" for group, points in curves.items()
     )
     return _svg(figure, name, f"People without the event in percent: {text or WITHHELD}")
+
+
+def _small_multiples(curves: Mapping[str, Sequence[Sequence[int]]], last: int) -> Figure:
+    """A plot for each group but the first, in two columns, with the curve of the first in grey."""
+    _library()
+    from matplotlib.figure import Figure
+
+    (first, reference), *groups = curves.items()
+    lines = -(-len(groups) // 2)
+    figure = Figure(figsize=(WIDTH, 0.5 + 1.75 * lines), layout="constrained")
+    every = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).flat
+    for axes, (group, points) in zip(every, groups, strict=False):
+        days, percents = [0, *(p[0] for p in reference)], [100, *(p[1] for p in reference)]
+        axes.plot(days, percents, color=GREY, linestyle="--", linewidth=1)
+        _survival(axes, points, 0, 0, group)
+        axes.set_title(_wrapped(group, HALF_LINE), fontsize=8.5, loc="left")
+        axes.locator_params(nbins=4)
+        _time_axes(axes, last)
+    for axes in list(every)[len(groups) :]:
+        axes.set_axis_off()
+    figure.supxlabel(_wrapped(f"days; bars: 95 % intervals; dashed: {first}"), fontsize=9.5)
+    figure.supylabel("without the event, %", fontsize=9.5)
+    return figure
+
+
+def _survival(
+    axes: Axes, points: Sequence[Sequence[int]], number: int, shift: float, label: str
+) -> None:
+    """One curve with its intervals, in the colour, mark and dash of its number."""
+    colour = INKS[number % len(INKS)]
+    axes.plot(
+        [0, *(point[0] for point in points)],
+        [100, *(point[1] for point in points)],
+        color=colour,
+        linestyle=DASHES[number // len(INKS) % len(DASHES)],
+        marker=MARKERS[number % len(MARKERS)],
+        markersize=4,
+        linewidth=1.6,
+        label=_wrapped(label),
+    )
+    for day, _, low, high in points:
+        axes.plot([day + shift] * 2, [low, high], color=colour, linewidth=1)
+
+
+def _time_axes(axes: Axes, last: int) -> None:
+    axes.set_xlim(0, last * 1.03)
+    axes.set_ylim(0, 102)
 
 
 def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
@@ -125,8 +161,8 @@ def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
     figure, axes = _axes(3.2)
     axes.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
     _curve(axes, points)
-    axes.set_xlabel("false alarms among those without the outcome, %")
-    axes.set_ylabel("found among those with it, %")
+    axes.set_xlabel("false alarms, % of those without the outcome")
+    axes.set_ylabel("found, % of those with it")
     text = f"{len(points)} points, each step at least ten people" if points else WITHHELD
     return _svg(figure, name, f"ROC curve: {text}; the dashed line is chance")
 
@@ -136,8 +172,8 @@ def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
     figure, axes = _axes(3.2)
     axes.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
     _curve(axes, groups)
-    axes.set_xlabel("predicted probability, %")
-    axes.set_ylabel("observed, %")
+    axes.set_xlabel("predicted, %")
+    axes.set_ylabel("seen, %")
     text = (
         ", ".join(f"{one} predicted and {other} observed" for one, other in groups)
         if groups
@@ -168,7 +204,9 @@ def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
             markersize=3.5,
         )
     axes.set_xticks(
-        [number + 0.5 for number in range(len(order))], [_plain(label) for _, label in order]
+        [number + 0.5 for number in range(len(order))],
+        [_plain(label) for _, label in order],
+        fontsize=9.5 if len(order) < 12 else 6.5,
     )
     axes.set_xlim(0, max(1, len(order)))
     axes.set_ylim(0, max([1.0, *(height for _, height in placed)]) * 1.1)
@@ -197,7 +235,7 @@ def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
         _say_withheld(axes)
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
-    axes.set_xlabel("expected if no variant mattered, −log10 p")
+    axes.set_xlabel("expected by chance alone, −log10 p")
     axes.set_ylabel("observed, −log10 p")
     text = f"{len(points)} quantiles" if points else WITHHELD
     return _svg(
@@ -209,7 +247,7 @@ def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
 
 def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "seconds") -> str:
     """(what, start, end) as bars, the first at the top; start = end is a moment."""
-    figure, axes = _axes(0.8 + 0.3 * len(spans))
+    figure, axes = _axes(0.8 + 0.3 * len(spans), WIDE)
     end = max([0.001, *(stop for _, _, stop in spans)])
     for at, (_, start, stop) in enumerate(reversed(spans)):
         if stop > start:
@@ -227,11 +265,11 @@ def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "
 
 def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -> str:
     """(what, value) as horizontal bars, the first at the top; None: withheld or not measured."""
-    figure, axes = _axes(0.8 + 0.3 * len(pairs))
+    figure, axes, marks = _labelled_rows([what for what, _ in pairs])
     top = max([0.0, *(value for _, value in pairs if value is not None)]) or 1.0
-    for at, (_, value) in enumerate(reversed(pairs)):
+    for at, (_, value) in zip(marks, pairs, strict=True):
         if value is not None:
-            axes.barh(at, value, height=0.55, color=BLUE)
+            axes.barh(at, value, height=0.13, color=BLUE)
         axes.annotate(
             "not shown" if value is None else _figures(value),
             (value or 0, at),
@@ -240,17 +278,44 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
             va="center",
             fontstyle="italic" if value is None else "normal",
         )
-    axes.set_yticks(range(len(pairs)), [_plain(what) for what, _ in reversed(pairs)])
     least = min([0.0, *(value for _, value in pairs if value is not None)])
     axes.set_xlim(1.25 * least, 1.25 * top)
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.locator_params(axis="x", nbins=5)
-    axes.set_ylim(-0.6, len(pairs) - 0.4)
-    axes.set_xlabel(_plain(unit))
+    axes.set_xlabel(_wrapped(unit))
     text = ", ".join(
         f"{what} {'not shown' if value is None else _figures(value)}" for what, value in pairs
     )
     return _svg(figure, name, f"{unit or 'Figures'}: {text}")
+
+
+def _labelled_rows(labels: Sequence[str]) -> tuple[Figure, Axes, list[float]]:
+    """Axes with a row for each label, which stands above its row in full, and the height of each row:
+    beside the axes, a long label would leave no room for them on a narrow page. Heights in inches, from
+    the top.
+    """
+    marks, top = list[float](), 0.0
+    wrapped = [_wrapped(label) for label in labels]
+    tall = sum(0.16 * (label.count("\n") + 1) + 0.27 for label in wrapped)
+    figure, axes = _axes(0.75 + tall)
+    for label in wrapped:
+        axes.text(0, top, label, transform=axes.get_yaxis_transform(), va="top")
+        top += 0.16 * (label.count("\n") + 1) + 0.27
+        marks.append(top - 0.17)
+    axes.set_ylim(max(top, 0.3), 0)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    return figure, axes, marks
+
+
+def _reference(axes: Axes, at: float, row: float) -> None:
+    """The dashed line of a row, which does not cross the label above it."""
+    axes.plot([at, at], [row - 0.07, row + 0.07], color=GREY, linestyle="--", linewidth=1.2)
+
+
+def _interval(axes: Axes, value: float, ends: Sequence[float], row: float) -> None:
+    axes.plot(list(ends), [row, row], color=BLUE, linewidth=2)
+    axes.plot([value], [row], "o", color=BLUE, markersize=6)
 
 
 @cache
@@ -276,11 +341,11 @@ def _library() -> None:
     )
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
+def _axes(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     _library()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
@@ -334,6 +399,11 @@ def _plain(text: str) -> str:
     """A label of any origin: printable, and short enough to leave room for the plot."""
     text = _printable(text)
     return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"
+
+
+def _wrapped(text: str, line: int = LINE) -> str:
+    """A text of any origin in full, in lines of so many characters."""
+    return textwrap.fill(_printable(text)[:MOST_WRAPPED], line)
 
 
 def _printable(text: str) -> str:

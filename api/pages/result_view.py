@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.readers.codes import VARIABLES
+from analytics.strata import ALL
 from api.client.renamed_keys import with_current_keys
 from api.pages import labels as words
-from api.pages import plots
+from api.pages import plots, run_text
 
 # Names of columns, in the order of display; other columns follow.
 _COLUMNS = {
@@ -105,14 +105,13 @@ _NO_CAUSE = (
     "It tells what this model uses, not what causes the outcome; of two columns that go together, one "
     "may stand for both."
 )
-_MEASURES = {
-    "auc": "AUC, within the group",
-    "tpr": "found, of those with the outcome",
-    "fpr": "false alarms, of those without it",
-}
+_TOO_NARROW = (
+    " An interval by DeLong is too narrow: it leaves out that other people would have trained another "
+    "model."
+)
 _ONE_SIDED = (
-    "Intervals are by a bootstrap of the people: they leave out that other people would have trained "
-    "another model. No difference shown is not shown to be none; too few to tell is an answer, too."
+    "Intervals leave out that other people would have trained another model; no difference shown does "
+    "not mean that there is none."
 )
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
@@ -128,8 +127,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: a heading, a sentence, the plot (SVG, its texts escaped) and the same as a
-    table.
+    """One finding: a heading, a sentence, the plot (SVG, its texts escaped; "" where nothing can be
+    drawn) and the same as a table.
     """
 
     title: str
@@ -149,9 +148,14 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
         "gains": [_gain(gain) for gain in result.get("gains", [])],
         "flow": result.get("flow", []),
         "variants": result.get("variants", {}).get("left_out", []),
-        "withheld": disclosure.get("withheld", []),
-        "coarsened": disclosure.get("coarsened", []),
+        "withheld": _in_words(disclosure.get("withheld", [])),
+        "coarsened": _in_words(disclosure.get("coarsened", [])),
     }
+
+
+def _in_words(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Withheld or coarsened numbers, each called as on the rest of the page."""
+    return [{**item, "what": run_text.withheld(str(item["what"]))} for item in items]
 
 
 def _noise(disclosure: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -179,7 +183,9 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         asked = words.outcome_of(result["outcome"]["kind"], result["outcome"]["horizon_days"])
         facts.insert(0, ("Outcome", asked))
     if result.get("covariates"):
-        facts.append(("Clinical covariates", ", ".join(result["covariates"]).replace("_", " ")))
+        facts.append(
+            ("Clinical covariates", ", ".join(map(run_text.clinical, result["covariates"])))
+        )
     if "used" in result.get("variants", {}):
         facts.append(("Variants tested", str(result["variants"]["used"])))
     return facts
@@ -204,96 +210,124 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Finding]:
     )
     yield Finding(
         "How well each model tells those with the outcome from the others",
-        f"An AUC of 50 is guessing, 100 is never wrong. {verdict} p comes from permuted outcomes. "
-        "An interval by DeLong leaves out that other people would have trained another model: "
-        "it is too narrow.",
+        f"{verdict} An AUC of 50 is guessing, 100 is never wrong; p comes from permuted outcomes."
+        + (_TOO_NARROW if any(row.get("interval_method") == "delong" for row in rows) else ""),
         plots.auc_intervals(rows, "auc"),
         _table("Metrics, in percent where they are rates", rows),
     )
+    # What holds for every plot of a kind is read once, at the first.
+    explained = set[str]()
     for number, curve in enumerate(result["curves"]):
         name = f"{words.model(curve['model'])} on {words.feature_set(curve['feature_set'])}"
         if "roc" in curve:
-            yield _roc(name, curve["roc"], number)
+            yield _roc(name, curve["roc"], number, "roc" in explained)
         if "calibration" in curve:
-            yield _calibration(name, curve["calibration"], number)
-    for shown in result.get("explanations", []):
-        yield _explanation(shown)
+            yield _calibration(name, curve["calibration"], number, "calibration" in explained)
+        explained |= curve.keys()
+    for number, shown in enumerate(result.get("explanations", [])):
+        yield _explanation(shown, again=number > 0)
     for number, compared in enumerate(result.get("fairness", [])):
         yield _fairness(compared, number)
 
 
-def _explanation(shown: Mapping[str, Any]) -> Finding:
+def _explanation(shown: Mapping[str, Any], again: bool) -> Finding:
     of = EXPLANATIONS[shown["explanation"]]
-    rows = [row | {"feature": _feature(row["feature"])} for row in shown["features"]]
+    rows = [row | {"feature": run_text.feature(row["feature"])} for row in shown["features"]]
     unit = f"{_SCALES[shown['scale']]}, in steps of {shown['step']}"
-    title = of.shown.partition(",")[0]
+    title = run_text.explanation(of.name)
     bars = [(row["feature"], float(row["importance"])) for row in rows]
+    largest = [f"{what} ({value:g})" for what, value in bars if value > 0][:2]
+    lead = f"Most rests on {' and '.join(largest)}." if largest else "Nothing is above 0."
     return Finding(
         f"What the predictions rest on, by {title}: {words.model(shown['model'])} on "
         f"{words.feature_set(shown['feature_set'])}",
-        f"{of.says} {_NO_CAUSE}",
+        f"{lead} {of.says}{'' if again else ' ' + _NO_CAUSE}",
         plots.bars(bars, of.name, unit),
         _table(f"By {title}: {unit}", rows),
     )
 
 
 def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
-    reference = _group(compared["reference"])
+    reference = run_text.group(compared["reference"])
     rows = [
-        row | {"group": _group(row["group"]), "measure": _MEASURES[row["measure"]]}
+        row | {"group": run_text.group(row["group"]), "measure": run_text.MEASURES[row["measure"]]}
         for row in compared["gaps"]
     ]
-    dots = []
-    for row in rows:
-        if "gap" in row:
-            group, measure = row["group"].rpartition(": ")[2], row["measure"].partition(",")[0]
-            dots.append((f"{group}: {measure}", row["gap"], row["interval"]))
+    dots = [
+        (f"{_short(row['group'])}: {row['measure']}", row["gap"], row["interval"])
+        for row in rows
+        if "gap" in row
+    ]
     aucs = [
-        f"{_group(group['group'])} ({group['auc']} %)"
-        if "auc" in group
-        else f"{_group(group['group'])} (too few to tell)"
+        f"{_short(run_text.group(group['group']))}: "
+        + (f"{group['auc']} %" if "auc" in group else "too few to tell")
         for group in compared["groups"]
     ]
+    known = any("auc" in group for group in compared["groups"])
     return Finding(
         f"Is {words.model(compared['model'])} as good for everybody? Compared with {reference}",
-        f"AUC within each group: {'; '.join(aucs)}. {_ONE_SIDED}",
-        plots.intervals(dots, f"fairness{number}", "percent points"),
+        _verdicts(rows, reference)
+        + (f" AUC within each group: {', '.join(aucs)}." if known else "")
+        + (f" {_ONE_SIDED}" if dots else ""),
+        plots.intervals(dots, f"fairness{number}", "difference in percent points") if dots else "",
         _table(f"Compared with {reference}, in percent points", rows),
     )
 
 
-def _feature(name: str) -> str:
-    """A part of the data in words: a clinical variable, a variant or probe, or several columns."""
-    together = {"genes": "all genes", "principal components": "principal components of the genes"}
-    return together.get(name) or words.variable(name)
+def _verdicts(rows: Sequence[Mapping[str, Any]], reference: str) -> str:
+    """What the comparisons show, the differences first."""
+    shown = [
+        f"For {_short(row['group'])}, {row['measure']}: {row['verdict']} by {abs(row['gap'])} points "
+        f"(95 %: {_text(row['interval'])})."
+        for row in rows
+        if row["verdict"] in ("higher", "lower")
+    ]
+    alike = [row for row in rows if row["verdict"] == "no difference shown"]
+    few = len(rows) - len(shown) - len(alike)
+    if few == len(rows):
+        return f"There are too few people to tell whether any group differs from {reference}."
+    if not shown:
+        shown = [f"No difference from {reference} is shown."]
+    if few:
+        shown.append(f"{few} of {len(rows)} comparisons are of too few people to tell.")
+    return " ".join(shown)
 
 
-def _roc(name: str, points: Sequence[Sequence[Any]], number: int) -> Finding:
+def _short(group: str) -> str:
+    """A group without the variable's name, which the heading says: "yes", "under 50 years"."""
+    return group.rpartition(": ")[2]
+
+
+def _roc(name: str, points: Sequence[Sequence[Any]], number: int, again: bool) -> Finding:
     inner = [point for point in points if 0 < point[0] < 100]
     example = (
-        f"With {inner[0][0]} % false alarms, {inner[0][1]} % of those with the outcome are found. "
+        f"With {inner[0][0]} % false alarms, {inner[0][1]} % of those with the outcome are found."
         if inner
-        else ""
+        else "No point between the ends is printed."
     )
+    how = " The dashed line is guessing; every step holds at least ten people."
     return Finding(
         f"Found against false alarms: {name}",
-        f"{example}The dashed line is guessing; every step holds at least ten people.",
+        f"{example}{'' if again else how}",
         plots.roc_curve(points, f"roc{number}"),
         _pairs(f"ROC of {name}, percent", ("false alarms", "found"), points),
     )
 
 
-def _calibration(name: str, curve: Mapping[str, Any], number: int) -> Finding:
+def _calibration(name: str, curve: Mapping[str, Any], number: int, again: bool) -> Finding:
     low, high = curve["groups"][0], curve["groups"][-1]
+    slope = str(curve["slope"])
     text = (
         f"Where {low[0]} % was predicted, {low[1]} % had the outcome; "
-        f"where {high[0]} %, {high[1]} %. "
-        f"Slope {curve['slope']}: 1.0 is perfect, below it predictions are too extreme. "
+        f"where {high[0]} %, {high[1]} %. Slope {'0.0' if slope == '-0.0' else slope}."
+    )
+    how = (
+        " A slope of 1.0 is perfect; below it predictions are too extreme. "
         f"Predictions are rounded to 5 %, observations to {curve['step']} %."
     )
     return Finding(
         f"Predicted against seen: {name}",
-        text,
+        text if again else text + how,
         plots.calibration(curve["groups"], f"calibration{number}"),
         _pairs(f"Calibration of {name}, percent", ("predicted", "seen"), curve["groups"]),
     )
@@ -327,32 +361,22 @@ def _association(result: Mapping[str, Any]) -> Iterable[Finding]:
 
 
 def _survival(result: Mapping[str, Any]) -> Iterable[Finding]:
-    rows = [row | {"stratum": _group(row["stratum"])} for row in result["rows"]]
+    rows = [row | {"stratum": run_text.group(row["stratum"])} for row in result["rows"]]
     curves: dict[str, list[list[int]]] = {}
     for row in rows:
         points = curves.setdefault(row["stratum"], [])
         points.append([row["days"], row["survival"], *row["interval"]])
-    strata = [row | {"stratum": _group(row["stratum"])} for row in result["strata"]]
-    risks = [
-        f"{row['stratum']} {row['risk']} % ({_text(row['risk_interval'])} %)"
-        for row in strata
-        if "risk" in row
-    ]
+    strata = [row | {"stratum": run_text.group(row["stratum"])} for row in result["strata"]]
     yield Finding(
         "How many are without the event, over time",
-        "Kaplan-Meier: whoever was followed up for a shorter time counts until then. "
-        + (
-            f"The risk at the horizon, with its 95 % interval: {'; '.join(risks)}."
-            if risks
-            else "The risk at the horizon is withheld, since too few people are at risk then."
-        ),
+        f"{_risks(strata)} By Kaplan-Meier: whoever was followed up for a shorter time counts until then.",
         plots.survival_curves(curves, "survival"),
         _table("People without the event, percent", rows),
     )
     if strata:
         yield Finding(
             "The risk at the horizon",
-            "Risk and median are read off the printed curve, so a median is the first printed time at "
+            "Risk and median are read off the printed curve: the median is the first printed time at "
             "which surely half or fewer are without the event.",
             plots.bars(
                 [(row["stratum"], row.get("risk")) for row in strata], "risk", "risk, percent"
@@ -365,24 +389,25 @@ def _survival(result: Mapping[str, Any]) -> Iterable[Finding]:
         yield _calibration_of_risk(result["calibration"])
 
 
-def _group(name: str) -> str:
-    """A stratum in words: "oestrogen receptor positive: yes" or "age at diagnosis (years): under 50"."""
-    if name == "all":
-        return "all people"
-    parts = []
-    for part in name.split(", "):
-        variable, _, value = part.partition(" ")
-        if variable != "female" and variable not in VARIABLES:  # such as "not known"
-            parts.append(part)
-            continue
-        if variable not in VARIABLES or set(VARIABLES[variable].answers.values()) <= {0, 1}:
-            value = {"0": "no", "1": "yes"}.get(value, value)
-        parts.append(f"{words.variable(variable)}: {value}")
-    return ", ".join(parts)
+def _risks(strata: Sequence[Mapping[str, Any]]) -> str:
+    """The risk of everybody, or of a few groups; of many groups the least and the largest."""
+    known = sorted((row for row in strata if "risk" in row), key=lambda row: int(row["risk"]))
+    if not known:
+        return "The risk at the horizon is withheld, since too few people are at risk then."
+    if len(known) > plots.MOST_TOGETHER:
+        everybody = [row for row in known if row["stratum"] == run_text.group(ALL)]
+        groups = [row for row in known if row not in everybody]
+        known = [*everybody, groups[0], groups[-1]]
+    risks = [
+        f"{row['risk']} % ({_text(row['risk_interval'])} %) for {row['stratum']}" for row in known
+    ]
+    more = len(strata) - len(known)
+    beside = f"; {more} more are in the table below" if more else ""
+    return f"The risk at the horizon, with its 95 % interval: {'; '.join(risks)}{beside}."
 
 
 def _concordance(shown: Mapping[str, Any], covariates: Sequence[str]) -> Finding:
-    names = ", ".join(covariates).replace("_", " ")
+    names = ", ".join(map(run_text.clinical, covariates))
     row = {"model": "Cox", "feature_set": names} | {
         key: shown[name]
         for name, key in (("c_index", "auc"), ("c_interval", "auc_interval"))

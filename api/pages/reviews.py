@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from api.http.auth import Parts
 from api.http.routes.runs import RunId, describe_run
 from api.http.services import Services
 from api.pages import labels as words
-from api.pages import result_check, result_view
+from api.pages import result_check, result_view, run_text
 from api.pages.forms import form_of
 from api.pages.output_checks import check_result
 from api.pages.rendering import PageNumber, PageRoute, render
@@ -27,7 +26,7 @@ from governance.permit_review import runs_on
 from governance.readmodel import queries as register
 from governance.readmodel.tables import Run
 from governance.readmodel.trail_queries import milestones
-from governance.rules.encoding import canonical_json, strict_json
+from governance.rules.encoding import canonical_json
 from governance.sessions import Caller
 
 router = APIRouter(route_class=PageRoute)
@@ -152,12 +151,15 @@ def _facts(services: Services, run: str, me: Caller) -> dict[str, Any]:
         "reason": 0,
         "deadline": now + DECISION_SECONDS,
     }
+    plan = services.documents.find(permit.document)
     others = [other for other in runs_on(services.engine, permit.dataset) if other.run != run]
     return {
         "run": description,
         "question": words.question(description["params"]) or "A run",
         "permit": permit,
-        "asked": _asked(description["params"]),
+        "asked": run_text.describe(description["params"]),
+        "parameters": run_text.describe_all(description["params"]),
+        "study": run_text.study_of(permit.params_schema, plan.text if plan else None),
         "others": others,
         "since": milestones(services.engine, run)["Sealed"][1],
         "viewed": viewed,
@@ -175,27 +177,3 @@ def _facts(services: Services, run: str, me: Caller) -> dict[str, Any]:
         "comments": comments_on(services.engine, run),
         "open": description["state"] == "sealed",
     }
-
-
-def _asked(params: str) -> Sequence[tuple[str, str]]:
-    """The parameters as (path in words, value), for reading beside the output."""
-    document: Any = strict_json(params.encode())
-    lines: list[tuple[str, str]] = []
-    for name, value in sorted(document.items()):
-        if isinstance(value, dict):
-            lines += [
-                (
-                    f"{words.parameter(name, name)}: {words.parameter(f'{name}.{key}', key)}",
-                    _text(inner),
-                )
-                for key, inner in sorted(value.items())
-            ]
-        else:
-            lines.append((words.parameter(name, name), _text(value)))
-    return lines
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(words.variable(str(item)) for item in value) or "none"
-    return words.parameter_value(str(value))

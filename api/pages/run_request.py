@@ -20,6 +20,7 @@ from api.http.permit_review import questions_under, running_code, willing
 from api.http.problems import TooMany
 from api.http.services import Services
 from api.pages import labels as words
+from api.pages import run_text
 from api.pages.forms import form_of
 from api.pages.rehearsals import SECONDS, Rehearsals
 from api.pages.rendering import PageRoute, render
@@ -93,6 +94,8 @@ async def preview_run(request: Request, services: Parts, me: Analyst) -> Respons
             permit=row,
             params=params.decode(),
             question=words.question(params.decode()),
+            in_words=run_text.describe(params.decode()),
+            parameters=run_text.describe_all(params.decode()),
             willing=willing(services, row),
             asked=len(asked := questions_under(services, row.permit)),
             again=[

@@ -25,9 +25,17 @@ HITS = [
     }
     for _ in range(5000)
 ]
+CURVES = {
+    f"oestrogen receptor positive: no, histological grade: {number}": [
+        [365 * year, 100 - 9 * year, 90 - 9 * year, 105 - 9 * year] for year in range(1, 6)
+    ]
+    for number in range(9)
+}
 QUANTILES = [["0.1", "0.2"], ["1.0", "1.3"], ["3.0", "4.1"]]
 DRAWN: dict[str, Callable[[str], str]] = {
     "auc": lambda name: plots.auc_intervals(ROWS, name),
+    "curves": lambda name: plots.survival_curves(dict(list(CURVES.items())[:3]), name),
+    "many curves": lambda name: plots.survival_curves(CURVES, name),
     "roc": lambda name: plots.roc_curve([(0, 0), (20, 45), (50, 80), (100, 100)], name),
     "calibration": lambda name: plots.calibration([(10, 5), (25, 30), (60, 50)], name),
     "manhattan": lambda name: plots.manhattan(HITS, name),
@@ -121,6 +129,19 @@ def test_a_curve_passes_through_its_points() -> None:
     (x0, y0), (x1, y1), (x2, y2) = points(line)
     assert (x1 - x0) / (x2 - x0) == pytest.approx(0.5, abs=0.01)
     assert (y1 - y0) / (y2 - y0) == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_long_label_is_read_in_full_on_a_narrow_page() -> None:
+    """Above its row, in lines: beside the plot it would be cut."""
+    label = "age at diagnosis (years), oestrogen receptor positive, histological grade (1 to 3)"
+    for drawn in (
+        plots.bars([(label, 3)], "b", "mean size, in percent of probability, in steps of 5"),
+        plots.intervals([(label, 3, [1, 5])], "i", "difference in percent points"),
+        plots.auc_intervals([{**ROWS[0], "feature_set": label}], "a"),
+    ):
+        assert label in " ".join(words_of(drawn))
+        # The size at which a text of 9.5 units is 11 pixels high on a page of 350.
+        assert float(ElementTree.fromstring(drawn).get("width", "")) <= 400
 
 
 def test_thinning_keeps_the_strongest() -> None:

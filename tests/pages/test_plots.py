@@ -8,6 +8,7 @@ from functools import cache
 from xml.etree import ElementTree
 
 import pytest
+from playwright.sync_api import Browser
 from quiet import NOISE_KEY
 
 from analytics.params import complete
@@ -15,7 +16,7 @@ from analytics.run import parse_params, run
 from analytics.simulate.rehearsal import invent
 from api.client.renamed_keys import RENAMED, with_current_keys
 from api.pages import labels as words
-from api.pages import rendering, result_view
+from api.pages import rendering, run_text
 from api.pages.output_checks import check_result
 from api.pages.result_view import describe
 
@@ -90,7 +91,9 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
         assert one.sentence.endswith(".")
         assert one.table.rows
         assert all(len(row) == len(one.table.columns) for row in one.table.rows)
-    assert page["withheld"] == disclosure["withheld"]
+    assert [one["why"] for one in page["withheld"]] == [
+        one["why"] for one in disclosure["withheld"]
+    ]
     for given, row in zip(result["rows"], shown[0].table.rows, strict=True):
         figures = {
             str(value)
@@ -128,6 +131,113 @@ def test_a_calibration_of_single_per_cents_is_seen() -> None:
     params = complete(ASKED["survival"]).decode()
     checks = check_result(result, disclosure, params, 0b1110, 10)
     assert any("at least 5 %" in check.text for check in checks if not check.passed)
+
+
+EXPLAINED = complete(
+    {
+        "outcome": OUTCOME,
+        "models": {"logistic": ["genes", "combined"]},
+        "folds": 2,
+        "repeats": 2,
+        "permutations": 19,
+        "bootstraps": 0,
+        "explain": ["permutation", "shap-linear", "shapley-groups"],
+        "fairness": ["er_positive", "age_years:50:65"],
+    }
+)
+BY_TWO = complete(ASKED["survival"] | {"strata": ["er_positive", "grade"], "bootstraps": 0})
+
+
+@cache
+def page_of(params: bytes, people: int) -> dict:
+    done = run(params, invent(parse_params(params), people, 1), 10, noise_key=NOISE_KEY)
+    return describe(json.loads(done.result), json.loads(done.disclosure))
+
+
+def texts_of(page: dict) -> list[str]:
+    """Everything that a reader of a result's page reads."""
+    texts = [text for fact in page["facts"] for text in fact] + page["gains"]
+    for part in ("withheld", "coarsened", "flow"):
+        texts += [str(value) for item in page[part] for value in item.values()]
+    for one in page["shown"]:
+        texts += [one.title, one.sentence, one.table.caption, *one.table.columns]
+        texts += [value for row in one.table.rows for value in row]
+        if one.plot:
+            drawn = ElementTree.fromstring(one.plot)
+            texts += [drawn.get("aria-label", ""), *(node.text or "" for node in drawn.iter())]
+    return texts
+
+
+@pytest.mark.parametrize("params", [EXPLAINED, BY_TWO, complete(ASKED["associate"])])
+def test_a_result_s_page_names_nothing_as_the_program_does(params: bytes) -> None:
+    raw = re.compile(r"\b[a-z0-9]+_[a-z0-9_]+\b|\b(tpr|fpr|f1|roc)\b|/(genes|clinical|combined)\b")
+    assert [text for text in texts_of(page_of(params, 160)) if raw.search(text)] == []
+
+
+def test_where_nothing_can_be_told_of_groups_the_sentence_says_so_and_nothing_is_drawn() -> None:
+    shown = [one for one in page_of(EXPLAINED, 60)["shown"] if "good for everybody" in one.title]
+    assert len(shown) == 2
+    for one in shown:
+        assert one.sentence.startswith("There are too few people to tell whether any group differs")
+        assert one.plot == ""
+        assert one.table.rows
+
+
+def test_what_groups_show_comes_first() -> None:
+    result, disclosure = a_result("evaluate")
+    gap = {"group": "grade 3", "measure": "fpr", "step": 5}
+    gaps = [
+        gap | {"gap": 30, "interval": [10, 40], "verdict": "higher"},
+        gap | {"measure": "auc", "gap": 0, "interval": [-10, 10], "verdict": "no difference shown"},
+        gap | {"measure": "tpr", "verdict": "too few to tell"},
+    ]
+    compared = {"by": "grade", "model": "svm", "reference": "grade 1", "groups": [], "gaps": gaps}
+    (one,) = [
+        one
+        for one in describe(result | {"fairness": [compared]}, disclosure)["shown"]
+        if "good for everybody" in one.title
+    ]
+    assert one.sentence.startswith(
+        "For 3, false alarms, of those without it: higher by 30 points (95 %: 10 to 40). "
+        "1 of 3 comparisons are of too few people to tell."
+    )
+    compared["gaps"] = gaps[1:2]
+    shown = describe(result | {"fairness": [compared]}, disclosure)["shown"][-1]
+    assert shown.sentence.startswith("No difference from histological grade: 1 is shown.")
+
+
+def test_many_curves_are_drawn_apart_with_their_names_in_full() -> None:
+    page = page_of(BY_TWO, 400)
+    drawn = ElementTree.fromstring(page["shown"][0].plot)
+    text = " ".join(node.text or "" for node in drawn.iter() if node.tag.endswith("text"))
+    names = {row[0] for row in page["shown"][0].table.rows} - {"all people"}
+    assert len(names) > 3
+    for name in names:
+        assert all(text.count(word) >= 1 for word in name.split())
+    assert "…" not in text
+    assert len(page["shown"][0].sentence) < 400
+
+
+CUT = """() => [...document.querySelectorAll("svg")].flatMap((svg) => {
+    const box = svg.getBoundingClientRect();
+    return [...svg.querySelectorAll("text")].filter((text) => {
+        const own = text.getBoundingClientRect();
+        return own.left < box.left - 1 || own.right > box.right + 1 || own.bottom > box.bottom + 1;
+    }).map((text) => text.textContent);
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_text_of_a_plot_is_cut(browser: Browser, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    pages = [page_of(EXPLAINED, 160), page_of(BY_TWO, 400)]
+    drawn = "".join(one.plot for shown in pages for one in shown["shown"])
+    page.set_content(
+        f"<style>svg {{ display: block; max-width: 100%; height: auto }}</style>{drawn}"
+    )
+    assert page.evaluate(CUT) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
 
 
 @pytest.mark.parametrize("analysis", list(ASKED))
@@ -258,9 +368,10 @@ def test_a_scan_names_its_inflation_with_interval_and_why_it_has_no_components()
         ("all", "all people"),
         ("not known", "not known"),
         ("er_positive 1", "oestrogen receptor positive: yes"),
-        ("grade 2, female 0", "histological grade (1 to 3): 2, female: no"),
-        ("age_years 50 to under 65", "age at diagnosis (years): 50 to under 65"),
+        ("grade 2, female 0", "histological grade: 2, female: no"),
+        ("age_years 50 to under 65", "age at diagnosis: 50 to under 65 years"),
+        ("bmi 25 or more", "body-mass index: 25 kg/m² or more"),
     ],
 )
 def test_a_stratum_has_a_name_in_words(name: str, shown: str) -> None:
-    assert result_view._group(name) == shown
+    assert run_text.group(name) == shown
