@@ -117,7 +117,7 @@ def _small_multiples(curves: Mapping[str, Sequence[Sequence[int]]], last: int) -
     (first, reference), *groups = curves.items()
     lines = -(-len(groups) // 2)
     figure = Figure(figsize=(WIDTH, 0.5 + 1.75 * lines), layout="constrained")
-    every = figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).flat
+    every = list(figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).flat)
     for axes, (group, points) in zip(every, groups, strict=False):
         days, percents = [0, *(p[0] for p in reference)], [100, *(p[1] for p in reference)]
         axes.plot(days, percents, color=GREY, linestyle="--", linewidth=1)
@@ -125,7 +125,7 @@ def _small_multiples(curves: Mapping[str, Sequence[Sequence[int]]], last: int) -
         axes.set_title(_wrapped(group, HALF_LINE), fontsize=8.5, loc="left")
         axes.locator_params(nbins=4)
         _time_axes(axes, last)
-    for axes in list(every)[len(groups) :]:
+    for axes in every[len(groups) :]:
         axes.set_axis_off()
     figure.supxlabel(_wrapped(f"days; bars: 95 % intervals; dashed: {first}"), fontsize=9.5)
     figure.supylabel("without the event, %", fontsize=9.5)

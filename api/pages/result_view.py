@@ -269,7 +269,7 @@ def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
         _verdicts(rows, reference)
         + (f" AUC within each group: {', '.join(aucs)}." if known else "")
         + (f" {_ONE_SIDED}" if dots else ""),
-        plots.intervals(dots, f"fairness{number}", "difference in percent points") if dots else "",
+        plots.intervals(dots, f"fairness{number}", "percent points") if dots else "",
         _table(f"Compared with {reference}, in percent points", rows),
     )
 
@@ -277,8 +277,10 @@ def _fairness(compared: Mapping[str, Any], number: int) -> Finding:
 def _verdicts(rows: Sequence[Mapping[str, Any]], reference: str) -> str:
     """What the comparisons show, the differences first."""
     shown = [
-        f"For {_short(row['group'])}, {row['measure']}: {row['verdict']} by {abs(row['gap'])} points "
-        f"(95 %: {_text(row['interval'])})."
+        words.sentence(
+            f"{row['measure']}: {row['verdict']} for {row['group']}, by {abs(row['gap'])} points "
+            f"(95 %: {_text(row['interval'])})"
+        )
         for row in rows
         if row["verdict"] in ("higher", "lower")
     ]
@@ -402,7 +404,7 @@ def _risks(strata: Sequence[Mapping[str, Any]]) -> str:
         f"{row['risk']} % ({_text(row['risk_interval'])} %) for {row['stratum']}" for row in known
     ]
     more = len(strata) - len(known)
-    beside = f"; {more} more are in the table below" if more else ""
+    beside = f"; of the other groups ({more}) in the table" if more else ""
     return f"The risk at the horizon, with its 95 % interval: {'; '.join(risks)}{beside}."
 
 

@@ -8,6 +8,7 @@ the code that runs (`analytics.params`), so the form decides nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,15 +17,38 @@ from typing import Any
 
 import analytics.params
 from analytics.errors import ParamsError
+from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.params import ANALYSES, complete
 from analytics.readers.codes import VARIABLES
 from api.pages import labels as words
+from api.pages import run_text
 from api.pages.forms import number_from
 from governance.errors import RequestInvalid
 from governance.rules.encoding import strict_json
 
 Given = Mapping[str, Sequence[str]]
 _OUTCOME_ITSELF = ("metastasis", "follow_up_days")  # never predictors
+_SPLIT_BY = ("strata", "fairness")
+_MOST_SPLITS, _MOST_CUTS = 2, 3  # of the schema
+_POINT = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?", re.ASCII)
+_PATH = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")  # of a parameter, in a problem's text
+_TRY_AGAIN = "change it, and try again"
+# Where a number is usually cut: tumour stages by size (TNM), overweight and obesity (WHO), limits of
+# blood pressure, diabetes, lipids and kidney function.
+_USUAL_CUTS = {
+    "age_years": "50 65",
+    "size_mm": "20 50",
+    "bmi": "25 30",
+    "systolic_mmhg": "140",
+    "diastolic_mmhg": "90",
+    "glucose_mmol_l": "7",
+    "hba1c_percent": "6.5",
+    "ldl_mmol_l": "3",
+    "cholesterol_mmol_l": "5",
+    "triglycerides_mmol_l": "1.7",
+    "egfr": "60",
+    "activity_minutes_per_week": "150",
+}
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "evaluate": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
     "survival": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
@@ -37,8 +61,10 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
 class FormPart:
     """One part of the form.
 
-    kind: group, kinds (one of several groups, chosen by `options`), choice, many (boxes), number,
-    words (a list of words) or flag. options: (value, label).
+    kind: group, kinds (one of several groups, chosen by `options`), choice, many (boxes), splits (a
+    box for each variable by which people are split), split (one of them; its values are the points at
+    which a number is cut, its hint the unit), number, words (a list of words) or flag. options:
+    (value, label). problem: what is wrong with what was given.
     """
 
     kind: str
@@ -51,6 +77,15 @@ class FormPart:
     most: int = 0
     optional: bool = False
     values: tuple[str, ...] = field(default=())
+    problem: str = ""
+
+
+class FieldInvalid(RequestInvalid):
+    """What a form's field says is invalid; `field` is its name."""
+
+    def __init__(self, field: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
 
 
 def form_parts(
@@ -83,11 +118,28 @@ def with_variables(
     at least ten people, each with how complete it is. Without a dictionary the form says so.
     """
     return tuple(
-        _with_variables(part, dictionary) if part.name == "clinical" else part for part in parts
+        _with_variables(part, dictionary) if part.name in ("clinical", *_SPLIT_BY) else part
+        for part in parts
+    )
+
+
+def with_problem(parts: Sequence[FormPart], problem: Exception | None) -> tuple[FormPart, ...]:
+    """The form with a problem beside the field that it is about, if it is about one."""
+    if not isinstance(problem, FieldInvalid):
+        return tuple(parts)
+    return tuple(
+        replace(
+            part,
+            problem=str(problem) if part.name == problem.field else "",
+            parts=with_problem(part.parts, problem),
+        )
+        for part in parts
     )
 
 
 def _with_variables(part: FormPart, dictionary: Mapping[str, Any] | None) -> FormPart:
+    if dictionary is None and part.kind == "splits":
+        return part
     if dictionary is None:
         return replace(
             part,
@@ -98,6 +150,10 @@ def _with_variables(part: FormPart, dictionary: Mapping[str, Any] | None) -> For
         for row in dictionary["variables"]
         if row["people"] is not None
     }
+    if part.kind == "splits":
+        offered = tuple(one for one in part.parts if _variable(one) in complete_by)
+        chosen = tuple(name for name in part.values if name in complete_by)
+        return replace(part, parts=offered, values=chosen)
     lacking = [label for name, label in part.options if name not in complete_by]
     hint = "As the dataset's dictionary says."
     if lacking:
@@ -124,13 +180,46 @@ def params_from(analysis: str, given: Given) -> bytes:
         raise RequestInvalid("there is no such analysis", "choose among: " + ", ".join(ANALYSES))
     document = _read_object(_definitions()[analysis], "", given)
     if document.get("models") == {}:
-        raise RequestInvalid("no model is chosen", "tick a box under Models")
+        raise FieldInvalid("models", "no model is chosen", "tick a box under Models")
     try:
         return complete(document)
     except ParamsError as error:
-        raise RequestInvalid(
-            str(error).removeprefix("parameters: "), "change it, and try again"
+        raise _problem_of(
+            str(error).removeprefix("parameters: "), document, form_parts(analysis, given)
         ) from None
+
+
+def _problem_of(
+    text: str, document: Mapping[str, Any], parts: Sequence[FormPart]
+) -> RequestInvalid:
+    """What is wrong with the parameters, at the field that the text names, by its label."""
+    by_name = {part.name: part for part in _flattened(parts)}
+    kind = (document.get("outcome") or {}).get("kind", "")
+
+    def part_of(word: str) -> FormPart | None:
+        names = (word, word.replace("outcome.", f"outcome.{kind}."), f"{word}.kind")
+        return next((by_name[name] for name in names if name in by_name), None)
+
+    words_of_it = _PATH.findall(text)
+    # A dotted word is surely a path; another may be a word of the sentence.
+    named = sorted(filter(part_of, words_of_it), key=lambda word: "." not in word)
+    part = part_of(named[0]) if named else None
+    if part is None:
+        return RequestInvalid(text, _TRY_AGAIN)
+    if part.kind == "words" and part.hint:
+        return FieldInvalid(part.name, f"“{part.label}” is not {part.hint}", _TRY_AGAIN)
+    if text.startswith(named[0]):
+        text = f"“{part.label}”: {text.removeprefix(named[0]).lstrip()}"
+    for word in filter(lambda word: "." in word, words_of_it):
+        if (other := part_of(word)) is not None:
+            text = text.replace(word, f"“{other.label}”")
+    for name in EXPLANATIONS:
+        text = text.replace(name, run_text.explanation(name))
+    return FieldInvalid(part.name, text, _TRY_AGAIN)
+
+
+def _flattened(parts: Sequence[FormPart]) -> list[FormPart]:
+    return [one for part in parts for one in (part, *_flattened(part.parts))]
 
 
 @cache
@@ -225,6 +314,8 @@ def _part(
             names = [*(name for name in VARIABLES if name not in _OUTCOME_ITSELF), "female"]
             options = tuple((name, words.variable(name)) for name in names)
             return FormPart("many", path, label, options=options, values=_given(given, path, usual))
+        case "words" if path in _SPLIT_BY:
+            return _splits(path, label, usual or (), given)
         case "words":
             text = _given(given, path, " ".join(usual or ()))
             return FormPart(kind, path, label, hint, values=text)
@@ -257,6 +348,34 @@ def _kinds(
     )
     chosen = _given(given, f"{path}.kind", (usual or {}).get("kind"))
     return FormPart("kinds", f"{path}.kind", label, hint, _options(names), groups, values=chosen)
+
+
+def _splits(path: str, label: str, usual: Sequence[str], given: Given | None) -> FormPart:
+    """A box for each variable by which people can be split; a number has the points of its cut."""
+    cuts = {name: " ".join(points) for name, *points in (rule.split(":") for rule in usual)}
+    parts = []
+    for name in (*(name for name in VARIABLES if name not in _OUTCOME_ITSELF), "female"):
+        is_number = name in VARIABLES and VARIABLES[name].kind == "quantity"
+        text, unit = run_text.name_and_unit(name)
+        points = _given(given, f"{path}.{name}", cuts.get(name) or _USUAL_CUTS.get(name, ""))
+        parts.append(
+            FormPart(
+                "split",
+                f"{path}.{name}",
+                text,
+                unit or "its unit" if is_number else "",
+                values=points if is_number else (),
+            )
+        )
+    hint = "At most two. A number is cut at one to three rising points."
+    return FormPart(
+        "splits", path, label, hint, parts=tuple(parts), values=_given(given, path, list(cuts))
+    )
+
+
+def _variable(part: FormPart) -> str:
+    """The variable of one way to split people."""
+    return part.name.rpartition(".")[2]
 
 
 def _pair(
@@ -307,11 +426,13 @@ def _read(schema: Mapping[str, Any], path: str, given: Given) -> Any:
         case "const":
             return schema["const"]
         case "kinds":
-            chosen = given.get(f"{path}.kind", [""])[0]
+            chosen = (given.get(f"{path}.kind") or [""])[0]
             for variant in schema["oneOf"]:
                 if variant["properties"]["kind"]["const"] == chosen:
                     return _read_object(variant, f"{path}.{chosen}.", given)
-            raise RequestInvalid("the form does not say what is predicted", "choose one")
+            raise FieldInvalid(
+                f"{path}.kind", "the form does not say what is predicted", "choose one"
+            )
         case "group" if "prefixItems" in schema:
             return [
                 _integer(given.get(f"{path}.{at}", []), path, _resolved(item))
@@ -321,8 +442,10 @@ def _read(schema: Mapping[str, Any], path: str, given: Given) -> Any:
             return _read_object(schema, f"{path}.", given)
         case "choice":
             return values[0] if values else ""
+        case "words" if path in _SPLIT_BY:
+            return _read_splits(path, values, given)
         case "words" if path != "clinical":
-            return [word for value in values for word in value.replace(",", " ").split()]
+            return _words(values)
         case "many" | "words":
             return list(values)
         case "flag":
@@ -330,8 +453,38 @@ def _read(schema: Mapping[str, Any], path: str, given: Given) -> Any:
     return _integer(values, path, schema)
 
 
+def _read_splits(path: str, variables: Sequence[str], given: Given) -> list[str]:
+    """The rules by which people are split. Raises FieldInvalid."""
+    if len(variables) > _MOST_SPLITS:
+        raise FieldInvalid(
+            path, f"at most {_MOST_SPLITS} can be chosen", "take a tick away, and try again"
+        )
+    rules = []
+    for name in variables:
+        is_number = name in VARIABLES and VARIABLES[name].kind == "quantity"
+        points = _words(given.get(f"{path}.{name}", [])) if is_number else []
+        numbers = [float(point) for point in points if _POINT.fullmatch(point)]
+        rises = len(numbers) == len(points) and numbers == sorted(set(numbers))
+        if is_number and not (rises and 1 <= len(points) <= _MOST_CUTS):
+            label, _ = run_text.name_and_unit(name)
+            raise FieldInvalid(
+                f"{path}.{name}",
+                f"{label} is cut at one to three rising numbers, such as 50 65",
+                _TRY_AGAIN,
+            )
+        rules.append(":".join([name, *points]))
+    return rules
+
+
+def _words(values: Sequence[str]) -> list[str]:
+    return [word for value in values for word in value.replace(",", " ").split()]
+
+
 def _integer(values: Sequence[str], path: str, schema: Mapping[str, Any]) -> int:
-    """A whole number within the schema's limits. Raises RequestInvalid, with the part's label."""
+    """A whole number within the schema's limits. Raises FieldInvalid, with the part's label."""
     label = words.parameter(path, path.rpartition(".")[2])
     text = values[0] if values else ""
-    return number_from(text, schema["minimum"], schema["maximum"], f"“{label}”")
+    try:
+        return number_from(text, schema["minimum"], schema["maximum"], f"“{label}”")
+    except RequestInvalid as error:
+        raise FieldInvalid(path, str(error), error.hint) from None

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
 from analytics.params import ANALYSES, GENE_RECORDS, OUTPUT_CLASSES, parse_params
-from analytics.study import bound_study, check_study
+from analytics.study import OTHER_OUTCOME, OTHER_STUDY, bound_study, check_study
 from api.errors import NotServing, UsageError
 from api.http.auth import Parts
 from api.http.permit_review import questions_under, running_code, willing
@@ -24,7 +24,14 @@ from api.pages import run_text
 from api.pages.forms import form_of
 from api.pages.rehearsals import SECONDS, Rehearsals
 from api.pages.rendering import PageRoute, render
-from api.pages.run_form import Given, form_parts, params_from, with_variables
+from api.pages.run_form import (
+    FieldInvalid,
+    Given,
+    form_parts,
+    params_from,
+    with_problem,
+    with_variables,
+)
 from api.pages.session import Analyst, OwnOrigin
 from chain.vocabulary import Category, PermitStatus
 from governance import supplements
@@ -150,7 +157,9 @@ def _show_form(
         permit=permit,
         analysis=chosen,
         analyses=allowed,
-        parts=with_variables(form_parts(chosen, given, source, study), dictionary),
+        parts=with_problem(
+            with_variables(form_parts(chosen, given, source, study), dictionary), problem
+        ),
         problem=problem,
         study=words.study(study) if study else "",
         rehearsal_seconds=f"{SECONDS:g}",
@@ -199,6 +208,9 @@ def _check_allowed(services: Services, permit: Permit, params: bytes) -> None:
     try:
         check_study(schema, _plan_of(services, permit), params.decode())
     except ParamsError as problem:
+        field = {OTHER_STUDY: "cohort", OTHER_OUTCOME: "outcome.kind"}.get(str(problem))
+        if field is not None:
+            raise FieldInvalid(field, str(problem), problem.hint) from None
         raise RequestInvalid(str(problem), problem.hint) from None
     wanted = parse_params(params)
     lacks = missing(

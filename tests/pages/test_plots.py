@@ -198,7 +198,8 @@ def test_what_groups_show_comes_first() -> None:
         if "good for everybody" in one.title
     ]
     assert one.sentence.startswith(
-        "For 3, false alarms, of those without it: higher by 30 points (95 %: 10 to 40). "
+        "False alarms, of those without it: higher for histological grade: 3, by 30 points "
+        "(95 %: 10 to 40). "
         "1 of 3 comparisons are of too few people to tell."
     )
     compared["gaps"] = gaps[1:2]

@@ -23,6 +23,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from certificates import Authority
 from playwright.sync_api import Page, expect
+from run_forms import usual_form
 from signed_forms import PASSWORD, sign_in_with
 from sqlalchemy import insert
 
@@ -32,7 +33,6 @@ from api.http.problems import TooMany
 from api.http.services import open_services
 from api.pages import rehearsals
 from api.pages.rehearsals import Rehearsals
-from api.pages.run_form import form_parts, params_from
 from chain.wallets import Wallet, load, save
 from governance.certificates import trusted
 from governance.readmodel.database import open_database
@@ -315,7 +315,7 @@ def test_the_analyst_rehearses_on_made_up_people_without_script(deployment, brow
     page.get_by_label("Folds of the cross-validation").fill("2")
     page.get_by_label("Permutations of the outcome").fill("19")
     page.get_by_label("Shapley values, of all genes and of each clinical variable").check()
-    page.get_by_label("Compare that model between groups of people, by").fill("er_positive")
+    page.locator('input[name="fairness"][value="er_positive"]').check()
     rehearse.click()
     shown = page.locator("main")
     expect(shown).to_contain_text(
@@ -345,7 +345,7 @@ def rehearsing(deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     noor = deployment.client("noor")
     noor.sign_in()
     headers = HTML | {"Cookie": f"volens-session={noor._token}", "Origin": services.audience}
-    usual = _usual("evaluate") | {"permit": [deployment.permit.hex()], "analysis": ["evaluate"]}
+    usual = usual_form("evaluate") | {"permit": [deployment.permit.hex()], "analysis": ["evaluate"]}
 
     def post(headers: dict[str, str] = headers, **change: str) -> httpx.Response:
         async def call() -> httpx.Response:
@@ -662,26 +662,3 @@ def test_a_roles_pages_are_its_own(deployment, name: str, paths: list[str]) -> N
             verify=trusted(),
         )
         assert answer.status_code == (403 if name else 401), path
-
-
-def _usual(analysis: str) -> dict[str, list[str]]:
-    """What a browser sends of a form that nobody changed."""
-    given: dict[str, list[str]] = {}
-
-    def fill(parts) -> None:
-        for part in parts:
-            if part.kind not in ("group",):
-                given[part.name] = list(part.values)
-            fill(part.parts)
-
-    fill(form_parts(analysis, None))
-    return given
-
-
-@pytest.mark.parametrize("analysis", ["evaluate", "survival", "associate", "frequencies"])
-def test_a_form_that_nobody_changed_gives_valid_parameters(analysis: str) -> None:
-    given = _usual(analysis)
-    params = params_from(analysis, given)
-    assert json.loads(params)["analysis"] == analysis
-    filled = form_parts(analysis, given)
-    assert filled == form_parts(analysis, None)

@@ -1,0 +1,163 @@
+"""The form of a run's parameters: what it sends, and where it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+from run_forms import Given, usual_form
+
+from analytics.params import ANALYSES
+from api.pages import rendering, run_text
+from api.pages.run_form import (
+    FieldInvalid,
+    form_parts,
+    params_from,
+    with_problem,
+    with_variables,
+)
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_a_form_that_nobody_changed_gives_valid_parameters(analysis: str) -> None:
+    given = usual_form(analysis)
+    assert json.loads(params_from(analysis, given))["analysis"] == analysis
+    assert form_parts(analysis, given) == form_parts(analysis, None)
+
+
+def test_groups_are_ticked_and_a_number_has_the_points_of_its_cut() -> None:
+    given = usual_form("survival") | {"strata": ["er_positive", "age_years"]}
+    assert json.loads(params_from("survival", given))["strata"] == [
+        "er_positive",
+        "age_years:50:65",
+    ]
+    given["strata.age_years"] = ["40, 60.5"]
+    assert json.loads(params_from("survival", given))["strata"][1] == "age_years:40:60.5"
+    part = next(part for part in form_parts("survival", given) if part.name == "strata")
+    assert part.values == ("er_positive", "age_years")
+    assert ("strata.age_years", ("40, 60.5",)) in [(one.name, one.values) for one in part.parts]
+
+
+def test_groups_are_offered_by_what_the_dataset_has() -> None:
+    rows = [
+        {"variable": "grade", "people": 120, "completeness": 95},
+        {"variable": "er_positive", "people": None, "completeness": None},
+    ]
+    parts = with_variables(form_parts("evaluate", None), {"variables": rows})
+    offered = {part.name: [one.name for one in part.parts] for part in parts}
+    assert offered["fairness"] == ["fairness.grade"]
+
+
+OF_DIAGNOSIS = {
+    "outcome.kind": ["diagnosis"],
+    "outcome.diagnosis.index": ["icd-10-cm:C50"],
+    "outcome.diagnosis.event": ["icd-10-cm:C79"],
+    "outcome.diagnosis.horizon_days": ["20"],
+    "outcome.diagnosis.washout_days": ["0"],
+    "outcome.diagnosis.lookback_days": ["9"],
+    "outcome.diagnosis.risk_start_days": ["1"],
+}
+NO_MODELS = {name: [] for name in usual_form("evaluate") if name.startswith("models.")}
+
+
+@pytest.mark.parametrize(
+    ("analysis", "change", "field", "text"),
+    [
+        ("survival", {"folds": ["x"]}, "folds", "“Folds of the cross-validation” is a whole"),
+        ("survival", {"bootstraps": ["12"]}, "bootstraps", "is not 0 for no bootstrap"),
+        ("survival", {"cohort.age.0": ["50"], "cohort.age.1": ["40"]}, "cohort.age", "ends"),
+        ("survival", {"cohort.with": ["breast cancer"]}, "cohort.with", "each system:beginning"),
+        (
+            *("survival", {"strata": ["grade", "female", "er_positive"]}, "strata"),
+            "at most 2 can be chosen",
+        ),
+        (
+            *("survival", {"strata": ["age_years"], "strata.age_years": ["65 50"]}),
+            *("strata.age_years", "age at diagnosis is cut at one to three rising numbers"),
+        ),
+        (
+            *("survival", {"strata": ["age_years"], "strata.age_years": [""]}),
+            *("strata.age_years", "one to three rising numbers"),
+        ),
+        (
+            *("survival", OF_DIAGNOSIS | {"outcome.diagnosis.event": ["C79"]}),
+            *("outcome.diagnosis.event", "“Codes that are the outcome” is not 1 to 16 codes"),
+        ),
+        (
+            *("survival", OF_DIAGNOSIS | {"outcome.diagnosis.risk_start_days": ["90"]}),
+            *("outcome.diagnosis.risk_start_days", "is after"),
+        ),
+        ("survival", {"outcome.kind": []}, "outcome.kind", "does not say what is predicted"),
+        ("evaluate", NO_MODELS, "models", "no model is chosen"),
+        ("evaluate", {"primary": ["svm"]}, "primary", "is not one of the models"),
+        ("evaluate", {"clinical": []}, "clinical", "a feature set needs clinical variables"),
+        ("evaluate", {"genes.source": ["none"]}, "genes.source", "but “Gene columns from” is none"),
+        ("evaluate", {"explain": ["integrated-gradients"]}, "explain", "integrated gradients"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_by_its_label(
+    analysis: str, change: Given, field: str, text: str
+) -> None:
+    given: Any = usual_form(analysis) | change
+    with pytest.raises(FieldInvalid) as wrong:
+        params_from(analysis, given)
+    assert wrong.value.field == field
+    assert text in str(wrong.value)
+    assert "_" not in str(wrong.value)
+    parts = with_problem(form_parts(analysis, given), wrong.value)
+    html = "".join(
+        rendering._TEMPLATES.get_template("part-form.html").module.show(p) for p in parts
+    )
+    name = field.replace(".", "-")
+    assert html.count(f'id="{name}-problem"') == 1  # beside the field, which refers to it
+    assert f'{name}-problem"' in html.replace(f'id="{name}-problem"', "")
+    assert f'id="{name}"' in html  # where the message's link leads
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_form_with_a_problem_has_no_barrier(browser: Browser, analysis: str, width: int) -> None:
+    given = usual_form(analysis) | {"strata": ["age_years"], "fairness": ["bmi"]}
+    parts = with_problem(form_parts(analysis, given), FieldInvalid("cohort.age", "it is wrong"))
+    html = "".join(
+        rendering._TEMPLATES.get_template("part-form.html").module.show(p) for p in parts
+    )
+    css = (rendering.Path(rendering.__file__).parent / "static" / "pages.css").read_text()
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_content(
+        f'<html lang="en"><title>Form</title><style>{css}</style><main><h1>Form</h1>{html}</main></html>'
+    )
+    assert Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if analysis == "survival":  # the cut of a number is asked for once it is chosen
+        cut = page.get_by_label("age at diagnosis is cut at (years)")
+        assert cut.is_visible()
+        page.get_by_label("age at diagnosis", exact=True).uncheck()
+        assert not cut.is_visible()
+    page.close()
+
+
+def test_a_request_is_read_in_words_before_it_is_signed() -> None:
+    given = usual_form("survival") | {"strata": ["er_positive", "age_years"]}
+    said = dict(run_text.describe(params_from("survival", given).decode()))
+    assert said["Curves of"] == (
+        "all people, and by oestrogen receptor positive and by age at diagnosis: under 50 years, "
+        "50 to under 65 years, 65 years or more"
+    )
+    assert said["People"] == "people of any age"
+    assert said["Kinds of data that it needs"] == "findings and lab values"
+    given = usual_form("evaluate") | {"fairness": ["grade"], "explain": ["shap-linear"]}
+    params = params_from("evaluate", given).decode()
+    said = dict(run_text.describe(params))
+    assert said["Models"] == (
+        "logistic on genes, clinical data, genes + clinical, genes + clinical, fused"
+    )
+    assert said["Explained"] == "logistic on genes + clinical, by linear SHAP"
+    assert said["Compared between groups"] == "logistic on genes + clinical, by histological grade"
+    assert "gene activity of the tumour" in said["Kinds of data that it needs"]
+    for _, value in [*run_text.describe(params), *run_text.describe_all(params)]:
+        assert "_" not in value
+    assert run_text.describe("{}") == []
