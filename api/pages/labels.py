@@ -101,7 +101,7 @@ _STEPS = {
 _FEATURE_SETS = {
     "clinical": "clinical data",
     "combined": "genes + clinical",
-    "fused": "genes + clinical, fused",
+    "fused": "genes + clinical (fused)",
 }
 
 
@@ -362,6 +362,8 @@ _PARAMETER_VALUES = {
     "diagnosis": "whether a diagnosis follows another",
     "exclude": "are left out",
     "event-free": "count as without the outcome",
+    "expression": "gene activity",
+    "variants": "genetic variants",
     "chi2": "chi-square",
     "f": "F test",
     "mutual-information": "mutual information",
@@ -379,6 +381,7 @@ _VARIABLES = {
     "grade": "histological grade (1 to 3)",
     "er_positive": "oestrogen receptor positive",
     "female": "female",
+    "smoker": "smoker",
     "bmi": "body-mass index (kg/m²)",
     "height_cm": "height (cm)",
     "weight_kg": "weight (kg)",

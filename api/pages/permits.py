@@ -258,7 +258,9 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         points.append("Its code is not the code of this service.")
     study = study_of(permit.params_schema, plan.text if plan else None)
     if study:
-        points.append(f"Its runs can be about this study only: {study}.")
+        points.append(
+            f"Its runs can be about this study only: {study}. Does the plan's text name the same people?"
+        )
     if plan is not None and not study and may_show_study(plan.text):
         points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
     return points

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +91,7 @@ async def show_opened(run: RunId, request: Request, services: Parts, me: Checker
             ),
             raw=canonical_json(result).decode(),
             raw_disclosure=canonical_json(disclosure).decode(),
-            **result_view.describe(result, disclosure),
+            **_drawn(result, disclosure),
         )
 
     return await run_in_threadpool(answer)
@@ -114,6 +115,16 @@ async def comment(run: RunId, request: Request, services: Parts, me: Checker) ->
         return RedirectResponse(f"/runs/{run}/review#comments", 303)
 
     return await run_in_threadpool(answer)
+
+
+def _drawn(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[str, Any]:
+    """The output as its analyst would see it. One that is none of our results cannot be drawn: its
+    checkers still read the checks and every byte of it.
+    """
+    try:
+        return {"drawn": True, **result_view.describe(result, disclosure)}
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return {"drawn": False}
 
 
 def _waiting(services: Services, run: Run, me: Caller) -> Waiting:

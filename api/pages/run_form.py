@@ -285,17 +285,19 @@ def _part(
 ) -> FormPart | None:
     schema = _resolved(schema)
     kind, label = _kind_of(schema), words.parameter(path, name)
-    hint = "" if kind in ("choice", "flag") else str(schema.get("description", ""))
+    hint = (
+        "" if kind in ("choice", "flag", "group", "kinds") else str(schema.get("description", ""))
+    )
     match kind:
         case "const":
             return None
         case "kinds":
-            return _kinds(schema, path, label, hint, usual, given)
+            return _kinds(schema, path, label, usual, given)
         case "group":
             pair = "prefixItems" in schema
             parts = _pair if pair else _parts
             inner = parts(schema, f"{path}.", usual, given)
-            return FormPart(kind, path, label, hint, parts=inner)
+            return FormPart(kind, path, label, parts=inner)
         case "choice":
             return FormPart(
                 kind, path, label, hint, _options(schema["enum"]), values=_given(given, path, usual)
@@ -333,7 +335,7 @@ def _part(
 
 
 def _kinds(
-    schema: Mapping[str, Any], path: str, label: str, hint: str, usual: Any, given: Given | None
+    schema: Mapping[str, Any], path: str, label: str, usual: Any, given: Given | None
 ) -> FormPart:
     """A choice between groups, e.g. of what is predicted."""
     names = [variant["properties"]["kind"]["const"] for variant in schema["oneOf"]]
@@ -347,7 +349,9 @@ def _kinds(
         for variant, part in zip(names, schema["oneOf"], strict=True)
     )
     chosen = _given(given, f"{path}.kind", (usual or {}).get("kind"))
-    return FormPart("kinds", f"{path}.kind", label, hint, _options(names), groups, values=chosen)
+    return FormPart(
+        "kinds", f"{path}.kind", label, options=_options(names), parts=groups, values=chosen
+    )
 
 
 def _splits(path: str, label: str, usual: Sequence[str], given: Given | None) -> FormPart:

@@ -34,7 +34,6 @@ _NUMBERS = {
     "frequency": "frequency",
 }
 _TOGETHER = {"genes": "all genes", "principal components": "principal components of the genes"}
-_SOURCES = {"expression": "gene activity", "variants": "genetic variants", "none": "none"}
 
 
 def group(name: str) -> str:
@@ -109,7 +108,7 @@ def withheld(what: str) -> str:
         tail = group(tail)
     measure, of, name = head.partition(" of ")
     if of and measure in MEASURES:
-        return f"{MEASURES[measure]}; {group(name)}: {tail}"
+        return f"{MEASURES[measure]} ({group(name)}): {tail}"
     return f"{_listed(head)}: {tail}"
 
 
@@ -140,7 +139,7 @@ def describe(params: str) -> list[tuple[str, str]]:
 
 def _of_prediction(asked: Params) -> list[tuple[str, str]]:
     models = [
-        f"{words.model(model)} on {', '.join(map(words.feature_set, chosen))}"
+        f"{words.model(model)} on {', on '.join(map(words.feature_set, chosen))}"
         for model, chosen in asked.models
     ]
     lines = [("Models", "; ".join(models)), *_data_of(asked)]
@@ -177,7 +176,7 @@ _OF_ANALYSIS = {
 
 
 def _data_of(asked: Params) -> list[tuple[str, str]]:
-    genes = _SOURCES[asked.gene_source]
+    genes = words.parameter_value(asked.gene_source)
     if asked.genes is not None and asked.gene_source != "none":
         by = words.parameter_value(asked.genes.select)
         genes += f": {asked.genes.keep} columns, chosen in each fold by {by}"

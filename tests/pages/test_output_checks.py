@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from quiet import NOISE_KEY
 
@@ -24,7 +23,7 @@ from analytics.kinship import REACHES
 from analytics.params import complete, parse_params
 from analytics.run import run
 from analytics.simulate.rehearsal import invent
-from api.pages import output_vocabulary
+from api.pages import output_vocabulary, rendering, reviews
 from api.pages.output_checks import RATE_STEP, OutputCheck, check_result
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
@@ -70,14 +69,14 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield path
 
 
-def planted(analysis: str, path: tuple[Any, ...], text: str) -> list[OutputCheck]:
-    """The checks of an output with a text at one place of it."""
+def planted(analysis: str, path: tuple[Any, ...], value: Any) -> list[OutputCheck]:
+    """The checks of an output with another value at one place of it."""
     params, *parts = computed(analysis)
     documents = copy.deepcopy([json.loads(part) for part in parts])
     holder: Any = documents
     for step in path[:-1]:
         holder = holder[step]
-    holder[path[-1]] = text
+    holder[path[-1]] = value
     return check_result(*documents, params, ANY_CLASS, MINIMUM)
 
 
@@ -106,12 +105,66 @@ def test_a_secret_anywhere_in_an_output_is_named(analysis: str, secret: str) -> 
     assert missed == []
 
 
-@given(analysis=st.sampled_from(list(ASKED)), at=st.integers(0, 10**6), text=st.text(min_size=1))
+# Any text with a sign that no name or reason of the program has: others may be one of them.
+FOREIGN = st.tuples(st.text(), st.text()).map("¤".join)
+
+
+@given(st.sampled_from(list(ASKED)), st.integers(0, 10**6), FOREIGN)
 @settings(max_examples=300, deadline=None)
 def test_any_text_anywhere_in_an_output_is_named(analysis: str, at: int, text: str) -> None:
-    assume(not re.fullmatch(r"[0-9.e+-]+", text))  # a number may stand where a number stands
     paths = places_of(analysis)
     assert names(planted(analysis, paths[at % len(paths)], text), text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(list(ASKED)), st.integers(0, 10**6), st.integers(0, 2), VALUES)
+@settings(max_examples=200, deadline=None)
+def test_no_output_breaks_the_checks(analysis: str, at: int, up: int, value: Any) -> None:
+    paths = places_of(analysis)
+    path = paths[at % len(paths)]
+    assert planted(analysis, path[: max(2, len(path) - up)], value)
+
+
+@pytest.mark.parametrize(
+    ("analysis", "part"),
+    [
+        ("evaluate", (0, "analysis")),
+        ("evaluate", (0, "rows", 0, "p")),
+        ("evaluate", (0, "explanations", 0, "explanation")),
+        ("evaluate", (0, "fairness", 0, "gaps", 0, "measure")),
+        ("survival", (0, "rows", 0, "survival")),
+        ("survival", (1, "withheld")),
+        ("associate", (0, "rows", 0, "variant")),
+    ],
+)
+def test_a_checker_reads_what_is_planted_even_where_nothing_can_be_drawn(
+    analysis: str, part: tuple[Any, ...]
+) -> None:
+    """Above everything else, as text, and the page does not break."""
+    secret = "<b>Ada Lovelace</b>"
+    params, *parts = computed(analysis)
+    documents = [json.loads(one) for one in parts]
+    holder: Any = documents
+    for step in part[:-1]:
+        holder = holder[step]
+    holder[part[-1]] = secret
+    page = rendering._TEMPLATES.get_template("part-review-result.html").render(
+        run={"outputs": [{"release": None}]},
+        checks=check_result(*documents, params, ANY_CLASS, MINIMUM),
+        raw="",
+        raw_disclosure="",
+        **reviews._drawn(*documents),
+    )
+    named = page.index("&lt;b&gt;Ada Lovelace")
+    assert page.index("not passed") < named < page.index("What only you can judge")
+    assert secret not in page
+    assert "Look at these first" in page
 
 
 @pytest.mark.parametrize("text", ["123456", "19610312", "1815", "0.123456", "1e99"])

@@ -153,7 +153,7 @@ def test_a_request_is_read_in_words_before_it_is_signed() -> None:
     params = params_from("evaluate", given).decode()
     said = dict(run_text.describe(params))
     assert said["Models"] == (
-        "logistic on genes, clinical data, genes + clinical, genes + clinical, fused"
+        "logistic on genes, on clinical data, on genes + clinical, on genes + clinical (fused)"
     )
     assert said["Explained"] == "logistic on genes + clinical, by linear SHAP"
     assert said["Compared between groups"] == "logistic on genes + clinical, by histological grade"
