@@ -58,6 +58,9 @@ _LONGEST_TEXT, _LONGEST_REASON = 80, 160  # characters of a text in a result, an
 _MOST_SHOWN = 10  # places of one finding
 
 
+_Value = tuple[str, str, Any]  # path, name of the part, value
+
+
 @dataclass(frozen=True, slots=True)
 class OutputCheck:
     """One check: passed or not, and the places where it is not."""
@@ -80,23 +83,6 @@ def check_result(
     values = list(_walk(result, ""))
     disclosed = list(_walk(disclosure, "disclosure"))
     counts = [(path, value) for path, name, value in values if name in _COUNTS]
-    small = [(p, v) for p, v in counts if not isinstance(v, int) or 0 < v < SMALLEST_COUNT]
-    exact = [(p, v) for p, v in counts if isinstance(v, int) and v % COUNT_GRID]
-    unknown = [(path, "") for path, name, _ in values if name and name not in _PARTS]
-    unknown += [(path, "") for path, name, _ in disclosed if name and name not in _DISCLOSED]
-    texts = [
-        (path, value)
-        for most, part in ((_LONGEST_TEXT, values), (_LONGEST_REASON, disclosed))
-        for path, name, value in part
-        if isinstance(value, str) and name != "params" and (_ID.search(value) or len(value) > most)
-    ]
-    exact_numbers = [
-        (path, value)
-        for path, _, value in values
-        if isinstance(value, int | float | str)
-        and _digits(value) > _MOST_DIGITS
-        and path != "params"
-    ]
     granted, asked = result.get("granted"), _parsed(params)
     return [
         _check(
@@ -107,7 +93,7 @@ def check_result(
             f"At least {minimum} people are in it, as the permit wants.",
             [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
         ),
-        _check(f"No count of people is below {SMALLEST_COUNT}.", small),
+        _check(f"No count of people is below {SMALLEST_COUNT}.", _small(counts)),
         _check(f"Nobody's complement is below {SMALLEST_COUNT}.", _complements(result)),
         _check("Metrics are multiples of their row's step.", _off_step(result)),
         _check(
@@ -124,16 +110,56 @@ def check_result(
             "Steps are those of the rules of disclosure control.",
             unknown_steps(result, asked) if asked else [],
         ),
-        _check(f"Counts of people are rounded to {COUNT_GRID}.", exact),
-        _check("It holds nothing that this analysis does not write.", unknown),
+        _check(
+            f"Counts of people are rounded to {COUNT_GRID}.",
+            [(p, v) for p, v in counts if isinstance(v, int) and v % COUNT_GRID],
+        ),
+        _check("It holds nothing that this analysis does not write.", _unknown(values, disclosed)),
         _check(
             "Outcome, groups and explanations are those that were asked for, and every other text is "
             "one that the analysis writes.",
             _unasked(result, disclosure, asked, params),
         ),
         _to_read(result, asked),
-        _check("No text in it is an id, or long enough to hold a record.", texts),
-        _check(f"No number in it has more than {_MOST_DIGITS} digits that count.", exact_numbers),
+        _check(
+            "No text in it is an id, or long enough to hold a record.", _long(values, disclosed)
+        ),
+        _check(f"No number in it has more than {_MOST_DIGITS} digits that count.", _exact(values)),
+    ]
+
+
+def _small(counts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(p, v) for p, v in counts if not isinstance(v, int) or 0 < v < SMALLEST_COUNT]
+
+
+def _unknown(values: list[_Value], disclosed: list[_Value]) -> list[tuple[str, Any]]:
+    """Parts with a name that no analysis gives."""
+    return [
+        (path, "")
+        for known, part in ((_PARTS, values), (_DISCLOSED, disclosed))
+        for path, name, _ in part
+        if name and name not in known
+    ]
+
+
+def _long(values: list[_Value], disclosed: list[_Value]) -> list[tuple[str, Any]]:
+    """Texts that are an id, or longer than a result's or a reason."""
+    return [
+        (path, value)
+        for most, part in ((_LONGEST_TEXT, values), (_LONGEST_REASON, disclosed))
+        for path, name, value in part
+        if isinstance(value, str) and name != "params" and (_ID.search(value) or len(value) > most)
+    ]
+
+
+def _exact(values: list[_Value]) -> list[tuple[str, Any]]:
+    """Numbers that are printed too exactly."""
+    return [
+        (path, value)
+        for path, _, value in values
+        if isinstance(value, int | float | str)
+        and _digits(value) > _MOST_DIGITS
+        and path != "params"
     ]
 
 

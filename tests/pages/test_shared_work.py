@@ -482,6 +482,10 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     expect(page.get_by_role("alert").first).to_contain_text(
         "“Within how many days” is a whole number from 1 to 36500."
     )
+    wrong = page.get_by_label("Within how many days").first
+    expect(wrong).to_have_attribute("aria-invalid", "true")
+    page.get_by_role("link", name="To the field").click()
+    expect(page.locator(":target")).to_have_value("0")
     page.get_by_label("Within how many days").first.fill("1826")
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("alert").first).to_contain_text("ask about another outcome")
@@ -490,6 +494,7 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "How well can one predict whether a tumour spreads within 5 years?"
     )
+    expect(page.locator(".facts").first).to_contain_text("logistic on genes, on clinical data")
     page.get_by_role("button", name="Yes, sign and ask").click()
     page.wait_for_url(re.compile("/runs/[0-9a-f]{64}$"))
     deployment.runs["asked"] = page.url.rpartition("/")[2]
@@ -513,6 +518,14 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
         page = as_(visit, name)
         page.get_by_role("link", name="Check the output").first.click()
         expect(page.get_by_role("button", name="Approve the release")).to_be_disabled()
+        for part, text in (
+            ("asked", "people of any age"),
+            ("asked", "logistic on genes, on clinical data"),
+            ("asked", "findings and lab values and gene activity of the tumour"),
+            ("permitted", "people of any age; whether a tumour spreads within 5 years"),
+            ("permitted", "gene activity of the tumour"),
+        ):
+            expect(page.locator(f"section[aria-labelledby={part}]")).to_contain_text(text)
         if other:
             expect(page.locator("#comment-list")).to_contain_text("I see nothing")
         page.get_by_role("button", name="View it").click()
