@@ -43,7 +43,7 @@ _RULES_OF_VARIANTS = (
     *("few-minor-alleles", "few-expected-in-rarer-outcome", "few-carriers"),
 )
 _KINSHIPS = ("none", "same-genome", "first-degree", "second-degree", "third-degree")
-_METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
+_METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "net_benefit")
 _MEASURES = ("auc", "tpr", "fpr")
 _VERDICTS = ("too few to tell", "no difference shown", "higher", "lower")
 _NO_COMPONENTS = "too few variants on other chromosomes after LD pruning (a panel)"

@@ -49,6 +49,7 @@ _COLUMNS = {
     "p": "p",
     "z": "z",
     "balanced_accuracy": "balanced accuracy",
+    "net_benefit": "net benefit, per 100 people",
     "accuracy": "accuracy",
     "precision": "precision",
     "recall": "recall",

@@ -27,6 +27,7 @@ _NUMBERS = {
     "roc": "ROC curve",
     "f1": "F1",
     "balanced_accuracy": "balanced accuracy",
+    "net_benefit": "net benefit",
     "auc": "AUC",
     "events": "number with the outcome",
     "people": "number of people",
