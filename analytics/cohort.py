@@ -24,6 +24,8 @@ from analytics.readers.genotypes import Genotypes
 # the fold.
 PROBE_COVERAGE = 0.5
 ANY_AGE = (0, 130)
+# People of an outcome on whom no model is fitted: a bootstrap sample could have one of them alone.
+TOO_FEW = 5
 # The step of the flow chart at which people leave whose follow-up ended before the horizon.
 NOT_CENSORED = "not censored before the horizon"
 BEFORE_ALL = -(10**6)  # a day before every dated value
@@ -113,27 +115,37 @@ def select_people(
     minimum: int,
     relatives: Relatives = NOBODY,
     keep_censored: bool = False,
+    noise: Noise | None = None,
 ) -> Cohort:
     """Keep the people who have the records, fit the rules, and have a known outcome if needed.
 
     source: which gene record a person must have: expression, variants or none. relatives: of all
     `people`, if source is variants. keep_censored: who was not followed to the horizon stays, as a
     person without the event until then. The same people serve every feature set, so feature sets are
-    comparable. Raises CohortTooSmall below `minimum` people, or below 10 with or without the event,
+    comparable. Raises CohortTooSmall below `minimum` people, or with too few with or without the event,
     for every analysis: a failed run also reveals information, without output review. The error does
-    not give the number of people.
+    not give the number of people. Too few are below 10; with noise, of 6 to 9 some are enough, since
+    else that a run fails would tell who is the tenth.
     """
     granted = list(people)
     left, flow = choose_members(granted, rules, outcome, source, relatives, keep_censored)
     if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
     cohort = Cohort(tuple(left), tuple(flow), len(granted), relatives)
-    if (
-        outcome is not None
-        and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < SMALLEST_COUNT
-    ):
-        raise CohortTooSmall("one outcome has too few people")
+    affected = set(cohort.affected)
+    for group in (cohort.affected, [one for one in cohort.subjects if one not in affected]):
+        if outcome is not None and not _are_enough(group, noise):
+            raise CohortTooSmall("one outcome has too few people")
     return cohort
+
+
+def _are_enough(people: Sequence[str], noise: Noise | None) -> bool:
+    """Whether so many have an outcome: 10 always, TOO_FEW never, and between them the more probably
+    the more they are, so that one person changes it little."""
+    if noise is None:
+        return len(people) >= SMALLEST_COUNT
+    least = TOO_FEW + noise.uniform("outcome", people) * (SMALLEST_COUNT - TOO_FEW)
+    return len(people) > least
 
 
 def choose_members(

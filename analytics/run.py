@@ -98,6 +98,8 @@ def run(
             minimum,
             relatives,
             keep_censored=parsed.analysis == "survival",
+            # A scan has rules of its own for few people, by exact numbers.
+            noise=noise if parsed.analysis in ("evaluate", "survival") else None,
         )
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)

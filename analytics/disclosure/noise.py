@@ -72,6 +72,10 @@ class Noise:
         own = self._normal("set", kind, cell, f"{value:.6f}", *distinct)
         return float(np.clip(SHARED * shared + OWN * own, -BOUND, BOUND))
 
+    def uniform(self, purpose: str, people: Collection[str]) -> float:
+        """A number from 0 to below 1, all equally likely, for a decision about these people."""
+        return (self._draw("uniform", purpose, *sorted(set(people))) >> 11) / 2**53
+
     def seed(self, purpose: str, people: Collection[str], seed: int) -> int:
         """A seed that only who has the key can compute, for draws that an attacker must not repeat."""
         return self._draw("seed", purpose, str(seed), *sorted(set(people))) >> 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 from quiet import NOISE_KEY, QUIET, subjects
 
-from analytics.cohort import Cohort, Member, Person, clinical_matrix
+from analytics.cohort import Cohort, Member, Person, _are_enough, clinical_matrix
 from analytics.disclosure.counts import PROFILES_NEEDED, Perturbation, Sizes
 from analytics.disclosure.curves import calibration_groups
 from analytics.disclosure.explanations import Chosen, size_step, tells_enough_apart
 from analytics.disclosure.noise import KEY_BYTES, Noise
+from analytics.errors import CohortTooSmall
 from analytics.explainer import Explained
 from analytics.explanation_run import _describe, _perturb
 from analytics.explanations import REGISTERED
@@ -138,6 +140,48 @@ def test_who_is_the_tenth_is_not_told_by_what_is_printed(gate: Gate) -> None:
     assert 0.02 < seen(False) < 0.98
 
 
+def test_a_run_is_refused_the_more_probably_the_fewer_have_an_outcome() -> None:
+    """Each person more changes it by a fifth: that a run fails tells an outcome with AUC .60. By the
+    exact number it would tell it at once."""
+    keys = [Noise(number.to_bytes(KEY_BYTES, "big")) for number in range(1000)]
+    shares = [
+        float(np.mean([_are_enough(subjects(count), noise) for noise in keys]))
+        for count in range(4, 12)
+    ]
+    assert shares == pytest.approx([0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1], abs=0.05)
+    assert (shares[1], shares[6]) == (0, 1)
+    assert [_are_enough(subjects(count), None) for count in (9, 10)] == [False, True]
+
+
+@pytest.mark.parametrize("folds", [2, 10])
+def test_a_run_with_few_of_an_outcome_is_computed_to_its_end(
+    make_records: Records, monkeypatch: pytest.MonkeyPatch, folds: int
+) -> None:
+    """Else its failure would tell the number that the decision hides."""
+    monkeypatch.setattr(Noise, "uniform", lambda *_: 0.0)
+    few = []
+    for one in people_of(80):
+        ill = one.ordinal < 6
+        followed = {"metastasis": ill, "follow_up_days": 900.0 if ill else 3000.0}
+        few.append(replace(one, findings=replace(one.findings, **followed)))
+    further = {
+        "models": {"logistic": ["clinical"]},
+        "clinical": ["age_years", "grade"],
+        "explain": ["permutation", "shap-linear"],
+        "fairness": ["er_positive"],
+    }
+    for name, asked in (("evaluate", further), ("survival", {"clinical": ["age_years", "grade"]})):
+        document = {
+            "analysis": name,
+            **QUICK,
+            **NO_GENES,
+            **asked,
+            "folds": folds,
+            "bootstraps": 50,
+        }
+        assert run(complete(document), make_records(few), 10, noise_key=NOISE_KEY).people == 80
+
+
 def people_of(count: int, *, unknown: int = 0, profiles: int = 9) -> list[Simulated]:
     """Some without a known receptor; so many combinations of grade and age."""
     draw = np.random.default_rng(1)
@@ -154,6 +198,20 @@ def people_of(count: int, *, unknown: int = 0, profiles: int = 9) -> list[Simula
         )
         people.append(Simulated(at, (("SIM000", "1.0"),), findings))
     return people
+
+
+def test_a_run_asks_the_key_whether_nine_are_enough(
+    make_records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [one for one in people_of(200) if not one.findings.metastasis or one.ordinal < 45]
+    records = make_records(people)
+    for asked in (QUICK | {"models": {"logistic": ["clinical"]}}, {**SURVIVAL, "strata": []}):
+        params = complete(asked | NO_GENES | {"clinical": ["age_years", "grade"]})
+        monkeypatch.setattr(Noise, "uniform", lambda *_: 0.5)
+        assert run(params, records, 10, noise_key=NOISE_KEY).people == len(people)
+        monkeypatch.setattr(Noise, "uniform", lambda *_: 0.9)
+        with pytest.raises(CohortTooSmall):
+            run(params, records, 10, noise_key=NOISE_KEY)
 
 
 @pytest.mark.parametrize(("moved", "seen"), [(0, False), (3, True)])

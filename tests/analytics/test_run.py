@@ -121,10 +121,11 @@ def test_one_outcome_alone_is_too_small(
         run(make_params(), make_records(negatives), 10, noise_key=NOISE_KEY)
 
 
-def test_a_run_needs_ten_of_each_outcome_with_any_number_of_folds(
+def test_a_run_needs_some_of_each_outcome_with_any_number_of_folds(
     make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
 ) -> None:
-    """Otherwise two folds would succeed where ten fail, which would count the rarer outcome."""
+    """Otherwise two folds would succeed where ten fail, which would count the rarer outcome. Of 6 to 9 it
+    follows from the key whether they are enough, and never from the folds."""
     people = simulate_people(60, 1)
     ill = [person for person in people if person.findings.metastasis]
     negatives = [person for person in people if not person.findings.metastasis]
@@ -132,7 +133,7 @@ def test_a_run_needs_ten_of_each_outcome_with_any_number_of_folds(
         with pytest.raises(CohortTooSmall):
             run(
                 make_params(models=CLINICAL, folds=folds),
-                make_records([*ill[:9], *negatives]),
+                make_records([*ill[:5], *negatives]),
                 10,
                 noise_key=NOISE_KEY,
             )
