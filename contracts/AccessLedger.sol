@@ -208,13 +208,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         uint8 reason = _authoriseReason(b, run, p);
         if (reason != 0) return _refuse(b.run, b.attempt, reason, message);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
-        Cohort.Tally memory tally = Cohort.count(slots, Cohort.test(p));
+        Cohort.Tally memory tally = Cohort.count(slots, Cohort.test(p), subjects);
         if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) {
             return _refuse(b.run, b.attempt, Reasons.COHORT, message);
         }
         Attempt storage attempt = _attempts[b.run][b.attempt];
-        attempt.records = _recordsOf(p.dataset);
-        attempt.listHash = Cohort.listHash(slots, Cohort.test(p), subjects, tally.granted);
+        (attempt.records, attempt.listHash) = (_recordsOf(p.dataset), tally.listHash);
         if (b.attempt == 1) {
             bytes32 question = _questionOf(run, attempt);
             reason = _questionReason(run.permit, p, question);

@@ -22,9 +22,12 @@ library Cohort {
         uint256 today;
     }
 
+    /// @dev Who holds a predicate: how many, the earliest last day among them, and sha256 over
+    /// subject and epoch of each.
     struct Tally {
         uint256 granted;
         uint256 lastDay;
+        bytes32 listHash;
     }
 
     function test(IPermitRegistry.Permit memory p) internal view returns (Test memory) {
@@ -50,10 +53,16 @@ library Cohort {
         return Words.list(answer);
     }
 
-    /// @dev How many hold the predicate, and the earliest last day among them.
-    function count(uint256[] memory all, Test memory t) internal pure returns (Tally memory tally) {
+    /// @param all The slots of `subjects`, in their order.
+    function count(
+        uint256[] memory all,
+        Test memory t,
+        bytes32[] calldata subjects
+    ) internal view returns (Tally memory tally) {
         uint256 granted;
         uint256 lastDay = type(uint24).max;
+        bytes32[] memory list = new bytes32[](2 * all.length);
+        uint256 next = list.at(0);
         for (uint256 i; i < all.length; ++i) {
             uint256 slot = all.get(i);
             if (!slot.holds(t.mask, t.want, t.today)) continue;
@@ -61,26 +70,9 @@ library Cohort {
                 ++granted; // at most the list's length
             }
             if (slot.untilDayOf() < lastDay) lastDay = slot.untilDayOf();
+            next = next.put(subjects.get(i), slot.epochOf());
         }
         (tally.granted, tally.lastDay) = (granted, lastDay);
-    }
-
-    /// @dev sha256 over subject and epoch of each who holds the predicate; the caller MUST have
-    /// counted them.
-    function listHash(
-        uint256[] memory all,
-        Test memory t,
-        bytes32[] calldata subjects,
-        uint256 granted
-    ) internal view returns (bytes32) {
-        bytes32[] memory list = new bytes32[](2 * granted);
-        uint256 next = list.at(0);
-        for (uint256 i; i < all.length; ++i) {
-            uint256 slot = all.get(i);
-            if (slot.holds(t.mask, t.want, t.today)) {
-                next = next.put(subjects.get(i), slot.epochOf());
-            }
-        }
-        return list.hash(list.length);
+        tally.listHash = list.hash(2 * granted);
     }
 }

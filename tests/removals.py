@@ -90,7 +90,7 @@ REMOVALS = [
     Removal(
         "release re-read",
         "AccessLedger.sol",
-        (("= _releaseReason(run, p, listHash, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
+        (("= _releaseReason(run, p, question, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
         ("a release after a revocation",),
     ),
     Removal(
