@@ -177,6 +177,27 @@ class Components(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return turned
 
 
+class PrincipalScores(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """The first principal components, which keep their proportions: the first has unit variance, so
+    that all of them together weigh like a z-score or somewhat more (Escofier & Pagès 1994).
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+
+    def fit(self, x: Floats, y: Labels | None = None) -> Self:
+        count = min(self.count, x.shape[0] - 1, x.shape[1])
+        self.pca_ = PCA(count, random_state=self.seed).fit(x)
+        first = float(self.pca_.explained_variance_[0])
+        self.factor_ = 1 / np.sqrt(first) if first > 0 else 0.0
+        return self
+
+    def transform(self, x: Floats) -> Floats:
+        turned: Floats = self.pca_.transform(x) * self.factor_
+        return turned
+
+
 def _squared_correlation(x: Floats, y: Labels) -> Floats:
     """(columns,) squared Pearson correlation with the outcome, 0 for a column without variance."""
     centred = x - x.mean(axis=0)

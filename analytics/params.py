@@ -43,6 +43,7 @@ MAX_BYTES = 2048
 OUTPUT_CLASSES = {
     "evaluate": OutputClass.METRICS,
     "survival": OutputClass.TABLE,
+    "clusters": OutputClass.TABLE,
     "associate": OutputClass.GENOMIC,
     "frequencies": OutputClass.GENOMIC,
 }
@@ -118,6 +119,18 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "bootstraps": 100,
         "seed": 1,
     },
+    "clusters": {
+        "cohort": _COHORT,
+        "clinical": _CLINICAL,
+        "genes": {"components": 5, "keep": 500, "source": "none"},
+        "variants": _VARIANTS,
+        "impute": "median",
+        "method": "k-means",
+        "clusters": 0,
+        "resamples": 50,
+        "references": 39,
+        "seed": 1,
+    },
     "associate": {
         "cohort": _COHORT,
         "variants": _VARIANTS,
@@ -169,12 +182,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class GeneRules:
-    """Gene columns: their source, and the selection inside the fold."""
+    """Gene columns: their source, and the selection inside the fold (of clusters: by variance)."""
 
     source: str
-    select: str
     keep: int
     components: int
+    select: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +240,17 @@ class Params:
     strata: tuple[str, ...] = ()
     explain: tuple[str, ...] = ()
     fairness: tuple[str, ...] = ()
+    method: str = ""
+    clusters: int = 0
+    resamples: int = 0
+    references: int = 0
 
     @property
     def gene_source(self) -> str:
         """The gene record people must have: expression, variants, or none (no genes are used)."""
         if self.genes is None:
             return "variants"
-        if self.analysis == "survival":
+        if self.analysis in ("survival", "clusters"):
             return self.genes.source
         return (
             "none"
@@ -506,6 +523,10 @@ def _check_sense(params: Params) -> None:
         raise ParamsError(
             "parameters: primary is not one of the models",
             "Choose among: " + ", ".join(model for model, _ in params.models),
+        )
+    if params.analysis == "clusters" and not params.clinical and params.gene_source == "none":
+        raise ParamsError(
+            "parameters: people are compared by nothing, since clinical is empty and genes.source none"
         )
     _check_explanations(params)
     feature_sets = {feature_set for _, chosen in params.models for feature_set in chosen}

@@ -16,6 +16,7 @@ import sklearn
 
 from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
+from analytics.cluster_run import cluster_people
 from analytics.cohort import Cohort, select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.disclosure.noise import Noise
@@ -141,6 +142,9 @@ def _analyse(
             regression = fit_regression(cohort, feature_sets, params, progress, perturbation)
             progress("filter", 1.0)
             return *describe_survival(cohort, feature_sets, regression, params, noise), 0
+        case "clusters":
+            feature_sets = gather_feature_sets(cohort, params)
+            return *cluster_people(cohort, feature_sets, params, noise, progress), 0
         case "associate":
             return associate(cohort, params, progress, noise)
         case _:

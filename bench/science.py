@@ -111,6 +111,8 @@ def measure(
     report["association_null"] = science.association_null_report(NULL_TESTS)
     log("risk of people who are followed up for different times")
     report["survival"] = science.survival_report(SURVIVORS)
+    log("clusters of people in groups, and of people in none")
+    report["clusters"] = science.cluster_report()
     return report
 
 
@@ -175,6 +177,7 @@ def _print(report: dict[str, Any]) -> None:
     _print_coverage(report)
     _print_association(report)
     _print_survival(report)
+    _print_clusters(report)
     _print_optimum(report["known_truth"])
 
 
@@ -273,6 +276,15 @@ def _print_survival(report: dict[str, Any]) -> None:
     print(
         f"concordance of Cox regression on noise: {noise['mean']:.3f} ± {noise['standard_error']:.3f}"
     )
+
+
+def _print_clusters(report: dict[str, Any]) -> None:
+    for row in report["clusters"]:
+        print(
+            f"clusters by {row['method']}, {row['data']}, {row['groups'] or 'no'} groups: adjusted Rand "
+            f"index with them {row['rand']:.2f}, more than chance in {row['significant']:.0%} of "
+            f"{row['cohorts']} cohorts"
+        )
 
 
 def _print_optimum(truth: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ import vectors
 import vocabulary
 
 from analytics.catalogue import MODELS
+from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from api.demo.recording import shape
 from governance.readmodel.run_states import ENDS, TRANSITIONS
@@ -124,10 +125,10 @@ _DIGEST = re.compile(r"(sha256 of `verify\.py`: `)[0-9a-f]{64}`")
 
 
 def write_params_schema() -> str:
-    """analytics/params-schema.json: written by hand but for models and explanations."""
+    """analytics/params-schema.json: written by hand but for models, explanations and clusterings."""
     name = "analytics/params-schema.json"
     return model_lists.in_schema(
-        (ROOT / name).read_text(encoding="utf-8"), MODELS, tuple(EXPLANATIONS)
+        (ROOT / name).read_text(encoding="utf-8"), MODELS, tuple(EXPLANATIONS), tuple(CLUSTERINGS)
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes the names of models and explanations into texts that people wrote around them."""
+"""Writes the names of models, explanations and clusterings into texts that people wrote around them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ _IN_SCHEMA = re.compile(
 )
 _PRIMARY = re.compile(r'("primary": \{"description": "[^"]+", "enum": )\[[^\]]*\]')
 _EXPLAIN = re.compile(r'("explain": \{[^\]]*?"items": \{"enum": )\[[^\]]*\]')
+_METHOD = re.compile(r'("method": \{"description": "[^"]+", "enum": )\[[^\]]*\]')
 _IN_SENTENCE = re.compile(r"(\*\*evaluate\*\* fits )`\w+`(?:, `\w+`)*( or )`\w+`")
 
 
-def in_schema(text: str, models: Sequence[str], explanations: Sequence[str]) -> str:
-    """params-schema.json with these models and explanations. Raises LookupError when it has no
-    place for them.
+def in_schema(
+    text: str, models: Sequence[str], explanations: Sequence[str], clusterings: Sequence[str]
+) -> str:
+    """params-schema.json with these models, explanations and clusterings. Raises LookupError when it
+    has no place for them.
     """
 
     def listed(match: re.Match[str]) -> str:
         lines = (f'{match[2]}"{model}": {match[3]}' for model in models)
         return match[1] + ",\n".join(lines) + "\n"
 
-    for pattern, names in ((_PRIMARY, models), (_EXPLAIN, explanations)):
+    lists = ((_PRIMARY, models), (_EXPLAIN, explanations), (_METHOD, clusterings))
+    for pattern, names in lists:
         enum = "[" + ", ".join(f'"{name}"' for name in names) + "]"
         text = _replaced(pattern, lambda match, enum=enum: match[1] + enum, text)
     return _replaced(_IN_SCHEMA, listed, text)

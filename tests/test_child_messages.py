@@ -190,6 +190,13 @@ TWO_MODELS = complete(
         "bootstraps": 25,
     }
 ).decode()
+CLUSTERS = {
+    "analysis": "clusters",
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "clusters": 2,
+    "resamples": 20,
+    "references": 19,
+}
 SCAN = {
     "analysis": "associate",
     "statistics": 1,
@@ -241,6 +248,8 @@ def test_other_progress_is_not_believed(steps: list[Any]) -> None:
         TWO_MODELS,
         complete(SCAN).decode(),
         complete({"analysis": "frequencies", "sites": ["1:1000000:A>C"]}).decode(),
+        complete({**CLUSTERS, "method": "ward"}).decode(),
+        complete({**CLUSTERS, "method": "k-means"}).decode(),
     ],
 )
 def test_a_run_says_its_steps_in_this_order(params: str) -> None:

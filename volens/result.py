@@ -54,6 +54,19 @@ class Outcome:
         """
         return metrics_frame(self.raw.get("strata", []), ("stratum", "risk", "median"))
 
+    def clusters(self) -> pd.DataFrame:
+        """A row for each cluster: how often it comes again (percent), and of a described one its
+        people, events and share with the outcome; NaN where one was withheld.
+        """
+        rows = self.raw.get("rows", []) if self.raw.get("analysis") == "clusters" else []
+        return metrics_frame(rows, ("cluster", "people", "stability", "share", "low", "high"))
+
+    def profiles(self) -> pd.DataFrame:
+        """A row for each column in which a cluster differs from everybody: its mean, in standard
+        deviations.
+        """
+        return metrics_frame(self.raw.get("profiles", []), ("cluster", "feature", "mean"))
+
     def explanations(self) -> pd.DataFrame:
         """A row for each explained part of the data: by which explanation of which model, its
         importance, and the direction of a column or whether a loss of AUC is beyond chance.

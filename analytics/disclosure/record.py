@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analytics.catalogue import RELEASABLE, estimates_probability
+from analytics.disclosure.clusters import LEAST_STABILITY
 from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     METRICS,
@@ -147,6 +148,34 @@ def describe_table(
         {"rule": "never leaves", "what": ["per-person values", "coefficients", "fold membership"]},
     ]
     return _record("table", 0, counts, rules, coarsened, withheld)
+
+
+def describe_clusters(
+    counts: Counts,
+    coarsened: Sequence[tuple[str, object, str]],
+    withheld: Sequence[tuple[str, str]],
+    genotyped: bool = False,
+) -> dict[str, object]:
+    """The record of clusters of people. coarsened: (what, step, why); withheld: (what, why)."""
+    rules: list[object] = [
+        _NOISE,
+        *_COUNTS,
+        *((_ONE_GENOME,) if genotyped else ()),
+        {"rule": "distinct feature profiles", "at_least": PROFILES_NEEDED},
+        {"rule": "stability of a described cluster, percent", "at_least": LEAST_STABILITY},
+        {"rule": "never leaves", "what": ["per-person values", "who is in a cluster", "centres"]},
+    ]
+    return _record(
+        "table",
+        0,
+        counts,
+        rules,
+        [{"what": what, "step": step, "why": why} for what, step, why in coarsened],
+        [
+            *([_PEOPLE] if counts.people is None else []),
+            *({"what": what, "why": why} for what, why in withheld),
+        ],
+    )
 
 
 def describe_genomic(

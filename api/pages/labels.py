@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from analytics.catalogue import SHOWN
+from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from api.pages.diagnoses import diagnoses
 from chain.vocabulary import PermitStatus, Role
@@ -90,6 +91,7 @@ _STEPS = {
     "permute": "comparing with shuffled outcomes",
     "cox": "testing Cox regression",
     "bootstrap": "repeating everything on people drawn again",
+    "cluster": "looking for clusters, also where there are none",
     "components": "looking for ancestry",
     "scan": "testing each variant",
     "count": "counting carriers",
@@ -187,6 +189,7 @@ def question(params: str) -> str:
         return {
             "evaluate": f"How well can one predict {what}?",
             "survival": f"How does the risk grow over time, and who has more of it: {what}?",
+            "clusters": f"Are there groups of people whose data is alike, and does it go with them {what}?",
             "associate": f"Which genetic variants go together with {what}?",
         }.get(asked["analysis"], "")
     except (KeyError, TypeError, Malformed):
@@ -344,6 +347,10 @@ _PARAMETERS = {
     "fairness": "Compare that model between groups of people, by",
     "explain": "Explanations of the model whose intervals count the training",
     "seed": "Seed of the random numbers",
+    "method": "Clusters are drawn by",
+    "clusters": "How many clusters: 2 to 6, 0 for as many as have the largest silhouette",
+    "resamples": "Bootstrap samples for the stability of each cluster",
+    "references": "Draws of people without groups, to compare with",
     "components": "Ancestry components as covariates",
     "statistics": "How many variants may be reported",
     "sites": "Variants",
@@ -373,6 +380,7 @@ _PARAMETER_VALUES = {
     "clinical": "clinical data",
     "combined": "both in one model",
     "fused": "both, a model each, weighed",
+    **{name: clustering.shown for name, clustering in CLUSTERINGS.items()},
     **{name: explanation.shown for name, explanation in EXPLANATIONS.items()},
 }
 _VARIABLES = {

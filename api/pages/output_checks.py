@@ -42,6 +42,8 @@ _PARTS = frozenset(
         *("explanations", "explanation", "scale", "background", "features", "feature"),
         *("importance", "direction", "beyond_chance", "fairness", "by", "reference", "group"),
         *("gaps", "measure", "gap", "verdict"),
+        *("method", "compared_by", "clusters", "cluster", "silhouette", "agreement", "references"),
+        *("agreement_expected", "stability", "share", "profiles", "mean"),
     }
 )
 # And of what the disclosure record may hold (analytics/disclosure/record.py).
@@ -55,7 +57,7 @@ _DISCLOSED = frozenset(
 )
 # Of people, rounded.
 _COUNTS = frozenset({"people", "events", "carriers", "at_risk", "censored"})
-_METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "survival")
+_METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "survival", "share")
 _SHARES = (*_METRICS, "frequency")
 _ORDERS = ("auc", "average_precision", "c_index")  # measures of order, not of people
 RATE_STEP = 5  # percent: the finest step of a curve's rates (CURVE_STEPS in analytics/disclosure)
@@ -193,6 +195,7 @@ def _unasked(
         for name in ("folds", "repeats")
         if name in result and result[name] != getattr(asked, name)
     ]
+    wrong += _unasked_clusters(result, asked)
     return wrong + unknown_texts(result, disclosure, asked, params)
 
 
@@ -202,6 +205,20 @@ def _parsed(params: str) -> Params | None:
         return parse_params(params.encode())
     except ParamsError:
         return None
+
+
+def _unasked_clusters(result: Mapping[str, Any], asked: Params) -> list[tuple[str, Any]]:
+    """Another method or number of clusters, or a column by which they are told apart."""
+    method, clusters = result.get("method", asked.method), result.get("clusters")
+    wrong: list[tuple[str, Any]] = [("method", method)] * (method != asked.method)
+    if asked.clusters and clusters not in (None, asked.clusters):
+        wrong.append(("clusters", clusters))
+    compared = [*asked.clinical, *([GENES] if asked.gene_source != "none" else [])]
+    if result.get("compared_by", compared) != compared:
+        wrong.append(("compared_by", result["compared_by"]))
+    rows = objects(result, "profiles")
+    named = [str(row.get("feature")) for row in rows]
+    return wrong + [("profiles", name) for name in named if name not in asked.clinical]
 
 
 def _complements(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -238,11 +255,15 @@ def _off_step(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _stepped(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str, Any]]:
-    """(path, entry, name of its number, step) of explanations and of groups that are compared."""
+    """(path, entry, name of its number, step) of explanations, of clusters and of groups that
+    are compared.
+    """
     for at, shown in enumerate(objects(result, "explanations")):
         for number, row in enumerate(objects(shown, "features")):
             path = f"explanations.{at}.features.{number}"
             yield path, row, "importance", shown.get("step")
+    for at, row in enumerate(objects(result, "profiles")):
+        yield f"profiles.{at}", row, "mean", row.get("step")
     for at, compared in enumerate(objects(result, "fairness")):
         for part, name in (("gaps", "gap"), ("groups", "auc")):
             for number, row in enumerate(objects(compared, part)):

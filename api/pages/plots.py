@@ -156,6 +156,49 @@ def _time_axes(axes: Axes, last: int) -> None:
     axes.set_ylim(0, 102)
 
 
+def shares(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: str) -> str:
+    """(what, percent, its 95 % interval), from 0 on; the first at the top."""
+    figure, axes = _axes(0.9 + 0.3 * len(rows))
+    for at, (_, value, (low, high)) in enumerate(reversed(rows)):
+        axes.plot([low, high], [at, at], color=BLUE, linewidth=2)
+        axes.plot([value], [at], "o", color=BLUE, markersize=6)
+    axes.set_yticks(range(len(rows)), [_plain(what) for what, _, _ in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlim(0, max([10, *(1.1 * high for _, _, (_, high) in rows)]))
+    axes.set_xlabel(f"{unit}, with 95 % interval")
+    text = ", ".join(f"{what} {value}" for what, value, _ in rows)
+    return _svg(figure, name, f"{unit}: {text or WITHHELD}")
+
+
+def differences(groups: Mapping[str, Mapping[str, float]], name: str, unit: str) -> str:
+    """By group and part of the data, how far the group is from everybody, who is at the dashed line:
+    a mark of its own for each group."""
+    parts = list(dict.fromkeys(part for values in groups.values() for part in values))
+    figure, axes = _axes(1.3 + 0.3 * len(parts))
+    axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+    for number, (group, values) in enumerate(groups.items()):
+        axes.plot(
+            list(values.values()),
+            [len(parts) - 1 - parts.index(part) for part in values],
+            MARKERS[number % len(MARKERS)],
+            color=INKS[number % len(INKS)],
+            fillstyle="none" if number >= len(INKS) else "full",
+            markersize=6,
+            label=_plain(group),
+        )
+    axes.set_yticks(range(len(parts)), [_plain(part) for part in reversed(parts)])
+    axes.set_ylim(-0.6, len(parts) - 0.4)
+    reach = max([1.0, *(abs(value) for values in groups.values() for value in values.values())])
+    axes.set_xlim(-1.2 * reach, 1.2 * reach)
+    axes.set_xlabel(unit)
+    axes.legend(frameon=False, fontsize=8.5)
+    text = "; ".join(
+        f"{group}: " + ", ".join(f"{part} {value:g}" for part, value in values.items())
+        for group, values in groups.items()
+    )
+    return _svg(figure, name, f"{unit}: {text or WITHHELD}")
+
+
 def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
     """(false positive, true positive) rates in percent, on a grid of at least ten people a step."""
     figure, axes = _axes(3.2)

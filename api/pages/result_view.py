@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.strata import ALL
 from api.client.renamed_keys import with_current_keys
@@ -21,6 +22,7 @@ _COLUMNS = {
     "model": "model",
     "feature_set": "data",
     "variant": "variant",
+    "cluster": "cluster",
     "feature": "part of the data",
     "group": "people",
     "measure": "measure",
@@ -39,6 +41,9 @@ _COLUMNS = {
     "median_interval": "that day, 95 % interval",
     "people": "how many people",
     "events": "with the event",
+    "share": "with the outcome, percent",
+    "stability": "comes again, percent",
+    "mean": "mean, in standard deviations from everybody's",
     "at_risk": "at risk",
     "censored": "censored so far",
     "c_index": "concordance",
@@ -70,6 +75,9 @@ _FACTS = {
     "baseline": "Right by always giving the more frequent answer, in percent at most",
     "folds": "Folds",
     "repeats": "Repeats",
+    "method": "Clusters are drawn by",
+    "clusters": "Clusters",
+    "references": "Draws of people without groups, of each kind",
     "settings": "Settings of the models",
     "threshold": "A prediction above this counts as a yes",
     "components": "Ancestry components as covariates",
@@ -84,6 +92,7 @@ _WORDS = {
     "fixed": "those of the catalogue, the same in each fold",
     "bootstrap": "bootstrap of the whole procedure",
     "delong": "DeLong, these predictions only",
+    **{name: clustering.shown for name, clustering in CLUSTERINGS.items()},
     "more": "more risk",
     "less": "less risk",
     "none": "too few variants to tell",
@@ -114,6 +123,7 @@ _ONE_SIDED = (
     "Intervals leave out that other people would have trained another model; no difference shown does "
     "not mean that there is none."
 )
+_NO_CLUSTERS = "None were drawn: fewer than 10 kinds of people can be told apart by these columns."
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
 
@@ -183,6 +193,8 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "outcome" in result:
         asked = words.outcome_of(result["outcome"]["kind"], result["outcome"]["horizon_days"])
         facts.insert(0, ("Outcome", asked))
+    if result.get("compared_by"):
+        facts.append(("People are compared by", _columns(result["compared_by"])))
     if result.get("covariates"):
         facts.append(
             ("Clinical covariates", ", ".join(map(run_text.clinical, result["covariates"])))
@@ -440,6 +452,72 @@ def _calibration_of_risk(curve: Mapping[str, Any]) -> Finding:
     )
 
 
+def _clusters(result: Mapping[str, Any]) -> Iterable[Finding]:
+    rows = result["rows"]
+    yield Finding(
+        "Groups of people whose data is alike",
+        _how_sure(result) if rows else _NO_CLUSTERS,
+        plots.bars([(_cluster(row), row.get("people")) for row in rows], "clusters", "people"),
+        _table("Clusters", rows),
+    )
+    profiles = [row | {"feature": _feature(row["feature"])} for row in result["profiles"]]
+    if profiles:
+        groups: dict[str, dict[str, float]] = {}
+        for row in profiles:
+            groups.setdefault(_cluster(row), {})[row["feature"]] = float(row["mean"])
+        yield Finding(
+            "What the people of each cluster have in common",
+            "The mean of each clinical variable in a cluster, in standard deviations from the mean of "
+            "everybody (dashed): at most five of a cluster, the furthest. What is not listed is about "
+            "everybody's. The clusters were drawn by these variables, so that they differ is no finding.",
+            plots.differences(groups, "profiles", "standard deviations from everybody's mean"),
+            _table("Means by cluster", profiles),
+        )
+    known = [row for row in rows if "share" in row]
+    if known:
+        dots = [(_cluster(row), row["share"], row["interval"]) for row in known]
+        apart = any(one["interval"][1] < other["interval"][0] for one in known for other in known)
+        yield Finding(
+            "The outcome in each cluster",
+            (
+                "Two clusters differ: their intervals do not overlap. "
+                if apart
+                else "No two clusters are shown to differ: intervals overlap. "
+            )
+            + "The outcome was not looked at when clusters were drawn. Intervals count the noise. It "
+            "is no prediction of anybody, and no cause.",
+            plots.shares(dots, "outcome", "with the outcome, percent"),
+            _table("People with the outcome", known),
+        )
+
+
+def _cluster(row: Mapping[str, Any]) -> str:
+    return f"cluster {row['cluster']}"
+
+
+def _how_sure(result: Mapping[str, Any]) -> str:
+    """Whether clusters are more than chance, in two sentences with the numbers behind."""
+    more = float(result["p"]) <= 0.05
+    verdict = (
+        f"{result['clusters']} clusters, more than chance gives (p {result['p']})."
+        if more
+        else f"No more than chance: people without groups give clusters as clear as these "
+        f"{result['clusters']} (p {result['p']}), so they are not described."
+    )
+    return (
+        f"{verdict} The silhouette is {result['silhouette']} of 100: how much nearer people are to "
+        "their own cluster than to the next. Two halves of the people give the same clusters by "
+        f"{result['agreement']} of 100 (adjusted Rand index, 0 is guessing); without groups it is "
+        f"{result['agreement_expected']}. p compares with permuted columns and with one normal "
+        "distribution of the same covariances; a cluster is described where it comes again in three "
+        "quarters of bootstrap samples (mean Jaccard)."
+    )
+
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(_feature(name) for name in names)
+
+
 def _frequencies(result: Mapping[str, Any]) -> Iterable[Finding]:
     rows = result["rows"]
     pairs = [(row["variant"], row.get("frequency")) for row in rows]
@@ -457,6 +535,7 @@ def _frequencies(result: Mapping[str, Any]) -> Iterable[Finding]:
 _DESCRIBE = {
     "evaluate": _prediction,
     "survival": _survival,
+    "clusters": _clusters,
     "associate": _association,
     "frequencies": _frequencies,
 }

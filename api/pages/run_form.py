@@ -52,6 +52,7 @@ _USUAL_CUTS = {
 _EXAMPLES: dict[str, dict[str, Any]] = {
     "evaluate": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
     "survival": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
+    "clusters": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
     "associate": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
     "frequencies": {"sites": ["1:1000000:A>C"]},
 }

@@ -89,6 +89,7 @@ def steps_of(params: str) -> list[str]:
         "survival": ["cox", "permute"] * parsed.fits_cox
         + ["bootstrap"] * (parsed.fits_cox and parsed.bootstraps > 0)
         + ["filter"],
+        "clusters": ["cluster", "filter"],
         "associate": ["components", "scan"],
         "frequencies": ["count"],
     }

@@ -28,7 +28,7 @@ _ROOMS = {
     "governance": Path(str(governance.__file__)).parent,
 }
 # Packages that import their own modules by listing them.
-_LISTED = ("analytics.models", "analytics.explanations")
+_LISTED = ("analytics.models", "analytics.explanations", "analytics.clusterings")
 # Known values in sentences, by the expression in the f-string: models, feature sets, and how many
 # statistics one of a million variants may count as.
 _CLOSED = {

@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from cluster_attacks import outcome_in_a_cluster, presence_in_a_cluster
 from quiet import NOISE, QUIET, subjects
 from scipy.stats import rankdata
 from sklearn.pipeline import Pipeline
@@ -286,6 +287,8 @@ ATTACKS: list[tuple[Callable[[int], Print], int]] = [
     (number_of_events, 1000),
     (averaged, 600),
     (border, 1000),
+    (outcome_in_a_cluster, 400),
+    (presence_in_a_cluster, 200),
 ]
 
 

@@ -315,6 +315,7 @@ def test_every_field_is_needed(make_params: Callable[..., bytes]) -> None:
     [
         {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
         {"analysis": "survival", "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
+        {"analysis": "clusters", "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
         {"analysis": "associate", "outcome": DIAGNOSIS, "variants": {"min_depth": 10}},
         {"analysis": "frequencies", "sites": ["22:5:A>G"], "cohort": {"age": [40, 60]}},
     ],

@@ -38,6 +38,7 @@ LIBRARIES = {
 # Only these look at installed packages and their files, or at descriptors that they are handed.
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
+    "clusters.py": {"warnings"},
     "disclosure/noise.py": {"hmac", "statistics"},
     "registered.py": {"importlib.util", "pkgutil"},
     "networks.py": {"torch", "torch.optim.adamw"},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from analytics.catalogue import COST, IN_FULL, MODELS, SHOWN
+from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.code import PACKAGE, code_hash
 from analytics.explanations import REGISTERED as EXPLANATIONS
 
@@ -67,6 +68,18 @@ register(
     )
 )
 """
+# All that a new clustering needs.
+PLANTED_CLUSTERING = """from analytics.clusterings.registry import Clustering, register
+
+
+def divide(x, clusters, seed):
+    import numpy as np
+
+    return np.arange(len(x)) % clusters
+
+
+register(Clustering(name="by-turns", shown="by turns", divide=divide))
+"""
 # What is written from the names, the parameters, a run of two models, and what is shown.
 FOLLOWED = """
 import json
@@ -74,9 +87,10 @@ from pathlib import Path
 import model_lists
 import numpy as np
 from analytics.catalogue import CALIBRATED, COST, IN_FULL, MODELS
+from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 schema = Path("analytics/params-schema.json")
-schema.write_text(model_lists.in_schema(schema.read_text(), MODELS, EXPLANATIONS))
+schema.write_text(model_lists.in_schema(schema.read_text(), MODELS, EXPLANATIONS, CLUSTERINGS))
 from analytics import prediction
 from analytics.models import planted, pipeline
 from analytics.params import complete, parse_params
@@ -102,6 +116,10 @@ print(json.dumps({
     "listed": list(json.loads(schema.read_text())["$defs"]["evaluate"]["properties"]["models"]["properties"]),
     "explanations": json.loads(schema.read_text())["$defs"]["evaluate"]["properties"]["explain"]["items"]["enum"],
     "explained": [float(value) for row in rows for one in row.explained for value in one.importance],
+    "clusterings": json.loads(schema.read_text())["$defs"]["clusters"]["properties"]["method"]["enum"],
+    "method": parse_params(complete({"analysis": "clusters", "outcome": outcome, "method": "by-turns"})).method,
+    "divided": CLUSTERINGS["by-turns"].divide(x, 3, 1).tolist()[:4],
+    "method_shown": labels.parameter_value("by-turns"),
     "box": labels.parameter_value("a-quarter"),
     "rows": [row.name for row in rows],
     "first": max(part for step, part in steps if step.endswith("forest/clinical")),
@@ -131,10 +149,11 @@ def start(copy: Path, program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_one_file_adds_a_model_and_one_an_explanation(copy: Path) -> None:
+def test_one_file_adds_a_model_an_explanation_or_a_clustering(copy: Path) -> None:
     """They are in the names, the schema as it is written, the progress, the pages and the report."""
     (copy / "models" / "planted.py").write_text(PLANTED)
     (copy / "explanations" / "a_quarter.py").write_text(PLANTED_EXPLANATION)
+    (copy / "clusterings" / "by_turns.py").write_text(PLANTED_CLUSTERING)
     assert code_hash(copy) != code_hash()
     done = start(copy, FOLLOWED)
     assert done.returncode == 0, done.stderr
@@ -149,6 +168,10 @@ def test_one_file_adds_a_model_and_one_an_explanation(copy: Path) -> None:
         "listed": names,
         "explanations": sorted((*EXPLANATIONS, "a-quarter")),
         "explained": [0.25, 0.25],
+        "clusterings": sorted((*CLUSTERINGS, "by-turns")),
+        "method": "by-turns",
+        "divided": [0, 1, 2, 0],
+        "method_shown": "by turns",
         "box": "a quarter",
         "rows": ["forest/clinical", "planted/clinical"],
         "first": COST["forest"] / (COST["forest"] + 2),

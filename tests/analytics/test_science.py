@@ -7,6 +7,7 @@ from extent import extent
 from analytics.catalogue import MODELS
 from analytics.science import (
     association_null_report,
+    cluster_report,
     fusion_report,
     gse7390_report,
     known_truth_report,
@@ -93,3 +94,15 @@ def test_a_printed_risk_is_true_whenever_people_were_censored() -> None:
     assert rows[8.0]["day"] == rows[4.0]["day"] == 1825
     assert rows[2.5]["share"] > 0.98
     assert abs(report["noise"]["mean"] - 0.5) <= 0.04
+
+
+def test_clusters_are_reported_with_and_without_groups() -> None:
+    rows: Any = cluster_report(cohorts=1, people=80)
+    assert {(row["method"], row["data"], row["groups"]) for row in rows} == {
+        (method, data, groups)
+        for method in ("k-means", "ward")
+        for data in ("clinical", "genes")
+        for groups in (0, 3)
+    }
+    for row in rows:
+        assert row["rand"] >= 0.7 if row["groups"] else abs(row["rand"]) <= 0.1

@@ -8,12 +8,15 @@ from functools import cache
 from xml.etree import ElementTree
 
 import pytest
+from grouped import people_in_groups
 from playwright.sync_api import Browser
 from quiet import NOISE_KEY
 
 from analytics.params import complete
+from analytics.people import Input
 from analytics.run import parse_params, run
 from analytics.simulate.rehearsal import invent
+from analytics.vocabulary import Category
 from api.client.renamed_keys import RENAMED, with_current_keys
 from api.pages import labels as words
 from api.pages import rendering, run_text
@@ -36,6 +39,13 @@ ASKED = {
         "permutations": 19,
         "bootstraps": 50,
     },
+    "clusters": {
+        "analysis": "clusters",
+        "outcome": OUTCOME,
+        "method": "ward",
+        "resamples": 20,
+        "references": 19,
+    },
     "associate": {"analysis": "associate", "outcome": OUTCOME},
     "frequencies": {"analysis": "frequencies", "sites": [SITE]},
 }
@@ -46,6 +56,7 @@ TITLES = {
         "The risk at the horizon",
         "How well Cox regression tells",
     ],
+    "clusters": ["Groups of people whose data is alike"],
     "associate": ["The variants most associated", "All variants together, against chance"],
     "frequencies": ["How common each variant is"],
 }
@@ -122,6 +133,77 @@ def test_what_is_planted_in_a_survival_curve_is_seen(planted: dict[str, int]) ->
     result["rows"][0] |= planted
     params = complete(ASKED["survival"]).decode()
     checks = check_result(result, disclosure, params, 0b1110, 10)
+    assert [check for check in checks if not check.passed]
+
+
+GROUPED = {**ASKED["clusters"], "genes": {"source": "expression"}, "clusters": 3}
+GROUPED |= {"clinical": ["age_years", "size_mm"], "resamples": 20}
+
+
+@cache
+def grouped() -> tuple[bytes, bytes]:
+    inputs = []
+    for person in people_in_groups(240, 1):
+        subject = f"{person.ordinal:064x}"
+        inputs.append(Input(subject, Category.EXPRESSION, person.expression(subject)))
+        inputs.append(Input(subject, Category.OBSERVATIONS, person.observations(subject)))
+    done = run(complete(GROUPED), inputs, 10, noise_key=NOISE_KEY)
+    return done.result, done.disclosure
+
+
+def test_clusters_have_sizes_means_and_outcomes_each_with_a_sentence_and_a_table() -> None:
+    result, disclosure = map(json.loads, grouped())
+    sizes, means, outcome = describe(result, disclosure)["shown"]
+    assert sizes.sentence.startswith("3 clusters, more than chance gives (p 0.0500).")
+    assert [row[0] for row in sizes.table.rows] == ["1", "2", "3"]
+    assert means.title == "What the people of each cluster have in common"
+    assert {"age at diagnosis (years)", "tumour size (mm)"} >= {row[1] for row in means.table.rows}
+    assert outcome.title == "The outcome in each cluster"
+    assert "differ" in outcome.sentence
+    for one in (sizes, means, outcome):
+        assert ElementTree.fromstring(one.plot).get("aria-label")
+        assert one.table.rows
+    checks = check_result(result, disclosure, complete(GROUPED).decode(), 0b1110, 10)
+    assert [check for check in checks if not check.passed] == []
+    facts = dict(describe(result, disclosure)["facts"])
+    assert facts["Clusters are drawn by"] == "hierarchical, by Ward's method"
+    assert (
+        facts["People are compared by"] == "age at diagnosis (years), tumour size (mm), all genes"
+    )
+
+
+def test_clusters_that_are_chance_are_not_described_and_it_says_so() -> None:
+    result, disclosure = a_result("clusters")
+    assert float(result["p"]) > 0.05
+    (only,) = describe(result, disclosure)["shown"]
+    assert only.sentence.startswith("No more than chance")
+    none = result | {"rows": [], "profiles": []}
+    (only,) = describe({n: v for n, v in none.items() if n != "p"}, disclosure)["shown"]
+    assert only.sentence.startswith("None were drawn")
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"rows": {"share": 100, "step": 1}},
+        {"rows": {"share": 33, "step": 5}},
+        {"rows": {"people": 63}},
+        {"profiles": {"mean": "0.37"}},
+        {"profiles": {"feature": "SIM001"}},
+        {"method": "k-means"},
+        {"clusters": 4},
+        {"compared_by": ["genes"]},
+        {"members": 1},
+    ],
+)
+def test_what_is_planted_in_clusters_is_seen(planted: dict[str, object]) -> None:
+    result, disclosure = map(json.loads, grouped())
+    for name, value in planted.items():
+        if isinstance(value, dict):
+            result[name][0] |= value
+        else:
+            result[name] = value
+    checks = check_result(result, disclosure, complete(GROUPED).decode(), 0b1110, 10)
     assert [check for check in checks if not check.passed]
 
 
@@ -307,6 +389,10 @@ def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p
         (
             complete(ASKED["survival"]).decode(),
             "How does the risk grow over time, and who has more of it: whether a tumour spreads",
+        ),
+        (
+            complete(ASKED["clusters"]).decode(),
+            "Are there groups of people whose data is alike, and does it go with them whether",
         ),
         (complete(ASKED["frequencies"]).decode(), "How common are some genetic variants?"),
         (
