@@ -17,7 +17,7 @@ NEED_GENES = frozenset(FEATURE_SETS) - {"clinical"}
 NEED_CLINICAL = frozenset(FEATURE_SETS) - {"genes"}
 MODELS = tuple(REGISTERED)
 SELECTORS = ("chi2", "f", "mutual-information", "score")
-IMPUTERS = ("knn", "mean", "median")
+IMPUTERS = ("knn", "mean", "median", "multiple", "regression")
 SCALERS = ("min-max", "z-score")
 DEVICES = ("auto", "cpu", "cuda")
 # Of each model what it says of itself (analytics/models/registry.py).

@@ -24,7 +24,13 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.pipeline import Pipeline
 
 from analytics.clusterings.registry import Clustering
-from analytics.features import PrincipalScores, SideBySide, build_imputer, build_scaler
+from analytics.features import (
+    PrincipalScores,
+    SideBySide,
+    build_gene_imputer,
+    build_imputer,
+    build_scaler,
+)
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -61,7 +67,7 @@ class Data:
             turn = ("turn", PrincipalScores(self.components, self.seed))
             parts.append((Pipeline([scale, turn]), slice(0, self.genes)))
         if self.clinical:
-            fill = ("fill", build_imputer(self.impute))
+            fill = ("fill", build_imputer(self.impute, self.seed))
             parts.append((Pipeline([scale, fill]), slice(self.genes, self.x.shape[1])))
         x = self.x if x is None else x
         nobody = np.zeros(len(x), dtype=np.int64)  # no outcome is looked at
@@ -87,7 +93,7 @@ def gather_data(
 ) -> Data:
     """The columns of a cohort: of the genes the `keep` that vary most, imputed."""
     if genes.shape[1]:
-        genes = build_imputer(impute).fit_transform(genes)
+        genes = build_gene_imputer(impute).fit_transform(genes)
         most = np.sort(np.argsort(-genes.var(axis=0), kind="stable")[:keep])
         genes = genes[:, most]
     return Data(np.hstack([genes, clinical]), genes.shape[1], components, impute, seed)

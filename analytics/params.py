@@ -550,10 +550,11 @@ def _check_explanations(params: Params) -> None:
     for name in params.explain:
         explanation = EXPLANATIONS[name]
         fits = explanation.form in ("", REGISTERED[params.primary].form)
-        if not fits or (explanation.form and feature_set == FUSED):
+        several = feature_set == FUSED or (params.impute == "multiple" and params.clinical)
+        if not fits or (explanation.form and several):
             raise ParamsError(
                 f"parameters: explain names {name}, which the primary model has not",
-                "Explain a model of the form that it needs, on genes, clinical or combined; "
+                "Explain a model of the form that it needs, on genes, clinical or combined, of one imputation; "
                 "permutation and shapley-groups explain every model.",
             )
         if explanation.most_groups and groups > explanation.most_groups:

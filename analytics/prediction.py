@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ from analytics.evaluate import (
     PARTITIONS,
     Perturb,
     Scores,
+    Watch,
     auc_error_of,
     auc_with_error,
     bootstrap_aucs,
@@ -52,11 +54,14 @@ from analytics.evaluate import (
     exactly,
     gain_error_of,
     permutation_p,
+    placement_values,
 )
 from analytics.explainer import Columns, Explained, Explainer, watch_with
+from analytics.features import IMPUTATIONS
 from analytics.folds import DIVIDES
 from analytics.fusion import FITS, Fused
-from analytics.models.pipeline import build_model
+from analytics.imputation import BetweenImputations, one_imputation
+from analytics.models.pipeline import build_model, predict
 from analytics.models.registry import Blueprint
 from analytics.params import Params
 from analytics.tuning import count_fits, search
@@ -111,7 +116,8 @@ class Row:
 
     profiles: number of distinct feature profiles (rows of the feature set), perturbed. replicates:
     (bootstraps, PARTITIONS) AUCs of the primary model, None for another one. explained: what
-    explanations say of the primary model on one feature set, nothing of the others.
+    explanations say of the primary model on one feature set, nothing of the others. between_error: what
+    imputations that differ add to the standard error of an AUC (`BetweenImputations`).
     """
 
     model: str
@@ -122,6 +128,7 @@ class Row:
     profiles: int
     replicates: NDArray[np.float64] | None = None
     explained: tuple[Explained, ...] = ()
+    between_error: float = 0.0
 
     @property
     def name(self) -> str:
@@ -167,7 +174,7 @@ def evaluate_rows(
     """
     requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
     passes = params.repeats + params.permutations
-    costs = [_cost(model, feature_set, params.tune) for model, feature_set in requested]
+    costs = [_cost(model, feature_set, params) for model, feature_set in requested]
     first = sum(
         cost for cost, (model, _) in zip(costs, requested, strict=True) if model == params.primary
     )
@@ -200,10 +207,12 @@ def evaluate_rows(
     return _add_replicates(rows, event, feature_sets, params, device, last)
 
 
-def _cost(model: str, feature_set: str, tune: bool) -> int:
+def _cost(model: str, feature_set: str, params: Params) -> int:
     """Of one fit, for the displayed progress; the model's own is 1 for the cheapest."""
     fits = FITS if feature_set == FUSED else 1
-    return COST[model] * fits * (count_fits(GRID[model]) if tune and GRID[model] else 1)
+    if params.impute == "multiple" and feature_set != "genes":
+        fits *= IMPUTATIONS
+    return COST[model] * fits * (count_fits(GRID[model]) if params.tune and GRID[model] else 1)
 
 
 def _add_replicates(
@@ -256,6 +265,8 @@ def _evaluate(
     explainers = [
         Explainer(name, columns, event, params.seed) for name in params.explain if examined
     ]
+    several = params.impute == "multiple" and feature_set != "genes"
+    between = BetweenImputations(event) if several else None
     share = params.repeats / (params.repeats + params.permutations)
     scores = evaluate_model(
         pipeline,
@@ -266,7 +277,7 @@ def _evaluate(
         **settings,
         families=feature_sets.families,
         tick=lambda part: progress(f"evaluate:{model}/{feature_set}", share * part),
-        watch=watch_with(explainers, columns),
+        watch=_watch(watch_with(explainers, columns), between, x, event),
     )
     p, performed = permutation_p(
         pipeline,
@@ -281,7 +292,38 @@ def _evaluate(
     )
     profiles = len(first_of_each(x)) if perturbation is None else perturbation.profiles(x)
     explained = tuple(explainer.finish() for explainer in explainers)
-    return Row(model, feature_set, scores, p, performed, profiles, explained=explained)
+    error = 0.0 if between is None else between.error()
+    return Row(
+        model,
+        feature_set,
+        scores,
+        p,
+        performed,
+        profiles,
+        explained=explained,
+        between_error=error,
+    )
+
+
+def _watch(
+    first: Watch,
+    between: BetweenImputations | None,
+    x: NDArray[np.float64],
+    event: NDArray[np.int64],
+) -> Watch:
+    """Shows each fold's model to the explanations, and its imputations one by one to `between`."""
+    if between is None:
+        return first
+
+    def watch(repeat: int, fitted: Pipeline, who: NDArray[np.bool_]) -> None:
+        first(repeat, fitted, who)
+        placed = []
+        for number in range(IMPUTATIONS):
+            with one_imputation(fitted, number):
+                placed.append(placement_values(predict(fitted, x[who]), event[who]))
+        between.add(repeat, placed, who)
+
+    return watch
 
 
 def _printed_auc(row: str, perturbation: Perturbation | None) -> Perturb:
@@ -426,7 +468,7 @@ class _Printer:
         if row.few:
             entry["auc"] = percent(auc, STEPS[-1])
         else:
-            error, method = scores.error, DELONG
+            error, method = hypot(scores.error, row.between_error), DELONG
             if row.replicates is not None:
                 error, method = auc_error_of(scores, row.replicates), BOOTSTRAP
             entry["auc"] = percent(auc, self.step)
@@ -514,4 +556,6 @@ def _gain_error(more: Row, less: Row, event: NDArray[np.int64]) -> tuple[float, 
     """(standard error of the gain in AUC, how it was made)."""
     if more.replicates is not None and less.replicates is not None:
         return gain_error_of(more.replicates - less.replicates), BOOTSTRAP
-    return auc_with_error(more.scores.placements - less.scores.placements, event)[1], DELONG
+    error = auc_with_error(more.scores.placements - less.scores.placements, event)[1]
+    # At most: what the two have in common of their imputations is not in the difference.
+    return hypot(error, more.between_error, less.between_error), DELONG

@@ -19,7 +19,16 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.errors import ParamsError
-from analytics.features import SCORES, Components, SideBySide, build_imputer, build_scaler
+from analytics.features import (
+    IMPUTATIONS,
+    SCORES,
+    Components,
+    SideBySide,
+    build_gene_imputer,
+    build_imputer,
+    build_scaler,
+)
+from analytics.imputation import Imputed
 from analytics.models import REGISTERED
 from analytics.models.registry import Blueprint
 
@@ -27,6 +36,7 @@ from analytics.models.registry import Blueprint
 # neighbour search uses the same algorithm as in real runs.
 WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
 CLASSIFY = "classify"  # the name of a pipeline's last step
+MOST_SEED = 2**32  # of the libraries' generators
 COMPONENT = -1  # what a principal component of the genes comes from, instead of a column
 
 
@@ -35,7 +45,8 @@ class Opened:
     """A fitted model in its two parts: what its columns become, and the classifier on those.
 
     origins: (columns of the classifier,) the input column that each comes from, or COMPONENT.
-    columns: None for a fused model, whose parts have columns of their own: its input stays as it is.
+    columns: None for a fused model or several imputations, whose parts have columns of their own: the
+    input stays as it is.
     """
 
     columns: SideBySide | None
@@ -59,16 +70,24 @@ def build_model(blueprint: Blueprint) -> Pipeline:
     """
     if blueprint.model not in MODELS:
         raise ParamsError("a model's part is not one of " + ", ".join(MODELS))
+    if blueprint.impute == "multiple" and blueprint.clinical:
+        members = [_build_once(blueprint, number) for number in range(IMPUTATIONS)]
+        return Pipeline([(CLASSIFY, Imputed(members))])
+    return _build_once(blueprint)
+
+
+def _build_once(blueprint: Blueprint, imputation: int = 0) -> Pipeline:
     return Pipeline(
         [
-            ("columns", build_columns(blueprint)),
+            ("columns", build_columns(blueprint, imputation)),
             (CLASSIFY, REGISTERED[blueprint.model].build(blueprint)),
         ]
     )
 
 
-def build_columns(blueprint: Blueprint) -> SideBySide:
+def build_columns(blueprint: Blueprint, imputation: int = 0) -> SideBySide:
     """What stands before a model: the unfitted imputation, selection, components and scaling.
+    imputation: which of several, of `multiple`.
 
     Raises ParamsError for an unknown name or invalid column counts.
     """
@@ -79,7 +98,7 @@ def build_columns(blueprint: Blueprint) -> SideBySide:
     if blueprint.clinical:
         steps = [
             ("scale", build_scaler(blueprint.scale)),
-            ("fill", build_imputer(blueprint.impute)),
+            ("fill", build_imputer(blueprint.impute, (blueprint.seed + imputation) % MOST_SEED)),
         ]
         columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
         parts.append((Pipeline(steps), columns))
@@ -179,4 +198,4 @@ def _build_gene_part(blueprint: Blueprint) -> Pipeline:
             ]
         )
         steps = [("both", FeatureUnion([("chosen", Pipeline(steps)), ("components", turned)]))]
-    return Pipeline([("fill", build_imputer(blueprint.impute)), *steps])
+    return Pipeline([("fill", build_gene_imputer(blueprint.impute)), *steps])

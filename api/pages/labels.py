@@ -376,6 +376,8 @@ _PARAMETER_VALUES = {
     "mutual-information": "mutual information",
     "score": "score test",
     "knn": "nearest neighbours",
+    "regression": "regression on the other variables",
+    "multiple": "five draws from such regressions, models of all averaged",
     "genes": "genes",
     "clinical": "clinical data",
     "combined": "both in one model",

@@ -39,6 +39,7 @@ LIBRARIES = {
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
     "clusters.py": {"warnings"},
+    "imputation.py": {"contextlib"},
     "disclosure/noise.py": {"hmac", "statistics"},
     "registered.py": {"importlib.util", "pkgutil"},
     "networks.py": {"torch", "torch.optim.adamw"},
