@@ -174,12 +174,13 @@ def differences(groups: Mapping[str, Mapping[str, float]], name: str, unit: str)
     """By group and part of the data, how far the group is from everybody, who is at the dashed line:
     a mark of its own for each group."""
     parts = list(dict.fromkeys(part for values in groups.values() for part in values))
-    figure, axes = _axes(1.3 + 0.3 * len(parts))
+    figure, axes = _axes(1.3 + 0.4 * len(parts))
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
+    middle = (len(groups) - 1) / 2
     for number, (group, values) in enumerate(groups.items()):
         axes.plot(
             list(values.values()),
-            [len(parts) - 1 - parts.index(part) for part in values],
+            [len(parts) - 1 - parts.index(part) + 0.12 * (middle - number) for part in values],
             MARKERS[number % len(MARKERS)],
             color=INKS[number % len(INKS)],
             fillstyle="none" if number >= len(INKS) else "full",
@@ -191,7 +192,7 @@ def differences(groups: Mapping[str, Mapping[str, float]], name: str, unit: str)
     reach = max([1.0, *(abs(value) for values in groups.values() for value in values.values())])
     axes.set_xlim(-1.2 * reach, 1.2 * reach)
     axes.set_xlabel(unit)
-    axes.legend(frameon=False, fontsize=8.5)
+    axes.legend(frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     text = "; ".join(
         f"{group}: " + ", ".join(f"{part} {value:g}" for part, value in values.items())
         for group, values in groups.items()

@@ -33,6 +33,7 @@ _COLUMNS = {
     "stratum": "people",
     "days": "days",
     "survival": "without the event, percent",
+    "share": "with the outcome, percent",
     "interval": "95 % interval",
     "verdict": "what that shows",
     "risk": "risk at the horizon, percent",
@@ -41,7 +42,6 @@ _COLUMNS = {
     "median_interval": "that day, 95 % interval",
     "people": "how many people",
     "events": "with the event",
-    "share": "with the outcome, percent",
     "stability": "comes again, percent",
     "mean": "mean, in standard deviations from everybody's",
     "at_risk": "at risk",
@@ -487,12 +487,16 @@ def _clusters(result: Mapping[str, Any]) -> Iterable[Finding]:
             + "The outcome was not looked at when clusters were drawn. Intervals count the noise. It "
             "is no prediction of anybody, and no cause.",
             plots.shares(dots, "outcome", "with the outcome, percent"),
-            _table("People with the outcome", known),
+            _table("People with the outcome", [_without(row, "stability") for row in known]),
         )
 
 
 def _cluster(row: Mapping[str, Any]) -> str:
     return f"cluster {row['cluster']}"
+
+
+def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
 
 
 def _how_sure(result: Mapping[str, Any]) -> str:

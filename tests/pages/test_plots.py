@@ -22,6 +22,7 @@ from api.pages import labels as words
 from api.pages import rendering, run_text
 from api.pages.output_checks import check_result
 from api.pages.result_view import describe
+from volens.result import Outcome
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
 SITE = "1:1000:A>G"
@@ -170,6 +171,16 @@ def test_clusters_have_sizes_means_and_outcomes_each_with_a_sentence_and_a_table
     assert (
         facts["People are compared by"] == "age at diagnosis (years), tumour size (mm), all genes"
     )
+
+
+def test_clusters_are_frames_in_a_notebook() -> None:
+    shown = Outcome(*map(json.loads, grouped()))
+    assert list(shown.clusters().columns[:4]) == ["cluster", "people", "stability", "share"]
+    assert shown.clusters()["low"].notna().any()
+    assert shown.profiles()["mean"].abs().max() >= 1
+    other = Outcome(*a_result("evaluate"))
+    assert other.clusters().empty
+    assert other.profiles().empty
 
 
 def test_clusters_that_are_chance_are_not_described_and_it_says_so() -> None:
