@@ -34,7 +34,7 @@ from analytics.disclosure.explanations import tells_enough_apart
 from analytics.disclosure.noise import RATE, Noise
 from analytics.disclosure.record import describe_clusters
 from analytics.params import Params
-from analytics.prediction import FeatureSets, sizes_of
+from analytics.prediction import FeatureSets, perturbation_of, sizes_of
 
 Progress = Callable[[str, float], None]
 
@@ -46,7 +46,7 @@ def cluster_people(
     sizes = sizes_of(cohort, noise)
     counts = filter_counts(sizes)
     data = _gather(feature_sets, params)
-    few = len(np.unique(np.where(np.isnan(data.x), np.inf, data.x), axis=0)) < PROFILES_NEEDED
+    few = perturbation_of(cohort, noise).profiles(data.x) < PROFILES_NEEDED
     result = _describe_cohort(cohort, feature_sets, params, sizes, counts)
     progress("cluster", 0.0)
     described: dict[str, Any] = {"rows": [], "profiles": []}
@@ -153,7 +153,7 @@ def _describe(
         for name, column, exact in zip(
             feature_sets.clinical_names, z.T, feature_sets.clinical.T, strict=True
         )
-        if tells_enough_apart(exact)
+        if tells_enough_apart(noise, exact, subjects)
     ]
     at = {subject: number for number, subject in enumerate(subjects)}
     profiles = [

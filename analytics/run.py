@@ -100,7 +100,7 @@ def run(
             relatives,
             keep_censored=parsed.analysis == "survival",
             # A scan has rules of its own for few people, by exact numbers.
-            noise=noise if parsed.analysis in ("evaluate", "survival") else None,
+            noise=noise if parsed.analysis in ("evaluate", "survival", "clusters") else None,
         )
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
@@ -143,7 +143,7 @@ def _analyse(
             progress("filter", 1.0)
             return *describe_survival(cohort, feature_sets, regression, params, noise), 0
         case "clusters":
-            feature_sets = gather_feature_sets(cohort, params)
+            feature_sets = gather_feature_sets(cohort, params, noise)
             return *cluster_people(cohort, feature_sets, params, noise, progress), 0
         case "associate":
             return associate(cohort, params, progress, noise)

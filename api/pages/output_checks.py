@@ -15,6 +15,7 @@ from typing import Any
 
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
+from analytics.explanations.registry import GENES
 from analytics.params import Params, parse_params
 from api.pages.output_vocabulary import names_to_read, objects, unknown_steps, unknown_texts
 
@@ -208,17 +209,14 @@ def _parsed(params: str) -> Params | None:
 
 
 def _unasked_clusters(result: Mapping[str, Any], asked: Params) -> list[tuple[str, Any]]:
-    """Another method or number of clusters, or a column by which they are told apart."""
-    method, clusters = result.get("method", asked.method), result.get("clusters")
-    wrong: list[tuple[str, Any]] = [("method", method)] * (method != asked.method)
+    """Another number of clusters than was asked for, or people compared by less."""
+    clusters, wrong = result.get("clusters"), []
     if asked.clusters and clusters not in (None, asked.clusters):
         wrong.append(("clusters", clusters))
     compared = [*asked.clinical, *([GENES] if asked.gene_source != "none" else [])]
     if result.get("compared_by", compared) != compared:
         wrong.append(("compared_by", result["compared_by"]))
-    rows = objects(result, "profiles")
-    named = [str(row.get("feature")) for row in rows]
-    return wrong + [("profiles", name) for name in named if name not in asked.clinical]
+    return wrong
 
 
 def _complements(result: Mapping[str, Any]) -> list[tuple[str, Any]]:

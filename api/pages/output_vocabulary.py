@@ -59,6 +59,10 @@ _OF_ALL = (
 _REASONS = frozenset(
     {
         *(why or "model release is off" for why in RELEASABLE.values()),
+        "they are no more than chance gives",
+        "it comes again in too few samples of the people, or has fewer than 10",
+        "fewer than 10 people with the event or without",
+        "the columns have fewer than 10 distinct feature profiles",
         "fewer than 10 were left out; beside granted it would tell how many",
         "an outcome has fewer than 10 people",
         "fewer than 10 people are called positive",
@@ -88,11 +92,11 @@ _RULES_OF_RECORD = (
     *("small counts", "rounded counts", "noise before rounding", "one record of each genome"),
     *("relatives in one fold", "means over repeats", "distinct feature profiles", "curves"),
     *("never leaves", "table count", "genomic bound", "explanations of all people"),
-    "groups compared",
+    *("groups compared", "stability of a described cluster, percent"),
 )
 _NEVER_LEAVES = (
     *("per-person values", "coefficients", "fold membership", "model files", "genotypes"),
-    "statistics of other variants",
+    *("statistics of other variants", "who is in a cluster", "centres"),
 )
 # Printed steps: of percents, of a z, and of explanations by their scale.
 METRIC_STEPS, SURVIVAL_STEPS, CURVE_STEPS, GROUP_STEPS = (
@@ -100,6 +104,10 @@ METRIC_STEPS, SURVIVAL_STEPS, CURVE_STEPS, GROUP_STEPS = (
     (1, 2, 5, 10),
     (5, 10, 20),
     (5, 10, 20),
+)
+MEAN_STEPS = ("0.2", "0.5", "1")
+_NUMBERED = re.compile(
+    "clusters|sizes and outcomes of clusters|(outcome of |share with the outcome: |means of columns: )?cluster [1-6]"
 )
 Z_STEPS = ("0.1", "0.2", "0.5", "1.0")
 EXPLANATION_STEPS: Mapping[str, tuple[str, ...]] = {
@@ -144,11 +152,11 @@ def unknown_steps(result: Mapping[str, Any], asked: Params) -> Findings:
     """Steps that no rule of disclosure control gives: a fine one would tell nearly exact numbers."""
     genomic = asked.analysis == "associate"
     of_rows: Sequence[Any] = Z_STEPS if genomic else METRIC_STEPS
-    if asked.analysis == "survival":
+    if asked.analysis in ("survival", "clusters"):
         of_rows = SURVIVAL_STEPS
     wrong = [
         (f"{name}.{at}.step", row["step"])
-        for name, steps in (("rows", of_rows), ("strata", SURVIVAL_STEPS))
+        for name, steps in (("rows", of_rows), ("strata", SURVIVAL_STEPS), ("profiles", MEAN_STEPS))
         for at, row in enumerate(objects(result, name))
         if "step" in row and not _is_step(row["step"], steps)
     ]
@@ -241,6 +249,9 @@ def _of_result(asked: Params, params: str) -> dict[str, Rule]:
         "strata.stratum": strata,
         "strata.median": _one_of("not reached"),
         "strata.median_interval": _one_of("not reached"),
+        "method": _one_of(asked.method),
+        "compared_by": _one_of(*asked.clinical, GENES),
+        "profiles.feature": _one_of(*asked.clinical),
         "gains.over": feature_sets,
         "explanations.explanation": _one_of(*asked.explain),
         "explanations.model": _one_of(asked.primary),
@@ -263,9 +274,10 @@ def _of_result(asked: Params, params: str) -> dict[str, Rule]:
         *("rows.z", "rows.step", "quantiles", "inflation", "inflation_interval"),
         *("curves.calibration.slope", "curves.calibration.intercept"),
         *("explanations.step", "explanations.features.importance"),
+        *("profiles.mean", "profiles.step"),
     )
     rules |= dict.fromkeys(numbers, _shaped(_NUMBER))
-    rules |= dict.fromkeys(("rows.p", "concordance.p"), _shaped(_P))
+    rules |= dict.fromkeys(("rows.p", "concordance.p", "p"), _shaped(_P))
     for part in ("rows", "gains", "curves"):
         rules |= {f"{part}.{name}": rule for name, rule in of_rows.items()}
     return rules
@@ -282,6 +294,8 @@ def _of_record(asked: Params, rows: Collection[str], variants: Collection[str]) 
 
     def what(text: str) -> bool:
         if text in _OF_ALL or re.fullmatch("[0-9]{1,4} variants", text, re.ASCII):
+            return True
+        if asked.analysis == "clusters" and _NUMBERED.fullmatch(text):
             return True
         # The last colon of one with a row's name: a group has none followed by a space.
         head, _, tail = text.rpartition(": ")

@@ -460,7 +460,7 @@ def _clusters(result: Mapping[str, Any]) -> Iterable[Finding]:
         plots.bars([(_cluster(row), row.get("people")) for row in rows], "clusters", "people"),
         _table("Clusters", rows),
     )
-    profiles = [row | {"feature": _feature(row["feature"])} for row in result["profiles"]]
+    profiles = [row | {"feature": run_text.feature(row["feature"])} for row in result["profiles"]]
     if profiles:
         groups: dict[str, dict[str, float]] = {}
         for row in profiles:
@@ -519,7 +519,7 @@ def _how_sure(result: Mapping[str, Any]) -> str:
 
 
 def _columns(names: Sequence[str]) -> str:
-    return ", ".join(_feature(name) for name in names)
+    return ", ".join(map(run_text.feature, names))
 
 
 def _frequencies(result: Mapping[str, Any]) -> Iterable[Finding]:

@@ -157,6 +157,13 @@ def _of_survival(asked: Params) -> list[tuple[str, str]]:
     return [("Curves of", curves), *_data_of(asked)]
 
 
+def _of_clusters(asked: Params) -> list[tuple[str, str]]:
+    number = (
+        f"{asked.clusters} clusters" if asked.clusters else "2 to 6 clusters, as many as fit best"
+    )
+    return [("Groups", f"{number}, by {words.parameter_value(asked.method)}"), *_data_of(asked)]
+
+
 def _of_scan(asked: Params) -> list[tuple[str, str]]:
     return [
         ("Reported", f"at most {asked.statistics} variants, the most associated"),
@@ -171,6 +178,7 @@ def _of_sites(asked: Params) -> list[tuple[str, str]]:
 _OF_ANALYSIS = {
     "evaluate": _of_prediction,
     "survival": _of_survival,
+    "clusters": _of_clusters,
     "associate": _of_scan,
     "frequencies": _of_sites,
 }
@@ -179,8 +187,11 @@ _OF_ANALYSIS = {
 def _data_of(asked: Params) -> list[tuple[str, str]]:
     genes = words.parameter_value(asked.gene_source)
     if asked.genes is not None and asked.gene_source != "none":
-        by = words.parameter_value(asked.genes.select)
-        genes += f": {asked.genes.keep} columns, chosen in each fold by {by}"
+        genes += f": {asked.genes.keep} columns, " + (
+            f"chosen in each fold by {words.parameter_value(asked.genes.select)}"
+            if asked.genes.select
+            else f"those that vary most, as {asked.genes.components} principal components"
+        )
     return [
         ("Clinical variables", ", ".join(map(clinical, asked.clinical)) or "none"),
         ("Genes", genes),
