@@ -27,7 +27,11 @@ def test_each_holds_and_says_so(name: str, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(
         methods,
         "ASKED",
-        {"research": methods.ASKED["research"] | few, "simulated": asked | few},
+        {
+            "survival": methods.ASKED["survival"] | few,
+            "clusters": methods.ASKED["clusters"] | {"resamples": 20, "references": 19},
+            "simulated": asked | few,
+        },
     )
     monkeypatch.setattr(methods, "SIMULATED", 40)
     wordy = max(attacks.TABLE, key=lambda one: len(rule(one.expected)))
