@@ -189,7 +189,7 @@ def question(params: str) -> str:
         return {
             "evaluate": f"How well can one predict {what}?",
             "survival": f"How does the risk grow over time, and who has more of it: {what}?",
-            "clusters": f"Are there groups of people whose data is alike, and does it go with them {what}?",
+            "clusters": f"Are there groups of people whose data is alike, and do they differ in {what}?",
             "associate": f"Which genetic variants go together with {what}?",
         }.get(asked["analysis"], "")
     except (KeyError, TypeError, Malformed):
