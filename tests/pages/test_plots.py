@@ -403,7 +403,7 @@ def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p
         ),
         (
             complete(ASKED["clusters"]).decode(),
-            "Are there groups of people whose data is alike, and does it go with them whether",
+            "Are there groups of people whose data is alike, and do they differ in whether",
         ),
         (complete(ASKED["frequencies"]).decode(), "How common are some genetic variants?"),
         (
