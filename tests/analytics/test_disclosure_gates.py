@@ -177,7 +177,7 @@ def test_a_run_with_few_of_an_outcome_is_computed_to_its_end(
             **NO_GENES,
             **asked,
             "folds": folds,
-            "bootstraps": 50,
+            "bootstraps": 25 if name == "evaluate" else 50,
         }
         assert run(complete(document), make_records(few), 10, noise_key=NOISE_KEY).people == 80
 
