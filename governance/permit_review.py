@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from chain.vocabulary import ConsentStatus, PermitStatus
-from governance.readmodel.tables import Access, Consent, Output, Permit, Run
+from governance.readmodel.tables import Access, Consent, Permit, Run
 
 DAY = 86_400
 EARLIER = 20  # permits of one applicant
@@ -47,19 +47,18 @@ def count_willing(engine: Engine, dataset: str, purposes: int, categories: int, 
         return int(connection.execute(query).scalar_one())
 
 
-def count_changed(engine: Engine, dataset: str, run: str) -> int:
-    """How many people of a released result have withdrawn since, also those who agreed again.
+def count_changed(engine: Engine, dataset: str, run: str, attempt: int) -> int:
+    """How many people of a sealed attempt have withdrawn since, also those who agreed again.
 
     For rounding only, as count_willing.
     """
     query = (
         select(func.count())
-        .select_from(Output)
-        .join(Access, (Access.run == Output.run) & (Access.attempt == Output.attempt))
+        .select_from(Access)
         .join(Consent, (Consent.subject == Access.subject) & (Consent.dataset == dataset))
         .where(
-            Output.run == run,
-            Output.released > 0,
+            Access.run == run,
+            Access.attempt == attempt,
             Access.granted.is_(True),
             (Consent.status != ConsentStatus.LIVE) | (Consent.epoch != Access.epoch),
         )

@@ -17,6 +17,7 @@ from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
 from analytics.explanations.registry import GENES
 from analytics.params import Params, parse_params
+from api.pages.output_numbers import complements, misplaced, unexpected
 from api.pages.output_vocabulary import names_to_read, objects, unknown_steps, unknown_texts
 
 # Everything that the analyses write (analytics/run.py); a part with another name is unknown.
@@ -105,7 +106,7 @@ def check_result(
             [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
         ),
         _check(f"No count of people is below {SMALLEST_COUNT}.", _small(counts)),
-        _check(f"Nobody's complement is below {SMALLEST_COUNT}.", _complements(result)),
+        _check(f"Nobody's complement is below {SMALLEST_COUNT}.", complements(result)),
         _check("Metrics are multiples of their row's step.", _off_step(result)),
         _check(
             f"One step of a curve holds at least {SMALLEST_COUNT} people: it draws no single "
@@ -126,6 +127,11 @@ def check_result(
             [(p, v) for p, v in counts if isinstance(v, int) and v % COUNT_GRID],
         ),
         _check("It holds nothing that this analysis does not write.", _unknown(values, disclosed)),
+        _check(
+            "Every number stands where this analysis prints one, is whole where it prints whole ones, and "
+            "is one that the parameters allow.",
+            [*misplaced(result, asked), *unexpected(result, asked)] if asked else [],
+        ),
         _check(
             "Outcome, groups and explanations are those that were asked for, and every other text is "
             "one that the analysis writes.",
@@ -216,21 +222,6 @@ def _unasked_clusters(result: Mapping[str, Any], asked: Params) -> list[tuple[st
     compared = [*asked.clinical, *([GENES] if asked.gene_source != "none" else [])]
     if result.get("compared_by", compared) != compared:
         wrong.append(("compared_by", result["compared_by"]))
-    return wrong
-
-
-def _complements(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Counts that leave so few others that those are told as well."""
-    events = result.get("events")
-    wrong = []
-    for name in ("people", "granted"):
-        total = result.get(name)
-        if (
-            isinstance(total, int)
-            and isinstance(events, int)
-            and 0 < total - events < SMALLEST_COUNT
-        ):
-            wrong.append(("events", f"{events} of {total} {name}"))
     return wrong
 
 

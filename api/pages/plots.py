@@ -191,7 +191,7 @@ def differences(groups: Mapping[str, Mapping[str, float]], name: str, unit: str)
     axes.set_ylim(-0.6, len(parts) - 0.4)
     reach = max([1.0, *(abs(value) for values in groups.values() for value in values.values())])
     axes.set_xlim(-1.2 * reach, 1.2 * reach)
-    axes.set_xlabel(unit)
+    axes.set_xlabel(_wrapped(unit))
     axes.legend(frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     text = "; ".join(
         f"{group}: " + ", ".join(f"{part} {value:g}" for part, value in values.items())

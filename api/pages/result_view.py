@@ -157,8 +157,12 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
         "facts": [*_facts(result), *_noise(disclosure)],
         "shown": shown,
         "gains": [_gain(gain) for gain in result.get("gains", [])],
-        "flow": result.get("flow", []),
-        "variants": result.get("variants", {}).get("left_out", []),
+        # Read here: what is no result shall fail before its page is drawn (reviews._drawn).
+        "flow": [(step["step"], step["people"]) for step in result.get("flow", [])],
+        "variants": [
+            (rule["rule"].replace("-", " "), rule["variants"])
+            for rule in result.get("variants", {}).get("left_out", [])
+        ],
         "withheld": _in_words(disclosure.get("withheld", [])),
         "coarsened": _in_words(disclosure.get("coarsened", [])),
     }
@@ -166,7 +170,10 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
 
 def _in_words(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Withheld or coarsened numbers, each called as on the rest of the page."""
-    return [{**item, "what": run_text.withheld(str(item["what"]))} for item in items]
+    return [
+        {**item, "what": run_text.withheld(str(item["what"])), "why": str(item["why"])}
+        for item in items
+    ]
 
 
 def _noise(disclosure: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -470,7 +477,7 @@ def _clusters(result: Mapping[str, Any]) -> Iterable[Finding]:
             "The mean of each clinical variable in a cluster, in standard deviations from the mean of "
             "everybody (dashed): at most five of a cluster, the furthest. What is not listed is about "
             "everybody's. The clusters were drawn by these variables, so that they differ is no finding.",
-            plots.differences(groups, "profiles", "standard deviations from everybody's mean"),
+            plots.differences(groups, "profiles", "standard deviations from the mean of all"),
             _table("Means by cluster", profiles),
         )
     known = [row for row in rows if "share" in row]
@@ -508,11 +515,16 @@ def _how_sure(result: Mapping[str, Any]) -> str:
         else f"No more than chance: people without groups give clusters as clear as these "
         f"{result['clusters']} (p {result['p']}), so they are not described."
     )
+    unsure = (
+        " That is no more than without groups, so who belongs together is not sure."
+        if more and result["agreement"] <= result["agreement_expected"]
+        else ""
+    )
     return (
         f"{verdict} The silhouette is {result['silhouette']} of 100: how much nearer people are to "
         "their own cluster than to the next. Two halves of the people give the same clusters by "
         f"{result['agreement']} of 100 (adjusted Rand index, 0 is guessing); without groups it is "
-        f"{result['agreement_expected']}. p compares with permuted columns and with one normal "
+        f"{result['agreement_expected']}.{unsure} p compares with permuted columns and with one normal "
         "distribution of the same covariances; a cluster is described where it comes again in three "
         "quarters of bootstrap samples (mean Jaccard)."
     )

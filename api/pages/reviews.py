@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from analytics.disclosure.rounding import SMALLEST_COUNT
 from api.http.auth import Parts
 from api.http.routes.runs import RunId, describe_run
 from api.http.services import Services
@@ -127,6 +128,12 @@ def _drawn(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[str
         return {"drawn": False}
 
 
+def _people_of(services: Services, run: Run) -> int:
+    """How many people's data its newest attempt opened, as on the ledger; 0 before the first."""
+    attempts = register.attempts_of(services.engine, run.run)
+    return attempts[-1].granted if attempts else 0
+
+
 def _waiting(services: Services, run: Run, me: Caller) -> Waiting:
     pending = release.pending(services.engine, run.run, run.attempt, services.clock())
     return Waiting(
@@ -163,7 +170,11 @@ def _facts(services: Services, run: str, me: Caller) -> dict[str, Any]:
         "deadline": now + DECISION_SECONDS,
     }
     plan = services.documents.find(permit.document)
-    others = [other for other in runs_on(services.engine, permit.dataset) if other.run != run]
+    others = [
+        (other, _people_of(services, other))
+        for other in runs_on(services.engine, permit.dataset)
+        if other.run != run
+    ]
     return {
         "run": description,
         "question": words.question(description["params"]) or "A run",
@@ -172,6 +183,12 @@ def _facts(services: Services, run: str, me: Caller) -> dict[str, Any]:
         "parameters": run_text.describe_all(description["params"]),
         "study": run_text.study_of(permit.params_schema, plan.text if plan else None),
         "others": others,
+        "nearly_the_same": [
+            other
+            for other, people in others
+            if other.state == "released"
+            and 0 < abs(people - description["attempts"][-1]["granted"]) < SMALLEST_COUNT
+        ],
         "since": milestones(services.engine, run)["Sealed"][1],
         "viewed": viewed,
         "has_viewed": me.account in viewed,

@@ -63,7 +63,8 @@ def list_runs(services: Services, limit: int, offset: int = 0) -> list[dict[str,
 
 def _listed(services: Services, run: Run, queue: Sequence[str], shut: bool) -> dict[str, Any]:
     shown = show_summary(run, shut) if run.state in ENDS else describe_run(services, run, queue)
-    return shown | {"question": words.question(run.params), "line": _line(shown)}
+    overtaken = "dataset" in shown and _overtaken(services, shown)
+    return shown | {"question": words.question(run.params), "line": _line(shown, overtaken)}
 
 
 @router.get("/runs/{run}")
@@ -211,14 +212,17 @@ def _report(
         raise NotFound(
             "the parameters of this run are of an older version", "ask for the run again"
         ) from None
-    changed = round_count(count_changed(services.engine, permit.dataset, run["run"]))
+    attempt = tripod.released_attempt(study)
+    changed = attempt and round_count(
+        count_changed(services.engine, permit.dataset, run["run"], attempt["attempt"])
+    )
     return render(
         request,
         template,
         run=run,
         items=items,
         permit=permit,
-        attempt=tripod.released_attempt(study),
+        attempt=attempt,
         changed=changed,
         is_own=is_own,
         opened=result is not None,
@@ -255,7 +259,7 @@ def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> d
         "ended": description["state"] in (*ENDS, "failed"),
         "is_own": is_own,
         "cancel": cancel,
-        "line": _line(description),
+        "line": _line(description, _overtaken(services, description)),
         "log": list(enumerate(description["progress"], 1))[seen:][-LINES:],
         "requested": events["RunRequested"],
         "predicts": any(
@@ -295,8 +299,15 @@ def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[d
     return stages
 
 
-def _line(run: dict[str, Any]) -> str:
-    """One line that explains the run's state."""
+def _overtaken(services: Services, run: dict[str, Any]) -> bool:
+    """Whether somebody in a sealed output has withdrawn since: it cannot be released any more."""
+    return run["state"] == "sealed" and 0 < count_changed(
+        services.engine, run["dataset"], run["run"], run["attempt"]
+    )
+
+
+def _line(run: dict[str, Any], overtaken: bool) -> str:
+    """One line that explains the run's state. overtaken: as `_overtaken` says."""
     reason = run["reason"]["sentence"] if run["reason"] else ""
     match run["state"]:
         case "failed":
@@ -308,6 +319,11 @@ def _line(run: dict[str, Any]) -> str:
                 else "it is about to begin"
             )
             return reason or words.sentence(run["waiting"] or now)
+        case "sealed" if overtaken:
+            return (
+                "Somebody in it has withdrawn since it was computed, so nobody can release it: its analyst "
+                "cancels it and asks again, about those who are still willing."
+            )
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0
             return f"Two checkers review the output before anybody else; {signed} of 2 have signed."

@@ -88,7 +88,7 @@ def _source(study: Study) -> str:
     attempt = released_attempt(study)
     opened = f" Records of {attempt['granted']} people were opened" if attempt else ""
     block = f", in block {attempt['block']} of the ledger." if attempt else ""
-    named = study.data or "a dataset without a description"
+    named = study.data or "A dataset without a description"
     return (
         f"{named} (dataset {study.permit.dataset}): {words.categories(study.permit.categories)}."
         f"{opened}{block} Each of them had agreed to this purpose, signed."
@@ -170,7 +170,7 @@ def _predictors(study: Study) -> str:
 
 def _sample_size(study: Study) -> str:
     result = study.result or {}
-    people, events = result.get("people"), result.get("events")
+    people, events = result.get("people", result.get("granted")), result.get("events")
     if study.is_survival or not people or not events or events >= people:
         return ""
     genes = study.params["genes"]
@@ -188,19 +188,23 @@ def _sample_size(study: Study) -> str:
 
 def _missing(study: Study) -> str:
     if "impute" not in study.params:
-        return "People who lack a value of the regression are left out; the flow of people says how many."
+        return "Curves are of everybody; people who lack a value of the regression are not in it."
     filled = words.parameter_value(study.params["impute"])
     return (
         f"Missing predictors are filled in ({filled}), by the training people of each fold. People whose "
-        "outcome is not known are left out; the flow of people says how many."
+        "outcome is not known are left out."
     )
 
 
 def _partition(study: Study) -> str:
     params = study.params
+    relatives = (
+        "Relatives, as far as variants tell them, stay in one fold. "
+        if params["genes"]["source"] == "variants"
+        else ""
+    )
     return (
-        f"Cross-validation in {params['folds']} folds, {params['repeats']} times; relatives, as far as variants "
-        "tell them, stay in one fold. "
+        f"Cross-validation in {params['folds']} folds, {params['repeats']} times. {relatives}"
         "Everybody is predicted by models that were trained on others. No people are kept apart for a final test."
     )
 
@@ -255,9 +259,14 @@ def _calculated(study: Study) -> str:
 def _imbalance(study: Study) -> str:
     if study.is_survival:
         return "Does not apply to Cox regression."
+    alike = (
+        " Support vector machines weigh both outcomes alike."
+        if "svm" in study.params["models"]
+        else ""
+    )
     return (
         "Nobody is drawn twice or left out for it. A prediction counts as a yes above the share with the outcome "
-        "among the training people; support vector machines weigh both outcomes alike."
+        f"among the training people.{alike}"
     )
 
 
@@ -314,15 +323,24 @@ def _flow(study: Study) -> str:
     if study.result is None:
         return ""
     steps = [f"{step['step']}: {step['people']}" for step in study.result.get("flow", [])]
-    return f"{'; '.join(steps)}. Numbers have noise and are rounded." if steps else ""
+    return (
+        f"{'; '.join(steps)}. Numbers have noise and are rounded."
+        if steps
+        else f"Of {study.result['granted']} people whose data was opened, fewer than 10 were left out."
+    )
 
 
 def _numbers(study: Study) -> str:
     result = study.result
-    if result is None or "people" not in result:
+    if result is None:
         return ""
+    people = (
+        f"About {result['people']} people"
+        if "people" in result
+        else f"Almost all of the {result['granted']} people whose data was opened"
+    )
     events = f", {result['events']} with the outcome" if "events" in result else ""
-    return f"About {result['people']} people{events}, in every row alike. Numbers have noise and are rounded."
+    return f"{people}{events}, in every row alike. Numbers have noise and are rounded."
 
 
 def _specification(study: Study) -> str:
@@ -337,11 +355,16 @@ def _performance(study: Study) -> str:
     if study.is_survival:
         shown = study.result.get("concordance", {})
         return _rated(
-            "Cox regression", shown.get("c_index"), shown.get("c_interval"), shown.get("p")
+            "Cox regression",
+            "concordance",
+            shown.get("c_index"),
+            shown.get("c_interval"),
+            shown.get("p"),
         )
     return " ".join(
         _rated(
             f"{words.model(row['model'])} on {words.feature_set(row['feature_set'])}",
+            "AUC",
             row.get("auc"),
             row.get("auc_interval"),
             row.get("p"),
@@ -350,11 +373,13 @@ def _performance(study: Study) -> str:
     )
 
 
-def _rated(what: str, value: object, interval: Sequence[object] | None, p: object) -> str:
+def _rated(
+    what: str, measure: str, value: object, interval: Sequence[object] | None, p: object
+) -> str:
     if value is None:
         return f"{what}: withheld."
     within = f" (95 %: {interval[0]} to {interval[1]})" if interval else ""
-    return f"{what}: {value} %{within}, p {p}."
+    return f"{what}: {measure} {value} %{within}, p {p}."
 
 
 def _groups(study: Study) -> str:

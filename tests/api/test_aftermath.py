@@ -37,9 +37,10 @@ def effect_on(shown: dict[str, Any], run: bytes) -> dict[str, Any]:
 
 
 def changed_since(deployment, run: bytes) -> int:
-    """How many of a released result have withdrawn since, before it is rounded."""
+    """How many of a sealed output have withdrawn since, before it is rounded."""
     deployment.services.projection.sync()
-    return count_changed(deployment.services.engine, deployment.world.dataset.hex(), run.hex())
+    dataset = deployment.world.dataset.hex()
+    return count_changed(deployment.services.engine, dataset, run.hex(), 1)
 
 
 def asked(deployment) -> bytes:

@@ -38,7 +38,7 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     expect(page.get_by_role("heading", level=1)).to_have_text("Give permission")  # and it stays so
     page.get_by_label("Cancer research, not for profit, two years").check()
     page.get_by_role("button", name="Show what I would agree to").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(
+    expect(page.get_by_role("heading", level=2).first).to_have_text(
         "You are about to agree to cancer research, not for profit, two years."
     )
     expect(page.locator("main")).to_contain_text("your genome and genetic test results")

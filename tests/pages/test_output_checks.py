@@ -369,3 +369,92 @@ def test_an_output_of_another_class_is_shown_first() -> None:
 def test_parameters_that_cannot_be_read_pass_nothing() -> None:
     failed = [c.text for c in check_result(RESULT, RECORD, "{}", 2, 20) if not c.passed]
     assert len(failed) == 2
+
+
+def first_of(analysis: str, *names: str) -> tuple[Any, ...]:
+    """The path of the first place with these names in a result, whatever positions lie between."""
+    return next(
+        (0, *path)
+        for path in leaves(json.loads(computed(analysis)[1]))
+        if tuple(name for name in path if isinstance(name, str)) == names
+    )
+
+
+@pytest.mark.parametrize(
+    ("analysis", "names", "value"),
+    [
+        ("evaluate", ("rows", "auc"), 94.37),
+        ("evaluate", ("rows", "auc_interval"), 91.31),
+        ("evaluate", ("rows", "net_benefit"), 380),
+        ("evaluate", ("baseline",), 52.17),
+        ("evaluate", ("gains", "interval"), -3.71),
+        ("evaluate", ("fairness", "gaps", "interval"), -13.1),
+        ("evaluate", ("rows", "permutations"), 20),
+        ("evaluate", ("params",), 1234567),
+        ("evaluate", ("threshold",), 61),
+        ("survival", ("rows", "days"), 1823),
+        ("survival", ("strata", "median"), 1789),
+        ("survival", ("strata", "risk"), 51.7),
+        ("survival", ("concordance", "c_index"), 75.31),
+        ("survival", ("strata", "stratum"), 7),
+        ("frequencies", ("rows", "frequency"), True),
+    ],
+)
+def test_a_number_that_the_analysis_does_not_print_is_named(
+    analysis: str, names: tuple[str, ...], value: Any
+) -> None:
+    """One with a fraction, of a day in between, of more draws than were asked for, or as an id."""
+    path = first_of(analysis, *names)
+    assert [check for check in planted(analysis, path, value) if not check.passed]
+
+
+@pytest.mark.parametrize(
+    ("analysis", "change"),
+    [
+        ("evaluate", {"quantiles": [12, 55]}),
+        ("evaluate", {"median": 61}),
+        ("evaluate", {"components": 3}),
+        ("survival", {"silhouette": 20}),
+        ("survival", {"profiles": [{"cluster": 1}]}),
+        ("frequencies", {"auc": 94}),
+        ("survival", {"strata": [{"stratum": "all", "people": 90, "events": 85}]}),
+        ("survival", {"strata": [{"stratum": "all", "people": 90, "events": 90}]}),
+    ],
+)
+def test_a_known_name_that_belongs_elsewhere_is_named(
+    analysis: str, change: dict[str, Any]
+) -> None:
+    params, result, disclosure = computed(analysis)
+    checks = check_result(
+        json.loads(result) | change, json.loads(disclosure), params, ANY_CLASS, MINIMUM
+    )
+    assert [check for check in checks if not check.passed]
+
+
+def test_a_row_that_stands_twice_is_named() -> None:
+    params, result, disclosure = computed("evaluate")
+    document = json.loads(result)
+    document["rows"].append(document["rows"][0])
+    checks = check_result(document, json.loads(disclosure), params, ANY_CLASS, MINIMUM)
+    assert [check for check in checks if not check.passed]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flow": ["Ada"]},
+        {"flow": [{"rule": "age"}]},
+        {"variants": {"left_out": [{"why": "Ada"}]}},
+        {"variants": 3},
+    ],
+)
+def test_an_output_whose_parts_are_none_of_ours_is_shown_with_its_checks(
+    change: dict[str, Any],
+) -> None:
+    """The page is drawn without it, instead of failing after the checks have seen it."""
+    params, result, disclosure = computed("evaluate")
+    documents = json.loads(result) | change, json.loads(disclosure)
+    checks = check_result(*documents, params, ANY_CLASS, MINIMUM)
+    drawn = reviews._drawn(*documents)
+    assert [check for check in checks if not check.passed]
+    assert drawn == {"drawn": False}

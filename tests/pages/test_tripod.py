@@ -102,8 +102,10 @@ def test_it_says_what_the_record_says() -> None:
     assert "block 40" in items["5a"].answer
     assert "2 votes for, 1 against" in items["17"].answer
     row = result["rows"][0]
-    assert f"{row['auc']} % (95 %: {row['auc_interval'][0]}" in items["23a"].answer
+    assert f"AUC {row['auc']} % (95 %: {row['auc_interval'][0]}" in items["23a"].answer
     assert all(str(step["people"]) in items["20a"].answer for step in result["flow"])
+    assert "160 people" in items["21"].answer
+    assert "To develop a regression of 4 columns takes about" in items["10"].answer
     assert "block 30" in items["9a"].answer
 
 
