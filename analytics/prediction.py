@@ -35,7 +35,15 @@ from analytics.disclosure.counts import (
     perturb_sizes,
 )
 from analytics.disclosure.curves import calibration_groups, roc_grid
-from analytics.disclosure.noise import OWN, RANK, SPREAD, Noise
+from analytics.disclosure.noise import (
+    BRIER,
+    LEAST_FOR_PRECISION,
+    OWN,
+    PRECISION,
+    RANK,
+    SPREAD,
+    Noise,
+)
 from analytics.disclosure.record import describe_metrics
 from analytics.disclosure.rounding import print_p
 from analytics.errors import PredictionError
@@ -474,10 +482,14 @@ class _Printer:
             entry["auc"] = percent(auc, self.step)
             entry["auc_interval"] = self._ends(clip_auc(*self._interval(row.name, auc, error)))
             entry["interval_method"] = method
-            precision = self._rank(row, "average precision", scores.average_precision)
-            entry["average_precision"] = percent(precision, self.step)
+            if self.sizes.rarer >= LEAST_FOR_PRECISION:
+                precision = self._rank(
+                    row, "average precision", scores.average_precision, PRECISION
+                )
+                entry["average_precision"] = percent(precision, self.step)
             if scores.brier is not None:
-                entry["scaled_brier"] = percent(self._rank(row, "Brier", scores.brier), self.step)
+                brier = self._rank(row, "Brier", scores.brier, BRIER)
+                entry["scaled_brier"] = percent(brier, self.step)
         return entry if shown is None else {**entry, **shown.metrics, "step": shown.step}
 
     def gains(self, rows: list[Row]) -> list[object]:
@@ -541,6 +553,7 @@ class _Printer:
     def _rank(self, row: Row, measure: str, value: float, part: float = RANK) -> float:
         cell = f"{measure} of {row.name}"
         perturbed = perturb_rank(self.noise, self.affected, self.sizes, cell, value, part)
+        # A slope may exceed 1, no rank or score does.
         return perturbed if part == 1.0 else min(1.0, perturbed)
 
     def _interval(

@@ -73,7 +73,7 @@ def may_show_study(plan: str) -> bool:
 def _block_of(plan: str) -> str | None:
     """The text of the one block that Markdown shows as a study, None without any. Raises ParamsError for
     one that a reader sees and that is written otherwise, or that only looks like one."""
-    lines = [line.rstrip() for line in plan.replace("\r\n", "\n").split("\n")]
+    lines = [line.rstrip(" \t") for line in plan.replace("\r\n", "\n").split("\n")]
     openings = {at for at, line in enumerate(lines) if _SHOWN_SO.match(line)}
     blocks = [
         token

@@ -30,7 +30,7 @@ _OF_STRATA = (
 )
 _OF_CURVES = ("at_risk", "censored", "days", "interval", "step", "survival")
 _OF_CLUSTERS = ("cluster", "stability", "people", "events", "share", "interval", "step")
-WHOLE: Mapping[str, frozenset[str]] = {
+INTEGERS: Mapping[str, frozenset[str]] = {
     "evaluate": frozenset(
         (
             *_OF_ALL,
@@ -79,13 +79,15 @@ def misplaced(result: Mapping[str, Any], asked: Params) -> Findings:
     """(path, value) of every number that this analysis does not print there, and of every value that is
     neither a number nor a text.
     """
-    whole = WHOLE[asked.analysis]
+    printed = INTEGERS[asked.analysis]
     return [
         (path, value)
         for path, name, value in _leaves(result, "", "")
         if not isinstance(value, str)
         and (
-            type(value) is not int or name not in whole or (name in _PERCENT and abs(value) > _MOST)
+            type(value) is not int
+            or name not in printed
+            or (name in _PERCENT and abs(value) > _MOST)
         )
     ]
 
@@ -113,10 +115,10 @@ def unexpected(result: Mapping[str, Any], asked: Params) -> Findings:
 
 def complements(result: Mapping[str, Any]) -> Findings:
     """Parts of people that leave so few others that those are told as well."""
-    held = [("", result), *_at(result, "rows"), *_at(result, "strata")]
+    parts = [("", result), *_at(result, "rows"), *_at(result, "strata")]
     return [
         (f"{path}.events".lstrip("."), f"{events} of {total} {name}")
-        for path, part in held
+        for path, part in parts
         for name in ("people", "granted")
         if type(total := part.get(name)) is int
         and type(events := part.get("events")) is int

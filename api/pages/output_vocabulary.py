@@ -52,6 +52,7 @@ _OF_A_ROW = (
     "AUC interval, gain, average precision, Brier score",
 )
 _OF_ALL = (
+    "average precision",
     *("people", "events, baseline, threshold metrics, curves", "concordance", "inflation"),
     *("auc, interval, gains, average precision, Brier score", "concordance and its interval"),
     *("calibration at the horizon", "interval of the inflation"),
@@ -66,6 +67,7 @@ _REASONS = frozenset(
         "fewer than 10 were left out; beside granted it would tell how many",
         "an outcome has fewer than 10 people",
         "fewer than 10 people are called positive",
+        "fewer than 300 people of the rarer outcome",
         "a finer step holds fewer than 2 people of the rarer outcome",
         "a finer step holds fewer than 5 people",
         "a finer step holds less than the noise",

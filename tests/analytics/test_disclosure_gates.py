@@ -16,15 +16,19 @@ import numpy as np
 import pytest
 from quiet import NOISE_KEY, QUIET, subjects
 
+from analytics import features
 from analytics.cohort import Cohort, Member, Person, _are_enough, clinical_matrix
 from analytics.disclosure.counts import PROFILES_NEEDED, Perturbation, Sizes
 from analytics.disclosure.curves import calibration_groups
 from analytics.disclosure.explanations import Chosen, size_step, tells_enough_apart
 from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.errors import CohortTooSmall
+from analytics.evaluate import predict_once
 from analytics.explainer import Explained
 from analytics.explanation_run import _describe, _perturb
 from analytics.explanations import REGISTERED
+from analytics.models.pipeline import build_model
+from analytics.models.registry import Blueprint
 from analytics.params import complete, parse_params
 from analytics.people import Input
 from analytics.readers.clinical import ClinicalRecord, Fact, Reading
@@ -256,3 +260,26 @@ def test_p_is_of_the_auc_that_is_printed(
         row = done["rows"][0] if done["analysis"] == "evaluate" else done["concordance"]
         assert row["p"] == p
         assert row["permutations"] == (10 if p == "1" else 19)
+
+
+@pytest.mark.parametrize(("outermost", "told"), [(10, False), (1, True)])
+def test_who_has_an_unusual_value_turns_no_model(
+    monkeypatch: pytest.MonkeyPatch, outermost: int, told: bool
+) -> None:
+    """A tumour of a metre among those of a few centimetres: whether she had the event would turn the
+    coefficient's sign, and so move the AUC of everybody by far more than noise hides.
+    """
+    monkeypatch.setattr(features, "OUTERMOST", outermost)
+    moved = []
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        z = draw.normal(size=200)
+        event = (draw.random(200) < 1 / (1 + np.exp(0.7 - z))).astype(np.int64)
+        x = np.exp(3.1 + 0.45 * z)[:, None]
+        x[0] = 1000.0
+        model = build_model(Blueprint("logistic", 0, 1, "f", 1, 0, "median", "z-score", 1))
+        aucs = []
+        for event[0] in (0, 1):
+            aucs.append(predict_once(model, x, event, folds=5, seed=seed).auc(event))
+        moved.append(abs(aucs[0] - aucs[1]))
+    assert (max(moved) > 0.05) == told, moved

@@ -98,9 +98,9 @@ def test_checks_and_page_know_what_is_printed(printed: Result) -> None:
     linear = next(one for one in page["shown"] if "linear SHAP" in one.title)
     causes = ["not what causes the outcome" in one.sentence for one in page["shown"]]
     assert causes.count(True) == 1  # read once, at the first
-    assert linear.sentence.startswith("Most rests on SIM000 (0.6)")
+    assert linear.sentence.startswith("Most rests on SIM000 (0.4) and SIM001 (0.4)")
     assert "mean size in log-odds" in linear.plot
-    assert ["SIM000", "0.6", "more risk"] in linear.table.rows
+    assert ["SIM000", "0.4", "more risk"] in linear.table.rows
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,26 @@ def test_gaps_are_filled_and_no_column_is_lost(name: str) -> None:
 def test_scaling_is_learned_from_the_training_people(name: str) -> None:
     x = np.array([[1.0], [2.0], [3.0]])
     scaler = build_scaler(name).fit(x)  # type: ignore[attr-defined]
-    expected = {"z-score": (4 - 2) / np.std([1, 2, 3]), "min-max": 1.5}[name]
-    assert scaler.transform([[4.0]])[0, 0] == pytest.approx(expected)
+    expected = {"z-score": (3 - 2) / np.std([1, 2, 3]), "min-max": 1.0}[name]
+    assert scaler.transform([[4.0]])[0, 0] == pytest.approx(
+        expected
+    )  # nobody learned had more than 3
+
+
+@pytest.mark.parametrize("name", SCALERS)
+def test_one_unusual_value_moves_no_other_and_is_cut_to_the_tenth(name: str) -> None:
+    x = np.random.default_rng(8).normal(size=(200, 3))
+    x[5:20, 1] = np.nan
+    x[:, 2] = np.arange(200) < 9  # fewer than ten differ: flat
+    usual = build_scaler(name).fit(x).transform(x)  # type: ignore[attr-defined]
+    x[0, :2] = 1000.0
+    x[0, 2] = 1.0
+    unusual = build_scaler(name).fit(x).transform(x)  # type: ignore[attr-defined]
+    assert (unusual[:, 0] == unusual[0, 0]).sum() >= 10  # as the tenth largest, and those between
+    assert unusual[0, 0] == pytest.approx(np.sort(usual[:, 0])[-10], abs=0.2)
+    assert np.nanmax(np.abs(unusual[1:] - usual[1:])) < 0.2
+    assert (np.isnan(unusual) == np.isnan(x)).all()
+    assert len(np.unique(unusual[:, 2])) == 1
 
 
 def test_components_weigh_as_much_as_a_scaled_column() -> None:

@@ -206,7 +206,7 @@ def asked(impute: str, **more: object) -> bytes:
 def test_intervals_of_a_run_count_that_imputations_differ(
     make_records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = make_records(simulate_people(100, 1))
+    records = make_records(simulate_people(150, 1))
     params = asked("multiple", explain=["permutation"])
     done = run(params, records, 10, noise_key=NOISE_KEY).result
     assert done == run(params, records[::-1], 10, noise_key=NOISE_KEY).result
