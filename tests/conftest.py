@@ -7,7 +7,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from chain.errors import ChainError
 from governance.objects.bucket_emulator import BucketProcess
 
 MOST_BLOCKS = 300
+_ALONE = pytest.StashKey[ExitStack]()  # the locks of tests that want to be alone
 _WATCH = pytest.StashKey[tuple[Watch, float]]()
 # The fixture `gse_result`, a run on real patients, takes half a minute.
 RUN_ON_GSE7390 = {
@@ -49,14 +50,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, or one process would work on the last of them while another waits;
-    tests that want to be alone last, one after the other, or the others would wait for each of them.
+    """The longest files first, or one process would work on the last of them while another waits.
+    Before them those that want to be alone, one after the other, while no service of another runs.
     """
     tiers.mark(items)
     order = {file: number for number, file in enumerate(tiers.LONGEST)}
     items.sort(
         key=lambda item: (
-            _wants_to_be_alone(item),
+            not _wants_to_be_alone(item),
             order.get(item.nodeid.partition("::")[0], len(order)),
         )
     )
@@ -84,22 +85,33 @@ def pytest_terminal_summary(
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
     """A test marked `alone` measures time or memory: while it runs, no other process of this test
     run does anything.
 
     Two locks, on folders that exist anyway. Every test takes the first for a moment and shares the
     second while it runs. A test that wants to be alone keeps the first and waits until the second
-    is free.
+    is free; where the next one wants that too, both stay taken between them.
     """
     if not hasattr(item.config, "workerinput"):  # one process
         return (yield)
-    alone = _wants_to_be_alone(item)
-    with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as release:
-        with _locked(Path(__file__).parent, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
-            if not alone:
-                release()
+    first, second = Path(__file__).parent.parent, Path(__file__).parent
+    if _wants_to_be_alone(item):
+        if not item.config.stash.get(_ALONE, None):
+            item.config.stash[_ALONE] = kept = ExitStack()
+            kept.enter_context(_locked(first, fcntl.LOCK_EX))
+            kept.enter_context(_locked(second, fcntl.LOCK_EX))
+        try:
             return (yield)
+        finally:
+            if nextitem is None or not _wants_to_be_alone(nextitem):
+                item.config.stash[_ALONE].close()
+                del item.config.stash[_ALONE]
+    with _locked(first, fcntl.LOCK_EX) as release, _locked(second, fcntl.LOCK_SH):
+        release()
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)
