@@ -95,7 +95,10 @@ def play(folder: Path, say: Say) -> bool:
             for name, asked in ASKED.items()
         }
         panels = [_panel(cast, name, run, say) for name, run in runs.items()]
-        unlogged = cast.keys().keys() - cast.logged().keys()
+        logged = cast.logged()
+        unlogged = any(
+            people - logged.get(attempt, set()) for attempt, people in cast.keys().items()
+        )
     finally:
         parts.stop()
     say(f"   written to {write(Settings().home, panels)}")

@@ -354,12 +354,11 @@ def _proportions(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _other_percents(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The other printed percentages, but for the ends of a ROC curve, which are 0 and 100 always."""
-    holders = [
-        *_rows(result),
-        *((f"strata.{at}", row) for at, row in enumerate(objects(result, "strata"))),
-        *((f"fairness.{at}.groups.{number}", row) for at, compared in enumerate(objects(result, "fairness"))
-          for number, row in enumerate(objects(compared, "groups"))),
-    ]  # fmt: skip
+    holders = _rows(result)
+    holders += [(f"strata.{at}", row) for at, row in enumerate(objects(result, "strata"))]
+    for at, compared in enumerate(objects(result, "fairness")):
+        for number, row in enumerate(objects(compared, "groups")):
+            holders.append((f"fairness.{at}.groups.{number}", row))
     if isinstance(concordance := result.get("concordance"), Mapping):
         holders.append(("concordance", concordance))
     for path, row in holders:

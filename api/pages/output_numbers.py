@@ -8,14 +8,12 @@ output_vocabulary.py do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.params import Params
-from api.pages.output_vocabulary import objects
-
-Findings = list[tuple[str, Any]]
+from api.pages.output_vocabulary import Findings, leaves, objects
 
 _OF_ALL = (
     *("outcome.horizon_days", "granted", "people", "events", "censored", "flow.people"),
@@ -82,7 +80,7 @@ def misplaced(result: Mapping[str, Any], asked: Params) -> Findings:
     printed = INTEGERS[asked.analysis]
     return [
         (path, value)
-        for path, name, value in _leaves(result, "", "")
+        for path, name, value in leaves(result)
         if not isinstance(value, str)
         and (
             type(value) is not int
@@ -158,17 +156,3 @@ def _other_clusters(result: Mapping[str, Any], asked: Params) -> Findings:
 
 def _at(result: Mapping[str, Any], name: str) -> list[tuple[str, Mapping[str, Any]]]:
     return [(f"{name}.{at}", row) for at, row in enumerate(objects(result, name))]
-
-
-def _leaves(value: Any, path: str, name: str) -> Iterator[tuple[str, str, Any]]:
-    """(path, path without positions, value) of everything that is no list and no object."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _leaves(
-                inner, *(f"{one}.{key}" if one else str(key) for one in (path, name))
-            )
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}.{at}", name)
-    else:
-        yield path, name, value

@@ -127,11 +127,11 @@ def unknown_texts(
     """
     rows = {f"{model}/{feature_set}" for model, chosen in asked.models for feature_set in chosen}
     allowed = _of_result(asked, params) | _of_record(asked, rows, _variants_of(result, asked))
-    texts = [*_texts(result, "", ""), *_texts(disclosure, "disclosure", "disclosure")]
+    parts = [*leaves(result), *leaves(disclosure, "disclosure", "disclosure")]
     return [
         (path, text)
-        for path, name, text in texts
-        if not (rule := allowed.get(name)) or not rule(text)
+        for path, name, text in parts
+        if isinstance(text, str) and (not (rule := allowed.get(name)) or not rule(text))
     ] + _unknown_features(result, asked)
 
 
@@ -199,6 +199,18 @@ def objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """The objects of a list in a document, whatever else it may hold."""
     rows = holder.get(name)
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def leaves(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(path, path without positions, value) of everything in a document that is no list and no object."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, *(f"{one}.{key}" if one else str(key) for one in (path, name)))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from leaves(inner, f"{path}.{at}", name)
+    else:
+        yield path, name, value
 
 
 # --- rules for one text ---------------------------------------------------------------------------
@@ -374,15 +386,3 @@ def _variants_of(result: Mapping[str, Any], asked: Params) -> set[str]:
 
 def _is_step(value: Any, steps: Sequence[Any]) -> bool:
     return any(type(value) is type(step) and value == step for step in steps)
-
-
-def _texts(value: Any, path: str, name: str) -> Iterator[tuple[str, str, str]]:
-    """(path, path without numbers, text) of every text of a document."""
-    if isinstance(value, str):
-        yield path, name, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _texts(inner, *(f"{one}.{key}" if one else str(key) for one in (path, name)))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _texts(inner, f"{path}.{at}", name)

@@ -10,6 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from analytics.disclosure.rounding import round_count
+from analytics.errors import ParamsError
+from analytics.params import parse_params
 from api.client.results import receipt_fields
 from api.http.auth import Parts
 from api.http.routes.runs import RunId, describe_run, give_output
@@ -63,8 +65,8 @@ def list_runs(services: Services, limit: int, offset: int = 0) -> list[dict[str,
 
 def _listed(services: Services, run: Run, queue: Sequence[str], shut: bool) -> dict[str, Any]:
     shown = show_summary(run, shut) if run.state in ENDS else describe_run(services, run, queue)
-    overtaken = "dataset" in shown and _overtaken(services, shown)
-    return shown | {"question": words.question(run.params), "line": _line(shown, overtaken)}
+    line = _line(shown, _overtaken(services, shown))
+    return shown | {"question": words.question(run.params), "line": line}
 
 
 @router.get("/runs/{run}")
@@ -176,6 +178,14 @@ def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
     return description
 
 
+def _predicts(params: str) -> bool:
+    """Whether parameters ask for a prediction model; not for those of another version."""
+    try:
+        return parse_params(params.encode()).analysis in tripod.PREDICTS
+    except ParamsError:
+        return False
+
+
 def _is_open(run: dict[str, Any]) -> bool:
     return run["state"] == "released" and not run["shut"]
 
@@ -188,13 +198,13 @@ def _report(
     result: dict[str, Any] | None,
     is_own: bool,
 ) -> Response:
-    """Raises NotFound for a run that predicts nothing, or whose parameters are of an older version."""
-    params: Any = strict_json(run["params"].encode())
-    if params.get("analysis") not in tripod.PREDICTS:
+    """Raises NotFound for a run that predicts nothing, or whose parameters are of another version."""
+    if not _predicts(run["params"]):
         raise NotFound(
-            "this run develops no prediction model, so TRIPOD+AI asks nothing of it",
+            "this run develops no prediction model that this version knows, so TRIPOD+AI asks nothing of it",
             "look at its result instead",
         )
+    params: Any = strict_json(run["params"].encode())
     permit = register.find_permit(services.engine, run["permit"])
     described = register.document_of(services.engine, permit.dataset)
     requested = milestones(services.engine, run["run"])["RunRequested"][0]
@@ -206,12 +216,6 @@ def _report(
         services.documents.title(described) if described else "",
         result,
     )
-    try:
-        items = tripod.fill(study)
-    except KeyError:
-        raise NotFound(
-            "the parameters of this run are of an older version", "ask for the run again"
-        ) from None
     attempt = tripod.released_attempt(study)
     changed = attempt and round_count(
         count_changed(services.engine, permit.dataset, run["run"], attempt["attempt"])
@@ -220,7 +224,7 @@ def _report(
         request,
         template,
         run=run,
-        items=items,
+        items=tripod.fill(study),
         permit=permit,
         attempt=attempt,
         changed=changed,
@@ -262,9 +266,7 @@ def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> d
         "line": _line(description, _overtaken(services, description)),
         "log": list(enumerate(description["progress"], 1))[seen:][-LINES:],
         "requested": events["RunRequested"],
-        "predicts": any(
-            f'"analysis":"{name}"' in description["params"] for name in tripod.PREDICTS
-        ),
+        "predicts": _predicts(description["params"]),
     }
 
 

@@ -68,14 +68,14 @@ def test_each_model_is_fitted_with_the_setting_of_the_best_inner_auc(name: str) 
 def test_noise_stays_noise_while_settings_chosen_on_the_tested_people_do_not() -> None:
     grid = {"most": tuple(range(1, 40, 3))}
     within, outside = [], []
-    for seed in range(8):
+    for seed in range(12):
         draw = np.random.default_rng(seed)
         x, y = draw.normal(size=(60, 5)), np.arange(60) % 2
         tuned = search(build("knn", 5), grid, seed)
         within.append(predict_once(tuned, x, y, folds=5, seed=seed).auc(y))
         plain = [build("knn", 5).set_params(classify__most=most) for most in grid["most"]]
         outside.append(max(predict_once(m, x, y, folds=5, seed=seed).auc(y) for m in plain))
-    assert abs(np.mean(within) - 0.5) <= 0.08  # three standard errors of eight AUCs of 60 people
+    assert abs(np.mean(within) - 0.5) <= 0.06
     assert np.mean(outside) > 0.56
 
 
@@ -98,7 +98,7 @@ def test_fused_weighs_nobody_by_her_own_copy() -> None:
         apart.append(fit_copy(model, x, y).steps[-1][1].weights_[0])
         together.append(fit_copy(model, x, y, who).steps[-1][1].weights_[0])
     assert np.mean(apart) > 0.6
-    assert np.mean(together) < 0.4
+    assert np.mean(together) < np.mean(apart) / 3
 
 
 def test_a_group_that_leaves_one_outcome_alone_does_not_end_the_choice() -> None:
