@@ -196,9 +196,15 @@ def question(params: str) -> str:
         return ""
 
 
+_CENSORING = {
+    "exclude": "people whose follow-up ends earlier are left out",
+    "event-free": "people whose follow-up ends earlier count as without it",
+}
+
+
 def study(document: Mapping[str, Any]) -> str:
     """The people and the outcome of a study (analytics/study.py) in words."""
-    return f"{people_of(document['cohort'])}; {outcome_in_full(document['outcome'])}"
+    return f"{people_of(document['cohort'])}; {outcome_defined(document['outcome'])}"
 
 
 def people_of(cohort: Mapping[str, Any]) -> str:
@@ -225,19 +231,37 @@ def outcome_in_full(outcome: Mapping[str, Any]) -> str:
     return what
 
 
+def outcome_defined(outcome: Mapping[str, Any]) -> str:
+    """What is predicted, who is left out, and from when it counts: the outcome as a committee votes on
+    it.
+    """
+    conditions = [outcome_in_full(outcome)]
+    if washout := outcome.get("washout_days"):
+        conditions.append(f"the record reaches back {duration(washout)} before that diagnosis")
+    if lookback := outcome.get("lookback_days"):
+        conditions.append(f"nobody with the outcome in the {duration(lookback)} until then")
+    if start := outcome.get("risk_start_days"):
+        conditions.append(f"it counts from day {start} on")
+    if outcome.get("censoring") in _CENSORING:
+        conditions.append(_CENSORING[outcome["censoring"]])
+    return "; ".join(conditions)
+
+
+def duration(days: int) -> str:
+    """A number of days in years where it is one: "5 years", "90 days"."""
+    years = round(days / 365.25)
+    if years and abs(days - years * 365.25) < 2:
+        return f"{years} year{'s' * (years != 1)}"
+    return f"{days} day{'s' * (days != 1)}"
+
+
 def outcome_of(kind: str, days: int) -> str:
     """What is predicted, with its time: "whether a tumour spreads within 5 years"."""
-    years = round(days / 365.25)
-    within = (
-        f"{years} year{'s' * (years != 1)}"
-        if years and abs(days - years * 365.25) < 2
-        else f"{days} days"
-    )
     text = {
         "distant-metastasis": "whether a tumour spreads",
         "diagnosis": "whether a named diagnosis follows",
     }
-    return f"{text.get(kind, kind)} within {within}"
+    return f"{text.get(kind, kind)} within {duration(days)}"
 
 
 def sentence(text: str) -> str:

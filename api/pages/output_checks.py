@@ -18,7 +18,13 @@ from analytics.errors import ParamsError
 from analytics.explanations.registry import GENES
 from analytics.params import Params, parse_params
 from api.pages.output_numbers import complements, misplaced, unexpected
-from api.pages.output_vocabulary import names_to_read, objects, unknown_steps, unknown_texts
+from api.pages.output_vocabulary import (
+    fine_steps,
+    names_to_read,
+    objects,
+    unknown_steps,
+    unknown_texts,
+)
 
 # Everything that the analyses write (analytics/run.py); a part with another name is unknown.
 _PARTS = frozenset(
@@ -121,6 +127,10 @@ def check_result(
         _check(
             "Steps are those of the rules of disclosure control.",
             unknown_steps(result, asked) if asked else [],
+        ),
+        _check(
+            "No step is finer than its number of people allows.",
+            fine_steps(result, asked) if asked else [],
         ),
         _check(
             f"Counts of people are rounded to {COUNT_GRID}.",

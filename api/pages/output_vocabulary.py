@@ -16,6 +16,7 @@ from itertools import product
 from typing import Any
 
 from analytics.catalogue import FEATURE_SETS, NEED_CLINICAL, NEED_GENES, RELEASABLE
+from analytics.disclosure.rounding import COUNT_GRID
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.explanations.registry import COLUMNS, GENES, UNITED
 from analytics.params import Params
@@ -108,6 +109,8 @@ METRIC_STEPS, SURVIVAL_STEPS, CURVE_STEPS, GROUP_STEPS = (
     (5, 10, 20),
 )
 MEAN_STEPS = ("0.2", "0.5", "1")
+# People that one step of a row holds at least: of the rarer outcome, of a curve, of a cluster.
+LEAST_IN_STEP = {"evaluate": 2, "survival": 5, "clusters": 5}
 _NUMBERED = re.compile(
     "clusters|sizes and outcomes of clusters|(outcome of |share with the outcome: |means of columns: )?cluster [1-6]"
 )
@@ -186,6 +189,36 @@ def unknown_steps(result: Mapping[str, Any], asked: Params) -> Findings:
             if "step" in row and not _is_step(row["step"], GROUP_STEPS)
         ]
     return wrong
+
+
+def fine_steps(result: Mapping[str, Any], asked: Params) -> Findings:
+    """Steps of rows that are finer than their people allow, by the most people that the printed and
+    rounded counts may stand for.
+    """
+    least = LEAST_IN_STEP.get(asked.analysis, 0)
+    coarsest = (METRIC_STEPS if asked.analysis == "evaluate" else SURVIVAL_STEPS)[-1]
+    wrong: Findings = []
+    for name in ("rows", "strata"):
+        for at, row in enumerate(objects(result, name)):
+            step, most = row.get("step"), _most_people(result, row, asked)
+            if type(step) is int and step < coarsest and step * most < 100 * least:
+                wrong.append((f"{name}.{at}.step", f"{step} % of at most {most} people"))
+    return wrong
+
+
+def _most_people(result: Mapping[str, Any], row: Mapping[str, Any], asked: Params) -> int:
+    """Of whom the percentages of a row are shares: people of the rarer outcome where a model is
+    evaluated. Where their number is withheld, it is at most that of the data that was opened.
+    """
+    granted = result.get("granted")
+    everybody = granted if type(granted) is int else 0
+    if asked.analysis != "evaluate":
+        people = row.get("people")
+        return people + COUNT_GRID if type(people) is int else everybody
+    people, events = (result.get(name) for name in ("people", "events"))
+    total = people if type(people) is int else everybody
+    rarer = min(events, total - events) if type(events) is int else total // 2
+    return rarer + COUNT_GRID
 
 
 def groups_of(rules: Sequence[str]) -> set[str]:

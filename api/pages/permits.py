@@ -28,8 +28,9 @@ from api.http.services import Services
 from api.pages import labels as words
 from api.pages.forms import DEADLINE_SECONDS, chosen_mask, form_of, number_in
 from api.pages.labels import DAY
+from api.pages.plan_text import compare
 from api.pages.rendering import PageNumber, PageRoute, render
-from api.pages.run_text import study_of
+from api.pages.run_text import find_study_of, study_of
 from api.pages.session import Analyst, OwnOrigin, Visitor
 from chain.vocabulary import Category, OutputClass, PermitStatus, Purpose, Role
 from governance import reasons
@@ -256,11 +257,14 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         points.append("It lasts longer than a year.")
     if permit.code != running_code():
         points.append("Its code is not the code of this service.")
-    study = study_of(permit.params_schema, plan.text if plan else None)
+    study = find_study_of(permit.params_schema, plan.text if plan else None)
     if study:
         points.append(
-            f"Its runs can be about this study only: {study}. Does the plan's text name the same people?"
+            f"Its runs can be about this study only: {words.study(study)}. Does the plan's text name the "
+            "same people and the same outcome?"
         )
+    if plan is not None:
+        points += compare(plan.text, permit.need, study)
     if plan is not None and not study and may_show_study(plan.text):
         points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
     return points

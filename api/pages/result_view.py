@@ -66,6 +66,34 @@ _COLUMNS = {
     "permutations": "permutations",
     "step": "rounded to",
 }
+# What a column means, for who has not met its name; in the order of `_COLUMNS`.
+_MEANINGS = {
+    "survival": "of 100 people, so many have not had the event by that day (Kaplan–Meier estimate)",
+    "stability": "in how much of resampled data the same cluster is drawn again (mean Jaccard similarity: "
+    "people in both, of those in either)",
+    "censored": "people whose follow-up had ended by then, so that nothing more is known of them",
+    "c_index": "of two people, how often the model gives the higher risk to the one who has the event "
+    "earlier: 50 is chance, 100 is always",
+    "auc": "of two people of whom one has the outcome, how often the model gives her the higher score: 50 "
+    "is chance, 100 is always",
+    "auc_interval": "the AUC of everybody of whom these people are a sample is in it, in 95 of 100 studies",
+    "p": "the share of shuffled outcomes in which the model does as well: small where it has found more "
+    "than chance",
+    "z": "the effect, divided by its standard error: beyond about 2 or -2 chance is an unlikely reason for "
+    "a single variant, and beyond about 5.5 for any of a genome",
+    "balanced_accuracy": "the mean of the shares that are called right of those with the outcome and of "
+    "those without it: 50 is chance",
+    "net_benefit": "of 100 people, those with the outcome who are called, less false alarms weighed by the "
+    "threshold: above 0 the model is of more use than to call nobody",
+    "accuracy": "the share that is called right; compare it with always giving the more frequent answer",
+    "precision": "of those who are called, the share that has the outcome",
+    "recall": "of those with the outcome, the share that is called",
+    "f1": "the harmonic mean of precision and recall",
+    "average_precision": "precision, averaged over all thresholds: chance is the share with the outcome",
+    "scaled_brier": "how much smaller the squared error of the predicted probabilities is than if everybody "
+    "were given the share with the outcome: 100 is perfect, 0 is no better, below 0 worse",
+    "permutations": "how often the outcome was shuffled for p; it ends early where p will not be small",
+}
 OPENED = "People whose data was opened"
 _FACTS = {
     "granted": OPENED,
@@ -156,6 +184,7 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
     return {
         "facts": [*_facts(result), *_noise(disclosure)],
         "shown": shown,
+        "meanings": _meanings(result),
         "gains": [_gain(gain) for gain in result.get("gains", [])],
         # Read here: what is no result shall fail before its page is drawn (reviews._drawn).
         "flow": [(step["step"], step["people"]) for step in result.get("flow", [])],
@@ -166,6 +195,13 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
         "withheld": _in_words(disclosure.get("withheld", [])),
         "coarsened": _in_words(disclosure.get("coarsened", [])),
     }
+
+
+def _meanings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The columns of the result's tables whose names are terms, with what they mean."""
+    listed = [result.get("rows", []), result.get("strata", []), [result.get("concordance", {})]]
+    names = {name for rows in listed for row in rows for name in row}
+    return [(_COLUMNS[name], meaning) for name, meaning in _MEANINGS.items() if name in names]
 
 
 def _in_words(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

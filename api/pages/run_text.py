@@ -132,7 +132,7 @@ def describe(params: str) -> list[tuple[str, str]]:
     document: Any = strict_json(params.encode())
     lines = [("People", words.people_of(document["cohort"]))]
     if asked.outcome is not None:
-        lines.append(("Outcome", words.outcome_in_full(document["outcome"])))
+        lines.append(("Outcome", words.outcome_defined(document["outcome"])))
     lines += _OF_ANALYSIS[asked.analysis](asked)
     mask = sum(1 << category for category in asked.categories)
     return [*lines, ("Kinds of data that it needs", words.categories(mask))]
@@ -202,10 +202,16 @@ def _splits(rules: Sequence[str]) -> str:
     return "by " + " and by ".join(map(split, rules))
 
 
+def find_study_of(params_schema: str, plan: str | None) -> Mapping[str, Any] | None:
+    """The people and the outcome that a permit with this plan is bound to; None for none."""
+    study = bound_study(bytes.fromhex(params_schema), plan)
+    return None if study is None else json.loads(study)
+
+
 def study_of(params_schema: str, plan: str | None) -> str:
     """The study that a permit with this plan is bound to, in words; "" for none."""
-    study = bound_study(bytes.fromhex(params_schema), plan)
-    return "" if study is None else words.study(json.loads(study))
+    study = find_study_of(params_schema, plan)
+    return "" if study is None else words.study(study)
 
 
 def describe_all(params: str) -> list[tuple[str, str]]:

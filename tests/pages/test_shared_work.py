@@ -49,7 +49,7 @@ Do women who smoke relapse more often?
 Findings only. No genomes, nothing sensitive.
 
 ## What leaves
-Metrics only.
+Metrics only, and only to the team of this hospital.
 """
 NEEDED = (
     "cancer research",
@@ -459,7 +459,11 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
         expect(page.locator("main")).to_contain_text(
             "Runs may ask about these people and this outcome only"
         )
-        expect(page.locator(".points li")).to_have_count(1)
+        expect(page.locator(".points li")).to_have_count(2)
+        expect(page.locator(".points")).to_contain_text(
+            "The plan says “Metrics only, and only to the team of this hospital.”, and the request lets "
+            "results go to researchers elsewhere."
+        )
         expect(page.locator(".points")).to_contain_text(
             "Its runs can be about this study only: people of any age; whether a tumour spreads within 5 years."
         )
