@@ -1,6 +1,6 @@
 # volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check fix docs notebook serve bench science soak clean
+.PHONY: help install demo test test-long test-fast check fix docs notebook serve bench science soak clean
 
 BIN := .venv/bin
 PRETTIER := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/prettier
@@ -21,13 +21,17 @@ install: .venv/.done node_modules/.done ## install what is missing into .venv an
 demo: .venv/.demo node_modules/.done ## one fixed story on a dev chain of your own
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/volens demo
 
-test: install browser ## every test, against real parts
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
-		$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test: install browser ## every behaviour and protection, against real parts
+	@$(TESTS) -m "not long"
+
+test-long: install browser ## what takes long: controls taken out, floods, simulated attacks, measurements
+	@$(TESTS) -m long
 
 test-fast: install ## the pure tests and those on a chain, without whole deployments
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
-		$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not system"
+	@$(TESTS) -m "not system and not long"
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh
 	@$(BIN)/ruff check .

@@ -1,5 +1,5 @@
-"""How much of a campaign the tests do: a sample in `make test`, all of it with `--whole`, as `make
-soak` does.
+"""How much of a campaign the tests do: a sample in `make test` and `make test-long`, all of it with
+`--whole`, as `make soak` does.
 
 A campaign repeats one check with more and more inputs, moments or people. Its sample has at least
 one of each kind, so that a protection that is taken out is missed at once; the whole looks for what

@@ -21,7 +21,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import encode_typed_data
-from tiers import LONGEST, marked_alone
+from tiers import LONG, LONGEST, marked_alone
 
 from chain import artifacts
 from governance import verify
@@ -498,6 +498,13 @@ def test_an_edited_artifact_is_named(
 
 def test_the_longest_files_of_tests_exist() -> None:
     assert [file for file in LONGEST if not (ROOT / file).is_file()] == []
+
+
+def test_the_long_tests_exist() -> None:
+    """A renamed one would come back into `make test` unseen."""
+    for name in LONG:
+        file, _, function = name.partition("::")
+        assert f"def {function}(" in (ROOT / file).read_text() or not function, name
 
 
 def test_every_test_that_wants_to_be_alone_is_known_by_its_name() -> None:

@@ -1,8 +1,8 @@
-"""Three tiers of tests: pure ones, those on a development chain, and those on whole deployments
-(system).
+"""Tiers of tests: pure ones, those on a development chain, those on whole deployments (system), and
+long ones.
 
-`make test` runs all of them, `make test-fast` the first two. A test's tier follows from the
-fixtures that it asks for and from its file; nobody marks one by hand.
+`make test-fast` runs the first two, `make test` the first three, `make test-long` the last. A test's
+tier follows from the fixtures that it asks for and from the lists below; nobody marks one by hand.
 """
 
 from __future__ import annotations
@@ -51,6 +51,36 @@ SYSTEM_FILES = {
     "tests/test_wheel.py",
 }
 
+# What another test covers less dearly, and what is not about one behaviour: controls that are taken out
+# (of contracts, of the verifier, of the imports), attacks that are simulated on many cohorts, floods,
+# measurements, the demo's further scenes, and every page in every look. All that is marked `alone` too.
+LONG = (
+    "tests/analytics/test_clusters.py::test_without_groups_clusters_are_chance",
+    "tests/analytics/test_disclosure_gates.py::test_a_run_with_few_of_an_outcome_is_computed_to_its_end",
+    "tests/analytics/test_disclosure_gates.py::test_who_is_the_tenth_is_not_told_by_what_is_printed",
+    "tests/analytics/test_disclosure_noise.py::test_an_attacker_who_knows_everybody_else_learns_little",
+    "tests/analytics/test_evaluate.py::test_p_of_the_printed_auc_is_not_too_small_without_a_signal",
+    "tests/analytics/test_evaluate.py::test_the_bootstrap_counts_what_another_training_would_change",
+    "tests/analytics/test_imputation.py::test_intervals_of_a_run_count_that_imputations_differ",
+    "tests/analytics/test_noise.py",
+    "tests/analytics/test_registry.py::test_one_file_adds_a_model",
+    "tests/analytics/test_tuning.py::test_a_run_tunes_each_row_and_says_how_far_it_is",
+    "tests/analytics/test_tuning.py::test_noise_stays_noise_while_settings_chosen_on_the_tested_people_do_not",
+    "tests/api/test_floods.py",
+    "tests/api/test_hostile_inputs.py",
+    "tests/chain/test_snapshots.py::test_killed_in_the_middle_many_times",
+    "tests/contracts/test_removals.py",
+    "tests/governance/test_verify_rules.py::test_every_rule_taken_out_lets_a_lie_through",
+    "tests/pages/test_protections.py::test_axe_finds_nothing_and_a_narrow_screen_cuts_nothing_off",
+    "tests/test_architecture.py::test_each_import_contract_can_fail",
+    "tests/test_bench.py",
+    "tests/test_confinement.py::test_every_model_gives_the_same_bytes_within",
+    "tests/test_confinement.py::test_models_and_parsers_work_within_each_wall",
+    "tests/test_kills.py::test_a_planted_fault_is_seen",
+    "tests/test_kills.py::test_killed_from_outside",
+    "tests/test_scenes.py::test_each_holds_and_says_so",
+)
+
 # The files that take longest (--durations=0). They are started first.
 LONGEST = (
     "tests/test_story.py",
@@ -96,11 +126,14 @@ def mark(items: Iterable[pytest.Item]) -> None:
 
 
 def tier_of(item: pytest.Item) -> str:
-    """pure, chain or system."""
+    """pure, chain, system or long."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    file = item.nodeid.partition("::")[0]
+    name = item.nodeid.partition("[")[0]
+    file = name.partition("::")[0]
+    if item.get_closest_marker("alone") or name in LONG or file in LONG:
+        return "long"
     if fixtures & SYSTEM or file in SYSTEM_FILES or file.startswith("tests/pages/"):
         return "system"
-    if any(item.get_closest_marker(name) for name in ("alone", "campaign")):
+    if item.get_closest_marker("campaign"):
         return "system"
     return "chain" if fixtures & CHAIN or file.startswith("tests/chain/") else "pure"
