@@ -63,7 +63,7 @@ LONG = (
     "tests/analytics/test_evaluate.py::test_the_bootstrap_counts_what_another_training_would_change",
     "tests/analytics/test_imputation.py::test_intervals_of_a_run_count_that_imputations_differ",
     "tests/analytics/test_noise.py",
-    "tests/analytics/test_registry.py::test_one_file_adds_a_model",
+    "tests/analytics/test_registry.py::test_one_file_adds_a_model_an_explanation_or_a_clustering",
     "tests/analytics/test_tuning.py::test_a_run_tunes_each_row_and_says_how_far_it_is",
     "tests/analytics/test_tuning.py::test_noise_stays_noise_while_settings_chosen_on_the_tested_people_do_not",
     "tests/api/test_floods.py",
