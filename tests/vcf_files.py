@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from analytics.readers.vcf.genetic_sex import PSEUDO_AUTOSOMAL
 from analytics.readers.vcf.header import LENGTHS
 
 BUILD = "GRCh38"
@@ -544,3 +545,29 @@ def crowded() -> dict[str, tuple[bytes, str | None]]:
             "too long to repeat",
         ),
     }
+
+
+_WORDS = {0: "0/0", 1: "0/1", 2: "1/1"}
+AFTER_PAIRING = PSEUDO_AUTOSOMAL[BUILD][0][1] + 1  # of X with Y
+
+
+def with_x(
+    females: np.ndarray, variants: int, seed: int, haploid: bool = True, first: int = AFTER_PAIRING
+) -> bytes:
+    """A cohort's VCF: a few variants of chromosome 1, and of X, of which a male has one copy."""
+    rng = np.random.default_rng(seed)
+    names = [f"P{i}" for i in range(len(females))]
+    lines = header(names, contigs=("1", "X"))
+    for at in range(20):
+        calls = rng.binomial(2, 0.3, len(females))
+        lines.append(row(f"1:{1000 + at}", *(_WORDS[one] for one in calls.tolist())))
+    for at in range(variants):
+        frequency = rng.uniform(0.1, 0.5)
+        two, one = rng.binomial(2, frequency, len(females)), rng.random(len(females)) < frequency
+        male = [str(int(copy)) if haploid else _WORDS[2 * int(copy)] for copy in one]
+        calls = [
+            _WORDS[copies] if female else written
+            for female, copies, written in zip(females, two.tolist(), male, strict=True)
+        ]
+        lines.append(row(f"X:{first + 500 * at}", *calls))
+    return text(lines)

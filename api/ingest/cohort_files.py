@@ -69,6 +69,9 @@ class CohortFiles:
     dictionary: dict[str, Any] = field(default_factory=dict)
     # Subjects who have the same genome: for the custodian's own screen, never sent.
     copies: list[list[str]] = field(default_factory=list)
+    # Whether each subject is a female, by her X chromosome and by her record: to find samples under
+    # another's name. Likewise for the screen, and kept nowhere.
+    females: dict[str, dict[str, bool]] = field(default_factory=dict)
     # Codes of unknown systems, each [system, code, people, whether a list has it], and how many
     # others: in the files' own words, so likewise.
     unknown: dict[str, Any] = field(default_factory=lambda: {"codes": [], "others": 0})
@@ -76,6 +79,16 @@ class CohortFiles:
     @property
     def subjects(self) -> set[str]:
         return {*self.samples.values(), *self._clinical()}
+
+    @property
+    def other_sex(self) -> list[str]:
+        """Subjects whose X chromosomes are of another sex than their record says."""
+        genomes, records = self.females.get("vcf", {}), self.females.get("fhir", {})
+        return sorted(
+            subject
+            for subject in genomes.keys() & records.keys()
+            if genomes[subject] != records[subject]
+        )
 
     def _clinical(self) -> set[str]:
         named = {file.subject for file in self.lines if file.subject}
@@ -154,6 +167,7 @@ class CohortFiles:
                     self.relaxed |= header["relaxed"]
                     self.dictionary = header.get("dictionary", self.dictionary)
                     self.copies = header.get("copies", self.copies)
+                    self.females[kind] = header["females"]
                     self.unknown = header.get("unknown", self.unknown)
 
 
@@ -351,6 +365,7 @@ def full_report(cohort: CohortFiles) -> dict[str, Any]:
     return {
         "report": summarise(cohort.report),
         "copies": cohort.copies,
+        "other_sex": cohort.other_sex,
         "unknown_codes": cohort.unknown,
     }
 
@@ -404,7 +419,12 @@ def unknown_codes(unknown: Mapping[str, Any]) -> list[str]:
 
 
 def _related(vcf: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences on copies of a genome and on relatives among the people of this VCF."""
+    """Sentences on sex, copies of a genome and relatives among the people of this VCF."""
+    if vcf["sexed"]:
+        yield (
+            f"chromosome X tells the sex of {vcf['sexed']} people: compared with the clinical records that "
+            "are handed in with it"
+        )
     if not vcf["kinship"]:
         yield "too few people or variants to tell copies of a genome, or relatives"
         return

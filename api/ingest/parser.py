@@ -84,7 +84,8 @@ def main(confined_by: str = "") -> int:
 def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
     """Split a cohort's VCF: for each person a VCF (ordinal 0) and packed genotypes (ordinal 1).
 
-    The result names the first MAX_COPIES pairs of people who have the same genome.
+    The result names the first MAX_COPIES pairs of people who have the same genome, and says of each
+    person whether she is a female by her X chromosome.
     """
     # Slow to load, so only if needed. Its parent sets one thread for numerical libraries
     # (api/confinement/launching.py): each thread of a product takes memory of the address space.
@@ -92,6 +93,7 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
 
     sent = 0
     copies: list[list[str]] = []
+    females: dict[str, bool] = {}
 
     def send(subject: str, *payloads: bytes) -> None:
         nonlocal sent
@@ -107,8 +109,14 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
         progress=_teller(sink),
         leave_out_unlisted=request.get("leaveOutUnlisted", False),
         copied=lambda subject, other: copies.append([subject, other]),
+        sexed=females.update,
     )
-    return {"records": sent, "report": report.to_json(), "copies": copies[:MAX_COPIES]}
+    return {
+        "records": sent,
+        "report": report.to_json(),
+        "copies": copies[:MAX_COPIES],
+        "females": females,
+    }
 
 
 def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,6 +174,11 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         "maps": [one.to_json() for one in maps],
         "unknown": _unknown([split.unknown for split in splits.values()], sets.recognised),
         "dictionary": describe(clinical_records, request.get("genotyped", 0)),
+        "females": {
+            subject: record.female
+            for subject, record in zip(splits, clinical_records, strict=True)
+            if record.female is not None
+        },
     }
 
 

@@ -212,13 +212,16 @@ def _is_known(asked: Mapping[str, Any], subjects: set[str], done: Mapping[str, A
     """
     if asked["kind"] == "vcf":
         return (
-            set(done) == {"say", "records", "report", "copies"}
+            set(done) == {"say", "records", "report", "copies", "females"}
             and is_vcf_report(done["report"])
+            and _are_sexes(done["females"], subjects)
             and _are_pairs(done["copies"], subjects, done["report"]["copies"])
         )
     genotyped = asked["request"].get("genotyped", 0)
     return (
-        set(done) == {"say", "records", "report", "export", "maps", "unknown", "dictionary"}
+        set(done)
+        == {"say", "records", "report", "export", "maps", "unknown", "dictionary", "females"}
+        and _are_sexes(done["females"], subjects)
         and _are_unknown_codes(done["unknown"], len(subjects))
         and is_export_report(done["export"])
         and are_map_reports(done["maps"], len(asked["request"].get("maps", ())))
@@ -251,6 +254,15 @@ def _are_unknown_codes(unknown: object, people: int) -> bool:
             and type(row[3]) is bool
             for row in rows
         )
+    )
+
+
+def _are_sexes(females: object, subjects: set[str]) -> bool:
+    """Whether this says yes or no about requested subjects."""
+    return (
+        isinstance(females, dict)
+        and set(females) <= subjects
+        and all(type(value) is bool for value in females.values())
     )
 
 

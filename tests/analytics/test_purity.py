@@ -47,6 +47,7 @@ FILES = {
     "readers/gse7390.py": {"importlib.metadata"},
     "readers/vcf/split.py": {"base64", "io", "cyvcf2"},
     "readers/vcf/calls.py": {"cyvcf2"},
+    "readers/vcf/genetic_sex.py": {"cyvcf2"},
     "vocabulary.py": {"enum"},
     "readers/vcf/scan.py": {"io"},
     "readers/vcf/text.py": {"io"},

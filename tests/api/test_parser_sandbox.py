@@ -376,9 +376,11 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
         "pipe.write_frame(sink, {'say': 'more'})",
         record().replace(", b'x')", ")"),
         record().replace(", b'x')", ", b'x', b'y')"),
-        EVERYTHING + f"\nreturn {{'records': 7, 'report': {COUNTS!r}, 'copies': []}}",
+        EVERYTHING
+        + f"\nreturn {{'records': 7, 'report': {COUNTS!r}, 'copies': [], 'females': {{}}}}",
         *(
-            EVERYTHING + f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': []}}"
+            EVERYTHING
+            + f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': [], 'females': {{}}}}"
             for report in (
                 {},
                 COUNTS | {"people": "hers"},
@@ -389,10 +391,15 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
             )
         ),
         EVERYTHING
-        + f"\nreturn {{'records': 8, 'report': {COUNTS!r}, 'copies': [], 'dictionary': {{'x': 'hers'}}}}",
+        + f"\nreturn {{'records': 8, 'report': {COUNTS!r}, 'copies': [], 'females': {{}}, 'x': {{'y': 'hers'}}}}",
         *(
             EVERYTHING
-            + f"\nreturn {{'records': 8, 'report': {COUNTS | {'copies': 1}!r}, 'copies': {copies!r}}}"
+            + f"\nreturn {{'records': 8, 'report': {COUNTS!r}, 'copies': [], 'females': {females!r}}}"
+            for females in ([], {"hers": True}, {f"{1:064x}": "hers"}, {f"{1:064x}": 1})
+        ),
+        *(
+            EVERYTHING
+            + f"\nreturn {{'records': 8, 'report': {COUNTS | {'copies': 1}!r}, 'copies': {copies!r}, 'females': {{}}}}"
             for copies in (
                 [],
                 [[f"{1:064x}", "hers"]],
@@ -434,7 +441,7 @@ def asking(confinement):
     return confine(confinement)
 lanechild.confine = asking
 """
-    ended = f"return {{'records': 8 * bound, 'report': {COUNTS!r}, 'copies': []}}"
+    ended = f"return {{'records': 8 * bound, 'report': {COUNTS!r}, 'copies': [], 'females': {{}}}}"
     answer = answering(f"{held}\n{EVERYTHING}\n{ended}")
     program_of_it = answer.replace("\ndef answer", f"\n{asked}\ndef answer")
     monkeypatch.setattr(lane, "PROGRAM", program_of_it)
@@ -446,7 +453,9 @@ def test_the_control_of_a_lying_child_is_accepted(
 ) -> None:
     report = COUNTS | {"copies": 1}
     copies = [[f"{1:064x}", f"{2:064x}"]]
-    ended = f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': {copies!r}}}"
+    ended = (
+        f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': {copies!r}, 'females': {{}}}}"
+    )
     monkeypatch.setattr(lane, "PROGRAM", answering(EVERYTHING + ended))
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
@@ -499,7 +508,7 @@ def answer(sink, descriptor, request):
     )
     report, dictionary = {2}
     export = request.get("export", EXPORT)
-    told = {{"report": report, "export": export, "dictionary": dictionary}}
+    told = {{"report": report, "export": export, "dictionary": dictionary, "females": {{}}}}
     unknown = request.get("told unknown", {{"codes": [], "others": 0}})
     return {{"records": 1, **told, "maps": request.get("told maps", []), "unknown": unknown}}
 lanechild.split_bundles = answer

@@ -44,7 +44,8 @@ class VcfReport:
     usable definition in the header;
     build_unsaid: 1 if the header names no genome build. kinship: how far relatives can be told by
     these variants, 0 not at all, 1 copies of a genome, 2 to 4 relatives of the first to third
-    degree; copies, first_degree, second_degree, third_degree: pairs of people.
+    degree; copies, first_degree, second_degree, third_degree: pairs of people. sexed: people of
+    whom chromosome X tells the sex.
     """
 
     people: int = 0
@@ -73,6 +74,7 @@ class VcfReport:
     first_degree: int = 0
     second_degree: int = 0
     third_degree: int = 0
+    sexed: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:

@@ -27,6 +27,7 @@ from analytics.errors import PayloadError
 from analytics.kinship import choose_common, relate
 from analytics.readers.genotypes import Sites, build_sites, write_genotypes
 from analytics.readers.vcf.calls import Calls, Row, VcfReport
+from analytics.readers.vcf.genetic_sex import GeneticSex
 from analytics.readers.vcf.header import LENGTHS, MAX_PEOPLE, Header, autosome, read_header
 from analytics.readers.vcf.scan import BASES, Scan, scan_text
 from analytics.readers.vcf.text import read_lines
@@ -58,6 +59,7 @@ def split_vcf(
     progress: Callable[[float], None] = lambda fraction: None,
     leave_out_unlisted: bool = False,
     copied: Callable[[str, str], None] = lambda subject, other: None,
+    sexed: Callable[[Mapping[str, bool]], None] = lambda females: None,
 ) -> VcfReport:
     """Pass (subject, source payload, packed payload) of each person to `sink`, after all checks.
 
@@ -65,7 +67,9 @@ def split_vcf(
     subject (64 hex) by sample name, only for samples of the file. build: GRCh37 or GRCh38.
     progress: called with the completed fraction. leave_out_unlisted: samples without a subject are
     left out and counted, and INFO too, since its numbers count them; otherwise they are an error.
-    copied: called with every two subjects who have the same genome. Raises PayloadError.
+    copied: called with every two subjects who have the same genome. sexed: called once with
+    whether each person is a female by her X chromosome, without whom it does not tell. Raises
+    PayloadError.
     """
     file = FileIO(fd, closefd=False)
     scan = scan_text(file)
@@ -78,10 +82,12 @@ def split_vcf(
         // (2 * (scan.shared + scan.length // len(header.people)) + _PER_VARIANT * scan.alts),
     )
     report = None
-    kinship = _Kinship(people)
+    kinship, sex = _Kinship(people), GeneticSex(len(people), build)
     for start in range(0, len(people), step):
         batch = people[start : start + step]
-        reading = _Reading(header, build, scan, columns, slice(start, start + len(batch)))
+        reading = _Reading(
+            header, build, scan, columns, slice(start, start + len(batch)), None if start else sex
+        )
         reading.read(file, lambda fraction: progress(_READING * fraction))
         report = report or reading.report
         sites = reading.sites()
@@ -90,6 +96,9 @@ def split_vcf(
             sink(subject, *reading.payloads(i, sites))
     if report is None:
         raise PayloadError("variant file: it has no person to write")
+    females = sex.tell(people)
+    report.sexed = len(females)
+    sexed(females)
     kinship.count(report, copied, lambda fraction: progress(_READING + (1 - _READING) * fraction))
     return report
 
@@ -197,8 +206,15 @@ class _Reading:
     """One pass over the whole file for some of the people whose columns are `columns`."""
 
     def __init__(
-        self, header: Header, build: str, scan: Scan, columns: NDArray[np.intp], people: slice
+        self,
+        header: Header,
+        build: str,
+        scan: Scan,
+        columns: NDArray[np.intp],
+        people: slice,
+        sex: GeneticSex | None,
     ) -> None:
+        """sex: counts the calls of chromosome X, of all people: once, however many passes."""
         self._samples = len(header.people)
         self._added = header.undefined(scan.filters, scan.formats)
         self.report = VcfReport(
@@ -208,7 +224,7 @@ class _Reading:
             build_unsaid=int(not header.says_build),
         )
         self._header, self._build, self._scan = header, build, scan
-        self._columns, self._people = columns, people
+        self._columns, self._people, self._sex = columns, people, sex
         # Columns of all people whose records are written, in a row split into fields.
         self._columns_of_people = (columns + _FIRST_CALL).tolist()
         self._size = len(columns[people])  # people of this pass
@@ -313,6 +329,8 @@ class _Reading:
                 raise _differs()
             if row.packed:
                 calls.add(record, row)
+            elif self._sex and self._sex.takes(row, (record.FILTER or "PASS") == "PASS"):
+                self._sex.add(record)
         if next(records, None) is not None:
             raise _differs()
         return calls

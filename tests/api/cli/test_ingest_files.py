@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fhir_files as fhir
+import numpy as np
 import pytest
 import vcf_files as vcf
 from extent import extent
@@ -351,6 +352,33 @@ def test_every_sample_is_a_person_and_every_person_a_sample(deployment, volens, 
     ):
         Path("samples.json").write_text(text)
         refused(deployment, volens, cohort, "no JSON object of patient ids")
+
+
+def test_a_sample_under_a_name_of_the_other_sex_is_named(deployment, volens, cohort) -> None:
+    """To the custodian alone, before anything is registered; nobody is named where none is wrong."""
+    subjects = [random32() for _ in range(24)]
+    females = np.arange(24) % 2 == 0
+    Path("cohort.vcf.gz").write_bytes(vcf.bgzip(vcf.with_x(females, 150, 1)))
+    for path in Path("bundles").iterdir():
+        path.unlink()
+    for subject, female in zip(subjects, females, strict=True):
+        chart = charts([b""])[0].decode()
+        gender = "female" if female else "male"
+        Path("bundles", f"{subject.hex()}.json").write_text(
+            re.sub('"gender": ?"[a-z]+"', f'"gender": "{gender}"', chart)
+        )
+    right = {f"P{at}": subject for at, subject in enumerate(subjects)}
+    swapped = right | {"P3": subjects[4], "P4": subjects[3]}
+    for samples, expected in ((right, []), (swapped, sorted(one.hex() for one in subjects[3:5]))):
+        write_samples(samples)
+        answer = json.loads(volens(*cohort.command("--dry-run")).out)
+        assert answer["report"]["vcf"]["sexed"] >= 20
+        assert answer["other_sex"] == expected
+    shown = " ".join(
+        volens(*(word for word in cohort.command("--dry-run") if word != "--json")).out.split()
+    )
+    assert f"{subjects[3].hex()}: chromosome X and the record's sex differ" in shown
+    assert registered(deployment, cohort) == {}
 
 
 def test_files_that_are_not_there(deployment, volens, cohort) -> None:
