@@ -4,6 +4,7 @@
 
 BIN := .venv/bin
 PRETTIER := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/prettier
+PRETTY := 'contracts/**/*.sol' 'web/*.js' api/pages/static/pages.css
 QUIET := --quiet --no-input --disable-pip-version-check
 
 # The first Python that is new enough; or name one: make PYTHON=python3.12 test
@@ -38,7 +39,7 @@ check: install ## style, types, arrows between rooms, and that everything genera
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(PRETTIER) --check --log-level warn 'contracts/**/*.sol'
+	@$(PRETTIER) --check --log-level warn $(PRETTY)
 	@$(BIN)/python -m chain.artifacts --check
 	@$(BIN)/python docs/generate.py --check
 	@if grep -n '"resolved"' package-lock.json tests/package-lock.json; then \
@@ -47,7 +48,7 @@ check: install ## style, types, arrows between rooms, and that everything genera
 fix: install ## mend what a program can: imports, artifacts, generated documents
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format --quiet .
-	@$(PRETTIER) --write --log-level warn 'contracts/**/*.sol'
+	@$(PRETTIER) --write --log-level warn $(PRETTY)
 	@$(BIN)/python -m chain.artifacts
 	@$(BIN)/python docs/generate.py
 

@@ -13,7 +13,8 @@ export function textOf(element) {
 /** Set the text of the element that shows this field. */
 export function write(within, name, text) {
   const element = one(`[data-field="${name}"]`, within);
-  if (!element) throw new Problem("The page does not show everything that is signed. Nothing was signed.");
+  if (!element)
+    throw new Problem("The page does not show everything that is signed. Nothing was signed.");
   element[element.matches(FIELD) ? "value" : "textContent"] = text;
 }
 
@@ -22,7 +23,9 @@ export async function withProgress(form, step) {
   const bar = one("progress", form);
   bar.hidden = false;
   try {
-    return await step((part) => { bar.value = part; });
+    return await step((part) => {
+      bar.value = part;
+    });
   } finally {
     bar.hidden = true;
     bar.value = 0;
@@ -37,13 +40,18 @@ export function offer(link, name, text) {
 
 /** Copy each named value of an element, a line for each, and say so beside the button. */
 export async function copy(button) {
-  const lines = all("[data-copied]", one(button.dataset.copy)).filter((element) => !element.closest("[hidden]"));
-  const text = lines.map((element) => `${element.dataset.copied}: ${element.textContent}`).join("\n");
+  const lines = all("[data-copied]", one(button.dataset.copy)).filter(
+    (element) => !element.closest("[hidden]"),
+  );
+  const text = lines
+    .map((element) => `${element.dataset.copied}: ${element.textContent}`)
+    .join("\n");
   const status = one("[role=status]", button.parentElement);
   try {
     await navigator.clipboard.writeText(text);
     status.textContent = "Copied.";
-  } catch { // no permission, or a page that is not served over https
+  } catch {
+    // no permission, or a page that is not served over https
     status.textContent = "This browser does not let pages copy. Select the text and copy it.";
   }
 }

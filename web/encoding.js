@@ -8,7 +8,8 @@ export function canonicalBytes(...fields) {
 
 /** The fields of such bytes, or null if the lengths do not add up. */
 export function fieldsOf(bytes) {
-  const fields = [], view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const fields = [],
+    view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let at = 0;
   while (at + 4 <= bytes.length) {
     const end = at + 4 + view.getUint32(at);
@@ -22,13 +23,18 @@ export function fieldsOf(bytes) {
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  const names = Object.keys(value).filter((name) => value[name] !== null).sort();
+  const names = Object.keys(value)
+    .filter((name) => value[name] !== null)
+    .sort();
   return `{${names.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
 }
 
 /** Whether two arrays are equal, without saying by its time where they differ. */
 export function same(left, right) {
-  return left.length === right.length && left.reduce((differs, byte, at) => differs | (byte ^ right[at]), 0) === 0;
+  return (
+    left.length === right.length &&
+    left.reduce((differs, byte, at) => differs | (byte ^ right[at]), 0) === 0
+  );
 }
 
 export function u32(number) {
@@ -39,5 +45,7 @@ export function u32(number) {
 
 function bytesOf(value) {
   if (typeof value === "string") return utf8ToBytes(value);
-  return typeof value === "number" ? concatBytes(u32(Math.floor(value / 2 ** 32)), u32(value % 2 ** 32)) : value;
+  return typeof value === "number"
+    ? concatBytes(u32(Math.floor(value / 2 ** 32)), u32(value % 2 ** 32))
+    : value;
 }

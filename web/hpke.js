@@ -7,7 +7,8 @@ import { concatBytes, utf8ToBytes } from "@noble/hashes/utils.js";
 
 const KEM = concatBytes(utf8ToBytes("KEM"), Uint8Array.of(0, 0x20));
 const SUITE = concatBytes(utf8ToBytes("HPKE"), Uint8Array.of(0, 0x20, 0, 1, 0, 2));
-const VERSION = utf8ToBytes("HPKE-v1"), NONE = new Uint8Array(0);
+const VERSION = utf8ToBytes("HPKE-v1"),
+  NONE = new Uint8Array(0);
 
 export const publicOf = (secret) => x25519.getPublicKey(secret);
 
@@ -17,11 +18,16 @@ export function openMessage(secret, info, sealed) {
   const context = concatBytes(sent, publicOf(secret));
   const agreed = labeledExtract(KEM, NONE, "eae_prk", x25519.getSharedSecret(secret, sent));
   const shared = labeledExpand(KEM, agreed, "shared_secret", context, 32);
-  const schedule = concatBytes(Uint8Array.of(0), labeledExtract(SUITE, NONE, "psk_id_hash", NONE),
-    labeledExtract(SUITE, NONE, "info_hash", info));
+  const schedule = concatBytes(
+    Uint8Array.of(0),
+    labeledExtract(SUITE, NONE, "psk_id_hash", NONE),
+    labeledExtract(SUITE, NONE, "info_hash", info),
+  );
   const agreedOn = labeledExtract(SUITE, shared, "secret", NONE);
   const key = labeledExpand(SUITE, agreedOn, "key", schedule, 32);
-  return gcm(key, labeledExpand(SUITE, agreedOn, "base_nonce", schedule, 12)).decrypt(sealed.subarray(32));
+  return gcm(key, labeledExpand(SUITE, agreedOn, "base_nonce", schedule, 12)).decrypt(
+    sealed.subarray(32),
+  );
 }
 
 function labeledExtract(suite, salt, label, material) {
@@ -29,6 +35,12 @@ function labeledExtract(suite, salt, label, material) {
 }
 
 function labeledExpand(suite, key, label, info, length) {
-  const described = concatBytes(Uint8Array.of(length >> 8, length & 255), VERSION, suite, utf8ToBytes(label), info);
+  const described = concatBytes(
+    Uint8Array.of(length >> 8, length & 255),
+    VERSION,
+    suite,
+    utf8ToBytes(label),
+    info,
+  );
   return expand(sha256, key, described, length);
 }

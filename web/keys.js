@@ -5,9 +5,9 @@ import { open, seal } from "./keystore.js";
 import { Problem } from "./requests.js";
 import { addressOf } from "./typed.js";
 
-export const SESSION = 900_000;  // milliseconds: SESSION_SECONDS in governance/sessions.py
+export const SESSION = 900_000; // milliseconds: SESSION_SECONDS in governance/sessions.py
 const HEX = /^[0-9a-f]{64}$/;
-export const LEAST_PASSWORD = 12;  // characters
+export const LEAST_PASSWORD = 12; // characters
 
 /** The key file of this text, opened with its password if it is locked: {type, address, key, subject?}. Throws Problem. */
 export async function openFile(text, password = "", progress) {
@@ -22,15 +22,25 @@ export async function openFile(text, password = "", progress) {
   } else if (!HEX.test(key ?? "")) throw new Problem("This is not a volens key file.");
   if (!secp256k1.utils.isValidSecretKey(hexToBytes(key))) throw damaged();
   if (addressOf(hexToBytes(key)) !== file.address) {
-    throw new Problem("This key file is damaged: its key belongs to another address than the one that it names.");
+    throw new Problem(
+      "This key file is damaged: its key belongs to another address than the one that it names.",
+    );
   }
-  return { type: file.type, address: file.address, key, ...(file.subject && { subject: file.subject }) };
+  return {
+    type: file.type,
+    address: file.address,
+    key,
+    ...(file.subject && { subject: file.subject }),
+  };
 }
 
 /** A new key under a password: the text of its file, its address, and for a patient her id. */
 export async function makeFile(patient, password, progress, cost) {
   const key = secp256k1.utils.randomSecretKey();
-  const facts = { address: addressOf(key), ...(patient && { subject: bytesToHex(randomBytes(32)) }) };
+  const facts = {
+    address: addressOf(key),
+    ...(patient && { subject: bytesToHex(randomBytes(32)) }),
+  };
   const keystore = await seal(key, password, progress, cost);
   return { ...facts, text: JSON.stringify({ type: "volens/key/1", ...facts, keystore }) };
 }
@@ -58,7 +68,7 @@ export function kept(name) {
 export function dropWithSession(name, signedIn) {
   const value = kept(name);
   if (value && !signedIn) drop(name);
-  else if (value) setTimeout(() => dropWithSession(name, true), value.until - Date.now());  // it may have been renewed meanwhile
+  else if (value) setTimeout(() => dropWithSession(name, true), value.until - Date.now()); // it may have been renewed meanwhile
 }
 
 function parse(text) {

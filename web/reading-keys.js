@@ -3,7 +3,13 @@
 // and kept in this browser (localStorage) and in a file that the person downloads.
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex, concatBytes, hexToBytes, randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
+import {
+  bytesToHex,
+  concatBytes,
+  hexToBytes,
+  randomBytes,
+  utf8ToBytes,
+} from "@noble/hashes/utils.js";
 import { u32 } from "./encoding.js";
 import { publicOf } from "./hpke.js";
 import { Problem } from "./requests.js";
@@ -14,8 +20,14 @@ const HEX = /^[0-9a-f]{64}$/;
 /** What a key is for: a run's result, or with an attempt (from 1) a checker's view of its output. */
 export function purpose(run, attempt = 0) {
   return attempt
-    ? { name: `volens/view-key/1:${run}:${attempt}`, info: concatBytes(utf8ToBytes("volens/view-key/1"), hexToBytes(run), u32(attempt)) }
-    : { name: `volens/result-key/1:${run}`, info: concatBytes(utf8ToBytes("volens/result-key/1"), hexToBytes(run)) };
+    ? {
+        name: `volens/view-key/1:${run}:${attempt}`,
+        info: concatBytes(utf8ToBytes("volens/view-key/1"), hexToBytes(run), u32(attempt)),
+      }
+    : {
+        name: `volens/result-key/1:${run}`,
+        info: concatBytes(utf8ToBytes("volens/result-key/1"), hexToBytes(run)),
+      };
 }
 
 /** HKDF-SHA256 of a signing key, as governance/objects/keys.py derives it. */
@@ -42,8 +54,17 @@ export function keyForNew(signer, wanted) {
 /** The file of a kept key, or null: name and text. */
 export function fileOf(wanted) {
   const key = localStorage.getItem(wanted.name);
-  return key && { name: `${wanted.name.slice(7).replaceAll(/[/:]/g, "-").slice(0, 30)}.json`,
-    text: JSON.stringify({ type: FILE, purpose: wanted.name, public: bytesToHex(publicOf(hexToBytes(key))), key }) };
+  return (
+    key && {
+      name: `${wanted.name.slice(7).replaceAll(/[/:]/g, "-").slice(0, 30)}.json`,
+      text: JSON.stringify({
+        type: FILE,
+        purpose: wanted.name,
+        public: bytesToHex(publicOf(hexToBytes(key))),
+        key,
+      }),
+    }
+  );
 }
 
 /** Keep the key of such a file. Throws Problem for another purpose. */
@@ -54,7 +75,8 @@ export function accept(text, wanted) {
   } catch {
     throw new Problem("This is not a file of such a key.");
   }
-  if (file?.type !== FILE || !HEX.test(file.key ?? "")) throw new Problem("This is not a file of such a key.");
+  if (file?.type !== FILE || !HEX.test(file.key ?? ""))
+    throw new Problem("This is not a file of such a key.");
   if (file.purpose !== wanted.name || bytesToHex(publicOf(hexToBytes(file.key))) !== file.public) {
     throw new Problem("This key file is for another run, or damaged.");
   }
@@ -65,6 +87,8 @@ function store({ name }, hex) {
   try {
     localStorage.setItem(name, hex);
   } catch {
-    throw new Problem("This browser keeps nothing for this page, so the key of the result would be lost. Nothing was signed.");
+    throw new Problem(
+      "This browser keeps nothing for this page, so the key of the result would be lost. Nothing was signed.",
+    );
   }
 }

@@ -6,19 +6,31 @@ export class Problem extends Error {}
 export async function send(method, path, text, more = {}) {
   let answer;
   try {
-    answer = await fetch(path, { method, body: text,
-      headers: { Accept: "application/json", "Content-Type": "application/json", ...more } });
+    answer = await fetch(path, {
+      method,
+      body: text,
+      headers: { Accept: "application/json", "Content-Type": "application/json", ...more },
+    });
   } catch {
-    throw new Problem("The service does not answer. Nothing was sent twice; try again in a minute.");
+    throw new Problem(
+      "The service does not answer. Nothing was sent twice; try again in a minute.",
+    );
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw Object.assign(new Problem([problem.detail ?? "It did not work.", problem.hint ?? ""].join(" ").trim()),
-    { status: answer.status, reason: problem.reason });
+  throw Object.assign(
+    new Problem([problem.detail ?? "It did not work.", problem.hint ?? ""].join(" ").trim()),
+    { status: answer.status, reason: problem.reason },
+  );
 }
 
 export async function ask(method, path, body, more) {
-  const answer = await send(method, path, body === undefined ? undefined : JSON.stringify(body), more);
+  const answer = await send(
+    method,
+    path,
+    body === undefined ? undefined : JSON.stringify(body),
+    more,
+  );
   const text = await answer.text();
   return text ? JSON.parse(text) : null;
 }

@@ -1,7 +1,13 @@
 // Signing in the browser. The key stays in this tab (sessionStorage): it is never sent, only signatures are.
 // The signed values are read from the table on the page, field by field.
 import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex, concatBytes, hexToBytes, randomBytes, utf8ToBytes } from "@noble/hashes/utils.js";
+import {
+  bytesToHex,
+  concatBytes,
+  hexToBytes,
+  randomBytes,
+  utf8ToBytes,
+} from "@noble/hashes/utils.js";
 import { canonical } from "./encoding.js";
 import { openMessage, publicOf } from "./hpke.js";
 import { all, copy, offer, one, textOf, withProgress, write } from "./dom.js";
@@ -10,19 +16,48 @@ import { openOutput, check, joined, open, pieces, split } from "./outputs.js";
 import { accept, derive, fileOf, keyFor, keyForNew, purpose } from "./reading-keys.js";
 import { commitment, nameOf } from "./receipt.js";
 import { ask, Problem, send, signing } from "./requests.js";
-import { dropSigner, dropSignerWithSession, holdsKey, signerHere, signerOfFile, signerOfWallet, usesWallet } from "./signer.js";
+import {
+  dropSigner,
+  dropSignerWithSession,
+  holdsKey,
+  signerHere,
+  signerOfFile,
+  signerOfWallet,
+  usesWallet,
+} from "./signer.js";
 import { addressOf, canonicalSignature, digest, recover, sign, typedData } from "./typed.js";
 import { connect, eachWallet } from "./wallet.js";
 
 // For the tests, which compare each of these with another program.
-export const outputs = { check, derive, joined, open, openMessage, pieces, publicOf, purpose, split };
-export { addressOf, canonical, canonicalSignature, commitment, digest, makeFile, openFile, recover, sign, typedData };
+export const outputs = {
+  check,
+  derive,
+  joined,
+  open,
+  openMessage,
+  pieces,
+  publicOf,
+  purpose,
+  split,
+};
+export {
+  addressOf,
+  canonical,
+  canonicalSignature,
+  commitment,
+  digest,
+  makeFile,
+  openFile,
+  recover,
+  sign,
+  typedData,
+};
 
 const UNKNOWN = "This did not work. Open this page again to see whether anything was recorded.";
-const DEADLINE = 3600;  // seconds in which a review that the page does not show must be recorded
+const DEADLINE = 3600; // seconds in which a review that the page does not show must be recorded
 const SIGNED_OUT = "volens-signed-out";
-const DRAFTS_OF = "volens-drafts-of";  // the account that wrote this tab's drafts
-const WORD = "volens-demo";  // gives access to the keys of the demo accounts (api/pages/demo_accounts.py)
+const DRAFTS_OF = "volens-drafts-of"; // the account that wrote this tab's drafts
+const WORD = "volens-demo"; // gives access to the keys of the demo accounts (api/pages/demo_accounts.py)
 
 // ---- signing in
 
@@ -33,16 +68,26 @@ async function signIn(who) {
 
 /** A session of this signer in this browser; where it leads to first. */
 async function openSession(who) {
-  if (sessionStorage.getItem(DRAFTS_OF) !== who.address) dropDrafts();  // another person's
+  if (sessionStorage.getItem(DRAFTS_OF) !== who.address) dropDrafts(); // another person's
   sessionStorage.setItem(DRAFTS_OF, who.address);
   const challenge = await ask("POST", "/sign-in/challenge");
   if (challenge.audience !== location.origin) {
     throw new Problem(`This page is not at its own address. Open ${challenge.audience} instead.`);
   }
-  const message = { audience: challenge.audience, account: who.address, subject: who.subject ?? "0".repeat(64),
-    nonce: challenge.nonce, issuedAt: Math.floor(Date.now() / 1000) };
-  const session = await ask("POST", "/sign-in", { account: who.address, subject: who.subject ?? null,
-    nonce: challenge.nonce, issuedAt: message.issuedAt, signature: await who.sign("SignIn", message) });
+  const message = {
+    audience: challenge.audience,
+    account: who.address,
+    subject: who.subject ?? "0".repeat(64),
+    nonce: challenge.nonce,
+    issuedAt: Math.floor(Date.now() / 1000),
+  };
+  const session = await ask("POST", "/sign-in", {
+    account: who.address,
+    subject: who.subject ?? null,
+    nonce: challenge.nonce,
+    issuedAt: message.issuedAt,
+    signature: await who.sign("SignIn", message),
+  });
   const place = await ask("POST", "/pages/session", { token: session.token });
   who.keep();
   return place;
@@ -62,26 +107,45 @@ async function useWallet(form, button) {
 
 /** Accept an invitation with the key that it names: the person signs it too, then she is signed in. */
 async function acceptInvitation(form, button) {
-  const shownHere = form.closest("[data-invitation]"), file = one("input[type=file]", form)?.files[0];
+  const shownHere = form.closest("[data-invitation]"),
+    file = one("input[type=file]", form)?.files[0];
   let who;
   if (file) {
-    const password = one("input[type=password]", form), text = await file.text();
-    who = signerOfFile(await withProgress(form, (progress) => openFile(text, password.value, progress)));
+    const password = one("input[type=password]", form),
+      text = await file.text();
+    who = signerOfFile(
+      await withProgress(form, (progress) => openFile(text, password.value, progress)),
+    );
     password.value = "";
   } else who = signerOfWallet(await connect(button.value));
   const enrolment = await read("Enrolment", shownHere);
-  const own = who.address.slice(2).toLowerCase() === enrolment.signer && (who.subject ?? enrolment.subject) === enrolment.subject;
-  if (!own) throw new Problem("This invitation is for another key. Choose the key that you showed to the registrar.");
-  const answer = await ask("POST", "/enrolments", { items: [{ enrolment,
-    registrarSignature: shownHere.dataset.invitation, signerSignature: await who.sign("Enrolment", enrolment) }] });
-  if (!answer.items[0].accepted) throw new Problem("The ledger did not accept it. Ask the registrar for a new invitation.");
+  const own =
+    who.address.slice(2).toLowerCase() === enrolment.signer &&
+    (who.subject ?? enrolment.subject) === enrolment.subject;
+  if (!own)
+    throw new Problem(
+      "This invitation is for another key. Choose the key that you showed to the registrar.",
+    );
+  const answer = await ask("POST", "/enrolments", {
+    items: [
+      {
+        enrolment,
+        registrarSignature: shownHere.dataset.invitation,
+        signerSignature: await who.sign("Enrolment", enrolment),
+      },
+    ],
+  });
+  if (!answer.items[0].accepted)
+    throw new Problem("The ledger did not accept it. Ask the registrar for a new invitation.");
   await signIn(who);
 }
 
 /** A button for each wallet of this browser, by its name and the name of who publishes it. */
 function listWallets(form) {
   eachWallet(({ uuid, name, rdns }) => {
-    const row = document.createElement("li"), button = document.createElement("button"), publisher = document.createElement("span");
+    const row = document.createElement("li"),
+      button = document.createElement("button"),
+      publisher = document.createElement("span");
     button.value = uuid;
     button.textContent = `${form.dataset.wallets} ${name}`;
     publisher.textContent = rdns;
@@ -93,8 +157,10 @@ function listWallets(form) {
 
 async function makeKey(form) {
   const [password, again] = all("input[type=password]", form);
-  if ([...password.value].length < LEAST_PASSWORD) throw new Problem(`Take at least ${LEAST_PASSWORD} characters.`);
-  if (password.value !== again.value) throw new Problem("The two passwords differ. Type them again.");
+  if ([...password.value].length < LEAST_PASSWORD)
+    throw new Problem(`Take at least ${LEAST_PASSWORD} characters.`);
+  if (password.value !== again.value)
+    throw new Problem("The two passwords differ. Type them again.");
   const patient = one("input[type=radio]:checked", form).value === "patient";
   const made = await withProgress(form, (progress) => makeFile(patient, password.value, progress));
   password.value = again.value = "";
@@ -117,7 +183,8 @@ async function read(kind, within) {
   const message = {};
   for (const [name, type] of (await signing())[kind].fields) {
     const element = one(`[data-field="${name}"]`, within);
-    if (!element) throw new Problem("The page does not show everything that is signed. Nothing was signed.");
+    if (!element)
+      throw new Problem("The page does not show everything that is signed. Nothing was signed.");
     message[name] = typed(type, textOf(element).trim());
   }
   return message;
@@ -125,7 +192,8 @@ async function read(kind, within) {
 
 function typed(type, text) {
   const number = type.startsWith("uint");
-  const fits = type === "bool" ? ["true", "false"].includes(text) : !number || /^(0|[1-9][0-9]*)$/.test(text);
+  const fits =
+    type === "bool" ? ["true", "false"].includes(text) : !number || /^(0|[1-9][0-9]*)$/.test(text);
   if (!fits || (number && type !== "uint256" && !Number.isSafeInteger(Number(text)))) {
     throw new Problem("The page shows a value that cannot be signed. Nothing was signed.");
   }
@@ -148,26 +216,38 @@ async function signShown(form, button) {
 
 async function record(form, message) {
   const who = signerHere();
-  const documents = all("[data-document]", form).map((element) => [element.dataset.document, textOf(element)]);
+  const documents = all("[data-document]", form).map((element) => [
+    element.dataset.document,
+    textOf(element),
+  ]);
   if (documents.some(([hash, text]) => bytesToHex(sha256(utf8ToBytes(text))) !== hash)) {
-    throw new Problem("The page shows another text than the one whose hash it signs. Nothing was signed.");
+    throw new Problem(
+      "The page shows another text than the one whose hash it signs. Nothing was signed.",
+    );
   }
-  const answer = await ask("POST", form.dataset.endpoint, { [form.dataset.name]: message,
-    signature: await who.sign(form.dataset.kind, message), ...unsigned(form) });
+  const answer = await ask("POST", form.dataset.endpoint, {
+    [form.dataset.name]: message,
+    signature: await who.sign(form.dataset.kind, message),
+    ...unsigned(form),
+  });
   for (const [hash, text] of documents) await sendDocument(hash, text);
   return answer;
 }
 
 /** What is sent beside the signed message, e.g. why it is signed. */
 function unsigned(form) {
-  return Object.fromEntries(all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]));
+  return Object.fromEntries(
+    all("[data-extra]", form).map((element) => [element.dataset.extra, textOf(element)]),
+  );
 }
 
 async function sendDocument(hash, text) {
   try {
     await send("PUT", `/documents/${hash}`, text, { "Content-Type": "text/plain; charset=utf-8" });
   } catch {
-    throw new Problem("It is recorded, but its text could not be sent; open this page again to send it.");
+    throw new Problem(
+      "It is recorded, but its text could not be sent; open this page again to send it.",
+    );
   }
 }
 
@@ -175,17 +255,27 @@ async function sendDocument(hash, text) {
 async function sendFile(form) {
   const text = await one("input[type=file]", form).files[0].text();
   if (bytesToHex(sha256(utf8ToBytes(text))) !== form.dataset.documentHash) {
-    throw new Problem("This is not the text whose hash is on the ledger. Choose exactly the file that was signed.");
+    throw new Problem(
+      "This is not the text whose hash is on the ledger. Choose exactly the file that was signed.",
+    );
   }
-  await send("PUT", `/documents/${form.dataset.documentHash}`, text, { "Content-Type": "text/plain; charset=utf-8" });
+  await send("PUT", `/documents/${form.dataset.documentHash}`, text, {
+    "Content-Type": "text/plain; charset=utf-8",
+  });
   location.reload();
 }
 
 /** Add one signature to an order that several people sign. */
 async function cosign(form, button) {
   const who = signerHere();
-  const message = await shown(form, button), kind = form.dataset.kind;
-  await ask("POST", form.dataset.endpoint, { kind, message, signature: await who.sign(kind, message), ...unsigned(form) });
+  const message = await shown(form, button),
+    kind = form.dataset.kind;
+  await ask("POST", form.dataset.endpoint, {
+    kind,
+    message,
+    signature: await who.sign(kind, message),
+    ...unsigned(form),
+  });
   goOn(form);
 }
 
@@ -197,11 +287,19 @@ function goOn(form) {
 
 async function give(form) {
   const who = signerHere();
-  const salt = randomBytes(32), terms = one("[data-terms]", form).textContent;
+  const salt = randomBytes(32),
+    terms = one("[data-terms]", form).textContent;
   one('[data-field="termsCommitment"]', form).textContent = commitment(terms, salt);
   const grant = await read("Grant", form);
-  const answer = await ask("POST", "/consents", { items: [{ grant, signer: who.address.slice(2).toLowerCase(),
-    signature: await who.sign("Grant", grant) }] });
+  const answer = await ask("POST", "/consents", {
+    items: [
+      {
+        grant,
+        signer: who.address.slice(2).toLowerCase(),
+        signature: await who.sign("Grant", grant),
+      },
+    ],
+  });
   const receipt = canonical({ ...answer.items[0].proof, terms, termsSalt: bytesToHex(salt) });
   offer(one("#receipt"), nameOf(receipt), receipt);
   one("#block").textContent = answer.receipt.block;
@@ -217,9 +315,15 @@ async function stop(form) {
   const mined = [];
   for (const part of all("[data-message]", form)) {
     const revoke = await read("Revoke", part);
-    const answer = await ask("POST", "/consents/revocations", { revoke, signer: who.address.slice(2).toLowerCase(),
-      signature: await who.sign("Revoke", revoke) });
-    if (!answer.acted) throw new Problem("A newer permission stands. Open this page again, look at it, and stop that one.");
+    const answer = await ask("POST", "/consents/revocations", {
+      revoke,
+      signer: who.address.slice(2).toLowerCase(),
+      signature: await who.sign("Revoke", revoke),
+    });
+    if (!answer.acted)
+      throw new Problem(
+        "A newer permission stands. Open this page again, look at it, and stop that one.",
+      );
     mined.push(answer.receipt.tx);
   }
   location.assign(`/me/stopped?${mined.map((tx) => `tx=${tx}`).join("&")}`);
@@ -228,7 +332,10 @@ async function stop(form) {
 async function cancel(form) {
   const who = signerHere();
   const message = await read("Cancel", form);
-  await ask("POST", `/runs/${message.run}/cancel`, { cancel: message, signature: await who.sign("Cancel", message) });
+  await ask("POST", `/runs/${message.run}/cancel`, {
+    cancel: message,
+    signature: await who.sign("Cancel", message),
+  });
   location.reload();
 }
 
@@ -236,29 +343,40 @@ async function cancel(form) {
 
 /** As signShown for a RunRequest: nonce and result key are made here, and the run's id follows from the nonce. */
 async function requestRun(form, button) {
-  const who = signerHere(), nonce = randomBytes(32);
+  const who = signerHere(),
+    nonce = randomBytes(32);
   const account = concatBytes(new Uint8Array(12), hexToBytes(who.address.slice(2)));
   const run = bytesToHex(sha256(concatBytes(account, nonce)));
   write(form, "nonce", BigInt(`0x${bytesToHex(nonce)}`).toString());
   write(form, "resultKey", bytesToHex(publicOf(keyForNew(who, purpose(run)))));
   const answer = await record(form, await shown(form, button));
-  if (answer.run !== run) throw new Problem("The service names another run than the one that you asked for. Tell the operator.");
+  if (answer.run !== run)
+    throw new Problem(
+      "The service names another run than the one that you asked for. Tell the operator.",
+    );
   location.assign(`/runs/${run}`);
 }
 
 /** Open a sealed output: the analyst's after its release, a checker's once her view is on the ledger. */
 async function openSealed(form) {
-  const { run, role, endpoint } = form.dataset, attempt = Number(form.dataset.attempt), viewer = role === "viewer";
-  const who = signerHere(), wanted = purpose(run, viewer ? attempt : 0);
+  const { run, role, endpoint } = form.dataset,
+    attempt = Number(form.dataset.attempt),
+    viewer = role === "viewer";
+  const who = signerHere(),
+    wanted = purpose(run, viewer ? attempt : 0);
   const chosen = one("input[type=file]", form)?.files[0];
   if (chosen) accept(await chosen.text(), wanted);
   const description = await ask("GET", `/runs/${run}`);
   if (description.outputs.at(-1)?.attempt !== attempt) {
-    throw new Problem("This attempt has no sealed output, or there is a newer one. Open this page again.");
+    throw new Problem(
+      "This attempt has no sealed output, or there is a newer one. Open this page again.",
+    );
   }
   const key = viewer ? await viewKey(form, who, wanted, description, attempt) : keyFor(who, wanted);
   if (!key || (!viewer && bytesToHex(publicOf(key)) !== description.resultKey)) {
-    throw new Problem("The key that opens this is not here. Choose its file, or open it where the run was asked for.");
+    throw new Problem(
+      "The key that opens this is not here. Choose its file, or open it where the run was asked for.",
+    );
   }
   offerKey(form);
   const { result, disclosure, salt } = await openOutput(who, description, key, viewer);
@@ -268,10 +386,18 @@ async function openSealed(form) {
   const links = document.createElement("p");
   links.className = "actions";
   target.append(links);
-  addLink(links, "Download it", `volens-${viewer ? "output" : "result"}-${run.slice(0, 8)}.json`, text);
+  addLink(
+    links,
+    "Download it",
+    `volens-${viewer ? "output" : "result"}-${run.slice(0, 8)}.json`,
+    text,
+  );
   if (viewer) allowAfterView();
   else {
-    const receipt = canonical({ ...await ask("GET", `/pages/runs/${run}/receipt`), outputSalt: salt });
+    const receipt = canonical({
+      ...(await ask("GET", `/pages/runs/${run}/receipt`)),
+      outputSalt: salt,
+    });
     addLink(links, "Download my receipt", nameOf(receipt), receipt);
   }
 }
@@ -282,21 +408,29 @@ function allowAfterView() {
     button.disabled = false;
     button.removeAttribute("data-why");
   }
-  all("[data-before-view]").forEach((text) => { text.hidden = true; });
+  all("[data-before-view]").forEach((text) => {
+    text.hidden = true;
+  });
 }
 
 /** The checker's key for this output; her view of it is recorded first, under that key. */
 async function viewKey(form, who, wanted, description, attempt) {
-  const viewed = description.attempts.find((entry) => entry.attempt === attempt).checkers.includes(who.address);
+  const viewed = description.attempts
+    .find((entry) => entry.attempt === attempt)
+    .checkers.includes(who.address);
   if (viewed) return keyFor(who, wanted);
-  const key = keyForNew(who, wanted), viewerKey = bytesToHex(publicOf(key));
+  const key = keyForNew(who, wanted),
+    viewerKey = bytesToHex(publicOf(key));
   const deadline = Math.floor(Date.now() / 1000) + DEADLINE;
   let review = { run: description.run, attempt, viewerKey, deadline };
   if (one('[data-field="viewerKey"]', form)) {
     write(form, "viewerKey", viewerKey);
     review = await read("Review", form);
   }
-  await ask("POST", `/runs/${description.run}/attempts/${attempt}/views`, { review, signature: await who.sign("Review", review) });
+  await ask("POST", `/runs/${description.run}/attempts/${attempt}/views`, {
+    review,
+    signature: await who.sign("Review", review),
+  });
   return key;
 }
 
@@ -323,7 +457,9 @@ function addLink(within, label, name, text) {
 
 /** For wallets: let a drawn key be downloaded, and a file of it be chosen where there is none. */
 function offerKey(form) {
-  const { run, role, attempt } = form.dataset, link = one("[data-own-key]", form), choose = one("[data-choose-key]", form);
+  const { run, role, attempt } = form.dataset,
+    link = one("[data-own-key]", form),
+    choose = one("[data-choose-key]", form);
   const file = fileOf(purpose(run, role === "viewer" ? Number(attempt) : 0));
   if (link && file) {
     offer(link, file.name, file.text);
@@ -339,8 +475,12 @@ async function openResult(form) {
 
 /** Add a comment, and show the list again; the rest of the page stays, with the output that was opened. */
 async function comment(form) {
-  const answer = await send("POST", form.action, new URLSearchParams(new FormData(form)).toString(),
-    { "Content-Type": "application/x-www-form-urlencoded" });
+  const answer = await send(
+    "POST",
+    form.action,
+    new URLSearchParams(new FormData(form)).toString(),
+    { "Content-Type": "application/x-www-form-urlencoded" },
+  );
   one("#comment-list").innerHTML = await answer.text(); // made by our own templates, which escape every value
   form.reset();
 }
@@ -375,15 +515,19 @@ function onSubmit(form, act) {
 const DRAFT = "volens-draft:";
 
 function keepDraft(area) {
-  const name = DRAFT + area.dataset.draft, draft = sessionStorage.getItem(name);
+  const name = DRAFT + area.dataset.draft,
+    draft = sessionStorage.getItem(name);
   const keep = () => sessionStorage.setItem(name, area.value);
-  if (area.value !== area.defaultValue) keep();  // written before this script was there
+  if (area.value !== area.defaultValue)
+    keep(); // written before this script was there
   else if (draft !== null) area.value = draft;
   area.addEventListener("input", keep);
 }
 
 function dropDrafts() {
-  Object.keys(sessionStorage).filter((name) => name.startsWith(DRAFT)).forEach((name) => sessionStorage.removeItem(name));
+  Object.keys(sessionStorage)
+    .filter((name) => name.startsWith(DRAFT))
+    .forEach((name) => sessionStorage.removeItem(name));
 }
 
 /** Nothing of a person who signs out stays for whoever uses this tab next. */
@@ -395,20 +539,32 @@ function forget() {
 
 // ---- the end of the session
 
-const WARNING = 120;  // seconds before it
+const WARNING = 120; // seconds before it
 
 /** Say before the session ends that it will, with a way to go on where this tab holds the key; and when it has ended. */
 function warnOfEnd(region) {
-  const left = Number(region.dataset.left), end = region.dataset.end;
-  const timers = [setTimeout(() => {
-    const button = document.createElement("button");
-    button.textContent = "Stay signed in";
-    button.className = "quiet";
-    button.addEventListener("click", () => renew(region, button, timers));
-    const mine = holdsKey();
-    tell(region, mine ? `Your session ends at ${end}.`
-      : `Your session ends at ${end}. Save what you are writing, then sign in again.`, ...(mine ? [button] : []));
-  }, Math.max(0, left - WARNING) * 1000), setTimeout(() => tell(region, "Your session has ended. Sign in again to go on."), left * 1000)];
+  const left = Number(region.dataset.left),
+    end = region.dataset.end;
+  const timers = [
+    setTimeout(
+      () => {
+        const button = document.createElement("button");
+        button.textContent = "Stay signed in";
+        button.className = "quiet";
+        button.addEventListener("click", () => renew(region, button, timers));
+        const mine = holdsKey();
+        tell(
+          region,
+          mine
+            ? `Your session ends at ${end}.`
+            : `Your session ends at ${end}. Save what you are writing, then sign in again.`,
+          ...(mine ? [button] : []),
+        );
+      },
+      Math.max(0, left - WARNING) * 1000,
+    ),
+    setTimeout(() => tell(region, "Your session has ended. Sign in again to go on."), left * 1000),
+  ];
 }
 
 /** A new session with the key of this tab, without leaving the page. */
@@ -423,7 +579,10 @@ async function renew(region, button, timers) {
   }
   timers.forEach(clearTimeout);
   const until = new Date(Date.now() + SESSION);
-  Object.assign(region.dataset, { left: SESSION / 1000, end: `${until.toISOString().slice(11, 16)} UTC` });
+  Object.assign(region.dataset, {
+    left: SESSION / 1000,
+    end: `${until.toISOString().slice(11, 16)} UTC`,
+  });
   tell(region, `You stay signed in until ${region.dataset.end}.`);
   one(".who time").textContent = region.dataset.end;
   one(".who time").dateTime = until.toISOString();
@@ -439,11 +598,16 @@ function tell(region, text, ...more) {
 
 /** A pasted list goes into this field and those after it, a line each. Nothing of it is kept or sent. */
 function spread(event, fields) {
-  const lines = event.clipboardData.getData("text").split(/\r?\n/).map((line) => line.trim());
+  const lines = event.clipboardData
+    .getData("text")
+    .split(/\r?\n/)
+    .map((line) => line.trim());
   if (lines.length < 2) return;
   event.preventDefault();
   const from = fields.indexOf(event.target);
-  lines.slice(0, fields.length - from).forEach((line, at) => { fields[from + at].value = line.slice(0, fields[from + at].maxLength); });
+  lines.slice(0, fields.length - from).forEach((line, at) => {
+    fields[from + at].value = line.slice(0, fields[from + at].maxLength);
+  });
 }
 
 const ACTS = {
@@ -451,17 +615,37 @@ const ACTS = {
   "act-as": async (form, button) => {
     const name = button.value || one("select", form).value;
     const word = { "Volens-Demo": localStorage.getItem(WORD) ?? "" };
-    const file = await ask("POST", `/pages/demo-accounts/${encodeURIComponent(name)}`, undefined, word);
+    const file = await ask(
+      "POST",
+      `/pages/demo-accounts/${encodeURIComponent(name)}`,
+      undefined,
+      word,
+    );
     await signIn(signerOfFile(await openFile(JSON.stringify(file))));
   },
-  "new-key": makeKey, comment, "send-document": sendFile, accept: acceptInvitation, wallet: useWallet, give, stop, cancel, sign: signShown, cosign, "request-run": requestRun, "open-output": openSealed, "open-result": openResult,
+  "new-key": makeKey,
+  comment,
+  "send-document": sendFile,
+  accept: acceptInvitation,
+  wallet: useWallet,
+  give,
+  stop,
+  cancel,
+  sign: signShown,
+  cosign,
+  "request-run": requestRun,
+  "open-output": openSealed,
+  "open-result": openResult,
 };
-if (location.hash.startsWith(`#${WORD}=`)) {  // bound to this port, as no cookie is; for every tab of this browser
+if (location.hash.startsWith(`#${WORD}=`)) {
+  // bound to this port, as no cookie is; for every tab of this browser
   localStorage.setItem(WORD, location.hash.slice(WORD.length + 2));
   history.replaceState(null, "", location.pathname);
 }
 all("textarea[data-draft]").forEach(keepDraft);
-all("[data-label]").forEach((field, _, fields) => field.addEventListener("paste", (event) => spread(event, fields)));
+all("[data-label]").forEach((field, _, fields) =>
+  field.addEventListener("paste", (event) => spread(event, fields)),
+);
 for (const form of all("form")) {
   const act = ACTS[form.dataset.act];
   if (act) onSubmit(form, act);
@@ -477,7 +661,7 @@ all("form[data-wallets]").forEach(listWallets);
 all("form[data-act=open-output]").forEach(offerKey);
 for (const button of all("[data-copy]")) button.addEventListener("click", () => copy(button));
 addEventListener("pageshow", () => all("form").forEach((form) => busy(form, false)));
-addEventListener("storage", (event) => event.key === SIGNED_OUT && forget());  // in another tab
+addEventListener("storage", (event) => event.key === SIGNED_OUT && forget()); // in another tab
 dropSignerWithSession();
 all(".session").forEach(warnOfEnd);
 document.documentElement.classList.add("script");

@@ -3,13 +3,23 @@ import { keccak_256 } from "@noble/hashes/sha3.js";
 import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from "@noble/hashes/utils.js";
 import { secp256k1 } from "@noble/curves/secp256k1.js";
 
-const DOMAIN = [["name", "string"], ["version", "string"], ["chainId", "uint256"], ["verifyingContract", "address"],
-  ["salt", "bytes32"]];
+const DOMAIN = [
+  ["name", "string"],
+  ["version", "string"],
+  ["chainId", "uint256"],
+  ["verifyingContract", "address"],
+  ["salt", "bytes32"],
+];
 
 /** The 32 bytes that are signed. `kind`: {name, fields: [[name, type], …], domain}. Throws for a missing field. */
 export function digest(kind, message) {
-  return keccak_256(concatBytes(new Uint8Array([0x19, 0x01]), struct("EIP712Domain", DOMAIN, kind.domain),
-    struct(kind.name, kind.fields, message)));
+  return keccak_256(
+    concatBytes(
+      new Uint8Array([0x19, 0x01]),
+      struct("EIP712Domain", DOMAIN, kind.domain),
+      struct(kind.name, kind.fields, message),
+    ),
+  );
 }
 
 /** r ‖ s ‖ v as hex: low s, v 27 or 28, the nonce of RFC 6979. `key`: 32 bytes. */
@@ -27,8 +37,14 @@ export function addressOf(key) {
 export function recover(hash, signature) {
   const bytes = hexToBytes(signature);
   try {
-    const point = secp256k1.recoverPublicKey(concatBytes(bytes.subarray(64).map((v) => v - 27), bytes.subarray(0, 64)), hash,
-      { prehash: false });
+    const point = secp256k1.recoverPublicKey(
+      concatBytes(
+        bytes.subarray(64).map((v) => v - 27),
+        bytes.subarray(0, 64),
+      ),
+      hash,
+      { prehash: false },
+    );
     return addressOfPoint(secp256k1.Point.fromBytes(point).toBytes(false));
   } catch {
     return "";
@@ -38,21 +54,28 @@ export function recover(hash, signature) {
 /** A signature in the one form that the ledger takes (chain/signatures.py): 65 bytes, low s, v 27 or 28; null if it has none. */
 export function canonicalSignature(text) {
   if (typeof text !== "string" || !/^0x[0-9a-fA-F]{130}$/.test(text)) return null;
-  const [r, s] = [text.slice(2, 66), BigInt(`0x${text.slice(66, 130)}`)], { ORDER } = secp256k1.Point.Fn;
-  const v = parseInt(text.slice(130), 16), high = s > ORDER / 2n;
+  const [r, s] = [text.slice(2, 66), BigInt(`0x${text.slice(66, 130)}`)],
+    { ORDER } = secp256k1.Point.Fn;
+  const v = parseInt(text.slice(130), 16),
+    high = s > ORDER / 2n;
   const low = high ? ORDER - s : s;
   if (![0, 1, 27, 28].includes(v) || low <= 0n) return null;
-  const odd = (v % 27) ^ high;  // the other s is the signature of the other point
+  const odd = (v % 27) ^ high; // the other s is the signature of the other point
   return (r + low.toString(16).padStart(64, "0")).toLowerCase() + (27 + odd).toString(16);
 }
 
 /** The message as wallets take it (eth_signTypedData_v4): bytes with 0x, 256-bit numbers as decimal texts. */
 export function typedData(kind, message) {
   const named = (fields) => fields.map(([name, type]) => ({ name, type }));
-  const sent = (type, value) => (type.startsWith("bytes") ? `0x${value.replace(/^0x/, "")}` : value);
+  const sent = (type, value) =>
+    type.startsWith("bytes") ? `0x${value.replace(/^0x/, "")}` : value;
   const values = kind.fields.map(([name, type]) => [name, sent(type, message[name])]);
-  return { types: { EIP712Domain: named(DOMAIN), [kind.name]: named(kind.fields) }, primaryType: kind.name,
-    domain: { ...kind.domain, salt: `0x${kind.domain.salt}` }, message: Object.fromEntries(values) };
+  return {
+    types: { EIP712Domain: named(DOMAIN), [kind.name]: named(kind.fields) },
+    primaryType: kind.name,
+    domain: { ...kind.domain, salt: `0x${kind.domain.salt}` },
+    message: Object.fromEntries(values),
+  };
 }
 
 function addressOfPoint(point) {
@@ -62,7 +85,12 @@ function addressOfPoint(point) {
 /** The address (EIP-55) of 40 hex digits. */
 export function checksummed(plain) {
   const marks = bytesToHex(keccak_256(utf8ToBytes(plain)));
-  return "0x" + [...plain].map((digit, at) => (parseInt(marks[at], 16) > 7 ? digit.toUpperCase() : digit)).join("");
+  return (
+    "0x" +
+    [...plain]
+      .map((digit, at) => (parseInt(marks[at], 16) > 7 ? digit.toUpperCase() : digit))
+      .join("")
+  );
 }
 
 function struct(name, fields, message) {

@@ -3,25 +3,29 @@
 import { Problem, signing } from "./requests.js";
 import { canonicalSignature, checksummed, digest, recover, typedData } from "./typed.js";
 
-const wallets = new Map();  // announced in this page, by the uuid of the announcement
+const wallets = new Map(); // announced in this page, by the uuid of the announcement
 const listeners = [];
-const LONGEST = 60;  // characters of a name that is shown
-const INVISIBLE = /\p{C}/gu;  // would turn the text beside a wallet's name around, or hide in it
-const ANNOUNCED_WITHIN = 2000;  // milliseconds: the wallet that signed in, on a later page
-const NO_NETWORK = 4902, CANNOT = [4200, -32601];
+const LONGEST = 60; // characters of a name that is shown
+const INVISIBLE = /\p{C}/gu; // would turn the text beside a wallet's name around, or hide in it
+const ANNOUNCED_WITHIN = 2000; // milliseconds: the wallet that signed in, on a later page
+const NO_NETWORK = 4902,
+  CANNOT = [4200, -32601];
 const SENTENCES = {
   4001: "You refused in your wallet. Nothing was signed.",
   4100: "Your wallet does not let this page use that account. Connect the account with this page in the wallet, then try again.",
   4200: "Your wallet cannot sign this kind of message. Take another wallet, or a key file.",
   4900: "Your wallet is disconnected. Open it, then try again.",
   4901: "Your wallet is disconnected from the ledger's network. Open it, then try again.",
-  "-32002": "Your wallet is still waiting for an answer of yours. Open it and answer there, then try again.",
+  "-32002":
+    "Your wallet is still waiting for an answer of yours. Open it and answer there, then try again.",
   "-32601": "Your wallet cannot sign this kind of message. Take another wallet, or a key file.",
 };
 
 addEventListener("eip6963:announceProvider", ({ detail }) => {
   const { info, provider } = detail ?? {};
-  const named = ["uuid", "name", "rdns"].every((field) => typeof info?.[field] === "string" && info[field]);
+  const named = ["uuid", "name", "rdns"].every(
+    (field) => typeof info?.[field] === "string" && info[field],
+  );
   if (!named || typeof provider?.request !== "function" || wallets.has(info.uuid)) return;
   // The icon is not shown: it is a picture that any program may choose.
   const name = info.name.replace(INVISIBLE, "").trim().slice(0, LONGEST);
@@ -42,23 +46,33 @@ export function eachWallet(listen) {
 export async function connect(uuid) {
   const wallet = wallets.get(uuid);
   const accounts = await request(wallet, "eth_requestAccounts");
-  return { rdns: wallet.rdns, address: addressOf(Array.isArray(accounts) ? accounts[0] : accounts) };
+  return {
+    rdns: wallet.rdns,
+    address: addressOf(Array.isArray(accounts) ? accounts[0] : accounts),
+  };
 }
 
 /** r ‖ s ‖ v as hex, of this account over this message. Throws Problem. */
 export async function signInWallet({ rdns, address }, name, message) {
   const wallet = await announced(rdns);
   const accounts = await request(wallet, "eth_accounts");
-  if (!Array.isArray(accounts) || !accounts.length) throw new Problem("Your wallet is no longer connected with this page. Sign in with it again.");
+  if (!Array.isArray(accounts) || !accounts.length)
+    throw new Problem("Your wallet is no longer connected with this page. Sign in with it again.");
   if (!accounts.map(addressOf).includes(address)) {
-    throw new Problem(`Your wallet now uses another account. Choose ${address} there, or sign out and sign in again.`);
+    throw new Problem(
+      `Your wallet now uses another account. Choose ${address} there, or sign out and sign in again.`,
+    );
   }
   const { chain, [name]: kind } = await signing();
   await goTo(wallet, chain);
   const text = JSON.stringify(typedData(kind, message));
-  const signature = canonicalSignature(await request(wallet, "eth_signTypedData_v4", [address, text]));
+  const signature = canonicalSignature(
+    await request(wallet, "eth_signTypedData_v4", [address, text]),
+  );
   if (signature === null || recover(digest(kind, message), signature) !== address) {
-    throw new Problem("What your wallet gave is not this account's signature over this message. Nothing was sent.");
+    throw new Problem(
+      "What your wallet gave is not this account's signature over this message. Nothing was sent.",
+    );
   }
   return signature;
 }
@@ -67,7 +81,10 @@ export async function signInWallet({ rdns, address }, name, message) {
 function announced(rdns) {
   return new Promise((resolve, reject) => {
     eachWallet((wallet) => wallet.rdns === rdns && resolve(wallet));
-    setTimeout(() => reject(new Problem("Your wallet is not in this browser any more. Sign in again.")), ANNOUNCED_WITHIN);
+    setTimeout(
+      () => reject(new Problem("Your wallet is not in this browser any more. Sign in again.")),
+      ANNOUNCED_WITHIN,
+    );
   });
 }
 
@@ -75,23 +92,35 @@ function announced(rdns) {
 async function goTo(wallet, { id, node }) {
   const chainId = `0x${id.toString(16)}`;
   const current = async () => Number(await request(wallet, "eth_chainId"));
-  if (await current() === id) return;
-  const change = () => wallet.provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] });
-  const elsewhere = new Problem(`Your wallet is on another network than the ledger. Choose the one with chain id ${id} there.`);
+  if ((await current()) === id) return;
+  const change = () =>
+    wallet.provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] });
+  const elsewhere = new Problem(
+    `Your wallet is on another network than the ledger. Choose the one with chain id ${id} there.`,
+  );
   try {
     await change();
   } catch (error) {
     if (CANNOT.includes(codeOf(error))) throw elsewhere;
     if (codeOf(error) !== NO_NETWORK) throw problemOf(error);
     if (!node) {
-      throw new Problem(`Your wallet does not know the ledger's network. Add it in the wallet's settings, with chain id ${id} ` +
-        "and the address of a node that this service's operator names; then try again.");
+      throw new Problem(
+        `Your wallet does not know the ledger's network. Add it in the wallet's settings, with chain id ${id} ` +
+          "and the address of a node that this service's operator names; then try again.",
+      );
     }
-    await request(wallet, "wallet_addEthereumChain", [{ chainId, chainName: `volens ledger ${id}`, rpcUrls: [node],
-      nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 } }]);
-    if (await current() !== id) await request(wallet, "wallet_switchEthereumChain", [{ chainId }]);
+    await request(wallet, "wallet_addEthereumChain", [
+      {
+        chainId,
+        chainName: `volens ledger ${id}`,
+        rpcUrls: [node],
+        nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
+      },
+    ]);
+    if ((await current()) !== id)
+      await request(wallet, "wallet_switchEthereumChain", [{ chainId }]);
   }
-  if (await current() !== id) throw elsewhere;
+  if ((await current()) !== id) throw elsewhere;
 }
 
 async function request({ provider }, method, params = []) {
@@ -104,7 +133,10 @@ async function request({ provider }, method, params = []) {
 
 function problemOf(error) {
   const code = codeOf(error);
-  return new Problem(SENTENCES[code] ?? `Your wallet could not do it${code ? ` (error ${code})` : ""}. Nothing was signed.`);
+  return new Problem(
+    SENTENCES[code] ??
+      `Your wallet could not do it${code ? ` (error ${code})` : ""}. Nothing was signed.`,
+  );
 }
 
 /** The number of a wallet's error; some wrap another program's error in their own. */
@@ -114,6 +146,7 @@ function codeOf(error) {
 }
 
 function addressOf(account) {
-  if (!/^0x[0-9a-fA-F]{40}$/.test(account)) throw new Problem("Your wallet names no account. Nothing was signed.");
+  if (!/^0x[0-9a-fA-F]{40}$/.test(account))
+    throw new Problem("Your wallet names no account. Nothing was signed.");
   return checksummed(account.slice(2).toLowerCase());
 }
