@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 from analytics.models import REGISTERED
 
-# combined: all columns in one model. fused: a model on each of the other three, weighed
+# combined: all columns in one model. fused: a model on each of the others, weighed
 # (analytics/fusion.py).
-FUSED = "fused"
-FEATURE_SETS = ("genes", "clinical", "combined", FUSED)
-NEED_GENES = frozenset(FEATURE_SETS) - {"clinical"}
-NEED_CLINICAL = frozenset(FEATURE_SETS) - {"genes"}
+COMBINED, FUSED = "combined", "fused"
+FEATURE_SETS = ("genes", "clinical", "series", COMBINED, FUSED)
+# What gives the components that are added to gene columns.
+PCA, AUTOENCODER = "pca", "autoencoder"
 MODELS = tuple(REGISTERED)
 SELECTORS = ("chi2", "f", "mutual-information", "score")
 IMPUTERS = ("knn", "mean", "median", "multiple", "regression")

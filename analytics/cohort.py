@@ -16,7 +16,7 @@ from analytics.disclosure.noise import PERSON, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.kinship import NOBODY, Relatives
-from analytics.params import CohortRules, Outcome
+from analytics.params import CohortRules, Outcome, SeriesRules
 from analytics.readers.clinical import ClinicalRecord, Fact, matches, value_at
 from analytics.readers.genotypes import Genotypes
 
@@ -292,6 +292,40 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str], noise: Noise) -> N
         ):
             matrix[:, column] = cells[:, column] = 0
     return matrix
+
+
+def series_matrix(cohort: Cohort, rules: SeriesRules, noise: Noise) -> NDArray[np.float64]:
+    """(n, variables times steps) mean values of each step, in order of time; NaN is a step without a
+    value.
+
+    Steps end on the index day: a later value, or an undated one, which may be later, is no part of a
+    series. A step of a variable that fewer than 10 people have is unknown to everybody, by the
+    perturbed number (`clinical_matrix`).
+    """
+    matrix = np.stack([_series_of(member, rules) for member in cohort.members])
+    for column, known in enumerate(~np.isnan(matrix.T)):
+        inside = [cohort.subjects[at] for at in np.flatnonzero(known).tolist()]
+        if noise.count(PERSON, inside) < SMALLEST_COUNT:
+            matrix[:, column] = np.nan
+    return matrix
+
+
+def _series_of(member: Member, rules: SeriesRules) -> NDArray[np.float64]:
+    """(variables times steps,) mean values of one person."""
+    shape = (len(rules.variables), rules.steps)
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    clinical, index = member.person.clinical, member.index
+    row_of = {name: row for row, name in enumerate(rules.variables)}
+    for reading in clinical.readings if clinical is not None and index is not None else ():
+        row = row_of.get(reading.variable)
+        if row is None or reading.day is None or index is None:
+            continue
+        step = (reading.day - (index - rules.days + 1)) // rules.step
+        if 0 <= step < rules.steps:
+            sums[row, step] += reading.value
+            counts[row, step] += 1
+    means: NDArray[np.float64] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return means.ravel()
 
 
 def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, ...]]:

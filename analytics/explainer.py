@@ -11,7 +11,15 @@ from sklearn.pipeline import Pipeline
 
 from analytics.evaluate import Watch, auc_with_error
 from analytics.explanations import REGISTERED
-from analytics.explanations.registry import AUC_LOSS, COLUMNS, GENES, UNITED, Explanation, Unseen
+from analytics.explanations.registry import (
+    AUC_LOSS,
+    COLUMNS,
+    GENES,
+    STEPS,
+    UNITED,
+    Explanation,
+    Unseen,
+)
 from analytics.models.pipeline import COMPONENT, Opened, open_model
 
 Floats = NDArray[np.float64]
@@ -21,11 +29,14 @@ Labels = NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a feature set, genes first: their matrix (n, columns), their names, and how
-    many are genes."""
+    many are genes. series: the last columns, that are series; those of one share its name. steps: the
+    names of their time steps."""
 
     x: Floats
     names: tuple[str, ...]
     genes: int
+    series: int = 0
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +66,7 @@ class Explainer:
     def __init__(self, name: str, columns: Columns, event: Labels, seed: int) -> None:
         self._explanation = REGISTERED[name]
         self._columns, self._event, self._seed = columns, event, seed
-        own = np.arange(len(columns.names))
-        if self._explanation.of == COLUMNS:
-            self._features: tuple[str, ...] = (*columns.names, UNITED)
-            self._column_of = np.append(own, COMPONENT)
-        else:
-            together = [GENES] if columns.genes else []
-            self._features = (*together, *columns.names[columns.genes :])
-            several = np.full(len(together), COMPONENT)
-            self._column_of = np.append(several, own[columns.genes :])
+        self._features, self._column_of, self._part_of = _parts_of(columns, self._explanation.of)
         parts, people = len(self._features), len(event)
         self._losses = np.zeros((people, parts))
         self._sizes, self._signed = np.zeros(parts), np.zeros(parts)
@@ -77,10 +80,13 @@ class Explainer:
     def add(self, repeat: int, model: Opened, train: Floats, who: NDArray[np.bool_]) -> None:
         """Explain the predictions of those who were held out of a fold (`who`, of everybody)."""
         test = model.transform(self._columns.x[who])
-        present, parts = np.unique(self._parts_of(model.origins), return_inverse=True)
+        # Of a component it is the last entry, as COMPONENT is -1.
+        present, parts = np.unique(self._part_of[model.origins], return_inverse=True)
         seed = self._seed + self._folds
         unseen = Unseen(model, train, test, self._event[who], parts, seed)
         values = self._explanation.explain(unseen)
+        if self._explanation.of == STEPS:
+            present = np.arange(len(self._features))
         self._used[present] = True
         self._folds += 1
         self._repeats = repeat + 1
@@ -90,7 +96,8 @@ class Explainer:
         known = ~np.isnan(values[:, 0])
         self._people += int(known.sum())
         self._sizes[present] += np.abs(values[known]).sum(axis=0)
-        self._signed[present] += _signed_sizes(values[known], test[known], parts)
+        if self._explanation.of != STEPS:
+            self._signed[present] += _signed_sizes(values[known], test[known], parts)
 
     def finish(self) -> Explained:
         """The sums over all folds as one number of each part."""
@@ -111,13 +118,6 @@ class Explainer:
             errors,
             direction,
         )
-
-    def _parts_of(self, origins: Labels) -> Labels:
-        """The part that each column of a classifier belongs to."""
-        genes = self._columns.genes
-        if self._explanation.of == COLUMNS:
-            return np.where(origins == COMPONENT, len(self._features) - 1, origins)
-        return np.where(origins < genes, 0, origins - genes + (genes > 0))
 
 
 def watch_with(explainers: Sequence[Explainer], columns: Columns) -> Watch:
@@ -148,3 +148,32 @@ def _signed_sizes(values: Floats, columns: Floats, parts: Labels) -> Floats:
     side = np.sign(np.where(known, columns - means, 0.0))
     signed[alone] = np.einsum("ij,ij->j", values[:, alone], side)
     return signed
+
+
+def _parts_of(columns: Columns, of: str) -> tuple[tuple[str, ...], Labels, Labels]:
+    """(names of the parts, the one input column of each or COMPONENT, the part of each input column and
+    last that of a component) of an explanation of COLUMNS, GROUPS or STEPS."""
+    if of == STEPS:
+        several = np.full(len(columns.steps), COMPONENT)
+        return columns.steps, several, np.zeros(len(columns.names) + 1, np.int64)
+    start, genes = len(columns.names) - columns.series, columns.genes
+    clinical, own = columns.names[genes:start], np.arange(len(columns.names))
+    series = tuple(dict.fromkeys(columns.names[start:]))
+    if of == COLUMNS:
+        before, of_genes, part_of_gene = columns.names[:genes], own[:genes], own[:genes]
+        united: tuple[str, ...] = (UNITED,)
+    else:
+        before, united = (GENES,) * (genes > 0), ()
+        of_genes, part_of_gene = np.full(len(before), COMPONENT), np.zeros(genes, np.int64)
+    features = (*before, *clinical, *series, *united)
+    several = np.full(len(series) + len(united), COMPONENT)
+    first = len(before) + len(clinical)
+    in_series = np.arange(columns.series) // max(1, len(columns.steps)) + first
+    of_component = len(features) - 1 if united else 0
+    return (
+        features,
+        np.concatenate([of_genes, own[genes:start], several]),
+        np.concatenate(
+            [part_of_gene, np.arange(len(before), first), in_series, [of_component]]
+        ).astype(np.int64),
+    )

@@ -22,7 +22,7 @@ from analytics.models.pipeline import predict
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-# Fits of each model: three parts on the inner folds, and on everybody.
+# Fits of each model, for the displayed progress: three parts on the inner folds, and on everybody.
 FITS = 3 * (INNER_FOLDS + 1)
 # Keeps the weights of separated outcomes finite; it changes no printed digit of others.
 RIDGE = 1e-3

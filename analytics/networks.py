@@ -42,7 +42,7 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
     def fit(self, x: Floats, y: NDArray[np.int64]) -> Self:
         """y: (n,) of 0 and 1, both present. Raises ParamsError for an unavailable device."""
         device = find_device(self.device)
-        _set_deterministic(device)
+        set_deterministic(device)
         self.classes_ = np.array([0, 1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -50,7 +50,7 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.network_ = network.to(device)
         columns = torch.from_numpy(x.astype(np.float32)).to(device)
         event = torch.from_numpy(y.astype(np.float32)).to(device)
-        optimizer = _AdamW(list(network.parameters()))
+        optimizer = AdamW(list(network.parameters()))
         order = torch.Generator().manual_seed(self.seed)
         for _ in range(EPOCHS):
             for batch in torch.split(torch.randperm(len(event), generator=order).to(device), BATCH):
@@ -64,7 +64,7 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
     def predict_proba(self, x: Floats) -> Floats:
         """(n, 2): predicted probability of no event and of the event."""
         device = find_device(self.device)
-        _set_deterministic(device)
+        set_deterministic(device)
         with torch.no_grad():
             margin = self.network_(torch.from_numpy(x.astype(np.float32)).to(device))
             probability = torch.sigmoid(margin).cpu().numpy().astype(np.float64)
@@ -77,7 +77,7 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         the share of the line on which it is active is a quotient of differences (DeepLIFT's rescale
         rule, which is the integral in a network of one such layer; Ancona et al. 2018).
         """
-        _set_deterministic(torch.device("cpu"))
+        set_deterministic(torch.device("cpu"))
         network = copy.deepcopy(self.network_).to("cpu", torch.float64)
         ends = torch.from_numpy(np.vstack([baseline, x]))
         inputs = ends[1:].clone().requires_grad_()
@@ -158,11 +158,12 @@ class _Network(nn.Module):
         return margin
 
 
-class _AdamW:
+class AdamW:
     """torch.optim.AdamW by its functional form, with the same bits: the class imports torch's
     compiler at its first use, which takes as long as torch itself in each start of a process."""
 
-    def __init__(self, parameters: list[nn.Parameter]) -> None:
+    def __init__(self, parameters: list[nn.Parameter], rate: float = RATE) -> None:
+        self._rate = rate
         zeros = torch.zeros_like
         self._rows = [
             (one, zeros(one), zeros(one), torch.zeros((), dtype=torch.float32, device=one.device))
@@ -185,7 +186,7 @@ class _AdamW:
                 amsgrad=False,
                 beta1=0.9,
                 beta2=0.999,
-                lr=RATE,
+                lr=self._rate,
                 weight_decay=DECAY,
                 eps=1e-8,
                 maximize=False,
@@ -194,7 +195,7 @@ class _AdamW:
             one.grad = None
 
 
-def _set_deterministic(device: torch.device) -> None:
+def set_deterministic(device: torch.device) -> None:
     # One thread: faster on networks this small, reproducible sums, and no thread pool that a fork
     # would break.
     torch.set_num_threads(1)

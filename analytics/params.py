@@ -17,10 +17,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from analytics.canonical import dump_canonical, load_strict
-from analytics.catalogue import FEATURE_SETS, FUSED, NEED_CLINICAL, NEED_GENES
+from analytics.catalogue import AUTOENCODER, COMBINED, FEATURE_SETS, FUSED, PCA
 from analytics.errors import JsonRefused, ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.explanations.registry import COLUMNS
+from analytics.explanations.registry import COLUMNS, STEPS
 from analytics.models import REGISTERED
 from analytics.readers.codes import (
     FACT_PREFIXES,
@@ -49,7 +49,7 @@ OUTPUT_CLASSES = {
 }
 ANALYSES = tuple(OUTPUT_CLASSES)
 # Which feature set of the primary model is explained and compared between groups.
-EXAMINED_FIRST = ("combined", "genes", "clinical", FUSED)
+EXAMINED_FIRST = (COMBINED, "genes", "series", "clinical", FUSED)
 # The category of each source of gene columns.
 GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
@@ -83,6 +83,12 @@ _VARIANTS = {
     "passed_only": True,
 }
 _GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
+USUAL_SERIES = {"days": 84, "step": 7}  # twelve weeks
+MOST_STEPS = 26
+# What is measured over time.
+SERIES_VARIABLES = frozenset(
+    name for name, variable in VARIABLES.items() if variable.kind == "quantity"
+) - {*OUTCOME_ITSELF, "age_years"}
 _CLINICAL = ["age_years", "er_positive", "grade", "size_mm"]
 ALL_HISTORY = 36_500  # days: as far back as a record goes
 # When somebody counts, and from when on she is at risk (`Outcome`).
@@ -95,7 +101,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "variants": _VARIANTS,
         "impute": "median",
         "scale": "z-score",
-        "models": {"logistic": list(FEATURE_SETS)},
+        "models": {"logistic": ["genes", "clinical", COMBINED, FUSED]},
         "folds": 5,
         "repeats": 10,
         "permutations": 99,
@@ -182,12 +188,28 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class GeneRules:
-    """Gene columns: their source, and the selection inside the fold (of clusters: by variance)."""
+    """Gene columns: their source, the selection inside the fold (of clusters: by variance), and what
+    gives the components that are added to them, PCA or AUTOENCODER."""
 
     source: str
     keep: int
     components: int
     select: str = ""
+    encoder: str = PCA
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRules:
+    """Measurements over time: the variables, the last `days` until the index day, and the days of each
+    step, whose values become one mean."""
+
+    variables: tuple[str, ...]
+    days: int
+    step: int
+
+    @property
+    def steps(self) -> int:
+        return self.days // self.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +246,7 @@ class Params:
     outcome: Outcome | None = None
     genes: GeneRules | None = None
     clinical: tuple[str, ...] = ()
+    series: SeriesRules | None = None
     impute: str = "median"
     scale: str = "z-score"
     models: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -252,11 +275,23 @@ class Params:
             return "variants"
         if self.analysis in ("survival", "clusters"):
             return self.genes.source
+        without = {"clinical", "series"}
         return (
             "none"
-            if all(feature_sets == ("clinical",) for _, feature_sets in self.models)
+            if all(without.issuperset(feature_sets) for _, feature_sets in self.models)
             else self.genes.source
         )
+
+    def kinds(self, feature_set: str) -> tuple[str, ...]:
+        """The kinds of columns that a feature set has, in their order: genes, clinical, series."""
+        if feature_set not in (COMBINED, FUSED):
+            return (feature_set,) if feature_set else ()
+        named = {
+            "genes": self.gene_source != "none",
+            "clinical": bool(self.clinical),
+            "series": self.series is not None,
+        }
+        return tuple(kind for kind, is_named in named.items() if is_named)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -269,7 +304,7 @@ class Params:
         that names single columns of genes makes it genomic: it is a statistic of each.
         """
         names_columns = any(EXPLANATIONS[name].of == COLUMNS for name in self.explain)
-        if names_columns and self.examined_feature_set in NEED_GENES:
+        if names_columns and "genes" in self.kinds(self.examined_feature_set):
             return OutputClass.GENOMIC
         return OUTPUT_CLASSES[self.analysis]
 
@@ -306,20 +341,25 @@ class Params:
                 needed.append(Category.DEMOGRAPHICS)
             elif name != "age_years":
                 needed.append(VARIABLES[name].category)
+        if self.series is not None:
+            needed += [VARIABLES[name].category for name in self.series.variables]
         for code in codes:
             needed += _categories_of(code)
         return tuple(sorted(set(needed)))
 
 
 def find_late_models(params: str) -> list[str]:
-    """The models of these parameters whose libraries are loaded late.
+    """The models of these parameters whose libraries are loaded late, and the autoencoder.
 
     None of what is not parameters: whoever parses them says what is wrong.
     """
     try:
-        named = json.loads(params)["models"]
-        return [name for name, model in REGISTERED.items() if model.loaded_late and name in named]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        document = json.loads(params)
+        named = document["models"]
+        late = [name for name, model in REGISTERED.items() if model.loaded_late and name in named]
+        encoder = document.get("genes", {}).get("encoder")
+        return [*late, AUTOENCODER] if encoder == AUTOENCODER else late
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
 
 
@@ -336,6 +376,11 @@ def complete(document: Mapping[str, Any]) -> bytes:
     for name in ("cohort", "genes", "variants"):
         if name in defaults and isinstance(document.get(name), Mapping):
             completed[name] = {**defaults[name], **document[name]}
+    if isinstance(completed.get("genes"), dict) and completed["genes"].get("encoder") == PCA:
+        # Left out where it is the usual one: parameters from before it keep their bytes.
+        completed["genes"] = {n: v for n, v in completed["genes"].items() if n != "encoder"}
+    if isinstance(document.get("series"), Mapping):
+        completed["series"] = {**USUAL_SERIES, **document["series"]}
     outcome = document.get("outcome")
     if isinstance(outcome, Mapping) and outcome.get("kind") == "diagnosis":
         completed["outcome"] = {**_TIMING, **outcome}
@@ -433,6 +478,9 @@ def _build(document: Mapping[str, Any]) -> Params:
         )
     if "genes" in given:
         fields["genes"] = GeneRules(**given["genes"])
+    if "series" in given:
+        series = given["series"]
+        fields["series"] = SeriesRules(tuple(series["variables"]), series["days"], series["step"])
     if "models" in given:
         fields["models"] = tuple(
             (
@@ -528,33 +576,73 @@ def _check_sense(params: Params) -> None:
         raise ParamsError(
             "parameters: people are compared by nothing, since clinical is empty and genes.source none"
         )
+    _check_feature_sets(params)
+    _check_series(params)
     _check_explanations(params)
+
+
+def _check_feature_sets(params: Params) -> None:
+    """Whether each feature set has its columns; several kinds in one are at least two of the three."""
     feature_sets = {feature_set for _, chosen in params.models for feature_set in chosen}
-    if params.genes is not None and params.genes.source == "none" and feature_sets & NEED_GENES:
+    needed = set(feature_sets)
+    if feature_sets & {COMBINED, FUSED} and len(params.kinds(COMBINED)) < 2:
+        needed |= {"genes", "clinical"}
+    genes = params.genes
+    if genes is not None and genes.source == "none" and "genes" in needed:
         raise ParamsError("parameters: a feature set needs genes, but genes.source is none")
-    if params.genes is not None and (params.genes.source, params.genes.select) == (
-        "expression",
-        "chi2",
-    ):
+    if genes is not None and (genes.source, genes.select) == ("expression", "chi2"):
         raise ParamsError("parameters: genes.select chi2 counts genotypes, and expression has none")
-    if not params.clinical and feature_sets & NEED_CLINICAL:
+    if genes is not None and genes.encoder == AUTOENCODER and not genes.components:
+        raise ParamsError("parameters: genes.encoder makes components, but genes.components is 0")
+    if not params.clinical and "clinical" in needed:
         raise ParamsError(
             "parameters: a feature set needs clinical variables, but clinical is empty"
+        )
+    if params.series is None and "series" in needed:
+        raise ParamsError("parameters: a feature set needs series, but none is named")
+
+
+def _check_series(params: Params) -> None:
+    """Whether a series has steps, which end on an index day."""
+    series = params.series
+    if series is None:
+        return
+    if params.outcome is None or not params.outcome.index:
+        raise ParamsError(
+            "parameters: series end on the index day, and this outcome has none",
+            "Predict a diagnosis after an index diagnosis.",
+        )
+    if not SERIES_VARIABLES.issuperset(series.variables):
+        raise ParamsError(
+            "parameters: series.variables names what is not measured over time",
+            "Choose among: " + ", ".join(sorted(SERIES_VARIABLES)),
+        )
+    if series.days % series.step or not 2 <= series.steps <= MOST_STEPS:
+        raise ParamsError(
+            f"parameters: series.days is not 2 to {MOST_STEPS} times series.step",
+            "For example 84 days in steps of 7.",
         )
 
 
 def _check_explanations(params: Params) -> None:
     """Whether the primary model, on the feature set that is explained, has what they need."""
     feature_set = params.examined_feature_set
-    groups = (feature_set in NEED_GENES) + len(params.clinical) * (feature_set in NEED_CLINICAL)
+    kinds = params.kinds(feature_set)
+    of_kind = {
+        "genes": 1,
+        "clinical": len(params.clinical),
+        "series": len(params.series.variables) if params.series else 0,
+    }
+    groups = sum(of_kind[kind] for kind in kinds)
     for name in params.explain:
         explanation = EXPLANATIONS[name]
         fits = explanation.form in ("", REGISTERED[params.primary].form)
+        fits = fits and (explanation.of != STEPS or "series" in kinds)
         several = feature_set == FUSED or (params.impute == "multiple" and params.clinical)
         if not fits or (explanation.form and several):
             raise ParamsError(
                 f"parameters: explain names {name}, which the primary model has not",
-                "Explain a model of the form that it needs, on genes, clinical or combined, of one imputation; "
+                "Explain a model of the form that it needs, on genes, clinical, series or combined, of one imputation; "
                 "permutation and shapley-groups explain every model.",
             )
         if explanation.most_groups and groups > explanation.most_groups:

@@ -12,8 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from analytics.catalogue import COST, FUSED, GRID, estimates_probability
-from analytics.cohort import NOT_CENSORED, Cohort, clinical_matrix, expression_matrix
+from analytics.catalogue import (
+    AUTOENCODER,
+    COMBINED,
+    COST,
+    FUSED,
+    GRID,
+    PCA,
+    estimates_probability,
+)
+from analytics.cohort import (
+    NOT_CENSORED,
+    Cohort,
+    clinical_matrix,
+    expression_matrix,
+    series_matrix,
+)
 from analytics.disclosure.counts import (
     PROFILES_NEEDED,
     STEPS,
@@ -65,6 +79,7 @@ from analytics.evaluate import (
     placement_values,
 )
 from analytics.explainer import Columns, Explained, Explainer, watch_with
+from analytics.explanations.registry import series_part, step_parts
 from analytics.features import IMPUTATIONS
 from analytics.folds import DIVIDES
 from analytics.fusion import FITS, Fused
@@ -80,7 +95,9 @@ Progress = Callable[[str, float], None]
 BOOTSTRAP, DELONG = "bootstrap", "delong"
 NO_VARIANT = "none"  # the name of the column of zeros that replaces them
 # What a feature set is compared with: fixed beforehand, not with the best of them.
-_LESS = {"combined": ("genes", "clinical"), FUSED: ("genes", "clinical", "combined")}
+_SINGLE = ("genes", "clinical", "series")
+_LESS = {COMBINED: _SINGLE, FUSED: (*_SINGLE, COMBINED)}
+ENCODER_COST = 8  # of the autoencoder, as the models' `cost`
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,8 @@ class FeatureSets:
 
     flow: exact number of variants that each rule left out; empty for other gene sources. families:
     (n,) who is related to whom, None if nobody is (`Cohort.families`). gene_names, clinical_names:
-    of the columns, for explanations.
+    of the columns, for explanations. series: (n, columns) of measurements over time, `steps` names of
+    steps for each of `series_names`.
     """
 
     genes: NDArray[np.float64]
@@ -98,23 +116,32 @@ class FeatureSets:
     families: NDArray[np.int64] | None = None
     gene_names: tuple[str, ...] = ()
     clinical_names: tuple[str, ...] = ()
+    series: NDArray[np.float64] | None = None
+    series_names: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
     def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
-        """((n, columns), gene columns, clinical columns) of a feature set, genes first; fused ones
-        see the same columns as combined ones.
+        """((n, columns), gene columns, clinical columns) of a feature set, genes first, series last;
+        fused ones see the same columns as combined ones.
         """
         genes, clinical = self.genes.shape[1], self.clinical.shape[1]
         if feature_set == "genes":
             return self.genes, genes, 0
         if feature_set == "clinical":
             return self.clinical, 0, clinical
-        return np.hstack([self.genes, self.clinical]), genes, clinical
+        series = np.empty((len(self.clinical), 0)) if self.series is None else self.series
+        if feature_set == "series":
+            return series, 0, 0
+        return np.hstack([self.genes, self.clinical, series]), genes, clinical
 
     def columns(self, feature_set: str) -> Columns:
         """The columns of a feature set with their names."""
         x, genes, clinical = self.matrix(feature_set)
         names = (*self.gene_names[:genes], *self.clinical_names[:clinical])
-        return Columns(x, names, genes)
+        if x.shape[1] == genes + clinical:
+            return Columns(x, names, genes)
+        of_series = (series_part(name) for name in self.series_names for _ in self.steps)
+        return Columns(x, (*names, *of_series), genes, x.shape[1] - len(names), self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +181,19 @@ def gather_feature_sets(cohort: Cohort, params: Params, noise: Noise) -> Feature
     If no variant meets the rules, one column of zeros replaces them. If the run failed instead, the
     failure would reveal, without any output review, that nobody carries a variant this frequent.
     """
+    gathered = _gather_genes_and_clinical(cohort, params, noise)
+    rules = params.series
+    if rules is None:
+        return gathered
+    return replace(
+        gathered,
+        series=series_matrix(cohort, rules, noise),
+        series_names=rules.variables,
+        steps=step_parts(rules.days, rules.step),
+    )
+
+
+def _gather_genes_and_clinical(cohort: Cohort, params: Params, noise: Noise) -> FeatureSets:
     clinical = clinical_matrix(cohort, params.clinical, noise)
     named = params.clinical
     if params.gene_source == "expression":
@@ -218,9 +258,13 @@ def evaluate_rows(
 def _cost(model: str, feature_set: str, params: Params) -> int:
     """Of one fit, for the displayed progress; the model's own is 1 for the cheapest."""
     fits = FITS if feature_set == FUSED else 1
-    if params.impute == "multiple" and feature_set != "genes":
+    if params.impute == "multiple" and "clinical" in params.kinds(feature_set):
         fits *= IMPUTATIONS
-    return COST[model] * fits * (count_fits(GRID[model]) if params.tune and GRID[model] else 1)
+    rules = params.genes
+    encodes = rules is not None and rules.components and rules.encoder == AUTOENCODER
+    encoded = ENCODER_COST if encodes and "genes" in params.kinds(feature_set) else 0
+    tuned = count_fits(GRID[model]) if params.tune and GRID[model] else 1
+    return (COST[model] + encoded) * fits * tuned
 
 
 def _add_replicates(
@@ -273,7 +317,7 @@ def _evaluate(
     explainers = [
         Explainer(name, columns, event, params.seed) for name in params.explain if examined
     ]
-    several = params.impute == "multiple" and feature_set != "genes"
+    several = params.impute == "multiple" and "clinical" in params.kinds(feature_set)
     between = BetweenImputations(event) if several else None
     share = params.repeats / (params.repeats + params.permutations)
     scores = evaluate_model(
@@ -344,42 +388,46 @@ def _plan(
 ) -> tuple[Pipeline, NDArray[np.float64]]:
     """The unfitted pipeline of a row, and its columns (n, columns)."""
     x, genes, clinical = feature_sets.matrix(feature_set)
+    series = x.shape[1] - genes - clinical
     if feature_set != FUSED:
-        return _build(model, genes, clinical, params, device), x
+        return _build(model, (genes, clinical, series), params, device), x
+    ends = (genes, genes + clinical, x.shape[1])
     parts = [
-        (_build(model, *counts, params, device), columns)
+        (_build(model, counts, params, device), columns)
         for counts, columns in (
-            ((genes, 0), slice(0, genes)),
-            ((0, clinical), slice(genes, genes + clinical)),
-            ((genes, clinical), slice(0, genes + clinical)),
+            ((genes, 0, 0), slice(0, ends[0])),
+            ((0, clinical, 0), slice(*ends[:2])),
+            ((0, 0, series), slice(*ends[1:])),
+            ((genes, clinical, series), slice(0, ends[2])),
         )
+        if sum(counts)
     ]
     return Pipeline([(DIVIDES, Fused(parts, params.seed))]), x
 
 
-def _build(model: str, genes: int, clinical: int, params: Params, device: str) -> Pipeline:
-    built = build_model(_blueprint(model, genes, clinical, params, device))
+def _build(model: str, counts: tuple[int, int, int], params: Params, device: str) -> Pipeline:
+    """counts: columns of genes, clinical columns, columns of series."""
+    built = build_model(_blueprint(model, counts, params, device))
     return search(built, GRID[model], params.seed) if params.tune and GRID[model] else built
 
 
-def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
-    rules = params.genes
-    if rules is None or not genes:
-        return Blueprint(
-            model, 0, clinical, "f", 0, 0, params.impute, params.scale, params.seed, device
-        )
-    keep = min(rules.keep, genes)
+def _blueprint(model: str, counts: tuple[int, int, int], params: Params, device: str) -> Blueprint:
+    genes, clinical, series = counts
+    rules = params.genes if genes else None
     return Blueprint(
         model,
         genes,
         clinical,
-        rules.select,
-        keep,
-        rules.components,
+        "f" if rules is None else rules.select,
+        0 if rules is None else min(rules.keep, genes),
+        0 if rules is None else rules.components,
         params.impute,
         params.scale,
         params.seed,
         device,
+        PCA if rules is None else rules.encoder,
+        series,
+        0 if params.series is None else params.series.steps,
     )
 
 

@@ -17,7 +17,7 @@ import sklearn
 from scipy.stats import norm
 
 from analytics.association import LEAST_EXPECTED, LEAST_MINOR_ALLELES, score_test
-from analytics.catalogue import FEATURE_SETS, FUSED, GRID, MODELS
+from analytics.catalogue import COMBINED, FUSED, GRID, MODELS
 from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.cohort import select_people
 from analytics.disclosure.clusters import LARGEST_P
@@ -50,7 +50,8 @@ OBSERVATIONS = 2
 # Fused sets take twelve fits where others take one, so they are measured for one model.
 AS_GOOD = 0.01  # of an AUC
 KEPT = 20  # columns
-PRIMARY, SINGLE = "logistic", tuple(name for name in FEATURE_SETS if name != FUSED)
+PRIMARY, SINGLE = "logistic", ("genes", "clinical", COMBINED)
+FEATURE_SETS = (*SINGLE, FUSED)  # of people without series
 FOLLOW_UPS = (8.0, 4.0, 2.5)  # median years, of the people whose risk is printed
 NOMINAL = (1e-3, 1e-4)  # p whose share is counted where there is no association
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}

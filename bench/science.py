@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from analytics import science, threads
-from analytics.catalogue import FEATURE_SETS, MODELS
+from analytics.catalogue import MODELS
 from analytics.code import code_hash
 from analytics.models import pipeline
 from analytics.simulate import coverage
@@ -221,7 +221,7 @@ def _print_gains(report: dict[str, Any]) -> None:
 def _print_simulated(report: dict[str, Any]) -> None:
     """Fusion, tuning and explanation, each over many cohorts whose truth is known."""
     for row in report["fusion"]:
-        aucs = ", ".join(f"{name} {row[name]:.3f}" for name in FEATURE_SETS)
+        aucs = ", ".join(f"{name} {row[name]:.3f}" for name in science.FEATURE_SETS)
         print(
             f"{row['people']} people, {row['cohorts']} cohorts: AUC {aucs}; fused as good as the better "
             f"one alone in {row['as_good']:.0%}, {row['gain_fraction']:.1%} of the best possible gain"

@@ -28,15 +28,17 @@ LEAST_STEPS_OF_A_GENE = 2
 # Of the mean size of a value, in hundredths of log-odds or of a probability: a step is taken from so
 # many people on, divided by it. By the outcome of one of n people, such a mean changes by 3 / n log-odds
 # on average, and without her by 1 / n (measured on 100 to 1000 people); a probability by a quarter.
+# A share of attention changes like a probability, by what the drawn folds leave of it (on 100 people; other
+# folds change it by more than that).
 SIZE_STEPS = (1, 2, 5, 10, 20, 50)
-PEOPLE_TIMES_STEP = {"log-odds": 3600, "probability": 900}
+PEOPLE_TIMES_STEP = {"log-odds": 3600, "probability": 900, "share": 900}
 # Of a loss of AUC, in percent, likewise from LEAST_TIMES_STEP / step people of the rarer outcome on.
 LOSS_STEPS = (1, 2, 5, 10)
 LEAST_TIMES_STEP = 350
 
 
 # By how much one outcome moves such a mean on average, times the number of people (as above).
-OUTCOME_MOVES = {"log-odds": 3.0, "probability": 0.75}
+OUTCOME_MOVES = {"log-odds": 3.0, "probability": 0.75, "share": 0.75}
 
 
 def perturb_importance(

@@ -17,13 +17,28 @@ if TYPE_CHECKING:
 
     from analytics.models.pipeline import Opened
 
-# What is explained: every column, or all genes together beside each clinical variable.
-COLUMNS, GROUPS = "columns", "groups"
+OVER_TIME = " over time"  # after a variable's name, its series
+# What is explained: every column, with each series as one; all genes together beside each clinical
+# variable and each series; or the time steps, of all series together.
+COLUMNS, GROUPS, STEPS = "columns", "groups", "steps"
 # How values of people become one number of a part: the mean of their sizes, in the unit of the
 # value; or the mean over the people with the event, which is a loss of AUC.
 MEAN_SIZE, AUC_LOSS = "mean-size", "auc-loss"
-LOG_ODDS, PROBABILITY, AUC = "log-odds", "probability", "auc"  # units of values
-GENES, UNITED = "genes", "principal components"  # parts that are no column
+LOG_ODDS, PROBABILITY, AUC, SHARE = "log-odds", "probability", "auc", "share"  # units of values
+GENES, UNITED = "genes", "components of genes"  # parts that are no column
+
+
+def series_part(variable: str) -> str:
+    """The name of a series as a part of the data, beside the variable's latest value."""
+    return variable + OVER_TIME
+
+
+def step_parts(days: int, step: int) -> tuple[str, ...]:
+    """The names of the time steps, in order: "83 to 77 days before" the index day."""
+    return tuple(
+        f"{last} days before" if step == 1 else f"{last} to {last - step + 1} days before"
+        for last in range(days - 1, -1, -step)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +63,8 @@ class Explanation:
     """One explanation of the catalogue.
 
     name: in parameters and results, and of its module with hyphens. shown: on pages; says: what its
-    numbers are, as a sentence of a page. of: COLUMNS or GROUPS. form: the form of model that it
-    needs (`Model.form`), "" for any. scale: LOG_ODDS, PROBABILITY or AUC. background: what a value
+    numbers are, as a sentence of a page. of: COLUMNS, GROUPS or STEPS. form: the form of model that it
+    needs (`Model.form`), "" for any. scale: LOG_ODDS, PROBABILITY, AUC or SHARE. background: what a value
     is compared with. summary: MEAN_SIZE or AUC_LOSS. passes: of the cross-validation, at most; 0
     for all. most_groups: how many it can combine, 0 for any number. explain: (people, parts) values
     of the held-out people, NaN for those who are left out, drawn; imports its libraries when it is

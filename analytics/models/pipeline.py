@@ -1,13 +1,13 @@
 """The pipeline around each model, one of scikit-learn: all fitting happens inside the fold.
 
-Imputation, scaling, selection, principal components and the classifier see only the training people
-of a fold (selection before cross-validation "finds" 90 % accuracy on noise).
+Imputation, scaling, selection, components and the classifier see only the training people of a fold
+(selection before cross-validation "finds" 90 % accuracy on noise).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectKBest
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
+from analytics.catalogue import AUTOENCODER, IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.errors import ParamsError
 from analytics.features import (
     IMPUTATIONS,
@@ -31,13 +31,15 @@ from analytics.features import (
 from analytics.imputation import Imputed
 from analytics.models import REGISTERED
 from analytics.models.registry import Blueprint
+from analytics.series import Steps, Summaries
 
 # People of each outcome and columns (the last one clinical) of `warm_up`: above 15 columns, the
 # neighbour search uses the same algorithm as in real runs.
 WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
+WARM_STEPS = 3  # of a series, for a model that reads one
 CLASSIFY = "classify"  # the name of a pipeline's last step
 MOST_SEED = 2**32  # of the libraries' generators
-COMPONENT = -1  # what a principal component of the genes comes from, instead of a column
+COMPONENT = -1  # what a component of the genes comes from, instead of a column
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ def build_columns(blueprint: Blueprint, imputation: int = 0) -> SideBySide:
         ]
         columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
         parts.append((Pipeline(steps), columns))
+    if blueprint.series:
+        start = blueprint.genes + blueprint.clinical
+        parts.append((_build_series_part(blueprint), slice(start, start + blueprint.series)))
     return SideBySide(parts)
 
 
@@ -137,7 +142,8 @@ def sum_by_part(values: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArra
 
 
 def warm_up(names: Iterable[str] = MODELS) -> None:
-    """Fit each of these models once on very little data, and load what it says it needs besides.
+    """Fit each of these models, or the autoencoder, once on very little data, and load what it says
+    it needs besides.
 
     Libraries load modules and search for one another at the first fit, which a confined process
     cannot do.
@@ -146,10 +152,16 @@ def warm_up(names: Iterable[str] = MODELS) -> None:
     x, y = values.reshape(-1, WARM_COLUMNS), np.arange(2 * WARM_PEOPLE) % 2
     for number, name in enumerate(names):
         impute, scale = IMPUTERS[number % len(IMPUTERS)], SCALERS[number % len(SCALERS)]
-        genes = WARM_COLUMNS - 1
-        built = build_model(Blueprint(name, genes, 1, "f", WARM_KEPT, 1, impute, scale, 0))
+        encodes = name == AUTOENCODER
+        model = "logistic" if encodes else name
+        series = WARM_STEPS * REGISTERED[model].reads_series
+        blueprint = Blueprint(
+            model, WARM_COLUMNS - 1 - series, 1, "f", WARM_KEPT, 1, impute, scale, 0
+        )
+        blueprint = replace(blueprint, series=series, steps=WARM_STEPS)
+        built = build_model(replace(blueprint, encoder=name) if encodes else blueprint)
         predict(built.fit(x, y), x)
-        load = REGISTERED[name].load
+        load = REGISTERED[model].load
         if load is not None:
             load()
 
@@ -162,10 +174,10 @@ def _check(blueprint: Blueprint) -> None:
     ):
         if name not in known:
             raise ParamsError("a model's part is not one of " + ", ".join(known))
-    counts = (blueprint.genes, blueprint.clinical, blueprint.components)
+    counts = (blueprint.genes, blueprint.clinical, blueprint.series, blueprint.components)
     if (
         min(counts) < 0
-        or blueprint.genes + blueprint.clinical == 0
+        or blueprint.genes + blueprint.clinical + blueprint.series == 0
         or (blueprint.genes and blueprint.keep < 1)
     ):
         raise ParamsError("a model needs at least one column, and keeps at least one of its genes")
@@ -176,6 +188,10 @@ def _origins(fitted: SideBySide) -> NDArray[np.int64]:
     origins = []
     for part, columns in fitted.fitted_:
         own = np.arange(columns.start, columns.stop)
+        reader = part.steps[0][1]
+        if isinstance(reader, Steps | Summaries):
+            origins.append(own[reader.origins()])
+            continue
         both = part.named_steps.get("both")
         chosen = part if both is None else dict(both.transformer_list)["chosen"]
         select = chosen.named_steps.get("select")
@@ -191,11 +207,29 @@ def _build_gene_part(blueprint: Blueprint) -> Pipeline:
     if blueprint.keep < blueprint.genes:
         steps.insert(0, ("select", SelectKBest(SCORES[blueprint.select], k=blueprint.keep)))
     if blueprint.components:
-        turned = Pipeline(
-            [
-                ("scale", build_scaler(blueprint.scale)),
-                ("turn", Components(blueprint.components, blueprint.seed)),
-            ]
-        )
+        turned = Pipeline([("scale", build_scaler(blueprint.scale)), ("turn", _encoder(blueprint))])
         steps = [("both", FeatureUnion([("chosen", Pipeline(steps)), ("components", turned)]))]
     return Pipeline([("fill", build_gene_imputer(blueprint.impute)), *steps])
+
+
+def _encoder(blueprint: Blueprint) -> BaseEstimator:
+    """What gives the components of the genes; imports torch for the autoencoder alone."""
+    if blueprint.encoder != AUTOENCODER:
+        return Components(blueprint.components, blueprint.seed)
+    from analytics.encoder import Autoencoder
+
+    return Autoencoder(blueprint.components, blueprint.seed)
+
+
+def _build_series_part(blueprint: Blueprint) -> Pipeline:
+    """The steps for a model that reads them; else mean and slope, imputed as genes are: each series is
+    regressed on no other column."""
+    if REGISTERED[blueprint.model].reads_series:
+        return Pipeline([("read", Steps(blueprint.scale))])
+    return Pipeline(
+        [
+            ("summarise", Summaries(blueprint.steps)),
+            ("scale", build_scaler(blueprint.scale)),
+            ("fill", build_gene_imputer(blueprint.impute)),
+        ]
+    )

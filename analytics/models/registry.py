@@ -17,7 +17,8 @@ class Blueprint:
     then `clinical` clinical columns; either may be 0. NaN is missing.
 
     select, keep: the score that selects gene columns, and their number. components: number of
-    principal components of all gene columns, which are appended. device: for cnn only.
+    components of all gene columns, which are appended; encoder: what gives them, PCA or AUTOENCODER.
+    device: of networks. series: columns of series after the clinical ones, `steps` of each variable.
     """
 
     model: str
@@ -30,6 +31,9 @@ class Blueprint:
     scale: str
     seed: int
     device: str = "cpu"
+    encoder: str = "pca"
+    series: int = 0
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,9 @@ class Model:
     on little data does not (`pipeline.warm_up`), before confinement. loaded_late: its libraries
     take seconds to load, so they are loaded for the first run that names it, not when a worker
     starts. form: `linear` if its classifier has coefficients (`coef_`), `network` if it has
-    gradients (`gradients`): explanations that need them ask for it.
+    gradients (`integrated_gradients`), `recurrent` if it has attention over time (`attention`):
+    explanations that need them ask for it. reads_series: whether it is given the steps of series;
+    another model is given the mean and the slope of each.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Model:
     load: Callable[[], None] | None = None
     loaded_late: bool = False
     form: str = ""
+    reads_series: bool = False
 
 
 # Each module of a model calls `register` once.

@@ -76,24 +76,26 @@ def name_of(cohort: Cohort, column: int) -> str:
 def write_bundle(cohort: Cohort, at: int, subject: str) -> bytes:
     """The bundle of person `at`: diagnosis, measurements before it, event, last visit."""
     diagnosis = FIRST_DAY + at * 7 % 365
-    day = _date(diagnosis)
+    day = date_of(diagnosis)
     conditions: list[tuple[str, str, str | None]] = [("icd-10-cm", INDEX_CODE, day)]
     if cohort.event_day[at] >= 0:
-        conditions.append(("icd-10-cm", EVENT_CODE, _date(diagnosis + int(cohort.event_day[at]))))
-    before = _date(diagnosis - 14)
+        conditions.append(("icd-10-cm", EVENT_CODE, date_of(diagnosis + int(cohort.event_day[at]))))
+    before = date_of(diagnosis - 14)
     observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = [
         (name, float(cohort.values[name][at]), before)
         for name in (*CLINICAL, *LIFESTYLE)
         if not np.isnan(cohort.values[name][at])
     ]
-    observations.append(("heart_rate", 64.0 + at % 17, _date(diagnosis + int(cohort.last_day[at]))))
+    observations.append(
+        ("heart_rate", 64.0 + at % 17, date_of(diagnosis + int(cohort.last_day[at])))
+    )
     return bundle_of(
         subject,
         gender="female",
         birth_year=2013 - int(cohort.values["age_years"][at]),
         conditions=conditions,
         observations=observations,
-        medications=[("rxnorm", "10324", _date(diagnosis + 40))],
+        medications=[("rxnorm", "10324", date_of(diagnosis + 40))],
     )
 
 
@@ -116,5 +118,5 @@ def _site(cohort: Cohort, column: int) -> list[str]:
     ]
 
 
-def _date(day: int) -> str:
+def date_of(day: int) -> str:
     return str(np.datetime64(day, "D"))

@@ -34,6 +34,7 @@ STAFF = ("noor", "pia", "quinn", "rui", "sol", "tess", "rita", "omar", "vera", "
 FEATURE_SETS = {
     "genes": "genes",
     "clinical": "findings",
+    "series": "measurements over time",
     "combined": "genes and findings",
     "fused": "genes and findings, fused",
 }

@@ -102,8 +102,9 @@ _STEPS = {
 }
 _FEATURE_SETS = {
     "clinical": "clinical data",
-    "combined": "genes + clinical",
-    "fused": "genes + clinical (fused)",
+    "series": "measurements over time",
+    "combined": "all data",
+    "fused": "all data (fused)",
 }
 
 
@@ -349,7 +350,8 @@ _PARAMETERS = {
     "genes.source": "Gene columns from",
     "genes.select": "Chosen inside each fold by",
     "genes.keep": "How many are kept",
-    "genes.components": "Principal components added to them",
+    "genes.components": "Components added to them",
+    "genes.encoder": "Components from",
     "variants": "Which variants and genotypes are used",
     "variants.min_maf": "Least frequency of the rarer allele",
     "variants.min_call_rate": "Least call rate",
@@ -358,6 +360,10 @@ _PARAMETERS = {
     "variants.min_quality": "Least quality of a call",
     "variants.passed_only": "Only variants that passed the filter of every file",
     "clinical": "Clinical variables",
+    "series": "Measurements over time",
+    "series.variables": "Of these variables",
+    "series.days": "In so many days until the index diagnosis",
+    "series.step": "Days of a step, whose values become one mean",
     "strata": "Curves of groups, by",
     "impute": "Missing values are filled by",
     "scale": "Columns are scaled by",
@@ -404,8 +410,11 @@ _PARAMETER_VALUES = {
     "multiple": "five draws from such regressions, models of all averaged",
     "genes": "genes",
     "clinical": "clinical data",
-    "combined": "both in one model",
-    "fused": "both, a model each, weighed",
+    "series": "measurements over time",
+    "combined": "all in one model",
+    "fused": "all, a model each, weighed",
+    "pca": "principal component analysis",
+    "autoencoder": "an autoencoder",
     **{name: clustering.shown for name, clustering in CLUSTERINGS.items()},
     **{name: explanation.shown for name, explanation in EXPLANATIONS.items()},
 }

@@ -15,10 +15,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from analytics.catalogue import FEATURE_SETS, NEED_CLINICAL, NEED_GENES, RELEASABLE
+from analytics.catalogue import FEATURE_SETS, RELEASABLE
 from analytics.disclosure.rounding import COUNT_GRID
 from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.explanations.registry import COLUMNS, GENES, UNITED
+from analytics.explanations.registry import (
+    COLUMNS,
+    GENES,
+    STEPS,
+    UNITED,
+    series_part,
+    step_parts,
+)
 from analytics.params import Params
 from analytics.strata import ALL, NOT_KNOWN, parse_split
 from analytics.vocabulary import OutputClass
@@ -118,6 +125,7 @@ Z_STEPS = ("0.1", "0.2", "0.5", "1.0")
 EXPLANATION_STEPS: Mapping[str, tuple[str, ...]] = {
     "log-odds": ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5"),
     "probability": ("1", "2", "5", "10", "20", "50"),
+    "share": ("1", "2", "5", "10", "20", "50"),
     "auc": ("1", "2", "5", "10"),
 }
 
@@ -387,8 +395,17 @@ def _flow_of(asked: Params) -> list[str]:
 
 def _parts(asked: Params) -> set[str]:
     """The parts of the data that are named in any case, whatever the genes are called."""
-    clinical = asked.clinical if asked.examined_feature_set in NEED_CLINICAL else ()
-    return {GENES, UNITED, *clinical}
+    kinds, series = asked.kinds(asked.examined_feature_set), asked.series
+    parts = {GENES, UNITED, *(asked.clinical if "clinical" in kinds else ())}
+    if series is None or "series" not in kinds:
+        return parts
+    return parts | {series_part(name) for name in series.variables} | _steps_of(asked)
+
+
+def _steps_of(asked: Params) -> set[str]:
+    """The time steps of the series."""
+    series = asked.series
+    return set() if series is None else set(step_parts(series.days, series.step))
 
 
 def _unknown_features(result: Mapping[str, Any], asked: Params) -> Findings:
@@ -396,15 +413,17 @@ def _unknown_features(result: Mapping[str, Any], asked: Params) -> Findings:
     columns of genes, of the form of one.
     """
     pattern = VARIANT if asked.gene_source == "variants" else PROBE
-    with_genes = asked.examined_feature_set in NEED_GENES
+    with_genes = "genes" in asked.kinds(asked.examined_feature_set)
     wrong = []
     for at, part in enumerate(objects(result, "explanations")):
         of = EXPLANATIONS.get(str(part.get("explanation")))
         names_columns = of is not None and of.of == COLUMNS and with_genes
+        steps = _steps_of(asked)
+        known = steps if of is not None and of.of == STEPS else _parts(asked) - steps
         wrong += [
             (f"explanations.{at}.features.{number}.feature", name)
             for number, name in enumerate(_features(part))
-            if name not in _parts(asked) and not (names_columns and pattern.fullmatch(name))
+            if name not in known and not (names_columns and pattern.fullmatch(name))
         ]
     return wrong
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
+from analytics.explanations.registry import STEPS
 from analytics.strata import ALL
 from api.client.renamed_keys import with_current_keys
 from api.pages import labels as words
@@ -138,6 +139,7 @@ _SCALES = {
     "log-odds": "mean size in log-odds",
     "probability": "mean size, in percent of probability",
     "auc": "loss of AUC, in percent",
+    "share": "mean share of the attention, in percent",
 }
 _NO_CAUSE = (
     "It tells what this model uses, not what causes the outcome; of two columns that go together, one "
@@ -289,10 +291,15 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Finding]:
 def _explanation(shown: Mapping[str, Any], again: bool) -> Finding:
     of = EXPLANATIONS[shown["explanation"]]
     rows = [row | {"feature": run_text.feature(row["feature"])} for row in shown["features"]]
+    if (
+        of.of == STEPS
+    ):  # in order of time, by the days before the index day with which a name begins
+        rows.sort(key=lambda row: -int(row["feature"].split()[0]))
     unit = f"{_SCALES[shown['scale']]}, in steps of {shown['step']}"
     title = run_text.explanation(of.name)
     bars = [(row["feature"], float(row["importance"])) for row in rows]
-    largest = [f"{what} ({value:g})" for what, value in bars if value > 0][:2]
+    ordered = sorted(bars, key=lambda bar: -bar[1])
+    largest = [f"{what} ({value:g})" for what, value in ordered if value > 0][:2]
     lead = f"Most rests on {' and '.join(largest)}." if largest else "Nothing is above 0."
     return Finding(
         f"What the predictions rest on, by {title}: {words.model(shown['model'])} on "

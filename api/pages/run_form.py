@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import analytics.params
+from analytics.catalogue import PCA
 from analytics.errors import ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.params import ANALYSES, complete
+from analytics.params import ANALYSES, SERIES_VARIABLES, USUAL_SERIES, complete
 from analytics.readers.codes import VARIABLES
 from api.pages import labels as words
 from api.pages import run_text
@@ -107,7 +108,8 @@ def form_parts(
         raise RequestInvalid("there is no such analysis", "choose among: " + ", ".join(ANALYSES))
     usual: Any = strict_json(complete({"analysis": analysis, **_EXAMPLES[analysis]}))
     if analysis == "evaluate":
-        usual["genes"]["source"] = gene_source
+        usual["genes"] |= {"source": gene_source, "encoder": PCA}
+        usual["series"] = {"variables": [], **USUAL_SERIES}
     usual |= {name: part for name, part in (study or {}).items() if name in usual}
     return _parts(schema, "", usual, given)
 
@@ -313,6 +315,9 @@ def _part(
                 optional=optional,
                 values=_given(given, path, usual),
             )
+        case "words" if path == "series.variables":
+            options = tuple((name, words.variable(name)) for name in sorted(SERIES_VARIABLES))
+            return FormPart("many", path, label, options=options, values=_given(given, path, usual))
         case "words" if path == "clinical":
             names = [*(name for name in VARIABLES if name not in _OUTCOME_ITSELF), "female"]
             options = tuple((name, words.variable(name)) for name in names)
@@ -443,13 +448,15 @@ def _read(schema: Mapping[str, Any], path: str, given: Given) -> Any:
                 _integer(given.get(f"{path}.{at}", []), path, _resolved(item))
                 for at, item in enumerate(schema["prefixItems"])
             ]
+        case "group" if path == "series" and not given.get("series.variables"):
+            return None  # without a variable there are none
         case "group":
             return _read_object(schema, f"{path}.", given)
         case "choice":
             return values[0] if values else ""
         case "words" if path in _SPLIT_BY:
             return _read_splits(path, values, given)
-        case "words" if path != "clinical":
+        case "words" if path not in ("clinical", "series.variables"):
             return _words(values)
         case "many" | "words":
             return list(values)

@@ -9,6 +9,7 @@ from typing import Any
 
 from analytics.errors import ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
+from analytics.explanations.registry import OVER_TIME
 from analytics.params import Params, parse_params
 from analytics.readers.codes import VARIABLES
 from analytics.strata import ALL, parse_split
@@ -34,7 +35,7 @@ _NUMBERS = {
     "survival": "survival curve",
     "frequency": "frequency",
 }
-_TOGETHER = {"genes": "all genes", "principal components": "principal components of the genes"}
+_TOGETHER = {"genes": "all genes", "components of genes": "components of the genes"}
 
 
 def group(name: str) -> str:
@@ -80,7 +81,8 @@ def split(rule: str) -> str:
 
 def feature(name: str) -> str:
     """A part of the data in words: a clinical variable, a variant or probe, or several columns."""
-    return _TOGETHER.get(name) or clinical(name)
+    variable, over_time, _ = name.partition(OVER_TIME)
+    return _TOGETHER.get(name) or clinical(variable) + over_time
 
 
 def clinical(name: str) -> str:
@@ -195,7 +197,18 @@ def _data_of(asked: Params) -> list[tuple[str, str]]:
     return [
         ("Clinical variables", ", ".join(map(clinical, asked.clinical)) or "none"),
         ("Genes", genes),
+        *_series_of(asked),
     ]
+
+
+def _series_of(asked: Params) -> list[tuple[str, str]]:
+    """Measurements over time, in words; [] for none."""
+    series = asked.series
+    if series is None:
+        return []
+    names = ", ".join(map(clinical, series.variables))
+    window = f"the {series.days} days until the index diagnosis, in steps of {series.step}"
+    return [("Measurements over time", f"{names}: {window}")]
 
 
 def _splits(rules: Sequence[str]) -> str:

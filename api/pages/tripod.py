@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.catalogue import PCA
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.sample_size import LEAST_TO_EVALUATE, least_to_develop
 from api.pages import labels as words
@@ -164,7 +165,13 @@ def _predictors(study: Study) -> str:
     if genes["source"] != "none":
         named.append(f"{genes['keep']} {genes['source']} columns")
         if genes["components"]:
-            named.append(f"{genes['components']} principal components of them")
+            made_by = words.parameter_value(genes.get("encoder", PCA))
+            named.append(f"{genes['components']} components of them, by {made_by}")
+    if series := study.params.get("series"):
+        measured = ", ".join(map(words.variable, series["variables"]))
+        named.append(
+            f"{measured} over the {series['days']} days until day 0, as means of {series['step']} days"
+        )
     return f"{words.sentence(', '.join(named))} How each was measured, the authors must say."
 
 
@@ -177,6 +184,8 @@ def _sample_size(study: Study) -> str:
     columns = len(study.params["clinical"])
     if genes["source"] != "none":
         columns += genes["keep"] + genes["components"]
+    if series := study.params.get("series"):
+        columns += 2 * len(series["variables"])  # mean and slope of each
     least = least_to_develop(events / people, columns)
     return (
         f"There were about {people} people, {events} with the outcome. To develop a regression of "

@@ -72,7 +72,7 @@ def test_a_run_prints_what_its_model_rests_on(printed: Result) -> None:
     assert directions["SIM000"] == "more"
     assert directions["SIM002"] == "less"  # simulate.SIGNAL
     assert directions["age_years"] == "unclear"
-    assert not {"SIM010", "principal components"} & directions.keys()
+    assert not {"SIM010", "components of genes"} & directions.keys()
     assert {"rule": "explanations of all people", "people_at_least": 10} in record["rules"]
 
 

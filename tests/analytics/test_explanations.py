@@ -176,7 +176,7 @@ def test_everybody_is_explained_by_models_that_have_not_seen_her() -> None:
     evaluate_model(build_model(blueprint), x, event, **settings, tick=lambda _: None, watch=watch)
     assert (np.sum(shown, axis=0) == 2).all()
     explained = explainer.finish()
-    assert explained.features == (*NAMES, "principal components")
+    assert explained.features == (*NAMES, "components of genes")
     assert not explained.used[-1]
     top = [explained.features[at] for at in np.argsort(-explained.importance)[:3]]
     assert set(top) == {"gene0", "gene1", "grade"}

@@ -251,6 +251,7 @@ def test_the_lists_are_those_of_the_program() -> None:
     assert output_vocabulary.EXPLANATION_STEPS == {
         "log-odds": tuple(f"{step / 100:g}" for step in explanations.SIZE_STEPS),
         "probability": tuple(f"{step:g}" for step in explanations.SIZE_STEPS),
+        "share": tuple(f"{step:g}" for step in explanations.SIZE_STEPS),
         "auc": tuple(f"{step:g}" for step in explanations.LOSS_STEPS),
     }
     assert RATE_STEP == curves.CURVE_STEPS[0]

@@ -153,10 +153,10 @@ def test_a_request_is_read_in_words_before_it_is_signed() -> None:
     params = params_from("evaluate", given).decode()
     said = dict(run_text.describe(params))
     assert said["Models"] == (
-        "logistic on genes, on clinical data, on genes + clinical, on genes + clinical (fused)"
+        "logistic on genes, on clinical data, on all data, on all data (fused)"
     )
-    assert said["Explained"] == "logistic on genes + clinical, by linear SHAP"
-    assert said["Compared between groups"] == "logistic on genes + clinical, by histological grade"
+    assert said["Explained"] == "logistic on all data, by linear SHAP"
+    assert said["Compared between groups"] == "logistic on all data, by histological grade"
     assert "gene activity of the tumour" in said["Kinds of data that it needs"]
     for _, value in [*run_text.describe(params), *run_text.describe_all(params)]:
         assert "_" not in value
