@@ -557,6 +557,13 @@ def jobs() -> dict[str, dict[str, Any]]:
         "horizon_days": 1825,
         "censoring": "event-free",
     }
+    found["lstm"] |= {
+        "outcome": diagnosis,
+        "series": {"variables": ["steps_per_day", "heart_rate"]},
+        "explain": ["attention", "permutation"],
+    }
+    encoded = {"source": "expression", "components": 2, "encoder": "autoencoder"}
+    found["svm with an autoencoder"] = found["svm"] | {"genes": encoded}
     found["associate"] = {
         "analysis": "associate",
         "statistics": 1,

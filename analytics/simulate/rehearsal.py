@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analytics.params import Params
+from analytics.params import Params, SeriesRules
 from analytics.people import Input
 from analytics.readers.codes import VARIABLES
 from analytics.readers.expression import write_expression
@@ -73,6 +73,7 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
         np.clip(draw.integers(40, 75), max(1, params.cohort.age[0]), max(1, params.cohort.age[1]))
     )
     observations.append(("age_years", float(age), dated))
+    observations += _over_time(params.series, draw)
     gender = "female" if draw.random() < 0.5 else "male"
     return bundle_of(
         subject,
@@ -82,6 +83,21 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
         observations=observations,
         facts=facts,
     )
+
+
+def _over_time(
+    series: SeriesRules | None, draw: np.random.Generator
+) -> list[tuple[str | tuple[str, str], float | bool, str | None]]:
+    """A value on the last day of each step of a series, but for one step in five."""
+    if series is None:
+        return []
+    days = [INDEX_DAY - series.step * step for step in range(series.steps)]
+    return [
+        (name, _value(name, draw), _date(day))
+        for name in series.variables
+        for day in days
+        if draw.random() < 0.8
+    ]
 
 
 def _value(name: str, draw: np.random.Generator) -> float:

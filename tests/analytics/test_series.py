@@ -22,6 +22,7 @@ from analytics.readers.fhir import split_bundle
 from analytics.run import Result, run
 from analytics.series import Steps, Summaries
 from analytics.simulate.known_truth import HORIZON_DAYS
+from analytics.simulate.rehearsal import invent
 from analytics.simulate.series import (
     SCALES,
     WEEKS,
@@ -140,6 +141,14 @@ def test_a_step_that_few_have_is_unknown_to_everybody(cohort: Cohort) -> None:
 
     assert known(people) == 0
     assert known(cohort.members[:10]) == 10
+
+
+def test_a_rehearsal_invents_measurements_over_time() -> None:
+    params = parse_params(complete(ASKED))
+    people = read_people(invent(params, 30, 1), "none")
+    invented = select_people(people, params.cohort, params.outcome, "none", 10, noise=QUIET)
+    known = ~np.isnan(series_matrix(invented, RULES, QUIET))
+    assert 0.7 < known.mean() < 0.9
 
 
 # --- what models are given ------------------------------------------------------------------------

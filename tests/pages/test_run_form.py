@@ -117,6 +117,26 @@ def test_what_is_wrong_is_said_at_its_field_and_by_its_label(
     assert f'id="{name}"' in html  # where the message's link leads
 
 
+def test_a_form_takes_measurements_over_time_and_an_autoencoder() -> None:
+    usual: Any = usual_form("evaluate")
+    assert "series" not in parameters_of(usual)
+    assert "encoder" not in parameters_of(usual)["genes"]
+    given = usual | {"series.variables": ["steps_per_day"], "series.days": ["56"]}
+    with pytest.raises(FieldInvalid, match="end on the index day"):
+        params_from("evaluate", given)
+    given |= {"genes.components": ["2"], "genes.encoder": ["autoencoder"]}
+    given |= OF_DIAGNOSIS | {"outcome.diagnosis.censoring": ["exclude"]}
+    asked = parameters_of(given)
+    assert asked["series"] == {"variables": ["steps_per_day"], "days": 56, "step": 7}
+    assert asked["genes"]["encoder"] == "autoencoder"
+    lines = dict(run_text.describe(params_from("evaluate", given).decode()))
+    assert lines["Measurements over time"].startswith("steps a day: the 56 days until")
+
+
+def parameters_of(given: Given) -> Any:
+    return json.loads(params_from("evaluate", given))
+
+
 @pytest.mark.parametrize("analysis", ANALYSES)
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_form_with_a_problem_has_no_barrier(browser: Browser, analysis: str, width: int) -> None:
