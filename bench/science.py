@@ -1,7 +1,8 @@
 """`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
 Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth, fusion,
-tuning, explanation, association_null, survival, coverage}; its keys stay, so that reports can be compared.
+tuning, explanation, association_null, survival, clusters, coverage}; its keys stay, so that reports can be
+compared. An interrupted measurement goes on where it was, as long as the code is the same.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +66,16 @@ def main() -> int:
         print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
 
     selected = (arguments.permutations, arguments.seeds, arguments.device)
-    report = measure_within(*selected) if arguments.confined else measure(*selected, log)
     folder = Settings().home.resolve() / "science"
     folder.mkdir(parents=True, exist_ok=True)
+    if arguments.confined:
+        report = measure_within(*selected)
+    else:
+        kept = Kept(folder, f"parts-{arguments.permutations}-{arguments.seeds}-{arguments.device}")
+        report = measure_parts(parts_of(*selected), kept, log)
     if arguments.cohorts > 1:
         log(f"intervals of {arguments.cohorts} disjoint cohorts")
-        report["coverage"] = measure_coverage(arguments.cohorts, folder, log)
+        report["coverage"] = measure_coverage(arguments.cohorts, Kept(folder, "coverage"), log)
     folder.joinpath("report.json").write_text(
         json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
@@ -78,70 +84,172 @@ def main() -> int:
     return 0
 
 
-def measure(
-    permutations: int, seeds: int, device: str, log: Callable[[str], None]
-) -> dict[str, Any]:
-    """All tables of the report."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the report: `name` ("fusion/200" is one of a list), what it is about, what computes it."""
+
+    name: str
+    about: str
+    function: Callable[..., Any]
+    arguments: Mapping[str, Any]
+
+    def compute(self) -> Any:
+        return self.function(**self.arguments)
+
+
+def parts_of(permutations: int, seeds: int, device: str) -> list[Part]:
+    """All parts but the coverage of intervals."""
+
+    def part(name: str, about: str, function: Callable[..., Any], **arguments: Any) -> Part:
+        return Part(name, about, function, arguments)
+
+    def several(
+        name: str, about: str, function: Callable[..., Any], sizes: Sequence[tuple[int, int]]
+    ) -> list[Part]:
+        return [
+            part(
+                f"{name}/{people}",
+                f"{about}, {cohorts} cohorts of {people} people",
+                function,
+                people=people,
+                cohorts=cohorts,
+            )
+            for people, cohorts in sizes
+        ]
+
+    return [
+        part(
+            "gse7390",
+            "published patients (GSE7390)",
+            science.gse7390_report,
+            permutations=permutations,
+            device=device,
+        ),
+        part("noise", "pure noise", science.noise_report, seeds=seeds),
+        part("leak", "selection outside the fold, on pure noise", science.leak_report),
+        part(
+            "known_truth",
+            "known truth",
+            science.known_truth_report,
+            models=MODELS,
+            device=device,
+        ),
+        part(
+            "logistic",
+            f"known truth, logistic regression on {COHORTS} cohorts",
+            science.known_truth_report,
+            seeds=COHORTS,
+            feature_sets=["combined"],
+        ),
+        *several("fusion", "fused feature sets", science.fusion_report, FUSION),
+        *several("tuning", "settings chosen within the folds", science.tuning_report, TUNING),
+        *several(
+            "explanation",
+            "whether explanations name the causal variants",
+            science.explanation_report,
+            EXPLAINED,
+        ),
+        part(
+            "association_null",
+            "the association scan's p without an association",
+            science.association_null_report,
+            tests=NULL_TESTS,
+        ),
+        part(
+            "survival",
+            "risk of people who are followed up for different times",
+            science.survival_report,
+            people=SURVIVORS,
+        ),
+        part(
+            "clusters",
+            "clusters of people in groups, and of people in none",
+            science.cluster_report,
+        ),
+    ]
+
+
+def assemble(computed: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of computed parts, in the order of `parts_of`."""
     report: dict[str, Any] = {}
-    log("published patients (GSE7390)")
-    report["gse7390"], report["gse7390_gains"] = science.gse7390_report(permutations, device=device)
-    log("pure noise")
-    report["noise"] = science.noise_report(seeds)
-    log("selection outside the fold, on pure noise")
-    report["leak"] = science.leak_report()
-    log("known truth")
-    report["known_truth"] = science.known_truth_report(models=MODELS, device=device)
-    log(f"known truth, logistic regression on {COHORTS} cohorts")
-    report["known_truth"]["logistic"] = science.known_truth_report(
-        seeds=COHORTS, feature_sets=["combined"]
-    )
-    report["fusion"] = []
-    for people, cohorts in FUSION:
-        log(f"fused feature sets, {cohorts} cohorts of {people} people")
-        report["fusion"].append(science.fusion_report(people, cohorts))
-    report["tuning"] = []
-    for people, cohorts in TUNING:
-        log(f"settings chosen within the folds, {cohorts} cohorts of {people} people")
-        report["tuning"].append(science.tuning_report(people, cohorts))
-    report["explanation"] = []
-    for people, cohorts in EXPLAINED:
-        log(f"whether explanations name the causal variants, {cohorts} cohorts of {people} people")
-        report["explanation"].append(science.explanation_report(people, cohorts))
-    log("the association scan's p without an association")
-    report["association_null"] = science.association_null_report(NULL_TESTS)
-    log("risk of people who are followed up for different times")
-    report["survival"] = science.survival_report(SURVIVORS)
-    log("clusters of people in groups, and of people in none")
-    report["clusters"] = science.cluster_report()
+    for name, value in computed.items():
+        whole, slash, _ = name.partition("/")
+        if slash:
+            report.setdefault(whole, []).append(value)
+        else:
+            report[name] = value
+    report["gse7390"], report["gse7390_gains"] = report["gse7390"]
+    report["known_truth"]["logistic"] = report.pop("logistic")
     return report
 
 
-def measure_coverage(
-    cohorts: int, folder: Path, log: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
-    """Intervals beside the truth. Each cohort is kept in a file of `folder` under the code's hash,
-    so that an interrupted measurement goes on where it was.
-    """
-    kept = folder / f"coverage-{code_hash().hex()[:16]}.jsonl"
-    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
-    done: dict[int, Any] = {line["seed"]: line["shown"] for line in map(json.loads, lines)}
-    left = [seed for seed in range(cohorts) if seed not in done]
-    # Other processes: importing numpy in a fork of this one could hang in its threads.
+def measure(permutations: int, seeds: int, device: str) -> dict[str, Any]:
+    """All parts, one after another in this process."""
+    parts = parts_of(permutations, seeds, device)
+    return assemble({part.name: json.loads(json.dumps(part.compute())) for part in parts})
+
+
+class Kept:
+    """What was computed by this code, in a file that an interrupted measurement goes on from."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}-{code_hash().hex()[:16]}.jsonl"
+        text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        # The last line of a process that was killed may be half a line.
+        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        self.values: dict[str, Any] = dict(map(json.loads, lines))
+        if "".join(lines) != text:
+            self._path.write_text("".join(lines), encoding="utf-8")
+
+    def add(self, name: str, value: Any) -> None:
+        line = json.dumps([name, value]) + "\n"
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
+        self.values[name] = json.loads(line)[1]
+
+
+def processes() -> ProcessPoolExecutor:
+    """As many as cores, with a thread each. Not forks of this one: numpy could hang in its threads."""
     context = multiprocessing.get_context("spawn")
-    with (
-        kept.open("a", encoding="utf-8") as file,
-        ProcessPoolExecutor(mp_context=context) as pool,
-    ):
+    return ProcessPoolExecutor(mp_context=context, initializer=begin)
+
+
+def begin() -> None:
+    """In each process, once the libraries are loaded."""
+    pipeline.warm_up()
+    threads.one_thread()
+
+
+def measure_parts(parts: Sequence[Part], kept: Kept, log: Callable[[str], None]) -> dict[str, Any]:
+    """All parts, on all cores; those that are kept are not computed again."""
+    with processes() as pool:
+        futures = {
+            pool.submit(part.compute): part for part in parts if part.name not in kept.values
+        }
+        log(f"{len(futures)} of {len(parts)} parts are to be computed")
+        for future in as_completed(futures):
+            kept.add(futures[future].name, future.result())
+            log(futures[future].about)
+    return assemble({part.name: kept.values[part.name] for part in parts})
+
+
+def measure_coverage(
+    cohorts: int, kept: Kept, log: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Intervals beside the truth, over disjoint simulated cohorts."""
+    with processes() as pool:
         truth = pool.submit(coverage.true_aucs, PEOPLE)
-        futures = {pool.submit(coverage.evaluate_cohort, PEOPLE, seed): seed for seed in left}
-        for number, future in enumerate(as_completed(futures), 1):
-            done[futures[future]] = future.result()
-            line = {"seed": futures[future], "shown": future.result()}
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            if number % 20 == 0:
-                log(f"{len(done)} of {cohorts} cohorts")
-        return coverage.coverage_report(truth.result(), [done[seed] for seed in range(cohorts)])
+        futures = {
+            pool.submit(coverage.evaluate_cohort, PEOPLE, seed): str(seed)
+            for seed in range(cohorts)
+            if str(seed) not in kept.values
+        }
+        for future in as_completed(futures):
+            kept.add(futures[future], future.result())
+            if len(kept.values) % 20 == 0:
+                log(f"{len(kept.values)} of {cohorts} cohorts")
+        shown = [kept.values[str(seed)] for seed in range(cohorts)]
+        return coverage.coverage_report(truth.result(), shown)
 
 
 def measure_within(permutations: int, seeds: int, device: str) -> dict[str, Any]:
@@ -167,7 +275,7 @@ def answer(permutations: int, seeds: int, device: str, confined_by: str) -> None
     pipeline.warm_up()
     threads.one_thread()
     confine(Confinement.decode(confined_by))
-    print(json.dumps(measure(permutations, seeds, device, lambda _: None)))
+    print(json.dumps(measure(permutations, seeds, device)))
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from bench.gas import measure_gas
 from bench.projection import make_history, measure_projection
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
+from bench.science import Kept, Part, measure_parts
 from chain.devnode.process import DevChain
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.vault import Bucket
@@ -58,6 +59,28 @@ REPORT: dict[str, Any] = {
         "seconds": 200.0,
     },
 }
+
+
+def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A process that was killed while it wrote left half a line."""
+    parts = [Part("gse7390", "", tuple, {}), Part("known_truth", "", dict, {})]
+    parts += [Part("logistic", "", dict, {}), Part("fusion/5", "", abs, {})]
+    kept = Kept(tmp_path, "parts")
+    for name, value in (("gse7390", [[1], [2]]), ("known_truth", {}), ("logistic", {"seeds": 3})):
+        kept.add(name, value)
+    (file,) = tmp_path.iterdir()
+    with file.open("a") as opened:
+        opened.write('["fusion/5", 0.')
+    said: list[str] = []
+    again = Kept(tmp_path, "parts")
+    assert "fusion/5" not in again.values
+    parts[-1] = Part("fusion/5", "fused", round, {"number": 0.7, "ndigits": 1})
+    report = measure_parts(parts, again, said.append)
+    assert said == ["1 of 4 parts are to be computed", "fused"]
+    assert report["gse7390_gains"] == [2]
+    assert report["known_truth"] == {"logistic": {"seeds": 3}}
+    assert report["fusion"] == [0.7]
+    assert Kept(tmp_path, "parts").values["fusion/5"] == 0.7
 
 
 @pytest.mark.alone
