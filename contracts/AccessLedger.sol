@@ -70,12 +70,14 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         Released
     }
 
+    /// @dev `moved`: a later attempt was about other people or records (Questions).
     struct Run {
         address analyst;
         uint40 deadline;
-        uint32 attempts;
+        uint24 attempts;
         Ended ended;
         uint16 resumed;
+        bool moved;
         bytes32 permit;
         bytes32 paramsHash;
     }
@@ -186,7 +188,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
             _refuse(run, 0, reason, message);
             return;
         }
-        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit, r.paramsHash);
+        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, false, r.permit, r.paramsHash);
         emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
         _append(
             KIND_REQUEST,
@@ -214,13 +216,9 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         }
         Attempt storage attempt = _attempts[b.run][b.attempt];
         (attempt.records, attempt.listHash) = (_recordsOf(p.dataset), tally.listHash);
-        if (b.attempt == 1) {
-            bytes32 question = _questionOf(run, attempt);
-            reason = _questionReason(run.permit, p, question);
-            if (reason != 0) return _refuse(b.run, b.attempt, reason, message);
-            _ask(run.permit, p.dataset, question);
-        }
-        run.attempts = b.attempt;
+        reason = _askFor(b, run, p, attempt);
+        if (reason != 0) return _refuse(b.run, b.attempt, reason, message);
+        run.attempts = uint24(b.attempt);
         (attempt.worker, attempt.leaseUntil, attempt.granted) = (
             worker,
             _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay),
@@ -296,8 +294,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (b <= a) revert IPermitRegistry.SignersNotAscending();
         _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
-        bytes32 question = _questionOf(run, _attempts[d.run][d.attempt]);
-        (bytes32 subject, uint8 reason) = _releaseReason(run, p, question, subjects, epochs);
+        (bytes32 subject, uint8 reason) = _releaseReason(run, p, subjects, epochs);
         bytes32 message = sha256(abi.encode(d));
         _requireUnused(message);
         if (reason != 0) {
@@ -308,7 +305,6 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         }
         uint256 spends = _attempts[d.run][d.attempt].spends;
         if (spends != 0) _spend(p.dataset, spends);
-        _ask(run.permit, p.dataset, question);
         run.ended = Ended.Released;
         emit Released(d.run, d.attempt, d.sealHash, a, b);
         _append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
@@ -415,6 +411,29 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         return _permitReason(p);
     }
 
+    /// @dev Counts the question of an attempt. The question of a run may change once, and what was
+    /// paid goes with it: who withdraws while it waits costs its analyst nothing. More often would
+    /// show for nothing how the same run goes about ever other people.
+    function _askFor(
+        WorkerBinding calldata b,
+        Run storage run,
+        IPermitRegistry.Permit memory p,
+        Attempt storage attempt
+    ) private returns (uint8 reason) {
+        Attempt storage earlier = _attempts[b.run][b.attempt - 1];
+        if (earlier.listHash == attempt.listHash && earlier.records == attempt.records) return 0;
+        bytes32 question = _questionOf(run, attempt);
+        if (b.attempt > 1) {
+            if (run.moved) return Reasons.RUN_MOVED;
+            run.moved = _move(run.permit, _questionOf(run, earlier), question, b.run);
+            if (run.moved) return 0;
+        }
+        reason = _questionReason(run.permit, p, question);
+        if (reason != 0) return reason;
+        run.moved = b.attempt > 1;
+        _ask(run.permit, p.dataset, question, b.run);
+    }
+
     function _questionOf(Run storage run, Attempt storage attempt) private view returns (bytes32) {
         return _question(run.paramsHash, attempt.records, attempt.listHash);
     }
@@ -483,18 +502,16 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         return slot.whyNot(need, today);
     }
 
-    /// @dev The analyst's role, the permit, its questions, and the predicate again with the epoch
-    /// that the receipt named: one unwilling person stops the release.
+    /// @dev The analyst's role, the permit, and the predicate again with the epoch that the receipt
+    /// named: one unwilling person stops the release.
     function _releaseReason(
         Run storage run,
         IPermitRegistry.Permit memory p,
-        bytes32 question,
         bytes32[] calldata subjects,
         uint32[] calldata epochs
     ) private view returns (bytes32, uint8) {
         if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);
         uint8 reason = _permitReason(p);
-        if (reason == 0) reason = _questionReason(run.permit, p, question);
         if (reason != 0) return (0, reason);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
         Cohort.Test memory test = Cohort.test(p);

@@ -20,5 +20,6 @@ library Reasons {
     uint8 internal constant CANCELLED = 43;
     uint8 internal constant PERMIT_QUESTIONS = 44;
     uint8 internal constant DATASET_QUESTIONS = 45;
+    uint8 internal constant RUN_MOVED = 46;
     uint8 internal constant CONSENT_CHANGED = 75;
 }

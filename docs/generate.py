@@ -29,7 +29,7 @@ from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from api.demo.recording import shape
 from governance.readmodel.run_states import ENDS, TRANSITIONS
-from governance.rules.withdrawals import QUESTION_REASONS, WORKER_REASONS
+from governance.rules.withdrawals import WORKER_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
 SAYS = {
@@ -76,7 +76,6 @@ def write_reasons() -> str:
 def write_run_states() -> str:
     """docs/run-states.md: the transition table."""
     worker_reasons = " and ".join(str(code) for code in WORKER_REASONS)
-    questions = " or ".join(str(code) for code in QUESTION_REASONS)
     lines = [
         "# Run states",
         "",
@@ -91,7 +90,7 @@ def write_run_states() -> str:
         ),
         "",
         f"`RunRefused` with the worker's own reasons ({worker_reasons}) leaves the run as it was: "
-        f"another worker may take it. `ReleaseRefused` for the questions ({questions}) denies it. "
+        "another worker may take it. "
         "The contracts' rules decide which event may follow which "
         "(docs/ledger.md, Runs). An end is one for our workers, which take such a run no more; on "
         "the ledger a refused attempt (`RunRefused`) ends no run, and a later one may be granted. "

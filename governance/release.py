@@ -37,7 +37,6 @@ from governance.orders import LONGEST_SECONDS
 from governance.readmodel.tables import Approval
 from governance.rules.encoding import canonical_json
 from governance.rules.replayed import ReplayedState
-from governance.rules.withdrawals import QUESTION_REASONS
 
 _ONE_AT_A_TIME = threading.Lock()  # two simultaneous approvals must not both miss the other one
 
@@ -148,12 +147,9 @@ def approve(
         _forget(engine, run.hex(), attempt)
     refused = receipt.all(ReleaseRefused)
     if refused:
-        reason = refused[0].reason
         raise RequestRefused(
-            reason,
-            "the output stays sealed; its analyst needs another permit"
-            if reason in QUESTION_REASONS
-            else "the output stays sealed; a new attempt runs without that person",
+            refused[0].reason,
+            "the output stays sealed; a new attempt runs without that person",
         )
     return receipt
 

@@ -674,7 +674,7 @@ class Ingest(NamedTuple):
 
 class Run(NamedTuple):
     """A requested run. resumed: how often it was given sixteen more attempts. ended: why, "" while
-    it is open.
+    it is open. moved: an attempt was about other people or records than the one before it.
     """
 
     analyst: bytes
@@ -682,6 +682,7 @@ class Run(NamedTuple):
     attempts: int
     ended: str
     resumed: int
+    moved: bool
 
 
 class Attempt(NamedTuple):
@@ -729,12 +730,31 @@ def most_attempts(run: Run) -> int:
 # ask.
 
 
+class Question(NamedTuple):
+    """The parameters of a run, about some people and the records of a dataset in some state."""
+
+    params: bytes
+    records: int
+    people: bytes  # the hash of their list, with epochs
+
+    @property
+    def name(self) -> bytes:
+        return sha256(words(*self))
+
+
+class Asked(NamedTuple):
+    """A question that was counted: for which run, b"" once another run has asked it as well."""
+
+    params: bytes
+    records: int
+    run: bytes
+
+
 class Questions:
     """The different questions asked so far, under each permit and about each dataset."""
 
     def __init__(self) -> None:
-        # By permit and question, the hash of its parameters and the state of the dataset.
-        self.asked = dict[bytes, dict[bytes, tuple[bytes, int]]]()
+        self.asked = dict[bytes, dict[bytes, Asked]]()  # by permit and name of the question
         self.about = dict[bytes, int]()  # dataset: under all its permits
         # By dataset, how often records were registered, or a registration taken back.
         self.changes = dict[bytes, int]()
@@ -746,11 +766,7 @@ class Questions:
         """The state of a dataset, as the contract stores it: 65,536 changes later it comes again."""
         return self.changes.get(dataset, 0) % 2**16
 
-    def name(self, params: bytes, records: int, list_hash: bytes) -> bytes:
-        """The question of these parameters about these people and a dataset in this state."""
-        return sha256(words(params, records, list_hash))
-
-    def under(self, permit: bytes) -> dict[bytes, tuple[bytes, int]]:
+    def under(self, permit: bytes) -> dict[bytes, Asked]:
         """The questions asked under a permit."""
         return self.asked.get(permit, {})
 
@@ -763,17 +779,47 @@ class Questions:
             return 44
         return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
 
-    def ask(self, request: Args, question: bytes, params: bytes, records: int) -> None:
+    def refuse(
+        self, run: bytes, request: Args, question: Question, earlier: Question | None, moved: bool
+    ) -> int:
+        """Why an attempt of a run cannot ask it, 0 if it can. earlier: what the attempt before it
+        asked. moved: another attempt was about others than the one before it.
+        """
+        if question == earlier:
+            return 0
+        if moved:
+            return 46
+        if earlier and self._moves(request["permit"], run, earlier, question):
+            return 0
+        return self.reason(request, question.name)
+
+    def _moves(self, permit: bytes, run: bytes, earlier: Question, question: Question) -> bool:
+        """Whether what was counted for a run counts for another question instead: the run paid for
+        the earlier one, and no other run has asked that for nothing.
+        """
+        asked = self.under(permit)
+        paid = asked.get(earlier.name)
+        return question.name not in asked and paid is not None and paid.run == run
+
+    def ask(self, request: Args, run: bytes, question: Question, earlier: Question | None) -> None:
+        """Count the question of a run's attempt; `earlier`: that of the attempt before it."""
         asked = self.asked.setdefault(request["permit"], {})
-        if question not in asked:
-            asked[question] = params, records
+        if question == earlier:
+            return
+        if earlier and self._moves(request["permit"], run, earlier, question):
+            del asked[earlier.name]
+        elif question.name not in asked:
             self.about[request["dataset"]] = self.about.get(request["dataset"], 0) + 1
+        other = question.name in asked and asked[question.name].run != run
+        asked[question.name] = Asked(question.params, question.records, b"" if other else run)
 
     def may_be_free(self, request: Args, params: bytes) -> bool:
         """Whether these parameters were asked of the dataset as it is: free, if the people are too."""
-        return (params, self.records_of(request["dataset"])) in self.under(
-            request["permit"]
-        ).values()
+        records = self.records_of(request["dataset"])
+        return any(
+            (asked.params, asked.records) == (params, records)
+            for asked in self.under(request["permit"]).values()
+        )
 
 
 # ---- steps ----
@@ -1256,7 +1302,7 @@ class AccessRules(Steps):
         if reason:
             self.used_up.add(message)
             return effect(35, "RunRefused", (run,), (0, reason))
-        self.runs[run] = Run(who, m, 0, "", 0)
+        self.runs[run] = Run(who, m, 0, "", 0, False)
         return effect(
             33,
             "RunRequested",
@@ -1285,7 +1331,8 @@ class AccessRules(Steps):
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         records = self.questions.records_of(dataset)
-        question = self.questions.name(run.request["paramsHash"], records, list_hash)
+        question = Question(run.request["paramsHash"], records, list_hash)
+        earlier = self._question(run, self.attempts[name, nth - 1]) if nth > 1 else None
         # In the contract's order.
         reasons = [
             run.ended and 43,
@@ -1294,7 +1341,7 @@ class AccessRules(Steps):
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
             len(live) < least and 40,
-            nth == 1 and self.questions.reason(permit.request, question),
+            self.questions.refuse(name, permit.request, question, earlier, run.moved),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
@@ -1306,9 +1353,9 @@ class AccessRules(Steps):
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
-        if nth == 1:
-            self.questions.ask(permit.request, question, run.request["paramsHash"], records)
-        self.runs[name] = run._replace(attempts=nth)
+        self.questions.ask(permit.request, name, question, earlier)
+        moved = run.moved or earlier not in (None, question)
+        self.runs[name] = run._replace(attempts=nth, moved=moved)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, records, list_hash, tx.hash, tx.block, {}, b"", {}
         )
@@ -1348,6 +1395,9 @@ class AccessRules(Steps):
         """The dataset, the purposes and the categories that the permit asks for."""
         request = permit.request
         return request["dataset"], request["purposeNeed"], request["categories"]
+
+    def _question(self, run: Run, attempt: Attempt) -> Question:
+        return Question(run.request["paramsHash"], attempt.records, attempt.list_hash)
 
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
@@ -1433,11 +1483,8 @@ class AccessRules(Steps):
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
-        asked = run.request["paramsHash"], attempt.records
-        question = self.questions.name(*asked, attempt.list_hash)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
-            (bytes(32), self.questions.reason(permit.request, question)),
             *(
                 (
                     who,
@@ -1448,13 +1495,12 @@ class AccessRules(Steps):
             ),
         ]
         message = self._unused(words(*m.values()))
-        # Analyst, permit and questions, then the first person whose consent denies it or has another epoch.
+        # Analyst and permit, then the first person whose consent denies it or has another epoch.
         for subject, reason in refusals:
             if reason:
                 self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
-        self.questions.ask(permit.request, question, *asked)
         self.runs[m["run"]] = run._replace(ended="released")
         return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 
@@ -1562,7 +1608,6 @@ RUN_STATES = {
     "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
-QUESTION_REASONS = (44, 45)  # no later attempt changes them, so they end a run for our workers
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
@@ -1611,9 +1656,7 @@ def run_state(history: Sequence[Past]) -> str:
     state = ""
     for past in history:
         if not (past.name == "RunRefused" and state and past.reason in WORKER_REASONS):
-            state = (
-                "denied" if past.reason in QUESTION_REASONS else RUN_STATES.get(past.name, state)
-            )
+            state = RUN_STATES.get(past.name, state)
     return state
 
 

@@ -90,7 +90,7 @@ REMOVALS = [
     Removal(
         "release re-read",
         "AccessLedger.sol",
-        (("= _releaseReason(run, p, question, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
+        (("= _releaseReason(run, p, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
         ("a release after a revocation",),
     ),
     Removal(
@@ -111,6 +111,7 @@ REMOVALS = [
             "more different questions than the committee allowed",
             "one question asked anew about ever other people",
             "a later attempt's answer of other records",
+            "one question paid and two lists of people answered",
         ),
         ("AccessLedger",),
     ),
@@ -129,10 +130,27 @@ REMOVALS = [
         ("AccessLedger",),
     ),
     Removal(
-        "an answer about others than the run began with is another question",
+        "a question goes on with the run that paid it",
+        "Questions.sol",
+        (("moved = _askedBy[permit][from] == run && _askedBy", "moved = _askedBy"),),
+        (
+            "a later attempt's answer of other records",
+            "one question paid and two lists of people answered",
+        ),
+        ("AccessLedger",),
+    ),
+    Removal(
+        "a question that two runs asked goes on with neither",
+        "Questions.sol",
+        (("_askedBy[permit][question] = SHARED;", ""),),
+        ("one question paid and two lists of people answered",),
+        ("AccessLedger",),
+    ),
+    Removal(
+        "a run goes on to other people once",
         "AccessLedger.sol",
-        (("if (reason == 0) reason = _questionReason(run.permit, p, question);", ""),),
-        ("a later attempt's answer of other records",),
+        (("if (run.moved) return Reasons.RUN_MOVED;", ""),),
+        ("one run tried about ever other people",),
         ("AccessLedger",),
     ),
     Removal(

@@ -11,14 +11,10 @@ from rig import PARAMS, Rig
 
 from analytics.canonical import dump_canonical
 from analytics.simulate.synthetic import simulate_people
-from chain.events import ReleaseRefused, RunRefused
 from chain.vocabulary import Reason
 from governance.objects.ingest import Source
 from governance.readmodel import queries as register
-from governance.readmodel.run_states import State, next_state
-from governance.rules.withdrawals import Past, run_state
 
-PLACE = (1, b"t", 0)  # on the ledger
 YOUNG = json.loads(PARAMS)["cohort"] | {"age": [0, 20]}
 
 
@@ -55,14 +51,3 @@ def test_the_same_question_about_new_records_is_another_one(rig: Rig) -> None:
     subject = rig.subjects[0]
     rig.ingest([Source(subject, 2, person.observations(subject.hex()))], {subject: 2})
     assert asked(rig, permit) == ("denied", Reason.PERMIT_QUESTIONS, "")
-
-
-def test_a_release_refused_for_its_questions_ends_the_run() -> None:
-    """No later attempt would change it, and the checkers would be asked again and again."""
-    for reason, state in ((34, "queued"), (44, "denied"), (45, "denied")):
-        event = ReleaseRefused(*PLACE, b"r", 1, b"", reason)
-        assert next_state(State("sealed", 0, 1), event).name == state
-        past = [Past("Sealed", 1, 1, 0), Past("ReleaseRefused", 2, 1, reason)]
-        assert run_state(past) == state
-    refused = RunRefused(*PLACE, b"r", 1, 44)
-    assert next_state(State("queued", 0, 1), refused).name == "denied"

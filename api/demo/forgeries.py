@@ -203,6 +203,11 @@ def hidden_as_too_many(bundle: Bundle) -> Bundle:
     return _hidden(bundle, Reason.PERMIT_QUESTIONS)
 
 
+def hidden_as_moved(bundle: Bundle) -> Bundle:
+    """Turn it into a refusal of a run that went on to other people before."""
+    return _hidden(bundle, Reason.RUN_MOVED)
+
+
 def _hidden(bundle: Bundle, reason: Reason) -> Bundle:
     index = _calls(bundle, "authorise")[-1]
     transactions = bundle["transactions"]

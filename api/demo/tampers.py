@@ -129,6 +129,7 @@ TABLE = (
     ),
     Tamper("an access told as too few people", "consistent", forgeries.hidden_as_too_few),
     Tamper("an access told as a question too many", "consistent", forgeries.hidden_as_too_many),
+    Tamper("an access told as a run about others again", "consistent", forgeries.hidden_as_moved),
     Tamper("a smaller cohort put into the identity", "signed", forgeries.lower_floor),
     Tamper(
         "a role given again, all heads recomputed", "signed", forgeries.role_again_and_rewritten

@@ -49,8 +49,8 @@ def questions_under(services: Services, permit: str) -> list[dict[str, Any]]:
     questions, name = replayed.questions, bytes.fromhex(permit)
     records = questions.records_of(replayed.permits[name].request["dataset"])
     return [
-        {"params": params.hex(), "current": then == records}
-        for params, then in questions.under(name).values()
+        {"params": asked.params.hex(), "current": asked.records == records}
+        for asked in questions.under(name).values()
     ]
 
 

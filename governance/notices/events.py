@@ -34,7 +34,7 @@ from governance.readmodel.tables import (
     Run,
 )
 from governance.rules.replayed import ReplayedState
-from governance.rules.withdrawals import QUESTION_REASONS, WORKER_REASONS
+from governance.rules.withdrawals import WORKER_REASONS
 from governance.withdrawal_effects import Effect, withdrawals_of
 
 BATCH = 1000  # events of one transaction
@@ -238,8 +238,6 @@ def _take_run(
         return
     if name == "RunRefused" and fields["reason"] in WORKER_REASONS:
         return  # the worker's own fault: the run goes on
-    if name == "ReleaseRefused" and fields["reason"] in QUESTION_REASONS:
-        name = "RunRefused"  # it is not computed again
     step = str(event.step)
     page.news.append(News(analyst, _RUN_EVENTS[name], step, run, event.timestamp))
     if name == "Sealed":

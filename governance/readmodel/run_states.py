@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chain import events as ev
-from governance.rules.withdrawals import QUESTION_REASONS, RUN_STATES, WORKER_REASONS
+from governance.rules.withdrawals import RUN_STATES, WORKER_REASONS
 
 ENDS = ("released", "denied", "withdrawn", "refused")
 
@@ -36,8 +36,6 @@ def next_state(state: State | None, event: ev.Event) -> State:
     if isinstance(event, ev.RunRefused) and state is not None and event.reason in WORKER_REASONS:
         return State(state.name, event.reason, state.since)
     name = TRANSITIONS.get(type(event))
-    if isinstance(event, ev.ReleaseRefused) and event.reason in QUESTION_REASONS:
-        name = TRANSITIONS[ev.RunRefused]
     if name is None:
         if state is None:
             raise ValueError("a run begins with its request")

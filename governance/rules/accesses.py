@@ -4,6 +4,7 @@ from itertools import chain, pairwise, zip_longest
 
 from governance.rules.abi import TOPICS
 from governance.rules.encoding import need, sha256, words
+from governance.rules.questions import Question
 from governance.rules.signatures import Args
 from governance.rules.state import Attempt, Effect, Event, Ingest, Permit, Run, most_attempts
 from governance.rules.steps import Steps, effect
@@ -75,7 +76,7 @@ class AccessRules(Steps):
         if reason:
             self.used_up.add(message)
             return effect(35, "RunRefused", (run,), (0, reason))
-        self.runs[run] = Run(who, m, 0, "", 0)
+        self.runs[run] = Run(who, m, 0, "", 0, False)
         return effect(
             33,
             "RunRequested",
@@ -104,7 +105,8 @@ class AccessRules(Steps):
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         records = self.questions.records_of(dataset)
-        question = self.questions.name(run.request["paramsHash"], records, list_hash)
+        question = Question(run.request["paramsHash"], records, list_hash)
+        earlier = self._question(run, self.attempts[name, nth - 1]) if nth > 1 else None
         # In the contract's order.
         reasons = [
             run.ended and 43,
@@ -113,7 +115,7 @@ class AccessRules(Steps):
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
             len(live) < least and 40,
-            nth == 1 and self.questions.reason(permit.request, question),
+            self.questions.refuse(name, permit.request, question, earlier, run.moved),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
@@ -125,9 +127,9 @@ class AccessRules(Steps):
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
-        if nth == 1:
-            self.questions.ask(permit.request, question, run.request["paramsHash"], records)
-        self.runs[name] = run._replace(attempts=nth)
+        self.questions.ask(permit.request, name, question, earlier)
+        moved = run.moved or earlier not in (None, question)
+        self.runs[name] = run._replace(attempts=nth, moved=moved)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, records, list_hash, tx.hash, tx.block, {}, b"", {}
         )
@@ -167,6 +169,9 @@ class AccessRules(Steps):
         """The dataset, the purposes and the categories that the permit asks for."""
         request = permit.request
         return request["dataset"], request["purposeNeed"], request["categories"]
+
+    def _question(self, run: Run, attempt: Attempt) -> Question:
+        return Question(run.request["paramsHash"], attempt.records, attempt.list_hash)
 
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
@@ -252,11 +257,8 @@ class AccessRules(Steps):
         dataset, purposes, categories = self._asked(permit)
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
-        asked = run.request["paramsHash"], attempt.records
-        question = self.questions.name(*asked, attempt.list_hash)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
-            (bytes(32), self.questions.reason(permit.request, question)),
             *(
                 (
                     who,
@@ -267,13 +269,12 @@ class AccessRules(Steps):
             ),
         ]
         message = self._unused(words(*m.values()))
-        # Analyst, permit and questions, then the first person whose consent denies it or has another epoch.
+        # Analyst and permit, then the first person whose consent denies it or has another epoch.
         for subject, reason in refusals:
             if reason:
                 self.used_up.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
-        self.questions.ask(permit.request, question, *asked)
         self.runs[m["run"]] = run._replace(ended="released")
         return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 

@@ -5,17 +5,38 @@ many perturbed answers tells what one does not, so a permit says how many differ
 ask.
 """
 
+from typing import NamedTuple
+
 from governance.rules.encoding import sha256, words
 from governance.rules.signatures import Args
 from governance.rules.vocabulary import DATASET_QUESTIONS
+
+
+class Question(NamedTuple):
+    """The parameters of a run, about some people and the records of a dataset in some state."""
+
+    params: bytes
+    records: int
+    people: bytes  # the hash of their list, with epochs
+
+    @property
+    def name(self) -> bytes:
+        return sha256(words(*self))
+
+
+class Asked(NamedTuple):
+    """A question that was counted: for which run, b"" once another run has asked it as well."""
+
+    params: bytes
+    records: int
+    run: bytes
 
 
 class Questions:
     """The different questions asked so far, under each permit and about each dataset."""
 
     def __init__(self) -> None:
-        # By permit and question, the hash of its parameters and the state of the dataset.
-        self.asked = dict[bytes, dict[bytes, tuple[bytes, int]]]()
+        self.asked = dict[bytes, dict[bytes, Asked]]()  # by permit and name of the question
         self.about = dict[bytes, int]()  # dataset: under all its permits
         # By dataset, how often records were registered, or a registration taken back.
         self.changes = dict[bytes, int]()
@@ -27,11 +48,7 @@ class Questions:
         """The state of a dataset, as the contract stores it: 65,536 changes later it comes again."""
         return self.changes.get(dataset, 0) % 2**16
 
-    def name(self, params: bytes, records: int, list_hash: bytes) -> bytes:
-        """The question of these parameters about these people and a dataset in this state."""
-        return sha256(words(params, records, list_hash))
-
-    def under(self, permit: bytes) -> dict[bytes, tuple[bytes, int]]:
+    def under(self, permit: bytes) -> dict[bytes, Asked]:
         """The questions asked under a permit."""
         return self.asked.get(permit, {})
 
@@ -44,14 +61,44 @@ class Questions:
             return 44
         return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
 
-    def ask(self, request: Args, question: bytes, params: bytes, records: int) -> None:
+    def refuse(
+        self, run: bytes, request: Args, question: Question, earlier: Question | None, moved: bool
+    ) -> int:
+        """Why an attempt of a run cannot ask it, 0 if it can. earlier: what the attempt before it
+        asked. moved: another attempt was about others than the one before it.
+        """
+        if question == earlier:
+            return 0
+        if moved:
+            return 46
+        if earlier and self._moves(request["permit"], run, earlier, question):
+            return 0
+        return self.reason(request, question.name)
+
+    def _moves(self, permit: bytes, run: bytes, earlier: Question, question: Question) -> bool:
+        """Whether what was counted for a run counts for another question instead: the run paid for
+        the earlier one, and no other run has asked that for nothing.
+        """
+        asked = self.under(permit)
+        paid = asked.get(earlier.name)
+        return question.name not in asked and paid is not None and paid.run == run
+
+    def ask(self, request: Args, run: bytes, question: Question, earlier: Question | None) -> None:
+        """Count the question of a run's attempt; `earlier`: that of the attempt before it."""
         asked = self.asked.setdefault(request["permit"], {})
-        if question not in asked:
-            asked[question] = params, records
+        if question == earlier:
+            return
+        if earlier and self._moves(request["permit"], run, earlier, question):
+            del asked[earlier.name]
+        elif question.name not in asked:
             self.about[request["dataset"]] = self.about.get(request["dataset"], 0) + 1
+        other = question.name in asked and asked[question.name].run != run
+        asked[question.name] = Asked(question.params, question.records, b"" if other else run)
 
     def may_be_free(self, request: Args, params: bytes) -> bool:
         """Whether these parameters were asked of the dataset as it is: free, if the people are too."""
-        return (params, self.records_of(request["dataset"])) in self.under(
-            request["permit"]
-        ).values()
+        records = self.records_of(request["dataset"])
+        return any(
+            (asked.params, asked.records) == (params, records)
+            for asked in self.under(request["permit"]).values()
+        )

@@ -15,7 +15,6 @@ RUN_STATES = {
     "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
-QUESTION_REASONS = (44, 45)  # no later attempt changes them, so they end a run for our workers
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
@@ -64,9 +63,7 @@ def run_state(history: Sequence[Past]) -> str:
     state = ""
     for past in history:
         if not (past.name == "RunRefused" and state and past.reason in WORKER_REASONS):
-            state = (
-                "denied" if past.reason in QUESTION_REASONS else RUN_STATES.get(past.name, state)
-            )
+            state = RUN_STATES.get(past.name, state)
     return state
 
 

@@ -197,35 +197,35 @@ def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deplo
     assert deployment.anybody().run(run)["decision"] is None
 
 
-def test_a_further_answer_about_other_people_needs_a_question(deployment) -> None:
-    """Both runs ask the permit's one question; only the first is released, and nobody computes the
-    other again. Its later attempt is about others; a third run is about them from the beginning.
+def test_a_question_that_is_paid_covers_the_release_about_who_is_left(deployment) -> None:
+    """Somebody withdraws while the run waits: its next attempt, without her, needs no question of
+    the permit, which has none left. A third list of people ends the run, as steps and seconds of
+    each are seen. Another run about the first people needs a question of its own.
     """
-    world, people = deployment.world, deployment.people(4)
-    permit, runs = world.permit(questions=1), []
-    for granted in (people, people[1:]):
+    world, people = deployment.world, deployment.people(5)
+    permit = world.permit(questions=1)
+
+    def attempted(*granted: list[bytes]) -> str:
         run = world.request_run(permit)
-        world.authorise(run, people)
-        attempt = 1 if granted is people else 2
-        if attempt == 2:
-            world.authorise(run, granted, attempt=2)
-        world.seal(run, attempt)
-        runs.append(run.hex())
-        for name in ("sol", "tess"):
-            deployment.as_(name).view_output(run.hex(), attempt, random32())
-        deployment.as_("sol").approve(run.hex())
-    assert deployment.as_("tess").approve(runs[0])["released"]
-    with pytest.raises(RefusedByPolicy) as refusal:
-        deployment.as_("tess").approve(runs[1])
-    assert (refusal.value.reason, "another permit" in refusal.value.hint) == (
-        "permit-questions",
-        True,
-    )
-    third = world.request_run(permit)
-    world.authorise(third, people[1:])
-    for run in (runs[1], third.hex()):
-        shown = deployment.anybody().run(run)
-        assert (shown["state"], shown["reason"]["slug"]) == ("denied", "permit-questions")
+        for attempt, some in enumerate(granted, 1):
+            world.authorise(run, some, attempt=attempt)
+        return run.hex()
+
+    run = attempted(people, people[1:])
+    world.seal(bytes.fromhex(run), 2)
+    for name in ("sol", "tess"):
+        deployment.as_(name).view_output(run, 2, random32())
+    deployment.as_("sol").approve(run)
+    assert deployment.as_("tess").approve(run)["released"]
+    for lists, reason in (
+        ([people], "permit-questions"),
+        ([people[1:], people[2:]], "permit-questions"),  # the first of it was free
+    ):
+        shown = deployment.anybody().run(attempted(*lists))
+        assert (shown["state"], shown["reason"]["slug"]) == ("denied", reason)
+    permit = world.permit(questions=1)
+    shown = deployment.anybody().run(attempted(people, people[1:], people[2:]))
+    assert (shown["state"], shown["reason"]["slug"]) == ("denied", "run-moved")
 
 
 def test_an_approval_ends(deployment) -> None:

@@ -102,7 +102,6 @@ def test_a_run_goes_its_way(rows: Rows) -> None:
             (ev.RunRefused, attempt | {"reason": 30}),
             (ev.Sealed, seal),
             (ev.ReleaseRefused, attempt | {"subject": PERSON, "reason": 12}),
-            (ev.ReleaseRefused, attempt | {"subject": bytes(32), "reason": 44}),
             (ev.Rejected, attempt | {"sealHash": OTHER, "checker": account("sol"), "reason": 60}),
             (
                 ev.Released,
@@ -118,7 +117,6 @@ def test_a_run_goes_its_way(rows: Rows) -> None:
         "run-refused",
         "run-sealed",
         "run-held-back",
-        "run-refused",
         "output-refused",
         "run-released",
     ]

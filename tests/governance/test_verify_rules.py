@@ -809,7 +809,7 @@ def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> Non
         def change(replayed: Any) -> None:
             questions = replayed.questions.asked[opened.permit]
             for number in range(1, count - len(questions) + 1):
-                questions[number.to_bytes(32, "big")] = (b"", 0)
+                questions[number.to_bytes(32, "big")] = verify.Asked(b"", 0, b"")
 
         return change
 
@@ -824,24 +824,30 @@ def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> Non
         assert not refused(same, "authorise", "wanda")  # asked before
 
 
-def test_an_answer_about_others_than_the_run_began_with_is_another_question(opened: Open) -> None:
-    """The permit has no question left; people and records are those of the attempt, or others."""
-    both, order = checkers(opened), checked(opened) | {"reason": 0}
-    name = (opened.checked, opened.replayed.runs[opened.checked].attempts)
+def test_what_a_run_paid_goes_on_with_it_once(opened: Open) -> None:
+    """The permit has no question left; the fresh run began about others, and paid, or another did."""
 
-    def full(replayed: Any) -> None:
-        replayed.permits[opened.permit].request["questions"] = 1
-
-    def other(**part: Any) -> Callable[[Any], None]:
+    def began(payer: bytes, moved: bool = False) -> Callable[[Any], None]:
         def change(replayed: Any) -> None:
-            full(replayed)
-            replayed.attempts[name] = replayed.attempts[name]._replace(**part)
+            run = replayed.runs[opened.fresh]
+            replayed.runs[opened.fresh] = run._replace(attempts=1, moved=moved)
+            first = replayed.attempts[opened.checked, 1]._replace(list_hash=bytes(32))
+            replayed.attempts[opened.fresh, 1] = first
+            params = run.request["paramsHash"]
+            question = verify.Question(params, first.records, first.list_hash)
+            paid = verify.Asked(params, first.records, payer)
+            replayed.questions.asked[opened.permit] = {question.name: paid}
+            replayed.permits[opened.permit].request["questions"] = 1
 
         return change
 
-    assert not refused(opened.where(full), "release", both, **order)
-    for part in ({"records": 7}, {"list_hash": bytes(32)}):
-        assert refused(opened.where(other(**part)), "release", both, **order)
+    def denied(change: Callable[[Any], None]) -> bool:
+        return refused(opened.where(change), "authorise", "wanda", attempt=2)
+
+    assert not denied(began(opened.fresh))
+    assert denied(began(opened.fresh, moved=True))
+    for other in (opened.checked, b""):  # another run paid, or has asked it as well
+        assert denied(began(other))
 
 
 def test_records_registered_since_make_another_question(opened: Open) -> None:

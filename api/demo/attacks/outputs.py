@@ -70,6 +70,14 @@ def spent_twice(world: World, forged: bool) -> Receipt:
     return receipts[-1]
 
 
+def _begun_twice(world: World, permit: bytes, subjects: list[bytes]) -> list[bytes]:
+    """Two runs that ask the same about the same people: only the first is counted."""
+    runs = [world.request_run(permit) for _ in range(2)]
+    for run in runs:
+        world.authorise(run, subjects)
+    return runs
+
+
 @attack("more different questions than the committee allowed", "analyst", "reason 44")
 def too_many_questions(world: World, forged: bool) -> Receipt:
     """The mean of many perturbed answers tells what one does not."""
@@ -90,20 +98,33 @@ def other_people(world: World, forged: bool) -> Receipt:
 
 @attack("a later attempt's answer of other records", "analyst", "reason 44")
 def other_records(world: World, forged: bool) -> Receipt:
-    """The records of one person are added between two answers, which then differ by her alone. A run is
-    counted as it begins; a later attempt is free until it is released."""
+    """The records of one person are added between two answers, which then differ by her alone: the
+    second run asked for nothing what the first had paid, and has nothing to take along."""
     dataset = _dataset(world)
     subjects = world.enrol(4)
     world.grant(subjects, dataset=dataset)
-    run = world.request_run(world.permit(dataset=dataset, questions=1))
-    world.authorise(run, subjects)
+    _, run = _begun_twice(world, world.permit(dataset=dataset, questions=1), subjects)
     if forged:
         world.register_records(dataset=dataset)
-    world.authorise(run, subjects, attempt=2)
-    seal = world.seal(run, 2)
-    for checker in ("sol", "tess"):
-        world.view_output(run, checker, 2)
-    return world.release(run, seal, subjects, [0] * len(subjects), attempt=2)
+    return world.authorise(run, subjects, attempt=2)
+
+
+@attack("one question paid and two lists of people answered", "analyst", "reason 44")
+def paid_once(world: World, forged: bool) -> Receipt:
+    """The run that paid goes on to other people, another run answers for the first ones."""
+    subjects = willing(world, 4)
+    run, _ = _begun_twice(world, world.permit(questions=1), subjects)
+    return world.authorise(run, subjects[1:] if forged else subjects, attempt=2)
+
+
+@attack("one run tried about ever other people", "analyst", "reason 46")
+def ever_others(world: World, forged: bool) -> Receipt:
+    """Each attempt shows steps, seconds and whether it was refused, though one is released."""
+    subjects = willing(world, 5)
+    run = world.request_run(world.permit(questions=1))
+    world.authorise(run, subjects)
+    world.authorise(run, subjects[1:], attempt=2)
+    return world.authorise(run, subjects[2:] if forged else subjects[1:], attempt=3)
 
 
 @attack("a permit for more questions than any permit allows", "analyst", "PermitInvalid")
