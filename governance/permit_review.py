@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from chain.vocabulary import ConsentStatus, PermitStatus
-from governance.readmodel.tables import Access, Consent, Permit, Run
+from governance.readmodel.tables import Access, Block, Consent, Event, Permit, Run
 
 DAY = 86_400
 EARLIER = 20  # permits of one applicant
@@ -61,6 +61,28 @@ def count_changed(engine: Engine, dataset: str, run: str, attempt: int) -> int:
             Access.attempt == attempt,
             Access.granted.is_(True),
             (Consent.status != ConsentStatus.LIVE) | (Consent.epoch != Access.epoch),
+        )
+    )
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def count_withdrawn(engine: Engine, dataset: str, run: str, attempt: int, before: int) -> int:
+    """How many people of an attempt have withdrawn after it and before a time. For a class of people
+    only: the exact number, or one of today, could tell of one person.
+    """
+    query = (
+        select(func.count(Access.subject.distinct()))
+        .select_from(Access)
+        .join(Event, (Event.subject == Access.subject) & (Event.block > Access.block))
+        .join(Block, Block.number == Event.block)
+        .where(
+            Access.run == run,
+            Access.attempt == attempt,
+            Access.granted.is_(True),
+            Event.name == "ConsentRevoked",
+            Event.fields.contains(dataset),
+            Block.timestamp < before,
         )
     )
     with engine.connect() as connection:

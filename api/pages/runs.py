@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from analytics.disclosure.rounding import round_count
+from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import ParamsError
 from analytics.params import parse_params
 from api.client.results import receipt_fields
@@ -24,7 +25,7 @@ from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
 from chain.vocabulary import Role
 from governance.errors import NotAllowed, NotFound
-from governance.permit_review import count_changed
+from governance.permit_review import DAY, count_changed, count_withdrawn
 from governance.readmodel import queries as register
 from governance.readmodel.run_states import ENDS
 from governance.readmodel.tables import Run
@@ -217,9 +218,6 @@ def _report(
         result,
     )
     attempt = tripod.released_attempt(study)
-    changed = attempt and round_count(
-        count_changed(services.engine, permit.dataset, run["run"], attempt["attempt"])
-    )
     return render(
         request,
         template,
@@ -227,7 +225,7 @@ def _report(
         items=tripod.fill(study),
         permit=permit,
         attempt=attempt,
-        changed=changed,
+        withdrawn=attempt and _withdrawn(services, permit.dataset, run["run"], attempt["attempt"]),
         is_own=is_own,
         opened=result is not None,
         can_open=is_own and _is_open(run),
@@ -301,6 +299,19 @@ def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[d
     return stages
 
 
+def _withdrawn(services: Services, dataset: str, run: str, attempt: int) -> str:
+    """About how many people of a result have withdrawn since, in tens, on the first of this month:
+    everybody may open the report every day, and would see a number of today change by one person.
+    """
+    today = services.clock() // DAY
+    first = (today + 1 - datetime.fromtimestamp(today * DAY, UTC).day) * DAY
+    people = count_withdrawn(services.engine, dataset, run, attempt, first)
+    least = people // SMALLEST_COUNT * SMALLEST_COUNT
+    most = least + SMALLEST_COUNT - 1
+    number = f"{least} to {most}" if least else f"fewer than {SMALLEST_COUNT}"
+    return f"{number} people of those in it, by {words.day(first // DAY)}"
+
+
 def _overtaken(services: Services, run: dict[str, Any]) -> bool:
     """Whether somebody in a sealed output has withdrawn since: it cannot be released any more."""
     return run["state"] == "sealed" and 0 < count_changed(
@@ -323,8 +334,9 @@ def _line(run: dict[str, Any], overtaken: bool) -> str:
             return reason or words.sentence(run["waiting"] or now)
         case "sealed" if overtaken:
             return (
-                "Somebody in it has withdrawn since it was computed, so nobody can release it: its analyst "
-                "cancels it and asks again, about those who are still willing."
+                "Somebody in it has withdrawn since it was computed, so the ledger refuses its release. Then "
+                "it is computed again about those who are still willing, once without a further question of "
+                "the permit; its analyst need not ask again."
             )
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0

@@ -5,16 +5,18 @@ undone.
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Any
 
 import httpx
 import pytest
 
+from analytics.params import complete
 from api.client.results import withdrawal_receipt
 from api.errors import NotAuthorised, NotThere
 from governance import audit
-from governance.permit_review import count_changed
+from governance.permit_review import DAY, count_changed
 from governance.readmodel import queries as register
 from governance.rules.cli import examine
 from governance.rules.encoding import canonical_json
@@ -242,6 +244,37 @@ def test_a_released_result_is_reported_as_irrevocable(deployment) -> None:
     )
     world.grant([people[0]])
     assert changed_since(deployment, run) == 1  # who agreed again had withdrawn all the same
+
+
+def test_a_report_counts_the_withdrawn_in_tens_and_once_a_month(deployment, monkeypatch) -> None:
+    """Everybody may open it: a number of today would change as one person withdraws."""
+    world, people = deployment.world, deployment.people(12)
+    outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
+    params = complete({"analysis": "evaluate", "outcome": outcome})
+    run = world.request_run(world.permit(), params=params)
+    world.authorise(run, people)
+    seal = world.seal(run)
+    for name in ("sol", "tess"):
+        world.view_output(run, name)
+    world.release(run, seal, people, [0] * 12)
+
+    def withdrawn(days: int) -> str:
+        deployment.services.projection.sync()
+        moment = world.ledger.now() + days * DAY
+        monkeypatch.setattr(deployment.services, "clock", lambda: moment)
+        page = httpx.get(
+            f"{deployment.url}/runs/{run.hex()}/report", headers={"Accept": "text/html"}
+        ).text
+        return re.search(r"Withdrawn since</dt><dd>(.*?) people of those in it, by 1 ", page)[1]
+
+    for subject in people[:9]:
+        world.revoke(subject)
+    assert withdrawn(32) == "fewer than 10"
+    world.revoke(people[9])
+    assert withdrawn(0) == "fewer than 10"  # of this month, and so not yet
+    assert withdrawn(32) == "10 to 19"
+    world.grant([people[9]])
+    assert withdrawn(32) == "10 to 19"  # who agreed again had withdrawn all the same
 
 
 def test_uses_of_other_people_are_not_named(deployment) -> None:
