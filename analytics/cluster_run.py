@@ -33,6 +33,7 @@ from analytics.disclosure.counts import (
 from analytics.disclosure.explanations import tells_enough_apart
 from analytics.disclosure.noise import RATE, Noise
 from analytics.disclosure.record import describe_clusters
+from analytics.disclosure.rounding import print_p
 from analytics.params import Params
 from analytics.prediction import FeatureSets, perturbation_of, sizes_of
 
@@ -126,7 +127,7 @@ def _measures(
             name: perturb_measure(noise, ids, sizes, name, value, RATE)
             for name, value in printed.items()
         },
-        "p": f"{clusters.p:.4f}",
+        "p": print_p(clusters.p),
         "references": params.references,
     }
 

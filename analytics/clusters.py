@@ -1,17 +1,14 @@
 """Clusters of people by their data, without the outcome, and whether they are more than chance.
 
-Chance is two kinds of people without groups, the harder one counts: columns that are permuted each for
-itself, which keeps what each column is and breaks how they go together; and one normal distribution with
-the same covariances (Liu et al. 2008, JASA 103:1281), in which columns go together and nobody is grouped.
-Clusters are drawn from a part of the people that the seed chooses; the others belong to the nearest
-centre. So a large cohort costs no more than MOST people, and who knows everybody but one person does not
-know of whom the clusters are.
+Chance is people without groups (`cluster_references`). Clusters are drawn from a part of the people that
+the seed chooses; the others belong to the nearest centre. So a large cohort costs no more than MOST people,
+and who knows everybody but one person does not know of whom the clusters are.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +17,10 @@ from numpy.typing import NDArray
 # Loaded here for every run: a confined process loads nothing late.
 from sklearn.cluster import AgglomerativeClustering, KMeans  # noqa: F401
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 from sklearn.pipeline import Pipeline
 
+from analytics.cluster_references import copula, normal, permuted
 from analytics.clusterings.registry import Clustering
 from analytics.features import (
     PrincipalScores,
@@ -116,7 +114,7 @@ def find_clusters(
     part = x[chosen]
     finder = _Finder(method, draw)
     partitions = {k: finder.divide(part, k) for k in tried}
-    silhouettes = {k: silhouette(part, labels) for k, labels in partitions.items()}
+    silhouettes = dict(zip(tried, silhouettes_of(part, partitions.values()), strict=True))
     k = choose(silhouettes)
     labels = assign(x, centres_of(part, partitions[k]))
     labels[chosen] = partitions[k]
@@ -125,12 +123,17 @@ def find_clusters(
     agreement = finder.agreement(part, k, HALVES)
     observed = list(silhouettes.values())
     expectations, ps = [], []
-    kinds = (_permuted(data, chosen, draw), _normal(part, draw))
+    columns = data.x[chosen]
+    kinds = (
+        permuted(columns, data.prepared, draw),
+        normal(part, draw),
+        copula(columns, data.prepared, draw),
+    )
     for turn, kind in enumerate(kinds):
         expected, drawn = [], [observed]
         for at in range(references):
             other = next(kind)
-            drawn.append([silhouette(other, finder.divide(other, number)) for number in tried])
+            drawn.append(silhouettes_of(other, [finder.divide(other, k) for k in tried]))
             expected.append(finder.agreement(other, k, HALVES_WITHOUT))
             tick(0.3 + 0.7 * (turn + (at + 1) / references) / len(kinds))
         expectations.append(float(np.mean(expected)))
@@ -154,11 +157,16 @@ def draw_people(people: int, draw: np.random.Generator) -> Labels:
     return np.sort(draw.permutation(people)[:most])
 
 
-def silhouette(x: Floats, labels: Labels) -> float:
-    """The mean silhouette (Rousseeuw 1987, J Comput Appl Math 20:53), -1 to 1; -1 for one cluster."""
-    if len(np.unique(labels)) < 2:
-        return -1.0
-    return float(silhouette_score(x, labels))
+def silhouettes_of(x: Floats, partitions: Iterable[Labels]) -> list[float]:
+    """The mean silhouette (Rousseeuw 1987, J Comput Appl Math 20:53) of each partition of the rows of x,
+    -1 to 1; -1 for one cluster."""
+    apart = pairwise_distances(x)
+    return [
+        float(silhouette_score(apart, labels, metric="precomputed"))
+        if len(np.unique(labels)) > 1
+        else -1.0
+        for labels in partitions
+    ]
 
 
 def centres_of(x: Floats, labels: Labels) -> Floats:
@@ -214,19 +222,3 @@ class _Finder:
             )
             indices.append(adjusted_rand_score(first, second))
         return float(np.mean(indices))
-
-
-def _permuted(data: Data, chosen: Labels, draw: np.random.Generator) -> Iterator[Floats]:
-    """The people's columns, each in an order of its own, prepared like theirs."""
-    x = data.x[chosen]
-    while True:
-        yield data.prepared(draw.permuted(x, axis=0))
-
-
-def _normal(x: Floats, draw: np.random.Generator) -> Iterator[Floats]:
-    """As many people of one normal distribution with the same covariances."""
-    covariance = np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1])
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    while True:
-        yield draw.normal(size=x.shape) @ root.T

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score
 from sklearn.pipeline import Pipeline
 
 from analytics.errors import PredictionError
@@ -76,9 +75,9 @@ class Scores:
     error: standard error of the AUC of these predictions (DeLong): it leaves out that another sample
     of people would have trained another model, so its interval is too narrow for the method
     (`bootstrap_aucs`).
-    average_precision, brier: means over the repeats. brier: the scaled Brier score, 1 - Brier /
-    (rate (1 - rate)): 1 is perfect, 0 or below no better than giving everybody the event rate
-    (Steyerberg 2010, Epidemiology 21:128); None for a model that estimates no probability.
+    brier: the scaled Brier score, a mean over the repeats: 1 - Brier / (rate (1 - rate)); 1 is
+    perfect, 0 or below no better than giving everybody the event rate (Steyerberg 2010,
+    Epidemiology 21:128); None for a model that estimates no probability.
     placements: (n,) mean over the repeats; their mean over the people with the event is the AUC.
     between_folds: variance of the AUC of one repeat, over the repeats: what other folds change.
     probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
@@ -91,7 +90,6 @@ class Scores:
     error: float
     placements: Floats
     between_folds: float
-    average_precision: float
     brier: float | None
     probabilities: Floats
     positives: NDArray[np.bool_]
@@ -152,9 +150,6 @@ def evaluate_model(
         error=error,
         placements=placements,
         between_folds=_variance([predicted.auc(y) for predicted in passes]),
-        average_precision=float(
-            np.mean([average_precision_score(y, row) for row in probabilities])
-        ),
         brier=scaled_brier(probabilities, y) if calibrated else None,
         probabilities=probabilities,
         positives=positives,

@@ -51,9 +51,7 @@ from analytics.disclosure.counts import (
 from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.disclosure.noise import (
     BRIER,
-    LEAST_FOR_PRECISION,
     OWN,
-    PRECISION,
     RANK,
     SPREAD,
     Noise,
@@ -530,11 +528,6 @@ class _Printer:
             entry["auc"] = percent(auc, self.step)
             entry["auc_interval"] = self._ends(clip_auc(*self._interval(row.name, auc, error)))
             entry["interval_method"] = method
-            if self.sizes.rarer >= LEAST_FOR_PRECISION:
-                precision = self._rank(
-                    row, "average precision", scores.average_precision, PRECISION
-                )
-                entry["average_precision"] = percent(precision, self.step)
             if scores.brier is not None:
                 brier = self._rank(row, "Brier", scores.brier, BRIER)
                 entry["scaled_brier"] = percent(brier, self.step)

@@ -9,7 +9,7 @@ import numpy as np
 from quiet import subjects
 
 from analytics.clusterings import REGISTERED
-from analytics.clusters import assign, centres_of, draw_people, silhouette
+from analytics.clusters import assign, centres_of, draw_people, silhouettes_of
 from analytics.disclosure.clusters import (
     Member,
     describe_cluster,
@@ -70,7 +70,9 @@ def presence_in_a_cluster(trial: int) -> Print:
         labels[chosen] = drawn
         sizes = perturb_sizes(noise, 200, (("all", who),), who, who[:50])
         numbers = [float(sizes.people)]
-        numbers.append(float(perturb_measure(noise, who, sizes, "s", silhouette(z[chosen], drawn))))
+        numbers.append(
+            float(perturb_measure(noise, who, sizes, "s", silhouettes_of(z[chosen], [drawn])[0]))
+        )
         for label in np.argsort([z[labels == one, 0].mean() for one in range(3)]):
             mine = [who[at] for at in np.flatnonzero(labels == label)]
             row = describe_cluster(noise, 1, Member(mine, [], 0.9), True)

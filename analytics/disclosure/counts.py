@@ -179,7 +179,7 @@ def _show_row(noise: Noise, name: str, of: Calls, events: set[str], sizes: Sizes
 def perturb_rank(
     noise: Noise, events: Collection[str], sizes: Sizes, cell: str, value: float, part: float = RANK
 ) -> float:
-    """A measure of ranks or probabilities (AUC, average precision, Brier score, concordance, slope) with
+    """A measure of ranks or probabilities (AUC, Brier score, concordance, slope) with
     its noise. events: who has the event; cell: which measure of which row; part: of a count's noise, in
     people of the rarer outcome."""
     return value + part * noise.shift(EVENT, events, cell, value) / sizes.rarer

@@ -36,10 +36,9 @@ BOUND = 15  # people: three times the spread
 # Of the noise of a count: of the numerator of a share whose denominator has the same person, and of a
 # measure of ranks (AUC, concordance) or of probabilities, in people of the rarer outcome.
 RATE, RANK = 0.6, 0.3
-# One outcome moves them further: average precision by every place below a person near the top (3 people
-# were measured), the Brier score by up to 2 for confident predictions.
-PRECISION, BRIER = 3.0, 1.2
-LEAST_FOR_PRECISION = 300  # people of the rarer outcome, or such noise leaves nothing of it
+BRIER = (
+    1.5  # one outcome moves the scaled Brier score further: by up to 2, for confident predictions
+)
 ERROR = 0.6  # of a standard error, as a share of it
 # What a set of people is: those with the event, or any others.
 EVENT, PERSON = "event", "person"

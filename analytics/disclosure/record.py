@@ -20,7 +20,7 @@ from analytics.disclosure.counts import (
     Shown,
 )
 from analytics.disclosure.curves import CURVE_STEPS
-from analytics.disclosure.noise import BOUND, LEAST_FOR_PRECISION
+from analytics.disclosure.noise import BOUND
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.disclosure.survival import Shown as Curve
 from analytics.kinship import SAME_GENOME, THIRD
@@ -55,12 +55,10 @@ def describe_metrics(
     repeats: int,
     few: Sequence[str] = (),
     genotyped: bool = False,
-    imprecise: bool = False,
 ) -> dict[str, object]:
     """The record of model metrics. rows: "model/feature set" of everything that was evaluated;
     curves: as printed; few: the rows whose feature set has too few distinct feature profiles;
-    genotyped: whether people were chosen by genotypes, so that relatives are known; imprecise: whether
-    average precision is withheld for its noise."""
+    genotyped: whether people were chosen by genotypes, so that relatives are known."""
     small = "an outcome has fewer than 10 people"
     withheld: list[object] = []
     coarsened: list[object] = []
@@ -75,19 +73,16 @@ def describe_metrics(
             coarsened.append({"what": f"threshold metrics: {name}", "step": shown.step, "why": why})
     for name in few:
         why = f"its feature set has fewer than {PROFILES_NEEDED} distinct feature profiles"
-        what = f"AUC interval, gain, average precision, Brier score: {name}"
+        what = f"AUC interval, gain, Brier score: {name}"
         withheld.append({"what": what, "why": why})
         coarsened.append({"what": f"AUC: {name}", "step": STEPS[-1], "why": why})
     if counts.events is not None:
         _describe_curves(rows, curves, coarsened, withheld)
-    if imprecise:
-        why = f"fewer than {LEAST_FOR_PRECISION} people of the rarer outcome"
-        withheld.append({"what": "average precision", "why": why})
     if counts.people is None:
         withheld.append(_PEOPLE)
     if counts.events is None:
         withheld.append({"what": "events, baseline, threshold metrics, curves", "why": small})
-        what = "auc, interval, gains, average precision, Brier score"
+        what = "auc, interval, gains, Brier score"
         coarsened.append({"what": what, "step": STEPS[-1], "why": small})
     for model in sorted({name.partition("/")[0] for name in rows}):
         withheld.append(

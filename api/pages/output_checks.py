@@ -41,7 +41,7 @@ _PARTS = frozenset(
             "balanced_accuracy",
             "net_benefit",
         ),
-        *("average_precision", "scaled_brier", "interval_method", "threshold", "settings"),
+        *("scaled_brier", "interval_method", "threshold", "settings"),
         *("precision", "recall", "f1", "over", "interval", "roc", "calibration", "slope"),
         *("intercept", "groups", "variant", "z", "frequency", "carriers", "used", "left_out"),
         *("rule", "kinship", "build", "components_omitted", "inflation_interval"),
@@ -67,7 +67,7 @@ _DISCLOSED = frozenset(
 _COUNTS = frozenset({"people", "events", "carriers", "at_risk", "censored"})
 _METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "survival", "share")
 _SHARES = (*_METRICS, "frequency")
-_ORDERS = ("auc", "average_precision", "c_index")  # measures of order, not of people
+_ORDERS = ("auc", "c_index")  # measures of order, not of people
 RATE_STEP = 5  # percent: the finest step of a curve's rates (CURVE_STEPS in analytics/disclosure)
 _ALL_ALIKE = (0, 100, "0", "1", "100", "0.0", "1.0", "0.00", "1.00")
 _ID = re.compile(r"[0-9a-f]{32,}")

@@ -21,7 +21,7 @@ _OF_ALL = (
 )
 _OF_ROWS = (
     *("accuracy", "precision", "recall", "f1", "balanced_accuracy", "net_benefit", "step", "auc"),
-    *("auc_interval", "average_precision", "scaled_brier", "permutations"),
+    *("auc_interval", "scaled_brier", "permutations"),
 )
 _OF_STRATA = (
     *("people", "events", "censored", "median", "median_interval", "risk", "risk_interval", "step"),

@@ -57,12 +57,11 @@ _VERDICTS = ("too few to tell", "no difference shown", "higher", "lower")
 _NO_COMPONENTS = "too few variants on other chromosomes after LD pruning (a panel)"
 _OF_A_ROW = (
     *("threshold metrics", "AUC", "roc", "calibration"),
-    "AUC interval, gain, average precision, Brier score",
+    "AUC interval, gain, Brier score",
 )
 _OF_ALL = (
-    "average precision",
     *("people", "events, baseline, threshold metrics, curves", "concordance", "inflation"),
-    *("auc, interval, gains, average precision, Brier score", "concordance and its interval"),
+    *("auc, interval, gains, Brier score", "concordance and its interval"),
     *("calibration at the horizon", "interval of the inflation"),
 )
 _REASONS = frozenset(

@@ -60,7 +60,6 @@ _COLUMNS = {
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",
-    "average_precision": "average precision",
     "scaled_brier": "scaled Brier score",
     "frequency": "frequency",
     "carriers": "carriers",
@@ -567,9 +566,9 @@ def _how_sure(result: Mapping[str, Any]) -> str:
         f"{verdict} The silhouette is {result['silhouette']} of 100: how much nearer people are to "
         "their own cluster than to the next. Two halves of the people give the same clusters by "
         f"{result['agreement']} of 100 (adjusted Rand index, 0 is guessing); without groups it is "
-        f"{result['agreement_expected']}.{unsure} p compares with permuted columns and with one normal "
-        "distribution of the same covariances; a cluster is described where it comes again in three "
-        "quarters of bootstrap samples (mean Jaccard)."
+        f"{result['agreement_expected']}.{unsure} p compares with permuted columns, with one normal "
+        "distribution of the same covariances and with a Gaussian copula of the columns; a cluster is "
+        "described where it comes again in three quarters of bootstrap samples (mean Jaccard)."
     )
 
 

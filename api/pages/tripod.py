@@ -256,7 +256,7 @@ def _measures(study: Study) -> str:
         return "Concordance (Harrell's C) with interval and permutation p; calibration of the risk at the horizon."
     return (
         "AUC with interval and permutation p, balanced accuracy, accuracy, precision, recall, F1, net benefit, "
-        "average precision, scaled Brier score; ROC curve; calibration in groups, with slope and intercept. "
+        "scaled Brier score; ROC curve; calibration in groups, with slope and intercept. "
         "The gain from more data is the difference of two AUCs on the same people."
     )
 

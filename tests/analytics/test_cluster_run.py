@@ -60,7 +60,7 @@ def test_groups_are_described_by_size_means_and_outcome(
 ) -> None:
     result, record = printed
     assert (result["type"], result["analysis"]) == ("volens/result/3", "clusters")
-    assert (result["method"], result["clusters"], result["p"]) == ("ward", 3, "0.0500")
+    assert (result["method"], result["clusters"], result["p"]) == ("ward", 3, "0.05")
     assert result["compared_by"] == ["age_years", "size_mm", "genes"]
     assert result["silhouette"] >= 30
     assert result["agreement"] >= 80 > result["agreement_expected"]

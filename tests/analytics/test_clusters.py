@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from extent import extent
+from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 
+from analytics.cluster_references import copula
 from analytics.clusterings import REGISTERED
 from analytics.clusters import (
     _Finder,
@@ -11,7 +14,7 @@ from analytics.clusters import (
     centres_of,
     find_clusters,
     gather_data,
-    silhouette,
+    silhouettes_of,
 )
 from analytics.features import PrincipalScores
 from analytics.simulate.groups import recover_groups, simulate_groups
@@ -41,9 +44,10 @@ def test_without_groups_clusters_are_chance(genes: bool) -> None:
     assert ps.mean() > 0.25
 
 
-def p_of(x: np.ndarray) -> float:
+def p_of(x: np.ndarray, clusters: int = 2) -> float:
     data = gather_data(np.empty((len(x), 0)), x, 1, 1, "mean", 1)
-    return find_clusters(REGISTERED["ward"], data, [2], 1, 39, lambda _: 2, lambda _: None).p
+    ward, one = REGISTERED["ward"], [clusters]
+    return find_clusters(ward, data, one, 1, 19, lambda _: clusters, lambda _: None).p
 
 
 def test_columns_that_go_together_are_no_groups() -> None:
@@ -60,6 +64,34 @@ def test_one_column_of_two_values_is_no_groups() -> None:
     x = draw.normal(size=(150, 4))
     x[:, 0] = draw.random(150) < 0.3
     assert p_of(x) > 0.05
+
+
+def yes_and_no(seed: int, apart: float = 0.0) -> np.ndarray:
+    """Three yes or no and three skewed columns of 100 people that go together; `apart`: of three groups."""
+    draw = np.random.default_rng(seed)
+    z = 0.8 * draw.normal(size=(100, 1)) + 0.6 * draw.normal(size=(100, 6))
+    skewed = np.exp(z[:, 3:]) + apart * (draw.integers(3, size=(100, 1)) == np.arange(3))
+    return np.hstack([z[:, :3] > [-0.3, 0.3, 0.8], skewed])
+
+
+@pytest.mark.campaign
+def test_skewed_columns_and_yes_or_no_that_go_together_are_no_groups() -> None:
+    """Without a reference that keeps both margins and covariances, each of these has p 0.05 or less."""
+    cohorts = extent(3, 40)
+    assert sum(p_of(yes_and_no(seed)) <= 0.05 for seed in range(cohorts)) <= max(1, cohorts // 10)
+    assert p_of(yes_and_no(1, apart=16.0), 3) <= 0.05
+
+
+def test_a_copula_keeps_values_and_how_they_go_together() -> None:
+    x = yes_and_no(3).astype(float)
+    x[:20, 0] = np.nan
+    drawn = copula(x, lambda columns: columns, np.random.default_rng(1))
+    many = [next(drawn) for _ in range(60)]
+    assert all(
+        np.array_equal(np.sort(one, axis=0), np.sort(x, axis=0), equal_nan=True) for one in many
+    )
+    together = np.mean([spearmanr(one, nan_policy="omit").statistic for one in many], axis=0)
+    assert np.abs(together - spearmanr(x, nan_policy="omit").statistic).max() < 0.06
 
 
 def test_the_nearest_centre_takes_whoever_was_not_drawn() -> None:
@@ -112,7 +144,7 @@ def test_stability_is_hennigs_mean_of_the_largest_jaccard() -> None:
 
 
 def test_one_cluster_has_no_silhouette_and_equal_rows_are_divided_less() -> None:
-    assert silhouette(np.ones((4, 1)), np.zeros(4, dtype=np.int64)) == -1.0
+    assert silhouettes_of(np.ones((4, 1)), [np.zeros(4, dtype=np.int64)]) == [-1.0]
     finder = _Finder(REGISTERED["k-means"], np.random.default_rng(1))
     assert set(finder.divide(np.repeat([[0.0], [1.0]], 10, axis=0), 4)) == {0, 1}
 

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from quiet import NOISE_KEY, QUIET, subjects
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from analytics import features
 from analytics.cohort import Cohort, Member, Person, _are_enough, clinical_matrix
-from analytics.disclosure.counts import PROFILES_NEEDED, Perturbation, Sizes, perturb_rank
+from analytics.disclosure.counts import PROFILES_NEEDED, Perturbation, Sizes
 from analytics.disclosure.curves import calibration_groups
 from analytics.disclosure.explanations import Chosen, size_step, tells_enough_apart
-from analytics.disclosure.noise import KEY_BYTES, PRECISION, RANK, Noise
+from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.errors import CohortTooSmall
 from analytics.evaluate import predict_once
 from analytics.explainer import Explained
@@ -261,29 +260,6 @@ def test_p_is_of_the_auc_that_is_printed(
         row = done["rows"][0] if done["analysis"] == "evaluate" else done["concordance"]
         assert row["p"] == p
         assert row["permutations"] == (10 if p == "1" else 19)
-
-
-@pytest.mark.parametrize(("part", "least", "most"), [(PRECISION, 0.5, 0.66), (RANK, 0.9, 1.0)])
-def test_average_precision_tells_little_of_who_is_ranked_first(
-    part: float, least: float, most: float
-) -> None:
-    """Every precision below her changes with her outcome; with the noise of an AUC it is told."""
-    people, events, told = 1000, 400, []
-    ids = subjects(people)
-    for number in range(300):
-        draw = np.random.default_rng(number)
-        event = (np.arange(people) < events).astype(np.int64)
-        margin = draw.normal(size=people) + 0.8 * event
-        first, world = int(np.argmax(margin)), number % 2
-        values = []
-        for event[first] in (0, 1):
-            values.append(average_precision_score(event, margin))
-        event[first] = world
-        affected = [ids[at] for at in np.flatnonzero(event)]
-        noise, sizes = Noise(number.to_bytes(KEY_BYTES, "big")), Sizes(people, (), people, events)
-        printed = perturb_rank(noise, affected, sizes, "average precision", values[world], part)
-        told.append(round(printed, 2) - np.mean(values))
-    assert least <= roc_auc_score(np.arange(300) % 2, told) <= most
 
 
 @pytest.mark.parametrize(("outermost", "told"), [(10, False), (1, True)])

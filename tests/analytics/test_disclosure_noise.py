@@ -26,15 +26,16 @@ from analytics.disclosure.counts import (
     build_table,
     filter_counts,
     left_out_at,
+    percent,
     perturb_rank,
     perturb_sizes,
 )
 from analytics.disclosure.curves import roc_grid
-from analytics.disclosure.noise import BOUND, EVENT, KEY_BYTES, PERSON, SPREAD, Noise
+from analytics.disclosure.noise import BOUND, BRIER, EVENT, KEY_BYTES, PERSON, RANK, SPREAD, Noise
 from analytics.disclosure.rounding import print_p
 from analytics.disclosure.survival import Lives, Shown, show_curve, show_strata
 from analytics.errors import NoiseKeyMissing
-from analytics.evaluate import Labels, Predictions, count_cells, placement_values
+from analytics.evaluate import Labels, Predictions, count_cells, placement_values, scaled_brier
 
 HORIZON = 1000
 SAFE = 0.60
@@ -201,6 +202,24 @@ def row(trial: int, people: int = 200, events: int = 60) -> Print:
     return printed
 
 
+def brier(trial: int, people: int, part: float = BRIER) -> Print:
+    """The scaled Brier score of confident predictions, and of the most confident one's outcome."""
+    generator, ids = np.random.default_rng(trial), subjects(people)
+    probability = 1 / (1 + np.exp(-3 * generator.normal(size=people)))
+    event = (generator.random(people) < probability).astype(np.int64)
+    person = int(np.abs(probability - 0.5).argmax())
+
+    def printed(noise: Noise, happened: bool) -> Numbers:
+        known = event.copy()
+        known[person] = happened
+        affected = [ids[at] for at in np.flatnonzero(known)]
+        sizes = perturb_sizes(noise, people + 50, [("all", ids)], ids, affected)
+        value = scaled_brier(probability[None, :], known)
+        return [percent(perturb_rank(noise, affected, sizes, "Brier of row", value, part), 1)]
+
+    return printed
+
+
 def permutation(trial: int, people: int = 200, events: int = 36) -> Print:
     """p, and the number of permutations that it took, which the seconds of a run tell too. Of thirty
     divisions into folds, the one in which the person's outcome changes the AUC most."""
@@ -300,6 +319,16 @@ def test_an_attacker_who_knows_everybody_else_learns_little(
 ) -> None:
     assert auc_of(attack, trials) <= SAFE
     assert auc_of(attack, 60, noise=False) >= 0.9
+
+
+@pytest.mark.parametrize(("people", "trials"), [(300, 300), (1000, 120)])
+def test_the_brier_score_needs_more_noise_than_a_rank(people: int, trials: int) -> None:
+    assert auc_of(partial(brier, people=people), trials) <= SAFE
+    assert (
+        auc_of(partial(brier, people=people), 40, noise=False) >= 0.85
+    )  # whole percents hide some
+    if people == 300:
+        assert auc_of(partial(brier, people=people, part=RANK), 120) >= 0.7
 
 
 def test_the_noise_follows_from_key_and_set_alone() -> None:

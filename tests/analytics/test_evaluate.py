@@ -120,7 +120,6 @@ def scores_of(probability: np.ndarray, y: np.ndarray) -> Scores:
         error=0.0,
         placements=placement_values(probability, y),
         between_folds=0.0,
-        average_precision=0.0,
         brier=None,
         probabilities=probability[None, :],
         positives=probability[None, :] > 0.5,

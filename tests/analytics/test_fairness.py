@@ -54,7 +54,6 @@ def scores_of(probabilities: np.ndarray) -> Scores:
     return Scores(
         Cells(0, 0, 0, 0),
         placements=np.zeros(probabilities.shape[1]),
-        average_precision=0.0,
         probabilities=probabilities,
         positives=probabilities > 0.35,
         **nothing,
