@@ -173,9 +173,9 @@ def assemble(computed: Mapping[str, Any]) -> dict[str, Any]:
     """The report of computed parts, in the order of `parts_of`."""
     report: dict[str, Any] = {}
     for name, value in computed.items():
-        whole, slash, _ = name.partition("/")
+        table, slash, _ = name.partition("/")
         if slash:
-            report.setdefault(whole, []).append(value)
+            report.setdefault(table, []).append(value)
         else:
             report[name] = value
     report["gse7390"], report["gse7390_gains"] = report["gse7390"]

@@ -155,7 +155,7 @@ def grouped() -> tuple[bytes, bytes]:
 def test_clusters_have_sizes_means_and_outcomes_each_with_a_sentence_and_a_table() -> None:
     result, disclosure = map(json.loads, grouped())
     sizes, means, outcome = describe(result, disclosure)["shown"]
-    assert sizes.sentence.startswith("3 clusters, more than chance gives (p 0.0500).")
+    assert sizes.sentence.startswith("3 clusters, more than chance gives (p 0.05).")
     assert [row[0] for row in sizes.table.rows] == ["1", "2", "3"]
     assert means.title == "What the people of each cluster have in common"
     assert {"age at diagnosis (years)", "tumour size (mm)"} >= {row[1] for row in means.table.rows}
