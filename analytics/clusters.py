@@ -89,10 +89,17 @@ class Clusters:
 def gather_data(
     genes: Floats, clinical: Floats, keep: int, components: int, impute: str, seed: int
 ) -> Data:
-    """The columns of a cohort: of the genes the `keep` that vary most, imputed."""
+    """The columns of a cohort: of the genes the `keep` that vary most, imputed.
+
+    They are cut (`features.Bounded`) before anything is computed of them, and the drawn people choose:
+    else one unusual value would choose its gene, or fill it where others lack it, and of two genes that
+    vary alike the presence of one person would.
+    """
     if genes.shape[1]:
-        genes = build_gene_imputer(impute).fit_transform(genes)
-        most = np.sort(np.argsort(-genes.var(axis=0), kind="stable")[:keep])
+        ends = build_scaler("z-score").fit(genes)
+        genes = build_gene_imputer(impute).fit_transform(np.clip(genes, ends.low_, ends.high_))
+        drawn = draw_people(len(genes), np.random.default_rng(seed))
+        most = np.sort(np.argsort(-genes[drawn].var(axis=0), kind="stable")[:keep])
         genes = genes[:, most]
     return Data(np.hstack([genes, clinical]), genes.shape[1], components, impute, seed)
 

@@ -149,13 +149,34 @@ def test_one_cluster_has_no_silhouette_and_equal_rows_are_divided_less() -> None
     assert set(finder.divide(np.repeat([[0.0], [1.0]], 10, axis=0), 4)) == {0, 1}
 
 
+def test_one_unusual_value_chooses_no_gene_and_fills_none() -> None:
+    """A value of 1,000 in the gene that varies least, which a fifth of the people lack."""
+    draw, nothing = np.random.default_rng(1), np.empty((120, 0))
+    genes = draw.normal(size=(120, 30)) * np.linspace(1, 3, 30)
+    genes[:24, 0] = np.nan
+    usual = gather_data(genes, nothing, 5, 2, "mean", 1)
+    genes[60, 0] = 1000.0
+    assert np.array_equal(gather_data(genes, nothing, 5, 2, "mean", 1).x, usual.x)
+    filled = gather_data(genes, nothing, 30, 2, "mean", 1).x[:24, 0]
+    assert np.abs(filled).max() < 0.2
+
+
+def test_who_decides_between_genes_that_vary_alike_goes_by_the_seed() -> None:
+    """Who knows everybody but one person would tell her presence by the gene that is taken."""
+    genes = np.random.default_rng(1).normal(size=(120, 30))
+    kept = [gather_data(genes, np.empty((120, 0)), 1, 1, "mean", seed) for seed in range(12)]
+    assert len({one.x.tobytes() for one in kept}) > 1
+
+
 def test_genes_that_vary_most_are_kept_and_weigh_like_a_clinical_column() -> None:
     draw = np.random.default_rng(1)
     genes = draw.normal(size=(50, 6)) * [1, 5, 1, 4, 1, 3]
     genes[0, 1] = np.nan
     data = gather_data(genes, draw.normal(size=(50, 2)), 3, 2, "mean", 1)
     assert data.genes == 3
-    assert np.array_equal(data.x[1:, :3], genes[1:, [1, 3, 5]])
+    inner = slice(5, -5)  # a tenth at either end is cut
+    for kept, gene in zip(data.x[1:, :3].T, genes[1:, [1, 3, 5]].T, strict=True):
+        assert np.array_equal(np.sort(kept)[inner], np.sort(gene)[inner])
     prepared = data.prepared()
     assert prepared.shape == (50, 4)
     assert prepared[:, 0].var(ddof=1) == pytest.approx(1.0)
