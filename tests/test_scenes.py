@@ -31,6 +31,7 @@ def test_each_holds_and_says_so(name: str, monkeypatch: pytest.MonkeyPatch, tmp_
             "survival": methods.ASKED["survival"] | few,
             "clusters": methods.ASKED["clusters"] | {"resamples": 20, "references": 19},
             "simulated": asked | few,
+            "measured": methods.ASKED["measured"] | few | {"models": {"lstm": ["series"]}},
         },
     )
     monkeypatch.setattr(methods, "SIMULATED", 40)

@@ -57,7 +57,7 @@ def demo(
 
     A scene shows one topic in full, on a temporary ledger: `volens demo attacks` tries every attack
     on the contracts, `tampers` changes an exported trail in two dozen ways, `kills` kills the
-    ledger while it writes, `science` adds survival, clusters, explanation and fairness to the report,
+    ledger while it writes, `science` adds survival, clusters, explanation, fairness and series to the report,
     and `reach` has two workers, PostgreSQL and Ray where they are there.
 
     Exit code 7 when a check failed.

@@ -21,7 +21,7 @@ from api.operate.processes import Parts
 from chain.signatures import Domain, domain_of
 from chain.vocabulary import Role
 from chain.wallets import Wallet, load, save
-from governance.consent import PRESETS, Offer, offer
+from governance.consent import PRESETS, Offer, Preset, offer
 from governance.objects.broker_client import BrokerClient
 from governance.rules.ledger_data import identity_id
 
@@ -47,6 +47,7 @@ class Cast:
         self.domain: Domain = domain_of(self.identity)
         self.dataset = secrets.token_bytes(32)  # GSE7390, of `patients`
         self.simulated = secrets.token_bytes(32)  # genomes and clinical records, of `invented`
+        self.measured = secrets.token_bytes(32)  # measurements over time, of `invented`
         self.patients: list[Patient] = []
         self.invented: list[Patient] = []
         self._clients: dict[str, Client] = {}
@@ -117,12 +118,14 @@ class Cast:
             order = order.signed_by(self.client(member))
         pia.set_role(order.message, list(order.signatures.values()))
 
-    def agree(self, dataset: bytes, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
-        """Sign the cancer preset for people; returns the number accepted, and the first receipt
-        with its terms.
+    def agree(
+        self, dataset: bytes, patients: list[Patient], preset: Preset = CONSENT
+    ) -> tuple[int, dict[str, Any], Offer]:
+        """Sign a preset for people; returns the number accepted, and the first receipt with its
+        terms.
         """
         now = int(time.time())
-        offers = [offer(CONSENT, p.subject, dataset, 0, 0, now, now + 3600) for p in patients]
+        offers = [offer(preset, p.subject, dataset, 0, 0, now, now + 3600) for p in patients]
         items = [
             {
                 "grant": wire("Grant", item.message),

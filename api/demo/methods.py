@@ -1,5 +1,5 @@
-"""The scene `science`: survival and clusters on the demo's real data, explanation and fairness on simulated
-people, as governed runs, each shown as a panel with a sentence, a plot and a table.
+"""The scene `science`: survival and clusters on the demo's real data; explanation, fairness and a network
+over measurements on simulated people; as governed runs, each shown as a panel with a sentence, a plot and a table.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from markupsafe import Markup
 from analytics.params import complete
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.simulate.known_truth import simulate_cohort
+from analytics.simulate.series import simulate_series
 from api.client.results import open_output
 from api.demo.cast import Cast
 from api.demo.science import RELAPSE, SEED, TRUTH
 from api.demo.steps import (
     ask_permits,
     ingest_all,
+    ingest_series,
     release,
     request,
     result_key,
@@ -33,11 +35,12 @@ from api.operate.settings import Settings
 from api.pages.labels import question
 from api.pages.result_view import describe
 from chain.vocabulary import OutputClass
+from governance.consent import PRESETS
 
 # Simulated people with genomes and records, so many that explanation and groups are not too few.
 SIMULATED, VARIANTS = 500, 400
 SECONDS = 300.0
-# What is asked: of the research dataset, but for one run of the simulated one (api/demo/steps.py).
+# What is asked: of the dataset of that name, else of the research dataset (api/demo/steps.py).
 ASKED: dict[str, dict[str, Any]] = {
     "survival": {
         "analysis": "survival",
@@ -66,6 +69,20 @@ ASKED: dict[str, dict[str, Any]] = {
         "explain": ["shapley-groups", "permutation"],
         "fairness": ["smoker", "bmi:25"],
     },
+    "measured": {
+        "outcome": json.loads(TRUTH)["outcome"],
+        "genes": {"source": "none"},
+        "series": {"variables": ["steps_per_day"]},
+        "clinical": ["bmi"],
+        "models": {"logistic": ["series"], "lstm": ["series", "combined"]},
+        "primary": "lstm",
+        "explain": ["attention", "permutation"],
+        "folds": 3,
+        "repeats": 2,
+        "permutations": 19,
+        "bootstraps": 0,
+        "seed": SEED,
+    },
 }
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 # Where the panels stand in the report of the demo (templates/report.html).
@@ -86,9 +103,12 @@ def play(folder: Path, say: Say) -> bool:
         cast.enrol(len(people), SIMULATED)
         ingest_all(cast, people, simulate_cohort(SIMULATED, SEED, VARIANTS))
         outputs = (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)
-        permits = ask_permits(cast, outputs)[0]
+        ingest_series(cast, simulate_series(SIMULATED, SEED))
+        permits = ask_permits(cast, outputs, ("research", "simulated", "measured"))[0]
         willing = cast.agree(cast.dataset, cast.patients)[0]
         willing += cast.agree(cast.simulated, cast.invented)[0]
+        # Steps of wearables are no part of the preset for cancer research.
+        willing += cast.agree(cast.measured, cast.invented, PRESETS["health"])[0]
         say(f"   {willing} people agree; permits for metrics, tables and results about genes")
         runs = {
             name: request(cast, permits.get(name, permits["research"]), complete(asked))

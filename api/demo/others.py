@@ -159,7 +159,8 @@ SCENES = {
     ),
     "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
     "science": Scene(
-        "survival and clusters on real data; explanation and fairness on simulated people", _science
+        "survival and clusters on real data; explanation, fairness and series on simulated people",
+        _science,
     ),
     "reach": Scene("a database server, two workers, Ray, and a second home that joins", _reach),
 }

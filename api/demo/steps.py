@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from analytics.code import code_hash, params_schema_hash
+from analytics.readers.fhir import split_bundle
 from analytics.readers.person import Person
 from analytics.simulate.known_truth import Cohort
 from analytics.simulate.known_truth_files import BUILD, write_bundle, write_vcf
+from analytics.simulate.series import SeriesCohort, write_series_bundle
 from api.client.results import Opened, keep_pair, open_output, write_receipt
 from api.demo.cast import Cast
 from api.demo.science import SHORT
@@ -36,6 +38,7 @@ from governance.rules.encoding import canonical_json
 PERMITTED = {  # dataset: the categories that Noor requests
     "research": ("observations", "expression"),
     "simulated": ("demographics", "conditions", "observations", "germline-variants"),
+    "measured": ("demographics", "conditions", "observations", "lifestyle"),
 }
 
 
@@ -73,6 +76,20 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
     return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
 
 
+def ingest_series(cast: Cast, cohort: SeriesCohort) -> int:
+    """Register and ingest the dataset of measurements over time; its records."""
+    omar, text = cast.client("omar"), document("measured")
+    omar.register_dataset(cast.measured, sha256(text).digest())
+    omar.send_document(text)
+    sources = []
+    for at, person in enumerate(cast.invented):
+        subject = person.subject.hex()
+        records = split_bundle(write_series_bundle(cohort, at, subject), subject).records
+        sources += [Source(person.subject, kind, payload) for kind, payload in records.items()]
+    bucket = Bucket("volens", cast.parts.urls["bucket"])
+    return int(bring_in(omar, cast.broker(), bucket, cast.measured, sources)["records"])
+
+
 def document(name: str) -> bytes:
     """One of the demo's plans and descriptions."""
     return (Path(__file__).parent / "documents" / f"{name}.md").read_bytes()
@@ -99,16 +116,21 @@ def fragment(source: Source) -> bytes:
 
 
 def ask_permits(
-    cast: Cast, outputs: Sequence[OutputClass] = (OutputClass.METRICS,)
+    cast: Cast,
+    outputs: Sequence[OutputClass] = (OutputClass.METRICS,),
+    names: Sequence[str] = ("research", "simulated"),
 ) -> tuple[dict[str, bytes], set[int], str]:
-    """Noor's two permit requests: (permit by dataset, yes votes of each, the answer to her own
-    vote).
+    """Noor's permit requests, one for each of these datasets: (permit by dataset, yes votes of each,
+    the answer to her own vote).
     """
     noor, permits = cast.client("noor"), {}
-    for name, dataset, written in (
-        ("research", cast.dataset, "plan"),
-        ("simulated", cast.simulated, "plan-simulated"),
-    ):
+    datasets = {
+        "research": (cast.dataset, "plan"),
+        "simulated": (cast.simulated, "plan-simulated"),
+        "measured": (cast.measured, "plan-measured"),
+    }
+    for name in names:
+        dataset, written = datasets[name]
         permits[name], plan = secrets.token_bytes(32), document(written)
         noor.request_permit(
             {

@@ -46,6 +46,23 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
     assert not nowhere.exists()
 
 
+def test_a_network_over_series_is_rehearsed(nowhere: Path, volens) -> None:
+    """Its libraries are loaded before its process is confined."""
+    diagnosis = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"]}
+    outcome = diagnosis | {"horizon_days": 1825, "censoring": "exclude"}
+    asked = {"series": {"variables": ["steps_per_day"]}, "explain": ["attention"]}
+    models = {"models": {"lstm": ["series"]}, "outcome": outcome}
+    told = volens(*write(QUICK | models | asked), "--json")
+    assert told.code == 0, told
+    answer = json.loads(told.out)
+    assert json.loads(answer["params"])["series"]["days"] == 84
+    assert [row["model"] for row in answer["result"]["rows"]] == ["lstm"]
+    assert answer["result"]["explanations"][0]["explanation"] == "attention"
+    told = volens(*write(QUICK | models | asked | {"outcome": QUICK["outcome"]}))
+    assert told.code != 0
+    assert "series end on the index day" in told.out + told.err
+
+
 def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
     """The same people's data lie in the bucket beside it: no object is fetched, no key asked
     for, nothing recorded.
