@@ -74,7 +74,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "genes": {"source": "none"},
         "series": {"variables": ["steps_per_day"]},
         "clinical": ["bmi"],
-        "models": {"logistic": ["series"], "lstm": ["series", "combined"]},
+        "models": {"logistic": ["clinical", "series"], "lstm": ["combined"]},
         "primary": "lstm",
         "explain": ["attention", "permutation"],
         "folds": 3,

@@ -133,7 +133,7 @@ def test_the_step_follows_from_how_many_people_there_are() -> None:
     assert [loss_step(fewest) for fewest in (34, 35, 70, 175, 350)] == [None, 10, 5, 2, 1]
 
 
-@pytest.mark.parametrize("scale", ["log-odds", "probability", "auc"])
+@pytest.mark.parametrize("scale", ["log-odds", "probability", "share", "auc"])
 def test_an_importance_has_the_noise_of_its_people(scale: str) -> None:
     events, sizes = subjects(60), Sizes(400, (), 200, 60)
     quiet, noisy, again, other = (
