@@ -13,10 +13,11 @@ from sklearn.metrics import roc_auc_score
 from analytics.cohort import Cohort, Member, select_people, series_matrix
 from analytics.errors import ParamsError
 from analytics.evaluate import predict_once
-from analytics.models.pipeline import build_model, open_model, predict
+from analytics.models.pipeline import COMPONENT, build_model, open_model, predict
 from analytics.models.registry import Blueprint
 from analytics.params import SeriesRules, complete, parse_params
 from analytics.people import Input, read_people
+from analytics.prediction import FeatureSets, Row, evaluate_rows
 from analytics.readers.clinical import Reading
 from analytics.readers.fhir import split_bundle
 from analytics.run import Result, run
@@ -252,6 +253,49 @@ def test_attention_sums_to_one_over_the_steps_that_have_a_value(truth: SeriesCoh
     np.testing.assert_allclose(weights[1:].sum(axis=1), 1, rtol=1e-5)
     assert np.isfinite(predict(fitted, x)).all()
     np.testing.assert_array_equal(opened.origins, np.tile(np.arange(COLUMNS), 2))
+
+
+def rows_of(people: SeriesCohort, **changes: Any) -> list[Row]:
+    """The rows of a run on these people, without permutations."""
+    asked = ASKED | {"models": {"logistic": ["clinical", "combined"]}, "primary": "logistic"}
+    params = parse_params(complete(asked | changes))
+    sets = FeatureSets(
+        np.empty((len(people.event), 0)),
+        people.bmi[:, None],
+        (),
+        clinical_names=("bmi",),
+        series=people.matrix(),
+        series_names=tuple(SCALES),
+        steps=tuple(map(str, range(WEEKS))),
+    )
+    asked_once = replace(params, permutations=0, repeats=1)
+    return evaluate_rows(people.event, sets, asked_once, "cpu", lambda *_: None)
+
+
+@pytest.mark.parametrize("impute", ["median", "knn", "multiple"])
+def test_series_are_fused_and_imputed_beside_clinical_columns(impute: str) -> None:
+    people = simulate_series(150, 4)
+    people.bmi[::7] = np.nan
+    models = {"logistic": ["series", "combined", "fused"]}
+    rows = rows_of(people, models=models, explain=["permutation"], impute=impute)
+    assert [row.feature_set for row in rows] == ["series", "combined", "fused"]
+    assert rows[2].scores.auc > 0.55
+
+
+def test_each_series_is_a_part_of_its_own_to_every_explanation() -> None:
+    explain = ["permutation", "shap-linear", "shapley-groups"]
+    _, row = rows_of(simulate_series(120, 4), explain=explain)
+    own = ("bmi", *(f"{name} over time" for name in SCALES))
+    features = {one.explanation.name: one.features for one in row.explained}
+    assert features == {
+        "permutation": own,
+        "shap-linear": (*own, "components of genes"),
+        "shapley-groups": own,
+    }
+    for one in row.explained:
+        assert one.used[:4].all()
+        assert one.columns.tolist() == [0, *[COMPONENT] * (len(one.features) - 1)]
+        assert one.importance[0] == max(one.importance)
 
 
 # --- what is printed ------------------------------------------------------------------------------
