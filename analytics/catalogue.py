@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from analytics.models import REGISTERED
 
-# combined: all columns in one model. fused: a model on each of the others, weighed
-# (analytics/fusion.py).
+# combined: all columns in one model. fused: a model on each kind of data and one on all, weighed
+# (analytics/fusion.py). An assay that the parameters name is a feature set of its own.
 COMBINED, FUSED = "combined", "fused"
-FEATURE_SETS = ("genes", "clinical", "series", COMBINED, FUSED)
+TOGETHER = (COMBINED, FUSED)
+FEATURE_SETS = ("genes", "clinical", "series", *TOGETHER)
 # What gives the components that are added to gene columns.
 PCA, AUTOENCODER = "pca", "autoencoder"
 MODELS = tuple(REGISTERED)

@@ -7,12 +7,12 @@ Does not choose features by looking at outcomes: all fitting happens inside the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.disclosure.noise import PERSON, Noise
+from analytics.disclosure.noise import BOUND, PERSON, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.kinship import NOBODY, Relatives
@@ -33,12 +33,25 @@ BEFORE_ALL = -(10**6)  # a day before every dated value
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One subject's parsed records; None if no record of that type was given."""
+    """One subject's parsed records; None if no record of that type was given, or it was not read.
+
+    unread: the kinds of gene records that she has and this run does not read: expression, variants, and
+    assays. By them it is known who was in an earlier run.
+    """
 
     subject: str
     clinical: ClinicalRecord | None
     expression: Mapping[str, float] | None = None
     genotypes: Genotypes | None = None
+    assays: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of gene records that she has."""
+        read = {"expression": self.expression, "variants": self.genotypes}
+        named = [name for name, record in read.items() if record is not None]
+        return frozenset((*named, *self.assays)) | self.unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +129,12 @@ def select_people(
     relatives: Relatives = NOBODY,
     keep_censored: bool = False,
     noise: Noise | None = None,
+    assays: Sequence[str] = (),
 ) -> Cohort:
     """Keep the people who have the records, fit the rules, and have a known outcome if needed.
 
-    source: which gene record a person must have: expression, variants or none. relatives: of all
+    source: which gene record a person must have: expression, variants or none. assays: which assays
+    besides. relatives: of all
     `people`, if source is variants. keep_censored: who was not followed to the horizon stays, as a
     person without the event until then. The same people serve every feature set, so feature sets are
     comparable. Raises CohortTooSmall below `minimum` people, or with too few with or without the event,
@@ -128,7 +143,7 @@ def select_people(
     else that a run fails would tell who is the tenth.
     """
     granted = list(people)
-    left, flow = choose_members(granted, rules, outcome, source, relatives, keep_censored)
+    left, flow = choose_members(granted, rules, outcome, source, relatives, keep_censored, assays)
     if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
     cohort = Cohort(tuple(left), tuple(flow), len(granted), relatives)
@@ -155,6 +170,7 @@ def choose_members(
     source: str,
     relatives: Relatives,
     keep_censored: bool = False,
+    assays: Sequence[str] = (),
 ) -> tuple[list[Member], list[tuple[str, tuple[str, ...]]]]:
     """(members, flow chart) as in a Cohort, without a minimum size."""
     ordered = sorted(people, key=lambda person: person.subject)
@@ -164,7 +180,7 @@ def choose_members(
     left = [
         Member(person, None, None)
         for person in ordered
-        if _has_records(person, source, needs_clinical_record)
+        if _has_records(person, (source, *assays), needs_clinical_record)
     ]
     flow = [("has the records", _subjects(left))]
     if outcome is not None and outcome.index:
@@ -189,7 +205,7 @@ def choose_members(
             if (followed := follow_up_of(m.person, m.index, outcome)) is not None
         ]
         flow.append(("outcome known", _subjects(left)))
-        if outcome.excludes and not keep_censored:
+        if outcome.excludes and not keep_censored and outcome.kind != "finding":
             left = [m for m in left if not is_censored(m.days, m.event, outcome)]
             flow.append((NOT_CENSORED, _subjects(left)))
     if source == "variants":
@@ -224,6 +240,9 @@ def follow_up_of(person: Person, index: int | None, outcome: Outcome) -> tuple[f
     clinical, horizon = person.clinical, float(outcome.horizon_days)
     if clinical is None:
         return None
+    if outcome.kind == "finding":
+        value = value_at(clinical, outcome.variable, None)
+        return None if value is None else (0.0, bool(value))
     if outcome.kind == "distant-metastasis":
         occurred, days = (
             value_at(clinical, "metastasis", None),
@@ -328,31 +347,50 @@ def _series_of(member: Member, rules: SeriesRules) -> NDArray[np.float64]:
     return means.ravel()
 
 
-def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def expression_matrix(
+    cohort: Cohort, noise: Noise | None = None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """(n, probes) log2 values, and the probes that half of the people have. Raises InputsError."""
-    expressions = [member.person.expression or {} for member in cohort.members]
+    return _shared(cohort, [member.person.expression or {} for member in cohort.members], noise)
+
+
+def assay_matrix(
+    cohort: Cohort, name: str, noise: Noise | None = None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """(n, columns) values of an assay, and the columns that half of the people have. Raises InputsError."""
+    return _shared(cohort, [member.person.assays.get(name, {}) for member in cohort.members], noise)
+
+
+def _shared(
+    cohort: Cohort, records: Sequence[Mapping[str, float]], noise: Noise | None
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Half of the people by the perturbed number, where it could matter: which columns are used, and how
+    many gene sets are measured, would tell by the exact one whether somebody is there."""
     counts: dict[str, int] = {}
-    for expression in expressions:
-        for probe in expression:
-            counts[probe] = counts.get(probe, 0) + 1
-    probes = tuple(
-        sorted(probe for probe, n in counts.items() if n >= PROBE_COVERAGE * len(expressions))
-    )
-    if not probes:
+    for record in records:
+        for column in record:
+            counts[column] = counts.get(column, 0) + 1
+    half = PROBE_COVERAGE * len(records)
+
+    def is_shared(column: str) -> bool:
+        if noise is None or abs(counts[column] - half) > BOUND:
+            return counts[column] >= half
+        has = zip(cohort.subjects, records, strict=True)
+        return noise.count(PERSON, [subject for subject, record in has if column in record]) >= half
+
+    columns = tuple(sorted(filter(is_shared, counts)))
+    if not columns:
         raise InputsError(
             "no probe is shared by half of the people", "Use records of one and the same platform."
         )
-    rows = [[expression.get(probe, np.nan) for probe in probes] for expression in expressions]
-    return np.array(rows, dtype=np.float64), probes
+    rows = [[record.get(column, np.nan) for column in columns] for record in records]
+    return np.array(rows, dtype=np.float64), columns
 
 
-def _has_records(person: Person, source: str, needs_clinical_record: bool) -> bool:
+def _has_records(person: Person, kinds: Sequence[str], needs_clinical_record: bool) -> bool:
     if needs_clinical_record and person.clinical is None:
         return False
-    return (
-        source == "none"
-        or (person.expression if source == "expression" else person.genotypes) is not None
-    )
+    return person.kinds >= {kind for kind in kinds if kind != "none"}
 
 
 def _first_day(person: Person, patterns: Sequence[str]) -> int | None:

@@ -29,14 +29,42 @@ Labels = NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a feature set, genes first: their matrix (n, columns), their names, and how
-    many are genes. series: the last columns, that are series; those of one share its name. steps: the
-    names of their time steps."""
+    many are genes; then clinical ones, then series.
+
+    blocks: of each block of genes its name, its columns in the matrix, and how many of the names are
+    its: fewer where gene sets stand for the genes. shown: (n, names) the values behind the names, None
+    if those are the matrix. series: the last columns, that are series; those of one share its name.
+    steps: the names of their time steps.
+    """
 
     x: Floats
     names: tuple[str, ...]
     genes: int
+    blocks: tuple[tuple[str, int, int], ...] = ()
+    shown: Floats | None = None
     series: int = 0
     steps: tuple[str, ...] = ()
+
+    @property
+    def together(self) -> tuple[tuple[str, int, int], ...]:
+        """The blocks of genes, each one group."""
+        return self.blocks or (((GENES, self.genes, self.genes),) if self.genes else ())
+
+    @property
+    def name_of(self) -> Labels:
+        """(columns of the matrix,) the name of each by its number; of a block of gene sets any of the
+        block."""
+        numbers, first = [], 0
+        for _, columns, names in self.together:
+            own = np.arange(first, first + names)
+            numbers.append(own if columns == names else np.full(columns, first))
+            first += names
+        return np.concatenate([*numbers, np.arange(first, len(self.names))]).astype(np.int64)
+
+    def values(self, at: int) -> Floats:
+        """(n,) the values behind a name."""
+        shown = self.x if self.shown is None else self.shown
+        return shown[:, at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +94,7 @@ class Explainer:
     def __init__(self, name: str, columns: Columns, event: Labels, seed: int) -> None:
         self._explanation = REGISTERED[name]
         self._columns, self._event, self._seed = columns, event, seed
-        self._features, self._column_of, self._part_of = _parts_of(columns, self._explanation.of)
+        self._features, self._column_of, self._part_of = _divide(columns, self._explanation.of)
         parts, people = len(self._features), len(event)
         self._losses = np.zeros((people, parts))
         self._sizes, self._signed = np.zeros(parts), np.zeros(parts)
@@ -80,8 +108,7 @@ class Explainer:
     def add(self, repeat: int, model: Opened, train: Floats, who: NDArray[np.bool_]) -> None:
         """Explain the predictions of those who were held out of a fold (`who`, of everybody)."""
         test = model.transform(self._columns.x[who])
-        # Of a component it is the last entry, as COMPONENT is -1.
-        present, parts = np.unique(self._part_of[model.origins], return_inverse=True)
+        present, parts = np.unique(self._parts_of(model), return_inverse=True)
         seed = self._seed + self._folds
         unseen = Unseen(model, train, test, self._event[who], parts, seed)
         values = self._explanation.explain(unseen)
@@ -119,6 +146,17 @@ class Explainer:
             direction,
         )
 
+    def _parts_of(self, opened: Opened) -> Labels:
+        """The part that each column of a classifier belongs to."""
+        of = self._explanation.of
+        if of == STEPS:
+            return np.zeros(len(opened.origins), np.int64)
+        origins = opened.origins
+        # Without columns of its own, the classifier sees the input as it is.
+        part_of = self._part_of[self._columns.name_of] if opened.columns is None else self._part_of
+        of_components = len(self._features) - 1 if of == COLUMNS else COMPONENT - origins
+        return np.where(origins <= COMPONENT, of_components, part_of[origins])
+
 
 def watch_with(explainers: Sequence[Explainer], columns: Columns) -> Watch:
     """Lets each of them explain the folds of an evaluation."""
@@ -126,7 +164,7 @@ def watch_with(explainers: Sequence[Explainer], columns: Columns) -> Watch:
     def watch(repeat: int, fitted: Pipeline, who: NDArray[np.bool_]) -> None:
         wanting = [explainer for explainer in explainers if explainer.wants(repeat)]
         if wanting:
-            model = open_model(fitted, len(columns.names))
+            model = open_model(fitted, columns.x.shape[1])
             train = model.transform(columns.x[~who])
             for explainer in wanting:
                 explainer.add(repeat, model, train, who)
@@ -150,12 +188,13 @@ def _signed_sizes(values: Floats, columns: Floats, parts: Labels) -> Floats:
     return signed
 
 
-def _parts_of(columns: Columns, of: str) -> tuple[tuple[str, ...], Labels, Labels]:
-    """(names of the parts, the one input column of each or COMPONENT, the part of each input column and
-    last that of a component) of an explanation of COLUMNS, GROUPS or STEPS."""
+def _divide(columns: Columns, of: str) -> tuple[tuple[str, ...], Labels, Labels]:
+    """(names of the parts, the one column by name of each or COMPONENT, the part of each name) of an
+    explanation of COLUMNS, GROUPS or STEPS. Groups of genes stand first, components of single columns
+    last."""
     if of == STEPS:
         several = np.full(len(columns.steps), COMPONENT)
-        return columns.steps, several, np.zeros(len(columns.names) + 1, np.int64)
+        return columns.steps, several, np.zeros(len(columns.names), np.int64)
     start, genes = len(columns.names) - columns.series, columns.genes
     clinical, own = columns.names[genes:start], np.arange(len(columns.names))
     series = tuple(dict.fromkeys(columns.names[start:]))
@@ -163,17 +202,15 @@ def _parts_of(columns: Columns, of: str) -> tuple[tuple[str, ...], Labels, Label
         before, of_genes, part_of_gene = columns.names[:genes], own[:genes], own[:genes]
         united: tuple[str, ...] = (UNITED,)
     else:
-        before, united = (GENES,) * (genes > 0), ()
-        of_genes, part_of_gene = np.full(len(before), COMPONENT), np.zeros(genes, np.int64)
-    features = (*before, *clinical, *series, *united)
+        before, united = tuple(name for name, _, _ in columns.together), ()
+        of_genes = np.full(len(before), COMPONENT)
+        sizes = [names for _, _, names in columns.together]
+        part_of_gene = np.repeat(np.arange(len(before)), np.array(sizes, np.int64))
     several = np.full(len(series) + len(united), COMPONENT)
     first = len(before) + len(clinical)
     in_series = np.arange(columns.series) // max(1, len(columns.steps)) + first
-    of_component = len(features) - 1 if united else 0
     return (
-        features,
-        np.concatenate([of_genes, own[genes:start], several]),
-        np.concatenate(
-            [part_of_gene, np.arange(len(before), first), in_series, [of_component]]
-        ).astype(np.int64),
+        (*before, *clinical, *series, *united),
+        np.concatenate([of_genes, own[genes:start], several]).astype(np.int64),
+        np.concatenate([part_of_gene, np.arange(len(before), first), in_series]).astype(np.int64),
     )

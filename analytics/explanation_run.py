@@ -174,7 +174,7 @@ def _choose(
     printable = np.array(
         [
             used
-            and (at == COMPONENT or tells_enough_apart(noise, columns.x[:, at], cohort.subjects))
+            and (at == COMPONENT or tells_enough_apart(noise, columns.values(at), cohort.subjects))
             for used, at in zip(explained.used, explained.columns, strict=True)
         ]
     )

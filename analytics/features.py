@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from analytics.errors import InputsError
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Classes = NDArray[np.int8]
+Members: TypeAlias = Any  # scipy's csr_array, (columns, sets): 1 where a gene is in a set
 CLASSES = 3
 OUTERMOST = 10  # people at either end of a column whose values are cut to the next one's
 REGRESSIONS = ("multiple", "regression")  # imputers
@@ -148,6 +149,29 @@ class Bounded(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, x: Floats) -> Floats:
         scaled: Floats = self.scaler_.transform(np.clip(x, self.low_, self.high_))
         return scaled
+
+
+class SetMeans(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Each person's mean z over the genes of each set, as far as she has them; z by the mean and the
+    standard deviation of the training people, after cutting as `Bounded` does. (The combined z-score of
+    Lee et al. 2008, PLoS Comput Biol 4:e1000217, divides by the root of the number of genes instead.)
+
+    members: (columns, sets) which genes are in which set.
+    """
+
+    def __init__(self, members: Members) -> None:
+        self.members = members
+
+    def fit(self, x: Floats, y: Labels | None = None) -> Self:
+        self.scaler_ = Bounded("z-score").fit(x)
+        return self
+
+    def transform(self, x: Floats) -> Floats:
+        z = self.scaler_.transform(x)
+        known = ~np.isnan(z)
+        numbers: Floats = known.astype(np.float64) @ self.members
+        sums: Floats = np.where(known, z, 0.0) @ self.members
+        return np.where(numbers > 0, sums / np.maximum(numbers, 1.0), np.nan)
 
 
 class Fill(TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -17,11 +17,12 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from analytics.canonical import dump_canonical, load_strict
-from analytics.catalogue import AUTOENCODER, COMBINED, FEATURE_SETS, FUSED, PCA
+from analytics.catalogue import AUTOENCODER, COMBINED, FEATURE_SETS, FUSED, PCA, TOGETHER
 from analytics.errors import JsonRefused, ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.explanations.registry import COLUMNS, STEPS
+from analytics.explanations.registry import COLUMNS, GENES, STEPS, series_part
 from analytics.models import REGISTERED
+from analytics.readers.assays import is_name
 from analytics.readers.codes import (
     FACT_PREFIXES,
     FACT_SYSTEMS,
@@ -48,13 +49,19 @@ OUTPUT_CLASSES = {
     "frequencies": OutputClass.GENOMIC,
 }
 ANALYSES = tuple(OUTPUT_CLASSES)
-# Which feature set of the primary model is explained and compared between groups.
-EXAMINED_FIRST = (COMBINED, "genes", "series", "clinical", FUSED)
 # The category of each source of gene columns.
 GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
     "expression": Category.EXPRESSION,
 }
+# Variables that can be an outcome by themselves.
+YES_OR_NO = tuple(
+    name
+    for name, variable in VARIABLES.items()
+    if name not in OUTCOME_ITSELF
+    and (variable.kind == "boolean" or set(variable.answers.values()) == {0.0, 1.0})
+)
+GENE_SETS = "gene-sets"  # a source: sets of the genes of the expression record
 
 # The category of the facts of a system, unless the code is sensitive. LOINC names all kinds.
 _CATEGORY_OF_SYSTEM: dict[str, int] = {
@@ -161,7 +168,8 @@ class CohortRules:
 class Outcome:
     """The outcome that is predicted, within `horizon_days` after the index day.
 
-    kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
+    kind "finding": `variable`, which is yes or no, as it was at the index day; nothing is followed. kind
+    "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
     "diagnosis": the first fact ever with an index code is day 0. The time at risk is from
     `risk_start_days` to `horizon_days` after it: an event code in it is the event, and whoever had
     the event between day 0 and its start is left out. So is who had the event in the last
@@ -179,6 +187,14 @@ class Outcome:
     washout_days: int = 0
     lookback_days: int = ALL_HISTORY
     risk_start_days: int = 1
+    variable: str = ""
+
+    @property
+    def described(self) -> dict[str, object]:
+        """What a result says of it."""
+        if self.kind == "finding":
+            return {"kind": self.kind, "variable": self.variable}
+        return {"kind": self.kind, "horizon_days": self.horizon_days}
 
     @property
     def days_at_risk(self) -> int:
@@ -189,13 +205,17 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class GeneRules:
     """Gene columns: their source, the selection inside the fold (of clusters: by variance), and what
-    gives the components that are added to them, PCA or AUTOENCODER."""
+    gives the components that are added to them, PCA or AUTOENCODER.
+
+    sets: sha256 of the file of gene sets that stand for the genes; "" without any.
+    """
 
     source: str
     keep: int
     components: int
     select: str = ""
     encoder: str = PCA
+    sets: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +257,7 @@ class Params:
     only one. strata: by which a survival curve is split (`strata.parse_split`). tune: whether each
     model's settings are chosen within the fold (`Model.grid`). explain: explanations of the
     primary model, in the catalogue's order. fairness: by which groups its predictions are
-    compared, as strata.
+    compared, as strata. assays: by name, besides the genes; each is a feature set of its own.
     """
 
     analysis: str
@@ -250,6 +270,7 @@ class Params:
     impute: str = "median"
     scale: str = "z-score"
     models: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    assays: tuple[str, ...] = ()
     folds: int = 0
     repeats: int = 0
     permutations: int = 0
@@ -273,21 +294,33 @@ class Params:
         """The gene record people must have: expression, variants, or none (no genes are used)."""
         if self.genes is None:
             return "variants"
+        source = "expression" if self.genes.source == GENE_SETS else self.genes.source
         if self.analysis in ("survival", "clusters"):
-            return self.genes.source
-        without = {"clinical", "series"}
-        return (
-            "none"
-            if all(without.issuperset(feature_sets) for _, feature_sets in self.models)
-            else self.genes.source
+            return source
+        return source if self._uses(GENES) else "none"
+
+    @property
+    def used_assays(self) -> tuple[str, ...]:
+        """The assays that people must have: each that a feature set has columns of."""
+        return tuple(name for name in self.assays if self._uses(name))
+
+    @property
+    def gene_sets(self) -> str:
+        """The sha256 of the gene sets that the run needs, "" for none."""
+        return self.genes.sets if self.genes is not None and self.gene_source != "none" else ""
+
+    def _uses(self, kind: str) -> bool:
+        return any(
+            feature_set in (kind, *TOGETHER) for _, chosen in self.models for feature_set in chosen
         )
 
     def kinds(self, feature_set: str) -> tuple[str, ...]:
-        """The kinds of columns that a feature set has, in their order: genes, clinical, series."""
-        if feature_set not in (COMBINED, FUSED):
+        """The kinds of columns that a feature set has, in their order: genes, assays, clinical, series."""
+        if feature_set not in TOGETHER:
             return (feature_set,) if feature_set else ()
         named = {
-            "genes": self.gene_source != "none",
+            GENES: self.gene_source != "none",
+            **dict.fromkeys(self.assays, True),
             "clinical": bool(self.clinical),
             "series": self.series is not None,
         }
@@ -304,7 +337,7 @@ class Params:
         that names single columns of genes makes it genomic: it is a statistic of each.
         """
         names_columns = any(EXPLANATIONS[name].of == COLUMNS for name in self.explain)
-        if names_columns and "genes" in self.kinds(self.examined_feature_set):
+        if names_columns and self.examines_genes:
             return OutputClass.GENOMIC
         return OUTPUT_CLASSES[self.analysis]
 
@@ -313,7 +346,22 @@ class Params:
         """The feature set on which the primary model is explained, and compared between groups: of
         those it is evaluated on, the one with the most data in one model; "" without a model."""
         chosen = dict(self.models).get(self.primary, ())
-        return next((name for name in EXAMINED_FIRST if name in chosen), "")
+        first = (COMBINED, GENES, *self.assays, "series", "clinical", FUSED)
+        return next((name for name in first if name in chosen), "")
+
+    @property
+    def examines_genes(self) -> bool:
+        """Whether that feature set has columns of genes, variants or assays."""
+        return not {"clinical", "series"}.issuperset(self.kinds(self.examined_feature_set))
+
+    @property
+    def examined_groups(self) -> tuple[str, ...]:
+        """What is explained together on that feature set: each kind of genes, each clinical variable,
+        each series."""
+        series = () if self.series is None else map(series_part, self.series.variables)
+        parts = {"clinical": self.clinical, "series": tuple(series)}
+        kinds = self.kinds(self.examined_feature_set)
+        return tuple(part for kind in kinds for part in parts.get(kind, (kind,)))
 
     @property
     def fits_cox(self) -> bool:
@@ -329,8 +377,11 @@ class Params:
         nor does the age, which any record may tell.
         """
         needed = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
+        needed += [Category.EXPRESSION] * bool(self.used_assays)
         if self.outcome is not None and self.outcome.kind == "distant-metastasis":
             needed.append(VARIABLES["metastasis"].category)
+        if self.outcome is not None and self.outcome.kind == "finding":
+            needed.append(VARIABLES[self.outcome.variable].category)
         codes = [*self.cohort.present, *self.cohort.absent]
         if self.outcome is not None:
             codes += [*self.outcome.index, *self.outcome.event]
@@ -373,6 +424,10 @@ def complete(document: Mapping[str, Any]) -> bytes:
     if defaults is None:
         raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
     completed: dict[str, Any] = {"analysis": analysis, **defaults, **document}
+    outcome = document.get("outcome")
+    if isinstance(outcome, Mapping) and "clinical" not in document:
+        usual = [name for name in completed.get("clinical", ()) if name != outcome.get("variable")]
+        completed |= {"clinical": usual} if "clinical" in completed else {}
     for name in ("cohort", "genes", "variants"):
         if name in defaults and isinstance(document.get(name), Mapping):
             completed[name] = {**defaults[name], **document[name]}
@@ -381,7 +436,6 @@ def complete(document: Mapping[str, Any]) -> bytes:
         completed["genes"] = {n: v for n, v in completed["genes"].items() if n != "encoder"}
     if isinstance(document.get("series"), Mapping):
         completed["series"] = {**USUAL_SERIES, **document["series"]}
-    outcome = document.get("outcome")
     if isinstance(outcome, Mapping) and outcome.get("kind") == "diagnosis":
         completed["outcome"] = {**_TIMING, **outcome}
     if analysis == "evaluate":
@@ -470,11 +524,11 @@ def _build(document: Mapping[str, Any]) -> Params:
         outcome = given["outcome"]
         fields["outcome"] = Outcome(
             outcome["kind"],
-            outcome["horizon_days"],
+            outcome.get("horizon_days", 0),
             tuple(outcome.get("index", ())),
             tuple(outcome.get("event", ())),
             outcome.get("censoring") != "event-free",
-            **{name: outcome[name] for name in _TIMING if name in outcome},
+            **{name: outcome[name] for name in (*_TIMING, "variable") if name in outcome},
         )
     if "genes" in given:
         fields["genes"] = GeneRules(**given["genes"])
@@ -482,14 +536,17 @@ def _build(document: Mapping[str, Any]) -> Params:
         series = given["series"]
         fields["series"] = SeriesRules(tuple(series["variables"]), series["days"], series["step"])
     if "models" in given:
+        assays = given.get("assays", ())
+        known = (GENES, *assays, *(name for name in FEATURE_SETS if name != GENES))
         fields["models"] = tuple(
             (
                 model,
-                tuple(feature_set for feature_set in FEATURE_SETS if feature_set in feature_sets),
+                tuple(name for name in known if name in feature_sets)
+                + tuple(sorted(set(feature_sets) - set(known))),  # refused below
             )
             for model, feature_sets in sorted(given["models"].items())
         )
-    for name in ("clinical", "sites", "strata", "fairness"):
+    for name in ("clinical", "sites", "strata", "fairness", "assays"):
         if name in given:
             fields[name] = tuple(given[name])
     fields["explain"] = tuple(name for name in EXPLANATIONS if name in given.get("explain", ()))
@@ -544,7 +601,9 @@ def _check_sense(params: Params) -> None:
                 "parameters: clinical names a code whose category of consent is not clear",
                 "Name a code of one category, in " + ", ".join(_CATEGORY_OF_SYSTEM) + ".",
             )
-    if params.outcome is not None:
+    if params.outcome is not None and params.outcome.kind == "finding":
+        _check_finding(params, params.outcome.variable)
+    elif params.outcome is not None:
         if params.outcome.risk_start_days > params.outcome.horizon_days:
             raise ParamsError("parameters: outcome.risk_start_days is after outcome.horizon_days")
         of_outcome = (*params.outcome.index, *(params.outcome.event or _METASTASIS))
@@ -582,24 +641,49 @@ def _check_sense(params: Params) -> None:
 
 
 def _check_feature_sets(params: Params) -> None:
-    """Whether each feature set has its columns; several kinds in one are at least two of the three."""
+    """Whether the kinds of data that the feature sets need are named, and those that are named fit."""
     feature_sets = {feature_set for _, chosen in params.models for feature_set in chosen}
+    if not feature_sets <= {*FEATURE_SETS, *params.assays}:
+        raise ParamsError(
+            "parameters: models names a feature set that is neither a usual one nor one of assays",
+            "Name genes, clinical, series, combined, fused, or an assay that assays names too.",
+        )
+    if not all(map(is_name, params.assays)):
+        raise ParamsError("parameters: assays names what is a feature set or source already")
     needed = set(feature_sets)
-    if feature_sets & {COMBINED, FUSED} and len(params.kinds(COMBINED)) < 2:
-        needed |= {"genes", "clinical"}
-    genes = params.genes
-    if genes is not None and genes.source == "none" and "genes" in needed:
-        raise ParamsError("parameters: a feature set needs genes, but genes.source is none")
-    if genes is not None and (genes.source, genes.select) == ("expression", "chi2"):
-        raise ParamsError("parameters: genes.select chi2 counts genotypes, and expression has none")
-    if genes is not None and genes.encoder == AUTOENCODER and not genes.components:
-        raise ParamsError("parameters: genes.encoder makes components, but genes.components is 0")
+    if feature_sets.intersection(TOGETHER) and len(params.kinds(COMBINED)) < 2:
+        needed |= {GENES, "clinical"}
+    if params.genes is not None:
+        _check_genes(params, params.genes, GENES in needed)
     if not params.clinical and "clinical" in needed:
         raise ParamsError(
             "parameters: a feature set needs clinical variables, but clinical is empty"
         )
     if params.series is None and "series" in needed:
         raise ParamsError("parameters: a feature set needs series, but none is named")
+
+
+def _check_genes(params: Params, genes: GeneRules, needed: bool) -> None:
+    """Whether gene columns come from somewhere, if a feature set needs them, and are chosen by what they
+    have."""
+    if genes.source == "none" and needed:
+        raise ParamsError("parameters: a feature set needs genes, but genes.source is none")
+    if genes.select == "chi2":
+        if genes.source in ("expression", GENE_SETS):
+            raise ParamsError(
+                "parameters: genes.select chi2 counts genotypes, and expression has none"
+            )
+        if params.assays:
+            raise ParamsError(
+                "parameters: genes.select chi2 counts genotypes, and assays have none"
+            )
+    if genes.encoder == AUTOENCODER and not genes.components:
+        raise ParamsError("parameters: genes.encoder makes components, but genes.components is 0")
+    if (genes.source == GENE_SETS) != bool(genes.sets):
+        raise ParamsError(
+            "parameters: genes.sets is the sha256 of a file of gene sets, for the source gene-sets alone",
+            "The dataset's page shows it.",
+        )
 
 
 def _check_series(params: Params) -> None:
@@ -624,16 +708,24 @@ def _check_series(params: Params) -> None:
         )
 
 
+def _check_finding(params: Params, name: str) -> None:
+    """Whether a variable can be an outcome, and nothing else in the parameters tells it."""
+    if name not in YES_OR_NO:
+        raise ParamsError(
+            "parameters: outcome.variable is not a variable that is yes or no",
+            "Choose among: " + ", ".join(YES_OR_NO),
+        )
+    if name in (*params.clinical, *(parse_split(rule).variable for rule in params.splits)):
+        raise ParamsError(
+            "parameters: outcome.variable is among clinical, strata or fairness as well",
+            "Predict from other variables than the one that is predicted.",
+        )
+
+
 def _check_explanations(params: Params) -> None:
     """Whether the primary model, on the feature set that is explained, has what they need."""
-    feature_set = params.examined_feature_set
-    kinds = params.kinds(feature_set)
-    of_kind = {
-        "genes": 1,
-        "clinical": len(params.clinical),
-        "series": len(params.series.variables) if params.series else 0,
-    }
-    groups = sum(of_kind[kind] for kind in kinds)
+    feature_set, kinds = params.examined_feature_set, params.kinds(params.examined_feature_set)
+    groups = len(params.examined_groups)
     for name in params.explain:
         explanation = EXPLANATIONS[name]
         fits = explanation.form in ("", REGISTERED[params.primary].form)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from analytics.cohort import Person
 from analytics.errors import InputsError
+from analytics.readers.assays import name_of, read_assay
 from analytics.readers.clinical import is_record, read_clinical_record
 from analytics.readers.codes import SENSITIVE
 from analytics.readers.expression import read_expression
@@ -42,8 +43,9 @@ class Input:
     payload: bytes
 
 
-def read_people(inputs: Sequence[Input], source: str) -> list[Person]:
-    """Every person in `inputs`. source: expression, variants or none; others are not read.
+def read_people(inputs: Sequence[Input], source: str, assays: Sequence[str] = ()) -> list[Person]:
+    """Every person in `inputs`. source: expression, variants or none; others are not read, nor are
+    assays besides these.
 
     Raises InputsError for a set of records that does not fit together, PayloadError for one that
     cannot be read.
@@ -54,18 +56,29 @@ def read_people(inputs: Sequence[Input], source: str) -> list[Person]:
             raise InputsError("a subject is not 64 lower-case hexadecimal characters")
         by_subject.setdefault(item.subject, []).append(item)
     known: dict[bytes, Sites] = {}  # people from one file share their list of sites
-    return [_read_person(subject, items, source, known) for subject, items in by_subject.items()]
+    return [
+        _read_person(subject, items, source, assays, known) for subject, items in by_subject.items()
+    ]
 
 
 def _read_person(
-    subject: str, items: Sequence[Input], source: str, known: dict[bytes, Sites]
+    subject: str,
+    items: Sequence[Input],
+    source: str,
+    assays: Sequence[str],
+    known: dict[bytes, Sites],
 ) -> Person:
     clinical: dict[int, bytes] = {}
+    of_assay: dict[str, bytes] = {}
     expression: bytes | None = None
     variants: list[bytes] = []
     for item in items:
         if item.category == Category.GERMLINE_VARIANTS and not is_record(item.payload):
             variants.append(item.payload)
+        elif item.category == Category.EXPRESSION and (assay := name_of(item.payload)) is not None:
+            if assay in of_assay:
+                raise InputsError("a subject has two records of one assay")
+            of_assay[assay] = item.payload
         elif item.category == Category.EXPRESSION and expression is None:
             expression = item.payload
         elif item.category in CLINICAL_RECORD and item.category not in clinical:
@@ -74,11 +87,14 @@ def _read_person(
             raise InputsError("a subject has two records of one category")
         else:
             raise InputsError("a record has a category that analytics cannot read")
+    has = {*of_assay, *["expression"] * (expression is not None), *["variants"] * bool(variants)}
     return Person(
         subject,
         read_clinical_record(clinical, subject) if clinical else None,
         read_expression(expression) if expression is not None and source == "expression" else None,
         _read_variants(variants, known) if variants and source == "variants" else None,
+        {name: read_assay(of_assay[name])[1] for name in assays if name in of_assay},
+        frozenset(has - {source, *assays}),
     )
 
 

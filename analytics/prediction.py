@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from math import hypot
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.pipeline import Pipeline
 
 from analytics.catalogue import (
     AUTOENCODER,
     COMBINED,
     COST,
+    FEATURE_SETS,
     FUSED,
     GRID,
     PCA,
+    TOGETHER,
     estimates_probability,
 )
 from analytics.cohort import (
     NOT_CENSORED,
     Cohort,
+    assay_matrix,
     clinical_matrix,
     expression_matrix,
     series_matrix,
@@ -58,7 +63,7 @@ from analytics.disclosure.noise import (
 )
 from analytics.disclosure.record import describe_metrics
 from analytics.disclosure.rounding import print_p
-from analytics.errors import PredictionError
+from analytics.errors import InputsError, PredictionError
 from analytics.evaluate import (
     PARTITIONS,
     Perturb,
@@ -77,14 +82,15 @@ from analytics.evaluate import (
     placement_values,
 )
 from analytics.explainer import Columns, Explained, Explainer, watch_with
-from analytics.explanations.registry import series_part, step_parts
-from analytics.features import IMPUTATIONS
+from analytics.explanations.registry import GENES, series_part, step_parts
+from analytics.features import IMPUTATIONS, Members, SetMeans
 from analytics.folds import DIVIDES
 from analytics.fusion import FITS, Fused
 from analytics.imputation import BetweenImputations, one_imputation
 from analytics.models.pipeline import build_model, predict
-from analytics.models.registry import Blueprint
+from analytics.models.registry import Block, Blueprint
 from analytics.params import Params
+from analytics.readers.gene_sets import LEAST_GENES, GeneSets
 from analytics.tuning import count_fits, search
 from analytics.variants import stack
 
@@ -92,10 +98,30 @@ Progress = Callable[[str, float], None]
 # How an interval was made: see `bootstrap_aucs` and `Scores.auc_interval`.
 BOOTSTRAP, DELONG = "bootstrap", "delong"
 NO_VARIANT = "none"  # the name of the column of zeros that replaces them
-# What a feature set is compared with: fixed beforehand, not with the best of them.
-_SINGLE = ("genes", "clinical", "series")
-_LESS = {COMBINED: _SINGLE, FUSED: (*_SINGLE, COMBINED)}
 ENCODER_COST = 8  # of the autoencoder, as the models' `cost`
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Gene columns of one kind, "genes" or an assay: their matrix (n, columns), the names of what is
+    selected from, which are those of gene sets where these stand for the columns, and their block.
+    """
+
+    kind: str
+    matrix: NDArray[np.float64]
+    names: tuple[str, ...]
+    block: Block
+
+    @property
+    def shown(self) -> NDArray[np.float64]:
+        """(n, names) the values behind the names; of sets those by everybody's mean, since whether
+        enough people differ is no matter of folds."""
+        if self.block.sets is None:
+            return self.matrix
+        means: NDArray[np.float64] = (
+            SetMeans(self.block.sets).fit(self.matrix).transform(self.matrix)
+        )
+        return means
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +130,9 @@ class FeatureSets:
 
     flow: exact number of variants that each rule left out; empty for other gene sources. families:
     (n,) who is related to whom, None if nobody is (`Cohort.families`). gene_names, clinical_names:
-    of the columns, for explanations. series: (n, columns) of measurements over time, `steps` names of
-    steps for each of `series_names`.
+    of the columns, for explanations. sets: (names, which columns are in which set, number left out) of
+    the gene sets that stand for the gene columns. assays: in the order of the parameters. series: (n,
+    columns) of measurements over time, `steps` names of steps for each of `series_names`.
     """
 
     genes: NDArray[np.float64]
@@ -114,32 +141,50 @@ class FeatureSets:
     families: NDArray[np.int64] | None = None
     gene_names: tuple[str, ...] = ()
     clinical_names: tuple[str, ...] = ()
+    sets: tuple[tuple[str, ...], Members, int] | None = None
+    assays: tuple[Part, ...] = ()
     series: NDArray[np.float64] | None = None
     series_names: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
 
+    def parts(self, feature_set: str) -> list[Part]:
+        """The blocks of gene columns of a feature set; each is selected from by itself."""
+        names, members, _ = self.sets or (self.gene_names, None, 0)
+        genes = Part(GENES, self.genes, names, Block(self.genes.shape[1], members))
+        return [
+            part
+            for part in (*[genes] * (self.genes.shape[1] > 0), *self.assays)
+            if feature_set in (part.kind, *TOGETHER)
+        ]
+
     def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
-        """((n, columns), gene columns, clinical columns) of a feature set, genes first, series last;
-        fused ones see the same columns as combined ones.
+        """((n, columns), gene columns, clinical columns) of a feature set: genes first, then assays,
+        clinical columns, and last series. Fused ones see the same columns as combined ones.
         """
-        genes, clinical = self.genes.shape[1], self.clinical.shape[1]
-        if feature_set == "genes":
-            return self.genes, genes, 0
-        if feature_set == "clinical":
-            return self.clinical, 0, clinical
-        series = np.empty((len(self.clinical), 0)) if self.series is None else self.series
-        if feature_set == "series":
-            return series, 0, 0
-        return np.hstack([self.genes, self.clinical, series]), genes, clinical
+        genes = [part.matrix for part in self.parts(feature_set)]
+        clinical = [self.clinical] if feature_set in ("clinical", *TOGETHER) else []
+        series = [] if self.series is None else [self.series]
+        series = series if feature_set in ("series", *TOGETHER) else []
+        columns = [*genes, *clinical, *series] or [np.empty((len(self.clinical), 0))]
+        x = columns[0] if len(columns) == 1 else np.hstack(columns)
+        of_genes = sum(matrix.shape[1] for matrix in genes)
+        return x, of_genes, self.clinical.shape[1] if clinical else 0
 
     def columns(self, feature_set: str) -> Columns:
         """The columns of a feature set with their names."""
         x, genes, clinical = self.matrix(feature_set)
-        names = (*self.gene_names[:genes], *self.clinical_names[:clinical])
-        if x.shape[1] == genes + clinical:
-            return Columns(x, names, genes)
-        of_series = (series_part(name) for name in self.series_names for _ in self.steps)
-        return Columns(x, (*names, *of_series), genes, x.shape[1] - len(names), self.steps)
+        parts = self.parts(feature_set)
+        names = (*(name for part in parts for name in part.names), *self.clinical_names[:clinical])
+        series = x.shape[1] - genes - clinical
+        if series:
+            names += tuple(series_part(name) for name in self.series_names for _ in self.steps)
+        blocks = tuple((part.kind, part.block.columns, part.block.features) for part in parts)
+        shown = None
+        if any(part.block.sets is not None for part in parts):
+            shown = np.hstack([*(part.shown for part in parts), x[:, genes:]])
+        of_genes = sum(part.block.features for part in parts)
+        steps = self.steps if series else ()
+        return Columns(x, names, of_genes, blocks, shown, series, steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +218,16 @@ class Row:
         return self.profiles < PROFILES_NEEDED
 
 
-def gather_feature_sets(cohort: Cohort, params: Params, noise: Noise) -> FeatureSets:
-    """The matrices of a cohort. Raises InputsError when its people share no probe.
+def gather_feature_sets(
+    cohort: Cohort, params: Params, noise: Noise, gene_sets: GeneSets | None = None
+) -> FeatureSets:
+    """The matrices of a cohort. Raises InputsError when its people share no column of a kind.
 
-    If no variant meets the rules, one column of zeros replaces them. If the run failed instead, the
-    failure would reveal, without any output review, that nobody carries a variant this frequent.
+    gene_sets: those that the parameters name, None for other parameters. If no variant meets the
+    rules, one column of zeros replaces them. If the run failed instead, the failure would reveal,
+    without any output review, that nobody carries a variant this frequent.
     """
-    gathered = _gather_genes_and_clinical(cohort, params, noise)
+    gathered = _gather_genes_and_clinical(cohort, params, noise, gene_sets)
     rules = params.series
     if rules is None:
         return gathered
@@ -191,18 +239,53 @@ def gather_feature_sets(cohort: Cohort, params: Params, noise: Noise) -> Feature
     )
 
 
-def _gather_genes_and_clinical(cohort: Cohort, params: Params, noise: Noise) -> FeatureSets:
+def _gather_genes_and_clinical(
+    cohort: Cohort, params: Params, noise: Noise, gene_sets: GeneSets | None
+) -> FeatureSets:
     clinical = clinical_matrix(cohort, params.clinical, noise)
-    named = params.clinical
+    named, assays = params.clinical, gather_assays(cohort, params.used_assays, noise)
     if params.gene_source == "expression":
-        genes, probes = expression_matrix(cohort)
-        return FeatureSets(genes, clinical, (), None, probes, named)
+        genes, probes = expression_matrix(cohort, noise)
+        sets = None if gene_sets is None else _members(gene_sets, probes)
+        return FeatureSets(genes, clinical, (), None, probes, named, sets, assays)
     if params.gene_source == "variants":
         variants = stack(cohort.genotypes, params.variants)
         dosage = variants.dosage if variants.names else np.zeros((cohort.people, 1))
-        names = variants.names or (NO_VARIANT,)
-        return FeatureSets(dosage, clinical, variants.flow, cohort.families, names, named)
-    return FeatureSets(np.empty((cohort.people, 0)), clinical, (), clinical_names=named)
+        names, families = variants.names or (NO_VARIANT,), cohort.families
+        return FeatureSets(dosage, clinical, variants.flow, families, names, named, assays=assays)
+    nothing = np.empty((cohort.people, 0))
+    return FeatureSets(nothing, clinical, (), clinical_names=named, assays=assays)
+
+
+def gather_assays(cohort: Cohort, names: Sequence[str], noise: Noise) -> tuple[Part, ...]:
+    """These assays of a cohort. In several of them one gene may have a column, so the names of theirs
+    begin with the assay's."""
+    parts = []
+    for name in names:
+        matrix, columns = assay_matrix(cohort, name, noise)
+        shown = tuple(f"{name}:{column}" for column in columns)
+        parts.append(Part(name, matrix, shown, Block(len(columns))))
+    return tuple(parts)
+
+
+def _members(gene_sets: GeneSets, probes: Sequence[str]) -> tuple[tuple[str, ...], Members, int]:
+    """The sets of at least LEAST_GENES measured genes, by name. Raises InputsError for none."""
+    at = {probe: number for number, probe in enumerate(probes)}
+    measured = {
+        name: positions
+        for name, genes in gene_sets.items()
+        if len(positions := [at[gene] for gene in genes if gene in at]) >= LEAST_GENES
+    }
+    if not measured:
+        raise InputsError(
+            f"no gene set has {LEAST_GENES} genes that are measured",
+            "Name genes as the columns of the expression records are named.",
+        )
+    names = tuple(sorted(measured))
+    rows = np.concatenate([measured[name] for name in names])
+    columns = np.repeat(np.arange(len(names)), [len(measured[name]) for name in names])
+    members = csr_array((np.ones(len(rows)), (rows, columns)), (len(probes), len(names)))
+    return names, members, len(gene_sets) - len(names)
 
 
 def evaluate_rows(
@@ -243,6 +326,7 @@ def evaluate_rows(
                 )
             )
         except PredictionError:
+            feature_set = _shown_name(feature_set)
             raise PredictionError(
                 f"the model {model} on {feature_set} predicted something that is not a number"
             ) from None
@@ -291,6 +375,11 @@ def _add_replicates(
         families=feature_sets.families,
     )
     return [replace(row, replicates=replicates.get(row.name)) for row in rows]
+
+
+def _shown_name(feature_set: str) -> str:
+    """What an error calls a feature set: an assay's name is the custodian's word, and stays here."""
+    return feature_set if feature_set in FEATURE_SETS else "an assay"
 
 
 def _part_of(progress: Progress, start: float, share: float) -> Progress:
@@ -386,46 +475,50 @@ def _plan(
 ) -> tuple[Pipeline, NDArray[np.float64]]:
     """The unfitted pipeline of a row, and its columns (n, columns)."""
     x, genes, clinical = feature_sets.matrix(feature_set)
+    parts = feature_sets.parts(feature_set)
+    blocks = [part.block for part in parts]
     series = x.shape[1] - genes - clinical
     if feature_set != FUSED:
-        return _build(model, (genes, clinical, series), params, device), x
-    ends = (genes, genes + clinical, x.shape[1])
-    parts = [
-        (_build(model, counts, params, device), columns)
-        for counts, columns in (
-            ((genes, 0, 0), slice(0, ends[0])),
-            ((0, clinical, 0), slice(*ends[:2])),
-            ((0, 0, series), slice(*ends[1:])),
-            ((genes, clinical, series), slice(0, ends[2])),
-        )
-        if sum(counts)
+        return _build(model, blocks, clinical, series, params, device), x
+    ends = np.cumsum([0, *(block.columns for block in blocks), clinical, series]).tolist()
+    alone: list[tuple[Sequence[Block], int, int]] = [([block], 0, 0) for block in blocks]
+    alone += [([], clinical, 0), ([], 0, series)]
+    fused = [
+        (_build(model, *own, params, device), slice(start, end))
+        for own, (start, end) in zip(alone, pairwise(ends), strict=True)
+        if start < end
     ]
-    return Pipeline([(DIVIDES, Fused(parts, params.seed))]), x
+    fused.append((_build(model, blocks, clinical, series, params, device), slice(0, ends[-1])))
+    return Pipeline([(DIVIDES, Fused(fused, params.seed))]), x
 
 
-def _build(model: str, counts: tuple[int, int, int], params: Params, device: str) -> Pipeline:
-    """counts: columns of genes, clinical columns, columns of series."""
-    built = build_model(_blueprint(model, counts, params, device))
+def _build(
+    model: str, blocks: Sequence[Block], clinical: int, series: int, params: Params, device: str
+) -> Pipeline:
+    built = build_model(_blueprint(model, blocks, clinical, series, params, device))
     return search(built, GRID[model], params.seed) if params.tune and GRID[model] else built
 
 
-def _blueprint(model: str, counts: tuple[int, int, int], params: Params, device: str) -> Blueprint:
-    genes, clinical, series = counts
+def _blueprint(
+    model: str, blocks: Sequence[Block], clinical: int, series: int, params: Params, device: str
+) -> Blueprint:
+    genes = sum(block.columns for block in blocks)
     rules = params.genes if genes else None
     return Blueprint(
         model,
         genes,
         clinical,
         "f" if rules is None else rules.select,
-        0 if rules is None else min(rules.keep, genes),
+        0 if rules is None else rules.keep,
         0 if rules is None else rules.components,
         params.impute,
         params.scale,
         params.seed,
         device,
-        PCA if rules is None else rules.encoder,
-        series,
-        0 if params.series is None else params.series.steps,
+        blocks=tuple(blocks),
+        encoder=PCA if rules is None else rules.encoder,
+        series=series,
+        steps=0 if params.series is None else params.series.steps,
     )
 
 
@@ -436,7 +529,12 @@ def describe_prediction(
     sizes = sizes_of(cohort, noise)
     counts = filter_counts(sizes)
     printer = _Printer(
-        noise, cohort, sizes, STEPS[-1] if counts.events is None else STEPS[0], cohort.affected
+        noise,
+        cohort,
+        sizes,
+        STEPS[-1] if counts.events is None else STEPS[0],
+        cohort.affected,
+        tuple(part.kind for part in feature_sets.assays),
     )
     table = {} if counts.events is None else printer.table(rows)
     curves = [] if counts.events is None else printer.curves(rows)
@@ -457,6 +555,9 @@ def describe_prediction(
     if feature_sets.flow:
         result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
         result["kinship"] = cohort.relatives.reach
+    if feature_sets.sets is not None:
+        names, _, left_out = feature_sets.sets
+        result["gene_sets"] = {"used": len(names), "left_out": left_out}
     result |= _describe_counts(counts, sizes)
     few = [row.name for row in rows if row.few]
     return result, describe_metrics(
@@ -499,6 +600,7 @@ class _Printer:
     sizes: Sizes
     step: int
     affected: tuple[str, ...]
+    assays: tuple[str, ...] = ()
 
     def table(self, rows: list[Row]) -> dict[str, Shown]:
         subjects = self.cohort.subjects
@@ -534,13 +636,14 @@ class _Printer:
         return entry if shown is None else {**entry, **shown.metrics, "step": shown.step}
 
     def gains(self, rows: list[Row]) -> list[object]:
-        """AUC gain of the feature sets that hold both kinds of data over each alone, and of fused
-        over combined (paired, on the same folds): the difference of the perturbed AUCs.
+        """AUC gain of the feature sets that hold several kinds of data over each alone, and of fused
+        over combined (paired, on the same folds): the difference of the perturbed AUCs. What is
+        compared is fixed beforehand, and not with the best of them.
         """
         by_name = {row.name: row for row in rows if not row.few}
         gains: list[object] = []
         for row in by_name.values():
-            for over in _LESS.get(row.feature_set, ()):
+            for over in _less_than(row.feature_set, self.assays):
                 less = by_name.get(f"{row.model}/{over}")
                 if less is None:
                     continue
@@ -604,6 +707,12 @@ class _Printer:
 
     def _ends(self, interval: tuple[float, float]) -> list[int]:
         return [percent(end, self.step) for end in interval]
+
+
+def _less_than(feature_set: str, assays: Sequence[str]) -> tuple[str, ...]:
+    """The feature sets that this one has all the data of."""
+    single = (GENES, *assays, "clinical", "series")
+    return {COMBINED: single, FUSED: (*single, COMBINED)}.get(feature_set, ())
 
 
 def _gain_error(more: Row, less: Row, event: NDArray[np.int64]) -> tuple[float, str]:

@@ -20,6 +20,7 @@ from analytics.cluster_run import cluster_people
 from analytics.cohort import Cohort, select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.disclosure.noise import Noise
+from analytics.errors import InputsError
 from analytics.explanation_run import add_explanations
 from analytics.fairness_run import add_fairness
 from analytics.params import Params, parse_params
@@ -30,6 +31,7 @@ from analytics.prediction import (
     gather_feature_sets,
     perturbation_of,
 )
+from analytics.readers.gene_sets import GeneSets
 from analytics.survival_run import describe_survival, fit_regression
 from analytics.threads import one_thread
 from analytics.variants import find_relatives
@@ -66,6 +68,7 @@ def run(
     earlier: Sequence[Earlier] = (),
     *,
     noise_key: bytes,
+    gene_sets: GeneSets | None = None,
 ) -> Result:
     """Carry out the approved analysis on the given records.
 
@@ -73,14 +76,19 @@ def run(
     phase and the completed fraction of the run; an exception from it ends the run. device: cpu,
     cuda or auto (cuda if available). earlier: runs on the same dataset whose per-variant statistics
     are or may be released. noise_key: 32 bytes, the dataset's secret behind the noise of what is
-    printed, from the broker. Raises NoiseKeyMissing, ParamsError, InputsError, PayloadError,
+    printed, from the broker. gene_sets: those that the parameters name, checked by their hash
+    (`readers.gene_sets.check_gene_sets`). Raises NoiseKeyMissing, ParamsError, InputsError, PayloadError,
     CohortTooSmall, TooFewDiffer.
     """
     noise = Noise(noise_key)
     parsed = parse_params(params)
+    if (gene_sets is None) != (parsed.gene_sets == ""):
+        raise InputsError(
+            "the gene sets that the parameters name are not there", "Publish them again."
+        )
     progress("read", 0.0)
     source = parsed.gene_source
-    people = read_people(inputs, source)
+    people = read_people(inputs, source, parsed.used_assays)
     # One thread, since a sum that is split differently differs in the last bit. Inputs are checked
     # above, so sklearn need not check them.
     with (
@@ -101,11 +109,14 @@ def run(
             keep_censored=parsed.analysis == "survival",
             # A scan has rules of its own for few people, by exact numbers.
             noise=noise if parsed.analysis in ("evaluate", "survival", "clusters") else None,
+            assays=parsed.used_assays,
         )
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)
-        result, disclosure, statistics = _analyse(cohort, parsed, device, progress, noise)
+        result, disclosure, statistics = _analyse(
+            cohort, parsed, device, progress, noise, gene_sets
+        )
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
     head: dict[str, object] = {
@@ -114,7 +125,7 @@ def run(
         "params": digest,
     }
     if parsed.outcome is not None:
-        head["outcome"] = {"kind": parsed.outcome.kind, "horizon_days": parsed.outcome.horizon_days}
+        head["outcome"] = parsed.outcome.described
     disclosed = dump_canonical(disclosure)
     return Result(
         dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people
@@ -127,6 +138,7 @@ def _analyse(
     device: str,
     progress: Callable[[str, float], None],
     noise: Noise,
+    gene_sets: GeneSets | None,
 ) -> tuple[dict[str, object], dict[str, object], int]:
     """(result, disclosure record, statistics to charge) of the asked analysis."""
     # Whoever could deal the people into the same folds, or draw the same random forest, would know by an
@@ -135,7 +147,7 @@ def _analyse(
     params = replace(params, seed=keyed)
     match params.analysis:
         case "evaluate":
-            return _predict(cohort, params, device, progress, noise)
+            return _predict(cohort, params, device, progress, noise, gene_sets)
         case "survival":
             feature_sets = gather_feature_sets(cohort, params, noise)
             perturbation = perturbation_of(cohort, noise)
@@ -157,10 +169,11 @@ def _predict(
     device: str,
     progress: Callable[[str, float], None],
     noise: Noise,
+    gene_sets: GeneSets | None,
 ) -> tuple[dict[str, object], dict[str, object], int]:
     """(result, disclosure record, statistics to charge) of models, and of one of them what it rests
     on and how good it is for groups of people."""
-    feature_sets, statistics = gather_feature_sets(cohort, params, noise), 0
+    feature_sets, statistics = gather_feature_sets(cohort, params, noise, gene_sets), 0
     perturbation = perturbation_of(cohort, noise)
     rows = evaluate_rows(cohort.event, feature_sets, params, device, progress, perturbation)
     progress("filter", 1.0)

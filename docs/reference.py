@@ -152,6 +152,34 @@ class Limit:
 
 LIMITS = (
     Limit(
+        "columns of an assay's record",
+        "analytics.readers.assays",
+        "MAX_COLUMNS",
+        "columns",
+        "the record is refused",
+    ),
+    Limit(
+        "file of gene sets",
+        "analytics.readers.gene_sets",
+        "MAX_BYTES",
+        "bytes",
+        "the file is refused",
+    ),
+    Limit(
+        "sets of one file",
+        "analytics.readers.gene_sets",
+        "MAX_SETS",
+        "sets",
+        "the file is refused",
+    ),
+    Limit(
+        "genes of one set",
+        "analytics.readers.gene_sets",
+        "MAX_GENES",
+        "genes",
+        "the file is refused",
+    ),
+    Limit(
         "lease a worker asks for",
         "api.worker.attempt",
         "REQUESTED_LEASE",

@@ -1,7 +1,8 @@
-"""What a custodian adds to a dataset's description: its dictionary, and the report of the last ingest.
+"""What a custodian adds to a dataset's description: its dictionary, its assays and files of gene sets, and
+the report of the last ingest.
 
-Both are the custodian's word and not on the ledger: they are made when records come in, long after
-the description was signed. The dictionary is for everybody, the report for the custodian alone.
+They are the custodian's word and not on the ledger: they are made when records come in, long after
+the description was signed. The report is for the custodian alone, the others for everybody.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from governance.rules.encoding import strict_json
 from governance.rules.replayed import ReplayedState
 from governance.sessions import Caller
 
-Kind = Literal["dictionary", "report"]
+Kind = Literal["dictionary", "features", "report"]
 
 
 def put(
@@ -51,6 +52,12 @@ def find(engine: Engine, dataset: str, kind: Kind) -> dict[str, Any] | None:
         text = connection.execute(query).scalar_one_or_none()
     content: Any = None if text is None else strict_json(text.encode())
     return content if isinstance(content, dict) else None
+
+
+def names_gene_sets(engine: Engine, dataset: str, digest: str) -> bool:
+    """Whether a file of gene sets with this sha256 is one of the dataset's."""
+    features = find(engine, dataset, "features") or {}
+    return any(row.get("sha256") == digest for row in features.get("sets", ()))
 
 
 def check_custodian(replayed: ReplayedState, caller: Caller, dataset: str) -> None:

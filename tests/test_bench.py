@@ -9,11 +9,15 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from postgres import Postgres
 from sqlalchemy import Engine
 
+from analytics.readers.observations import Findings
+from analytics.readers.tcga_brca import ASSAYS, Person
 from bench.__main__ import CONFINED_PAIRS
+from bench.assays import measure
 from bench.confinement import TRAINING, Trainings
 from bench.device import measure_device
 from bench.gas import measure_gas
@@ -206,3 +210,26 @@ def test_a_missed_goal_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert out.count("NOT MET") == 3
     assert "GPU / CPU: 1.01 of the time on H100" in out
+
+
+def test_assays_are_measured_beside_plain_scikit_learn() -> None:
+    """On simulated people in the layout of the real ones: the two agree as on those."""
+    draw = np.random.default_rng(1)
+    people = []
+    for at in range(200):
+        found = bool(at % 2)
+        values = {
+            name: tuple(
+                (f"{name}{column}", f"{draw.normal() + 0.7 * found * (column < 3):.4f}")
+                for column in range(8)
+            )
+            for name in ASSAYS
+        }
+        findings = Findings(luminal_a=found, lobular=at % 3 == 0)
+        people.append(Person(at, tuple(values.items()), findings))
+    rows = measure(people)
+    assert len(rows) == 2 * (len(ASSAYS) + 2)
+    for row in rows:
+        assert row["auc"] == pytest.approx(row["sklearn"], abs=0.05)
+    circular = {(row["outcome"], row["feature_set"]) for row in rows if row["circular"]}
+    assert circular == {("luminal_a", name) for name in ("rna", "combined", "fused")}

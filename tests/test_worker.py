@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rig import CHILDREN, PARAMS, Rig
 from speed import allowed
@@ -20,13 +23,17 @@ from sqlalchemy import delete, update
 import analytics
 from analytics.code import code_hash
 from analytics.params import complete
+from analytics.readers.assays import ordinal_of, write_assay
 from api.worker.child_messages import find_peak
 from api.worker.sandbox import AttemptEnded, Child, ForkServer
 from chain.errors import LedgerDown
 from chain.vocabulary import OutputClass
+from governance.objects.ingest import Source
+from governance.objects.vault import GENE_SETS
 from governance.presence import Presence
 from governance.readmodel import queries as register
-from governance.readmodel.tables import Record
+from governance.readmodel.database import upsert
+from governance.readmodel.tables import Record, Supplement
 from governance.runs import waiting
 
 TORCH = 50 << 20  # bytes of memory, at least
@@ -368,3 +375,60 @@ def test_a_worker_ends_when_a_later_process_has_its_key(rig: Rig) -> None:
     working.join(60)
     assert not working.is_alive()
     assert worker.replaced
+
+
+def assayed(rig: Rig) -> str:
+    """Gives everybody an assay, and the dataset a file of gene sets; its sha256."""
+    draw = np.random.default_rng(1)
+    rig.ingest(
+        [
+            Source(
+                subject,
+                6,
+                write_assay("mirna", {f"M{at}": f"{draw.normal():.3f}" for at in range(12)}),
+                ordinal_of("mirna"),
+            )
+            for subject in rig.subjects
+        ]
+    )
+    genes = "\t".join(f"SIM{number:03d}" for number in range(10))
+    file = f"SET_ONE\tx\t{genes}\nSET_TWO\tx\t{genes.replace('SIM00', 'SIM01')}\n".encode()
+    digest = sha256(file).digest()
+    rig.bucket.put_text(GENE_SETS, digest, file)
+    return digest.hex()
+
+
+def asked_with(digest: str) -> bytes:
+    models = {"logistic": ["genes", "mirna"]}
+    genes = {"source": "gene-sets", "sets": digest}
+    return complete(METASTASIS | MODELS | {"models": models, "genes": genes, "assays": ["mirna"]})
+
+
+def test_a_run_on_assays_and_gene_sets_is_sealed_once_the_dataset_has_them(rig: Rig) -> None:
+    """The file is what the custodian published: another one in the bucket is none of the dataset's, and
+    nobody's data is opened for it."""
+    digest = assayed(rig)
+    early, worker = rig.request(params=asked_with(digest)), rig.worker()
+    worker.projection.sync()
+    worker.step()
+    assert register.failure_of(worker.engine, early.hex()) == (
+        "the gene sets that the parameters name are not the dataset's"
+    )
+    row = {"sha256": digest, "title": "two sets", "sets": 2, "genes": 20}
+    content = {
+        "type": "volens/features/1",
+        "assays": [],
+        "sets": [row, row | {"sha256": "ab" * 32}],
+    }
+    supplement = Supplement(
+        dataset=rig.world.dataset.hex(), kind="features", content=json.dumps(content), at=0
+    )
+    with worker.engine.begin() as connection:
+        upsert(connection, Supplement, [supplement])
+    lost = rig.request(params=asked_with("ab" * 32))
+    worker.step()
+    assert "not in the bucket" in str(register.failure_of(worker.engine, lost.hex()))
+    assert rig.journal() == []  # no key has left custody
+    run = rig.request(params=asked_with(digest))
+    worker.step()
+    assert register.find_run(worker.engine, run.hex()).state == "sealed"

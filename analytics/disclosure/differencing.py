@@ -96,7 +96,12 @@ def _cohort_of(
             for person in read_people(read, "none")
         ]
     members, _ = choose_members(
-        people, params.cohort, params.outcome, params.gene_source, relatives
+        people,
+        params.cohort,
+        params.outcome,
+        params.gene_source,
+        relatives,
+        assays=params.used_assays,
     )
     return {member.person.subject: member.event for member in members}, params
 

@@ -9,9 +9,7 @@ def build(blueprint: Blueprint) -> object:
     """Imports torch, which takes seconds and 200 MB."""
     from analytics.networks import ConvolutionClassifier
 
-    return ConvolutionClassifier(
-        min(blueprint.keep, blueprint.genes), blueprint.seed, blueprint.device
-    )
+    return ConvolutionClassifier(blueprint.selected, blueprint.seed, blueprint.device)
 
 
 register(

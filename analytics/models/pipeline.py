@@ -23,6 +23,7 @@ from analytics.features import (
     IMPUTATIONS,
     SCORES,
     Components,
+    SetMeans,
     SideBySide,
     build_gene_imputer,
     build_imputer,
@@ -30,7 +31,7 @@ from analytics.features import (
 )
 from analytics.imputation import Imputed
 from analytics.models import REGISTERED
-from analytics.models.registry import Blueprint
+from analytics.models.registry import Block, Blueprint
 from analytics.series import Steps, Summaries
 
 # People of each outcome and columns (the last one clinical) of `warm_up`: above 15 columns, the
@@ -39,16 +40,18 @@ WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
 WARM_STEPS = 3  # of a series, for a model that reads one
 CLASSIFY = "classify"  # the name of a pipeline's last step
 MOST_SEED = 2**32  # of the libraries' generators
-COMPONENT = -1  # what a component of the genes comes from, instead of a column
+# What a component of the first block of genes comes from, instead of a column; of the next block one
+# less, and so on.
+COMPONENT = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A fitted model in its two parts: what its columns become, and the classifier on those.
 
-    origins: (columns of the classifier,) the input column that each comes from, or COMPONENT.
-    columns: None for a fused model or several imputations, whose parts have columns of their own: the
-    input stays as it is.
+    origins: (columns of the classifier,) the input column that each comes from, or COMPONENT; a gene
+    set is one input column here, in place of its genes. columns: None for a fused model or several
+    imputations, whose parts have columns of their own: the input stays as it is.
     """
 
     columns: SideBySide | None
@@ -95,8 +98,10 @@ def build_columns(blueprint: Blueprint, imputation: int = 0) -> SideBySide:
     """
     _check(blueprint)
     parts: list[tuple[BaseEstimator, slice]] = []
-    if blueprint.genes:
-        parts.append((_build_gene_part(blueprint), slice(0, blueprint.genes)))
+    first = 0
+    for block in blueprint.of_genes:
+        parts.append((_build_gene_part(blueprint, block), slice(first, first + block.columns)))
+        first += block.columns
     if blueprint.clinical:
         steps = [
             ("scale", build_scaler(blueprint.scale)),
@@ -184,10 +189,13 @@ def _check(blueprint: Blueprint) -> None:
 
 
 def _origins(fitted: SideBySide) -> NDArray[np.int64]:
-    """The input column of each column that `build_columns` makes, or COMPONENT."""
-    origins = []
-    for part, columns in fitted.fitted_:
-        own = np.arange(columns.start, columns.stop)
+    """The input column (or gene set) of each column that `build_columns` makes, or COMPONENT."""
+    origins, first = [], 0
+    for number, (part, columns) in enumerate(fitted.fitted_):
+        sets = part.named_steps.get("sets")
+        width = columns.stop - columns.start if sets is None else sets.members.shape[1]
+        own = np.arange(first, first + width)
+        first += width
         reader = part.steps[0][1]
         if isinstance(reader, Steps | Summaries):
             origins.append(own[reader.origins()])
@@ -198,18 +206,21 @@ def _origins(fitted: SideBySide) -> NDArray[np.int64]:
         origins.append(own if select is None else own[select.get_support()])
         if both is not None:
             turned = dict(both.transformer_list)["components"].named_steps["turn"]
-            origins.append(np.full(len(turned.factor_), COMPONENT))
+            origins.append(np.full(len(turned.factor_), COMPONENT - number))
     return np.concatenate(origins)
 
 
-def _build_gene_part(blueprint: Blueprint) -> Pipeline:
+def _build_gene_part(blueprint: Blueprint, block: Block) -> Pipeline:
     steps: list[tuple[str, BaseEstimator]] = [("scale", build_scaler(blueprint.scale))]
-    if blueprint.keep < blueprint.genes:
+    if blueprint.keep < block.features:
         steps.insert(0, ("select", SelectKBest(SCORES[blueprint.select], k=blueprint.keep)))
     if blueprint.components:
         turned = Pipeline([("scale", build_scaler(blueprint.scale)), ("turn", _encoder(blueprint))])
         steps = [("both", FeatureUnion([("chosen", Pipeline(steps)), ("components", turned)]))]
-    return Pipeline([("fill", build_gene_imputer(blueprint.impute)), *steps])
+    steps.insert(0, ("fill", build_gene_imputer(blueprint.impute)))
+    if block.sets is not None:
+        steps.insert(0, ("sets", SetMeans(block.sets)))
+    return Pipeline(steps)
 
 
 def _encoder(blueprint: Blueprint) -> BaseEstimator:

@@ -7,8 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from analytics.registered import Registry
+
+if TYPE_CHECKING:
+    from analytics.features import Members
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Gene columns of one kind, side by side: of the expression record, of variants or of an assay. Each
+    block is imputed and selected by itself. sets: the gene sets whose means replace its columns.
+    """
+
+    columns: int
+    sets: Members | None = None
+
+    @property
+    def features(self) -> int:
+        """How many columns there are to select from."""
+        return self.columns if self.sets is None else int(self.sets.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +35,10 @@ class Blueprint:
     """One model over a matrix with first `genes` gene columns (in genome order if there is one),
     then `clinical` clinical columns; either may be 0. NaN is missing.
 
-    select, keep: the score that selects gene columns, and their number. components: number of
-    components of all gene columns, which are appended; encoder: what gives them, PCA or AUTOENCODER.
-    device: of networks. series: columns of series after the clinical ones, `steps` of each variable.
+    select, keep: the score that selects gene columns, and their number, of each block. components:
+    number of components of the gene columns of each block, which are appended; encoder: what gives them,
+    PCA or AUTOENCODER. device: of networks. blocks: which of the gene columns are of one kind; empty if
+    all are. series: columns of series after the clinical ones, `steps` of each variable.
     """
 
     model: str
@@ -31,9 +51,20 @@ class Blueprint:
     scale: str
     seed: int
     device: str = "cpu"
+    blocks: tuple[Block, ...] = ()
     encoder: str = "pca"
     series: int = 0
     steps: int = 0
+
+    @property
+    def of_genes(self) -> tuple[Block, ...]:
+        """The blocks of gene columns, in order."""
+        return self.blocks or ((Block(self.genes),) if self.genes else ())
+
+    @property
+    def selected(self) -> int:
+        """How many gene columns a classifier sees first, where there are no components."""
+        return sum(min(self.keep, block.features) for block in self.of_genes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

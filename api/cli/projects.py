@@ -110,6 +110,49 @@ def show_dictionary(
     )
 
 
+@dataset.command("features")
+def show_features(
+    name: DatasetId,
+    gene_sets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Publish this GMT file, so that runs may use its sets, as the dataset's custodian."
+        ),
+    ] = None,
+    as_: Annotated[
+        str, typer.Option("--as", metavar="NAME", help="Whose key signs in, to publish.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the assays of a dataset and the files of gene sets that runs may use, each by the sha256
+    that a run's parameters name; or publish such a file.
+
+    Example: `volens dataset features DATASET --gene-sets c5.go.bp.gmt --as omar`
+    """
+    me = desk.client(as_)
+    desk.registered(me, name)
+    if gene_sets is not None:
+        from api.ingest.sources import send_gene_sets
+        from api.operate.buckets import open_bucket
+
+        row = send_gene_sets(open_bucket(desk.settings()), gene_sets)
+        me.publish_gene_sets(name, row)
+    features = me.features(name)
+    rows = [
+        {"kind": "assay", "name": row["assay"], "holds": f"{row['columns']} columns"}
+        for row in features["assays"]
+    ] + [
+        {"kind": row["title"], "name": row["sha256"], "holds": f"{row['sets']} gene sets"}
+        for row in features["sets"]
+    ]
+    desk.table(
+        rows,
+        ["kind", "name", "holds"],
+        as_json,
+        "It has no assays and no gene sets.",
+    )
+
+
 @dataset.command("ingests")
 def list_ingests(name: DatasetId, as_json: AsJson = False) -> None:
     """Show the registrations of a dataset. While one is `missing`, no run on the dataset begins.

@@ -140,6 +140,27 @@ class Client:
         """Publish a dataset's dictionary, as its custodian."""
         self._put_signed_in(f"/datasets/{dataset}/dictionary", dictionary)
 
+    def features(self, dataset: str) -> dict[str, Any]:
+        """The assays and files of gene sets of a dataset, as its custodian says; none if they said
+        nothing."""
+        try:
+            return self._get(f"/datasets/{dataset}/features")
+        except NotThere:
+            return {"type": "volens/features/1", "assays": [], "sets": []}
+
+    def publish_assays(self, dataset: str, columns: Mapping[str, int]) -> None:
+        """Publish how many columns these assays have, beside what is published, as the custodian."""
+        known = self.features(dataset)
+        of = {**{row["assay"]: row["columns"] for row in known["assays"]}, **columns}
+        assays = [{"assay": name, "columns": number} for name, number in sorted(of.items())]
+        self._put_signed_in(f"/datasets/{dataset}/features", known | {"assays": assays})
+
+    def publish_gene_sets(self, dataset: str, row: Mapping[str, Any]) -> None:
+        """Publish that runs may use a file of gene sets, beside what is published, as the custodian."""
+        known = self.features(dataset)
+        others = [one for one in known["sets"] if one["sha256"] != row["sha256"]]
+        self._put_signed_in(f"/datasets/{dataset}/features", known | {"sets": [*others, dict(row)]})
+
     def send_report(self, dataset: str, lines: Sequence[str]) -> None:
         """Keep the report of an ingest, as the dataset's custodian."""
         self._put_signed_in(f"/datasets/{dataset}/report", {"lines": list(lines)})

@@ -69,6 +69,12 @@ def table_of(result: Mapping[str, Any]) -> str:
     return "".join("\t".join(line) + "\n" for line in lines)
 
 
+def _trait(outcome: Mapping[str, Any]) -> str:
+    if "variable" in outcome:
+        return str(outcome["variable"])
+    return f"{outcome['kind']} within {outcome['horizon_days']} days"
+
+
 def metadata_of(result: Mapping[str, Any], name: str, md5: str, today: date) -> str:
     """The metadata as YAML; what was not released, or is not known here, is left out."""
     outcome = result["outcome"]
@@ -82,7 +88,7 @@ def metadata_of(result: Mapping[str, Any], name: str, md5: str, today: date) -> 
     ancestry = [f"ancestry component {n + 1}" for n in range(result.get("components", 0))]
     fields: dict[str, Any] = {
         "author_notes": _NOTES,
-        "trait_description": [f"{outcome['kind']} within {outcome['horizon_days']} days"],
+        "trait_description": [_trait(outcome)],
         "genome_assembly": result.get("build", "NR"),
         "coordinate_system": "1-based",
         "samples": [sample],

@@ -359,6 +359,26 @@ class DictionaryBody(Incoming):
     variables: Annotated[list[DictionaryRow], Field(max_length=200)]
 
 
+class AssayRow(Incoming):
+    assay: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,19}$")]
+    columns: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class GeneSetsRow(Incoming):
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    title: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
+    sets: Annotated[int, Field(ge=1, le=20_000)]
+    genes: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class FeaturesBody(Incoming):
+    """The assays that a dataset has, and the files of gene sets that runs on it may use."""
+
+    type: Literal["volens/features/1"]
+    assays: Annotated[list[AssayRow], Field(max_length=40)]
+    sets: Annotated[list[GeneSetsRow], Field(max_length=20)]
+
+
 class ReportBody(Incoming):
     lines: Annotated[
         list[Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]],

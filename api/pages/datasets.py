@@ -107,6 +107,7 @@ def show_dataset(
         ingests=services.projection.ingests_of(bytes.fromhex(dataset)),
         categories=_categories(services, dataset),
         dictionary=supplements.find(services.engine, dataset, "dictionary"),
+        features=supplements.find(services.engine, dataset, "features"),
         report=supplements.find(services.engine, dataset, "report") if is_own else None,
         willing=round_count(consents),
         permits=register.list_permits(services.engine, dataset=dataset, limit=PERMITS),

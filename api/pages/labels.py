@@ -50,7 +50,7 @@ _CATEGORIES = {
     "medications": "medicines",
     "procedures": "operations and treatments",
     "germline-variants": "your genome and genetic test results",
-    "expression": "gene activity of the tumour",
+    "expression": "gene activity and other molecules of the tumour",
     "imaging": "images",
     "wearables": "data of wearables",
     "lifestyle": "lifestyle",
@@ -103,8 +103,8 @@ _STEPS = {
 _FEATURE_SETS = {
     "clinical": "clinical data",
     "series": "measurements over time",
-    "combined": "all data",
-    "fused": "all data (fused)",
+    "combined": "all data in one model",
+    "fused": "all data, a model each",
 }
 
 
@@ -225,11 +225,16 @@ def people_of(cohort: Mapping[str, Any]) -> str:
 
 def outcome_in_full(outcome: Mapping[str, Any]) -> str:
     """What is predicted, a diagnosis by its name."""
-    what = outcome_of(outcome["kind"], outcome["horizon_days"])
+    what = outcome_of(outcome)
     if outcome["kind"] == "diagnosis" and {"event", "index"} <= outcome.keys():
         after = f"{diagnoses(outcome['event'])} follows {diagnoses(outcome['index'])}"
         what = what.replace("a named diagnosis follows", after)
     return what
+
+
+def why_circular(outcome: Mapping[str, Any]) -> str:
+    """Why an outcome is no test of some data, since it was defined by them; "" for another one."""
+    return _DEFINED_BY.get(outcome.get("variable", ""), "")
 
 
 def outcome_defined(outcome: Mapping[str, Any]) -> str:
@@ -256,13 +261,16 @@ def duration(days: int) -> str:
     return f"{days} day{'s' * (days != 1)}"
 
 
-def outcome_of(kind: str, days: int) -> str:
+def outcome_of(outcome: Mapping[str, Any]) -> str:
     """What is predicted, with its time: "whether a tumour spreads within 5 years"."""
+    kind = outcome["kind"]
+    if kind == "finding":
+        return f"who has the finding “{variable(outcome['variable'])}”"
     text = {
         "distant-metastasis": "whether a tumour spreads",
         "diagnosis": "whether a named diagnosis follows",
     }
-    return f"{text.get(kind, kind)} within {duration(days)}"
+    return f"{text.get(kind, kind)} within {duration(outcome['horizon_days'])}"
 
 
 def sentence(text: str) -> str:
@@ -348,6 +356,8 @@ _PARAMETERS = {
     "outcome": "What is predicted",
     "genes": "Genes",
     "genes.source": "Gene columns from",
+    "genes.sets": "File of gene sets",
+    "assays": "Assays, each a kind of data of its own",
     "genes.select": "Chosen inside each fold by",
     "genes.keep": "How many are kept",
     "genes.components": "Components added to them",
@@ -386,6 +396,7 @@ _PARAMETERS = {
     "sites": "Variants",
 }
 _PARAMETER_NAMES = {
+    "variable": "The finding",
     "horizon_days": "Within how many days",
     "index": "Codes that begin the follow-up",
     "event": "Codes that are the outcome",
@@ -397,9 +408,11 @@ _PARAMETER_NAMES = {
 _PARAMETER_VALUES = {
     "distant-metastasis": "whether a tumour spreads",
     "diagnosis": "whether a diagnosis follows another",
+    "finding": "a finding that is yes or no",
     "exclude": "are left out",
     "event-free": "count as without the outcome",
     "expression": "gene activity",
+    "gene-sets": "gene activity, as means of gene sets",
     "variants": "genetic variants",
     "chi2": "chi-square",
     "f": "F test",
@@ -418,11 +431,19 @@ _PARAMETER_VALUES = {
     **{name: clustering.shown for name, clustering in CLUSTERINGS.items()},
     **{name: explanation.shown for name, explanation in EXPLANATIONS.items()},
 }
+# Findings that were not seen but computed, from data that a run may predict them by.
+_DEFINED_BY = {
+    "luminal_a": "PAM50 subtypes are defined by the expression of 50 genes in RNA. How well RNA predicts them "
+    "is circular: it shows that the computation works, and nothing about a new test. Other assays are no part "
+    "of the definition."
+}
 _VARIABLES = {
     "age_years": "age at diagnosis (years)",
     "size_mm": "tumour size (mm)",
     "grade": "histological grade (1 to 3)",
     "er_positive": "oestrogen receptor positive",
+    "lobular": "lobular histology",
+    "luminal_a": "subtype luminal A (PAM50)",
     "female": "female",
     "smoker": "smoker",
     "bmi": "body-mass index (kg/m²)",

@@ -49,7 +49,7 @@ _PARTS = frozenset(
         *("median", "median_interval", "concordance", "c_index", "c_interval"),
         *("explanations", "explanation", "scale", "background", "features", "feature"),
         *("importance", "direction", "beyond_chance", "fairness", "by", "reference", "group"),
-        *("gaps", "measure", "gap", "verdict"),
+        *("gaps", "measure", "gap", "verdict", "variable", "gene_sets"),
         *("method", "compared_by", "clusters", "cluster", "silhouette", "agreement", "references"),
         *("agreement_expected", "stability", "share", "profiles", "mean"),
     }
@@ -205,8 +205,7 @@ def _unasked(
         return [("parameters", "they cannot be read, so no text was compared with them")]
     wrong: list[tuple[str, Any]] = []
     if asked.outcome is not None and "outcome" in result:
-        expected = {"kind": asked.outcome.kind, "horizon_days": asked.outcome.horizon_days}
-        wrong += [("outcome", result["outcome"])] * (result["outcome"] != expected)
+        wrong += [("outcome", result["outcome"])] * (result["outcome"] != asked.outcome.described)
     wrong += [
         (name, result[name])
         for name in ("folds", "repeats")

@@ -32,7 +32,7 @@ INTEGERS: Mapping[str, frozenset[str]] = {
     "evaluate": frozenset(
         (
             *_OF_ALL,
-            *("baseline", "folds", "repeats"),
+            *("baseline", "folds", "repeats", "gene_sets.used", "gene_sets.left_out"),
             *(f"rows.{name}" for name in _OF_ROWS),
             *("gains.auc", "gains.interval", "curves.roc"),
             *("curves.calibration.groups", "curves.calibration.step"),

@@ -23,7 +23,6 @@ from analytics.explanations.registry import (
     GENES,
     STEPS,
     UNITED,
-    series_part,
     step_parts,
 )
 from analytics.params import Params
@@ -43,6 +42,15 @@ PROBE = re.compile(
     r"[0-9]{1,9}(_[a-z]{1,2})?_at|AFFX-[A-Za-z0-9_-]{1,30}_at|ILMN_[0-9]{1,9}|A_[0-9]{2}_P[0-9]{1,9}"
     r"|ENS[A-Z]{0,4}[GTEP][0-9]{11}(\.[0-9]{1,2})?|[NX][MR]_[0-9]{6,9}(\.[0-9]{1,2})?|[0-9]{1,9}"
     r"|[A-Z][A-Z0-9]{0,9}(-[A-Z0-9]{1,5})?|C[0-9XY]{1,2}orf[0-9]{1,3}",
+    re.ASCII,
+)
+
+# Names of gene sets as MSigDB gives them, and what other assays measure: genes, CpG sites, microRNAs and
+# what a custodian calls them otherwise, without spaces.
+GENE_SET = re.compile(r"[A-Z][A-Z0-9]*(_[A-Za-z0-9.\-]+)+", re.ASCII)
+COLUMN = re.compile(
+    r"[A-Z][A-Z0-9]{0,9}(-[A-Z0-9]{1,5})?(_[0-9]{1,9})?|C[0-9XY]{1,2}orf[0-9]{1,3}(_[0-9]{1,9})?"
+    r"|(cg|ch|rs)[0-9.]{4,12}|hsa[-_](mir|miR|let)[-_][0-9a-z_-]{1,12}",
     re.ASCII,
 )
 
@@ -276,7 +284,8 @@ def _list_of(names: Collection[str]) -> Rule:
 
 def _of_result(asked: Params, params: str) -> dict[str, Rule]:
     """The rule of each text of a result, by its path without numbers."""
-    models, feature_sets = _one_of(*dict(asked.models)), _one_of(*FEATURE_SETS)
+    models = _one_of(*dict(asked.models))
+    feature_sets = _one_of(*FEATURE_SETS, *asked.assays)
     groups = {rule: groups_of([rule]) for rule in asked.fairness}
     every_group = _one_of(*(name for names in groups.values() for name in names))
     strata = _one_of(ALL, NOT_KNOWN, *groups_of(asked.strata))
@@ -288,6 +297,7 @@ def _of_result(asked: Params, params: str) -> dict[str, Rule]:
         "analysis": _one_of(asked.analysis),
         "params": _one_of(hashlib.sha256(params.encode()).hexdigest()),
         "outcome.kind": _one_of(asked.outcome.kind if asked.outcome else ""),
+        "outcome.variable": _one_of(asked.outcome.variable if asked.outcome else ""),
         "settings": _one_of("chosen-within-folds" if asked.tune else "fixed"),
         "threshold": _one_of("event-rate"),
         "flow.step": _list_of(_flow_of(asked)),
@@ -394,11 +404,8 @@ def _flow_of(asked: Params) -> list[str]:
 
 def _parts(asked: Params) -> set[str]:
     """The parts of the data that are named in any case, whatever the genes are called."""
-    kinds, series = asked.kinds(asked.examined_feature_set), asked.series
-    parts = {GENES, UNITED, *(asked.clinical if "clinical" in kinds else ())}
-    if series is None or "series" not in kinds:
-        return parts
-    return parts | {series_part(name) for name in series.variables} | _steps_of(asked)
+    steps = _steps_of(asked) if "series" in asked.kinds(asked.examined_feature_set) else set()
+    return {UNITED, *asked.examined_groups, *steps}
 
 
 def _steps_of(asked: Params) -> set[str]:
@@ -411,20 +418,29 @@ def _unknown_features(result: Mapping[str, Any], asked: Params) -> Findings:
     """What explanations name that is neither a part of what was asked for nor, where one names single
     columns of genes, of the form of one.
     """
-    pattern = VARIANT if asked.gene_source == "variants" else PROBE
-    with_genes = "genes" in asked.kinds(asked.examined_feature_set)
     wrong = []
     for at, part in enumerate(objects(result, "explanations")):
         of = EXPLANATIONS.get(str(part.get("explanation")))
-        names_columns = of is not None and of.of == COLUMNS and with_genes
+        names_columns = of is not None and of.of == COLUMNS and asked.examines_genes
         steps = _steps_of(asked)
         known = steps if of is not None and of.of == STEPS else _parts(asked) - steps
         wrong += [
             (f"explanations.{at}.features.{number}.feature", name)
             for number, name in enumerate(_features(part))
-            if name not in known and not (names_columns and pattern.fullmatch(name))
+            if name not in known and not (names_columns and _names_column(name, asked))
         ]
     return wrong
+
+
+def _names_column(name: str, asked: Params) -> bool:
+    """Whether a text has the form of a column of genes, of a gene set, or of an assay that was asked for."""
+    assay, colon, column = name.partition(":")
+    if colon and assay in asked.assays:
+        return COLUMN.fullmatch(column) is not None or PROBE.fullmatch(column) is not None
+    of_genes = (
+        VARIANT if asked.gene_source == "variants" else GENE_SET if asked.gene_sets else PROBE
+    )
+    return of_genes.fullmatch(name) is not None
 
 
 def _features(part: Mapping[str, Any]) -> list[str]:

@@ -65,13 +65,17 @@ def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
         points.append(
             f"The plan's text does not name the outcome of its runs: {words.outcome_in_full(outcome)}."
         )
-    horizon = outcome["horizon_days"]
+    horizon = outcome.get("horizon_days", 0)
     times = {
         f"{number} {unit.lower()}{'s' * (number != '1')}": int(number) * _DAYS[unit.lower()]
         for number, unit in _TIME.findall(prose)
     }
     # A month more or less is the same time, rounded.
-    if times and all(abs(days - horizon) > max(31, 0.05 * horizon) for days in times.values()):
+    if (
+        horizon
+        and times
+        and all(abs(days - horizon) > max(31, 0.05 * horizon) for days in times.values())
+    ):
         points.append(
             f"The plan's text speaks of {', '.join(times)}, and its runs of {words.duration(horizon)}."
         )
@@ -80,10 +84,11 @@ def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
 
 def _stems(outcome: Mapping[str, Any]) -> list[str]:
     """Beginnings of the words that name an outcome, and its codes."""
-    if outcome["kind"] != "diagnosis":
+    if outcome["kind"] == "distant-metastasis":
         return list(_SPREAD)
-    codes = outcome["event"]
-    named = re.findall(r"[a-z]+", diagnoses(codes).casefold())
+    codes = outcome.get("event", ())
+    name = words.variable(outcome["variable"]) if "variable" in outcome else diagnoses(codes)
+    named = re.findall(r"[a-z]+", name.casefold())
     stems = [word[:_STEM] for word in named if len(word) >= _SHORTEST and word not in _COMMON]
     return [*stems, *(code.rpartition(":")[2].casefold() for code in codes)]
 

@@ -13,6 +13,7 @@ from typing import Any
 from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.explanations.registry import STEPS
+from analytics.readers.gene_sets import LEAST_GENES
 from analytics.strata import ALL
 from api.client.renamed_keys import with_current_keys
 from api.pages import labels as words
@@ -113,6 +114,7 @@ _FACTS = {
     "components_omitted": "Why none",
     "build": "Genome build",
 }
+_SETS = "{} as means of their genes; {} left out, of which fewer than {} genes are measured"
 # Values that are words of the program, as people read them.
 _WORDS = {
     "event-rate": "the share with the outcome among those the model learnt from",
@@ -235,8 +237,9 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         at = facts.index((_FACTS["censored"], str(result["censored"])))
         facts[at] = (facts[at][0], _CENSORED_LEFT_OUT.format(result["censored"]))
     if "outcome" in result:
-        asked = words.outcome_of(result["outcome"]["kind"], result["outcome"]["horizon_days"])
-        facts.insert(0, ("Outcome", asked))
+        facts.insert(0, ("Outcome", words.outcome_of(result["outcome"])))
+        if why := words.why_circular(result["outcome"]):
+            facts.insert(1, ("Not independent of the data", why))
     if result.get("compared_by"):
         facts.append(("People are compared by", _columns(result["compared_by"])))
     if result.get("covariates"):
@@ -245,6 +248,9 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     if "used" in result.get("variants", {}):
         facts.append(("Variants tested", str(result["variants"]["used"])))
+    if "gene_sets" in result:
+        sets = result["gene_sets"]
+        facts.append(("Gene sets", _SETS.format(sets["used"], sets["left_out"], LEAST_GENES)))
     return facts
 
 

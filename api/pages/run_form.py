@@ -19,7 +19,14 @@ import analytics.params
 from analytics.catalogue import PCA
 from analytics.errors import ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
-from analytics.params import ANALYSES, SERIES_VARIABLES, USUAL_SERIES, complete
+from analytics.params import (
+    ANALYSES,
+    GENE_SETS,
+    SERIES_VARIABLES,
+    USUAL_SERIES,
+    YES_OR_NO,
+    complete,
+)
 from analytics.readers.codes import VARIABLES
 from api.pages import labels as words
 from api.pages import run_text
@@ -124,6 +131,38 @@ def with_variables(
         _with_variables(part, dictionary) if part.name in ("clinical", *_SPLIT_BY) else part
         for part in parts
     )
+
+
+def with_features(
+    parts: Sequence[FormPart], features: Mapping[str, Any] | None
+) -> tuple[FormPart, ...]:
+    """The form with the assays and files of gene sets that the dataset has, as its custodian says; what
+    it has none of is not asked.
+    """
+    assays = tuple(
+        (row["assay"], f"{row['assay']} ({row['columns']} columns)")
+        for row in (features or {}).get("assays", ())
+    )
+    sets = tuple(
+        (row["sha256"], f"{row['title']} ({row['sets']} sets)")
+        for row in (features or {}).get("sets", ())
+    )
+    chosen = []
+    for part in parts:
+        if part.name in ("assays", "genes.sets") and not (
+            assays if part.name == "assays" else sets
+        ):
+            continue
+        if part.name == "assays":
+            part = replace(part, options=assays)
+        elif part.name == "genes.sets":
+            part = replace(part, options=(("", "none"), *sets))
+        elif part.name == "genes.source" and not sets:
+            part = replace(part, options=tuple(one for one in part.options if one[0] != GENE_SETS))
+        elif part.name.startswith("models."):
+            part = replace(part, options=(*part.options, *assays))
+        chosen.append(replace(part, parts=with_features(part.parts, features)))
+    return tuple(chosen)
 
 
 def with_problem(parts: Sequence[FormPart], problem: Exception | None) -> tuple[FormPart, ...]:
@@ -256,10 +295,18 @@ def _kind_of(schema: Mapping[str, Any]) -> str:
         case "object":
             return "group"
         case "array":
-            return "many" if "enum" in _resolved(schema["items"]) else "words"
+            return "many" if _choices(schema) else "words"
         case "boolean":
             return "flag"
+        case "string":
+            return "named"
     return "number"
+
+
+def _choices(schema: Mapping[str, Any]) -> Sequence[str]:
+    """What a list of this schema may hold beside names that a custodian gave."""
+    items = _resolved(schema["items"])
+    return tuple(items.get("enum") or items.get("anyOf", [{}])[0].get("enum", ()))
 
 
 # --- from the schema to the form ------------------------------------------------------------------
@@ -306,7 +353,7 @@ def _part(
                 kind, path, label, hint, _options(schema["enum"]), values=_given(given, path, usual)
             )
         case "many":
-            options = _options(_resolved(schema["items"])["enum"])
+            options = _options(_choices(schema))
             return FormPart(
                 kind,
                 path,
@@ -324,6 +371,12 @@ def _part(
             return FormPart("many", path, label, options=options, values=_given(given, path, usual))
         case "words" if path in _SPLIT_BY:
             return _splits(path, label, usual or (), given)
+        case "words" if path == "assays":  # those of the dataset: `with_features`
+            return FormPart("many", path, label, optional=True, values=_given(given, path, usual))
+        case "named":
+            findings = YES_OR_NO if name == "variable" else ()
+            options = tuple((one, words.variable(one)) for one in findings)
+            return FormPart("choice", path, label, hint, options, values=_given(given, path, usual))
         case "words":
             text = _given(given, path, " ".join(usual or ()))
             return FormPart(kind, path, label, hint, values=text)
@@ -456,7 +509,9 @@ def _read(schema: Mapping[str, Any], path: str, given: Given) -> Any:
             return values[0] if values else ""
         case "words" if path in _SPLIT_BY:
             return _read_splits(path, values, given)
-        case "words" if path not in ("clinical", "series.variables"):
+        case "named":
+            return values[0] if values and values[0] else None
+        case "words" if path not in ("clinical", "assays", "series.variables"):
             return _words(values)
         case "many" | "words":
             return list(values)

@@ -29,6 +29,7 @@ from api.pages.run_form import (
     Given,
     form_parts,
     params_from,
+    with_features,
     with_problem,
     with_variables,
 )
@@ -150,6 +151,8 @@ def _show_form(
     bound = bound_study(bytes.fromhex(permit.params_schema), _plan_of(services, permit))
     study = None if bound is None else json.loads(bound)
     dictionary = supplements.find(services.engine, permit.dataset, "dictionary")
+    features = supplements.find(services.engine, permit.dataset, "features")
+    asked = with_features(form_parts(chosen, given, source, study), features)
     return render(
         request,
         "run-new.html",
@@ -157,9 +160,7 @@ def _show_form(
         permit=permit,
         analysis=chosen,
         analyses=allowed,
-        parts=with_problem(
-            with_variables(form_parts(chosen, given, source, study), dictionary), problem
-        ),
+        parts=with_problem(with_variables(asked, dictionary), problem),
         problem=problem,
         study=words.study(study) if study else "",
         rehearsal_seconds=f"{SECONDS:g}",

@@ -97,6 +97,8 @@ def _source(study: Study) -> str:
 
 
 def _follow_up(study: Study) -> str:
+    if "horizon_days" not in study.params["outcome"]:
+        return "Nobody is followed: the outcome is a finding. When people were recruited, the authors must say."
     return (
         f"Follow-up ends after {study.params['outcome']['horizon_days']} days at the latest. When people "
         "were recruited and when follow-up ended, the authors must say."
@@ -128,6 +130,15 @@ def _preparation(study: Study) -> str:
             f"Of the {params['genes']['source']} columns, {params['genes']['keep']} are chosen within each fold "
             f"by {chosen}."
         )
+    if "sets" in params["genes"]:
+        steps.append(
+            f"A gene set's value is the mean z of its genes, by the training people of each fold; the sets are the "
+            f"file with the sha256 {params['genes']['sets']}."
+        )
+    if "assays" in params:
+        steps.append(
+            f"Of each assay ({', '.join(params['assays'])}) so many columns are chosen in the same way."
+        )
     if params["genes"]["source"] == "variants":
         steps.append(
             "Copies of a genome are left out; variants are filtered as the parameters say."
@@ -137,9 +148,9 @@ def _preparation(study: Study) -> str:
 
 def _outcome(study: Study) -> str:
     outcome = study.params["outcome"]
-    text = f"{words.sentence(words.outcome_of(outcome['kind'], outcome['horizon_days']))}"
+    text = f"{words.sentence(words.outcome_of(outcome))}"
     if outcome["kind"] != "diagnosis":
-        return text
+        return f"{text} {words.why_circular(outcome)}".strip()
     return (
         f"{text} Day 0 is the first of {_coded(outcome['index'])}; the event is {_coded(outcome['event'])}, from "
         f"day {outcome['risk_start_days']} on. The record must reach back {outcome['washout_days']} days; an "

@@ -26,7 +26,7 @@ import structlog
 
 from analytics.code import params_schema_hash
 from analytics.errors import ParamsError
-from analytics.params import find_late_models
+from analytics.params import find_late_models, parse_params
 from analytics.study import check_study
 from api.worker.child_messages import (
     BEGINS,
@@ -55,6 +55,7 @@ from governance.errors import (
 )
 from governance.objects.envelope import read_header
 from governance.objects.leaves import Leaf
+from governance.objects.vault import GENE_SETS
 from governance.permits import missing
 from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
@@ -62,6 +63,7 @@ from governance.rules.state import most_attempts
 from governance.rules.vocabulary import MAX_ATTEMPTS
 from governance.rules.withdrawals import WORKER_REASONS
 from governance.runs import keep_record, mark, still_held, tell
+from governance.supplements import names_gene_sets
 
 T = TypeVar("T")
 REQUESTED_LEASE = 3600  # seconds asked for
@@ -114,6 +116,8 @@ class Attempt:
     authorised: bool = False
     # Earlier results, with which the child compares its cohort.
     earlier: list[dict[str, Any]] = field(default_factory=list)
+    # The file of gene sets that the parameters name.
+    gene_sets: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         replayed = self.worker.projection.replayed
@@ -136,6 +140,7 @@ class Attempt:
             if ready["say"] == "failed":
                 raise RunFailed(str(ready["message"]))
             self._check_study(bytes.fromhex(ready["paramsSchema"]), params)
+            self.gene_sets = self._find_gene_sets(params)
             if lacks := missing(
                 self.permit["categories"],
                 self.permit["outputClasses"],
@@ -186,6 +191,20 @@ class Attempt:
             check_study(schema, None if plan is None else plan.text, params)
         except ParamsError as problem:
             raise RunFailed(str(problem)) from None
+
+    def _find_gene_sets(self, params: str) -> list[bytes]:
+        """The file of gene sets that the parameters name, if they need one. Raises RunFailed for one that
+        is not the dataset's, and BucketUnavailable. The child compares its hash.
+        """
+        digest = parse_params(params.encode()).gene_sets
+        if not digest:
+            return []
+        if not names_gene_sets(self.worker.engine, self.permit["dataset"].hex(), digest):
+            raise RunFailed("the gene sets that the parameters name are not the dataset's")
+        file = self.worker.bucket.find_text(GENE_SETS, bytes.fromhex(digest))
+        if file is None:
+            raise RunFailed("the file of gene sets is not in the bucket; its custodian can send it")
+        return [file]
 
     def _note_end(self, error: BaseException) -> None:
         """Record that the child is dead: a patient who withdrew sees how long that took."""
@@ -324,7 +343,7 @@ class Attempt:
                 for leaf in wanted
             ],
         }
-        child.say(job, answer.sealed, *blobs, watch=self._follower(receipt))
+        child.say(job, answer.sealed, *blobs, *self.gene_sets, watch=self._follower(receipt))
 
     def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
         with ThreadPoolExecutor(8) as pool:

@@ -190,6 +190,7 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
 def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
     """Say what the parameters need, open the records that the answer brings, compute and seal."""
     from analytics import run as analysis
+    from analytics.readers.gene_sets import check_gene_sets
 
     private, public = new_pair()
     asked, _ = read_frame(source)
@@ -211,10 +212,13 @@ def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
     job, blobs = read_frame(source)
     keys = open_message(private, bytes.fromhex(job["info"]), blobs[0])
     noise_key, pieces = decode_run_keys(keys)
+    records, others = blobs[1:][: len(job["records"])], blobs[1:][len(job["records"]) :]
     inputs = [
         analysis.Input(item["subject"], item["category"], plaintext)
-        for item, plaintext in _open_records(pieces, job, blobs[1:])
+        for item, plaintext in _open_records(pieces, job, records)
     ]
+    # The supervisor looked the file up; what is computed with is what the run's parameters name.
+    sets = {"gene_sets": check_gene_sets(others[0], parsed.gene_sets)} if others else {}
     write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
     earlier = [
         analysis.Earlier(
@@ -233,6 +237,7 @@ def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
         job["device"],
         earlier,
         noise_key=noise_key,
+        **sets,
     )
     _seal(source, sink, job, result)
 
@@ -257,7 +262,7 @@ def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
     """Compute on synthetic people. The result contains no real data, so it is not sealed."""
     from analytics.disclosure.noise import KEY_BYTES
     from analytics.run import run
-    from analytics.simulate.rehearsal import invent
+    from analytics.simulate.rehearsal import invent, invent_gene_sets
 
     inputs = invent(parsed, asked["rehearse"], 1)
     result = run(
@@ -267,6 +272,7 @@ def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
         _teller(sink),
         asked["device"],
         noise_key=bytes(KEY_BYTES),  # of nobody's data: it need not be secret
+        gene_sets=invent_gene_sets(parsed),
     )
     write_frame(
         sink,

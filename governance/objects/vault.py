@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 Shares = tuple[bytes, bytes, bytes]
 _NAME = re.compile(r"o/[0-9a-f]{64}")
 # Public texts: what kind they are is the beginning of their names.
-DOCUMENT, CODE_MANIFEST = "d", "c"
+DOCUMENT, CODE_MANIFEST, GENE_SETS = "d", "c", "g"
 
 
 @dataclass(frozen=True, slots=True)

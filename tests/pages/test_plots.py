@@ -427,7 +427,7 @@ def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) ->
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        ("permute:svm/combined", "comparing with shuffled outcomes: SVM on all data"),
+        ("permute:svm/combined", "comparing with shuffled outcomes: SVM on all data in one model"),
         ("evaluate:logistic/clinical", "testing the model: logistic on clinical data"),
         ("bootstrap:svm", "repeating everything on people drawn again: SVM"),
         ("sealed", "the output is sealed"),

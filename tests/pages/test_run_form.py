@@ -14,8 +14,10 @@ from analytics.params import ANALYSES
 from api.pages import rendering, run_text
 from api.pages.run_form import (
     FieldInvalid,
+    FormPart,
     form_parts,
     params_from,
+    with_features,
     with_problem,
     with_variables,
 )
@@ -49,6 +51,43 @@ def test_groups_are_offered_by_what_the_dataset_has() -> None:
     parts = with_variables(form_parts("evaluate", None), {"variables": rows})
     offered = {part.name: [one.name for one in part.parts] for part in parts}
     assert offered["fairness"] == ["fairness.grade"]
+
+
+def test_assays_and_gene_sets_are_offered_by_what_the_dataset_has() -> None:
+    digest = "ab" * 32
+    features = {
+        "assays": [{"assay": "mirna", "columns": 12}],
+        "sets": [{"sha256": digest, "title": "GO", "sets": 7, "genes": 90}],
+    }
+
+    def offered(parts: tuple[FormPart, ...]) -> dict[str, list[str]]:
+        names = {}
+        for part in parts:
+            names |= {part.name: [name for name, _ in part.options]} | offered(part.parts)
+        return names
+
+    given = usual_form("evaluate")
+    with_both = offered(with_features(form_parts("evaluate", given), features))
+    assert with_both["genes.sets"] == ["", digest]
+    assert "mirna" in with_both["models.knn"]
+    assert "gene-sets" in with_both["genes.source"]
+    with_none = offered(with_features(form_parts("evaluate", given), None))
+    assert not {"genes.sets", "assays"} & with_none.keys()
+    assert "gene-sets" not in with_none["genes.source"]
+    changed = {
+        "assays": ["mirna"],
+        "models.logistic": ["genes", "mirna"],
+        "genes.source": ["gene-sets"],
+        "genes.sets": [digest],
+        "outcome.kind": ["finding"],
+        "outcome.finding.variable": ["lobular"],
+    }
+    asked = json.loads(params_from("evaluate", given | changed))
+    assert (asked["assays"], asked["genes"]["sets"]) == (["mirna"], digest)
+    assert asked["outcome"] == {"kind": "finding", "variable": "lobular"}
+    with pytest.raises(FieldInvalid) as refused:
+        params_from("evaluate", given | changed | {"genes.sets": [""]})
+    assert refused.value.field == "genes.sets"
 
 
 OF_DIAGNOSIS = {
@@ -173,11 +212,14 @@ def test_a_request_is_read_in_words_before_it_is_signed() -> None:
     params = params_from("evaluate", given).decode()
     said = dict(run_text.describe(params))
     assert said["Models"] == (
-        "logistic on genes, on clinical data, on all data, on all data (fused)"
+        "logistic on genes, on clinical data, on all data in one model, on all data, a model each"
     )
-    assert said["Explained"] == "logistic on all data, by linear SHAP"
-    assert said["Compared between groups"] == "logistic on all data, by histological grade"
-    assert "gene activity of the tumour" in said["Kinds of data that it needs"]
+    assert said["Explained"] == "logistic on all data in one model, by linear SHAP"
+    assert (
+        said["Compared between groups"]
+        == "logistic on all data in one model, by histological grade"
+    )
+    assert "gene activity and other molecules of the tumour" in said["Kinds of data that it needs"]
     for _, value in [*run_text.describe(params), *run_text.describe_all(params)]:
         assert "_" not in value
     assert run_text.describe("{}") == []

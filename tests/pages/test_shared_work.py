@@ -55,7 +55,7 @@ NEEDED = (
     "cancer research",
     "results to researchers outside the place that keeps your data",
     "findings and lab values",
-    "gene activity of the tumour",
+    "gene activity and other molecules of the tumour",
 )
 SOUND = (
     WEAK.replace("Lifestyle and relapse", "Relapse from genes").replace(
@@ -432,7 +432,18 @@ def test_the_form_offers_the_variables_that_the_dataset_has(deployment, visit) -
         deployment.dataset.hex(),
         {"type": "volens/dictionary/1", "people": 120, "genotyped": None, "variables": rows},
     )
+    expect(page.locator("main")).not_to_contain_text("File of gene sets")
+    deployment.client("omar").publish_assays(deployment.dataset.hex(), {"mirna": 12})
+    gene_sets = {"sha256": "ab" * 32, "title": "GO terms", "sets": 7, "genes": 90}
+    deployment.client("omar").publish_gene_sets(deployment.dataset.hex(), gene_sets)
+    visit.open(f"/datasets/{deployment.dataset.hex()}")
+    features = page.get_by_role("region", name="Assays and gene sets", exact=True)
+    expect(features).to_contain_text("7 sets of 90 genes")
+    expect(features).to_contain_text("ab" * 32)
+    assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
     visit.open(form)
+    expect(page.get_by_label("File of gene sets")).to_contain_text("GO terms (7 sets)")
+    expect(page.get_by_label("mirna (12 columns)").first).not_to_be_checked()
     assert everything > 1
     assert boxes.evaluate_all("all => all.map((one) => [one.value, one.checked])") == [
         ["grade", True]
@@ -525,9 +536,12 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
         for part, text in (
             ("asked", "people of any age"),
             ("asked", "logistic on genes, on clinical data"),
-            ("asked", "findings and lab values and gene activity of the tumour"),
+            (
+                "asked",
+                "findings and lab values and gene activity and other molecules of the tumour",
+            ),
             ("permitted", "people of any age; whether a tumour spreads within 5 years"),
-            ("permitted", "gene activity of the tumour"),
+            ("permitted", "gene activity and other molecules of the tumour"),
         ):
             expect(page.locator(f"section[aria-labelledby={part}]")).to_contain_text(text)
         if other:

@@ -84,6 +84,26 @@ def publish_dictionary(
 
 
 @router.get(
+    "/datasets/{dataset}/features", response_model=answers.Features, responses=declared(404)
+)
+def show_features(dataset: DatasetId, services: Parts) -> Any:
+    """Which assays and files of gene sets a dataset has, as its custodian says. For everybody."""
+    return _supplement(services, dataset, "features")
+
+
+@router.put(
+    "/datasets/{dataset}/features",
+    response_model=answers.Features,
+    responses=declared(400, 401, 403, 404, 413),
+)
+def publish_features(
+    dataset: DatasetId, body: schemas.FeaturesBody, services: Parts, caller: SignedIn
+) -> Any:
+    """Publish which assays and files of gene sets there are: the dataset's custodian only."""
+    return _keep_supplement(services, caller, dataset, "features", body.model_dump())
+
+
+@router.get(
     "/datasets/{dataset}/report",
     response_model=answers.Report,
     responses=declared(401, 403, 404),

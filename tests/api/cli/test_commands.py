@@ -389,6 +389,39 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(deployment, volens, 
     assert volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort").code == 2
 
 
+def test_a_custodian_ingests_assays_and_publishes_gene_sets(deployment, volens, tmp_path) -> None:
+    (subject,) = deployment.people()
+    dataset = deployment.world.dataset.hex()
+    (tmp_path / "m.tsv").write_text(f"column\t{subject.hex()}\nzq-mir-1\t1.5\nzq-mir-2\t\n")
+    for _ in range(2):
+        told = volens(
+            *("dataset", "ingest", "--as", "omar", dataset, "--json"),
+            *("--assay", "mirna=m.tsv", "--assay", "methylation=m.tsv"),
+        )
+        assert (told.code, json.loads(told.out)["records"]) == (0, 2)
+    deployment.services.projection.sync()
+    mine = [
+        leaf
+        for leaf in deployment.services.projection.records_of(deployment.world.dataset)
+        if leaf.subject == subject
+    ]
+    # Two records of one category, each in its second version.
+    assert sorted((record.category, record.version) for record in mine) == [(6, 2), (6, 2)]
+    assert not any(
+        b"zq-mir" in deployment.services.bucket.get(f"o/{record.ciphertext.hex()}")
+        for record in mine
+    )
+    (tmp_path / "go.gmt").write_text("SET_A\tx\tTP53\tESR1\n")
+    shown = volens("dataset", "features", dataset, "--gene-sets", "go.gmt", "--as", "omar")
+    assert shown.code == 0
+    digest = hashlib.sha256((tmp_path / "go.gmt").read_bytes()).hexdigest()
+    rows = json.loads(volens("dataset", "features", dataset, "--json").out)
+    assert {row["name"] for row in rows} >= {"methylation", "mirna", digest}
+    (tmp_path / "go.gmt").write_text("SET_A\tx\n")
+    bad = volens("dataset", "features", dataset, "--gene-sets", "go.gmt", "--as", "omar")
+    assert (bad.code, "line 1 has no genes" in " ".join(bad.err.split())) == (2, True)
+
+
 def test_rebuild_compares_and_names_an_edited_row(deployment, volens) -> None:
     from sqlalchemy import update
 
