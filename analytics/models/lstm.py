@@ -17,7 +17,7 @@ register(
         name="lstm",
         shown="LSTM",
         in_full="LSTM with attention",
-        cost=8,
+        cost=16,
         calibrated=True,
         build=build,
         loaded_late=True,
