@@ -112,7 +112,7 @@ class Reason(IntEnum):
     CANCELLED = 43  # The analyst cancelled the run.
     PERMIT_QUESTIONS = 44  # The permit allows no further different question.
     DATASET_QUESTIONS = 45  # The dataset bears no further different question.
-    RUN_MOVED = 46  # The people or their records changed again: a run may be about others once.
+    RUN_MOVED = 46  # The people or their records changed too often: ask for the run again.
     LEDGER_DOWN = 64  # The broker cannot reach the ledger, so no key leaves.
     IDENTITY = 65  # The ledger is not the one the broker is pinned to.
     RECEIPT_UNKNOWN = 66  # No mined authorisation stands behind this request.

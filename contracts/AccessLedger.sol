@@ -62,6 +62,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
     uint256 private constant MAX_SUBJECTS = 1000;
     uint256 private constant MAX_PARAMS = 2048;
     uint32 private constant MAX_ATTEMPTS = 16; // until the analyst says that it shall go on
+    uint8 private constant MAX_MOVES = 8; // to other people or records, for what a run paid
 
     enum Ended {
         No,
@@ -70,14 +71,14 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         Released
     }
 
-    /// @dev `moved`: a later attempt was about other people or records (Questions).
+    /// @dev `moves`: how often an attempt was about other people or records than the one before it.
     struct Run {
         address analyst;
         uint40 deadline;
         uint24 attempts;
         Ended ended;
         uint16 resumed;
-        bool moved;
+        uint8 moves;
         bytes32 permit;
         bytes32 paramsHash;
     }
@@ -188,7 +189,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
             _refuse(run, 0, reason, message);
             return;
         }
-        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, false, r.permit, r.paramsHash);
+        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, 0, r.permit, r.paramsHash);
         emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
         _append(
             KIND_REQUEST,
@@ -411,9 +412,9 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         return _permitReason(p);
     }
 
-    /// @dev Counts the question of an attempt. The question of a run may change once, and what was
-    /// paid goes with it: who withdraws while it waits costs its analyst nothing. More often would
-    /// show for nothing how the same run goes about ever other people.
+    /// @dev Counts the question of an attempt. What a run paid goes on to its later attempts about
+    /// others: who withdraws while it waits costs its analyst nothing. But not for ever, since each
+    /// attempt shows for nothing how the run goes about these people.
     function _askFor(
         WorkerBinding calldata b,
         Run storage run,
@@ -424,13 +425,15 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (earlier.listHash == attempt.listHash && earlier.records == attempt.records) return 0;
         bytes32 question = _questionOf(run, attempt);
         if (b.attempt > 1) {
-            if (run.moved) return Reasons.RUN_MOVED;
-            run.moved = _move(run.permit, _questionOf(run, earlier), question, b.run);
-            if (run.moved) return 0;
+            if (run.moves == MAX_MOVES) return Reasons.RUN_MOVED;
+            if (_move(run.permit, _questionOf(run, earlier), question, b.run)) {
+                ++run.moves;
+                return 0;
+            }
         }
         reason = _questionReason(run.permit, p, question);
         if (reason != 0) return reason;
-        run.moved = b.attempt > 1;
+        if (b.attempt > 1) ++run.moves;
         _ask(run.permit, p.dataset, question, b.run);
     }
 

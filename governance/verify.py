@@ -216,6 +216,7 @@ DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
 MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
 OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that can be sealed; per-variant statistics
 PERMIT_QUESTIONS, DATASET_QUESTIONS = 100, 1000  # different ones, at most
+MAX_MOVES = 8  # of a run to other people or records
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach
 
 
@@ -674,7 +675,7 @@ class Ingest(NamedTuple):
 
 class Run(NamedTuple):
     """A requested run. resumed: how often it was given sixteen more attempts. ended: why, "" while
-    it is open. moved: an attempt was about other people or records than the one before it.
+    it is open. moves: how often an attempt was about other people or records than the one before it.
     """
 
     analyst: bytes
@@ -682,7 +683,7 @@ class Run(NamedTuple):
     attempts: int
     ended: str
     resumed: int
-    moved: bool
+    moves: int
 
 
 class Attempt(NamedTuple):
@@ -780,14 +781,14 @@ class Questions:
         return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
 
     def refuse(
-        self, run: bytes, request: Args, question: Question, earlier: Question | None, moved: bool
+        self, run: bytes, request: Args, question: Question, earlier: Question | None, moves: int
     ) -> int:
         """Why an attempt of a run cannot ask it, 0 if it can. earlier: what the attempt before it
-        asked. moved: another attempt was about others than the one before it.
+        asked. moves: how often an attempt was about others than the one before it.
         """
         if question == earlier:
             return 0
-        if moved:
+        if earlier and moves == MAX_MOVES:
             return 46
         if earlier and self._moves(request["permit"], run, earlier, question):
             return 0
@@ -1302,7 +1303,7 @@ class AccessRules(Steps):
         if reason:
             self.used_up.add(message)
             return effect(35, "RunRefused", (run,), (0, reason))
-        self.runs[run] = Run(who, m, 0, "", 0, False)
+        self.runs[run] = Run(who, m, 0, "", 0, 0)
         return effect(
             33,
             "RunRequested",
@@ -1341,7 +1342,7 @@ class AccessRules(Steps):
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
             len(live) < least and 40,
-            self.questions.refuse(name, permit.request, question, earlier, run.moved),
+            self.questions.refuse(name, permit.request, question, earlier, run.moves),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
@@ -1354,8 +1355,8 @@ class AccessRules(Steps):
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
         self.questions.ask(permit.request, name, question, earlier)
-        moved = run.moved or earlier not in (None, question)
-        self.runs[name] = run._replace(attempts=nth, moved=moved)
+        moves = run.moves + (earlier not in (None, question))
+        self.runs[name] = run._replace(attempts=nth, moves=moves)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, records, list_hash, tx.hash, tx.block, {}, b"", {}
         )

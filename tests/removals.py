@@ -147,9 +147,9 @@ REMOVALS = [
         ("AccessLedger",),
     ),
     Removal(
-        "a run goes on to other people once",
+        "a run goes on to other people so often",
         "AccessLedger.sol",
-        (("if (run.moved) return Reasons.RUN_MOVED;", ""),),
+        (("if (run.moves == MAX_MOVES) return Reasons.RUN_MOVED;", ""),),
         ("one run tried about ever other people",),
         ("AccessLedger",),
     ),

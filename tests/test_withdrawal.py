@@ -271,7 +271,7 @@ def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> 
 
 @pytest.mark.campaign
 def test_a_withdrawal_at_any_moment(crowd: Rig, record_property: Any) -> None:
-    rng, leaving, times = random.Random(8), list(crowd.subjects), extent(6, 11)
+    rng, leaving, times = random.Random(8), list(crowd.subjects), extent(6, 8)
     rng.shuffle(leaving)
     before = set(Path(tempfile.gettempdir()).iterdir())
     said = []

@@ -335,8 +335,8 @@ def _line(run: dict[str, Any], overtaken: bool) -> str:
         case "sealed" if overtaken:
             return (
                 "Somebody in it has withdrawn since it was computed, so the ledger refuses its release. Then "
-                "it is computed again about those who are still willing, once without a further question of "
-                "the permit; its analyst need not ask again."
+                "it is computed again about those who are still willing, without a further question of the "
+                "permit; its analyst need not ask again."
             )
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0

@@ -76,7 +76,7 @@ class AccessRules(Steps):
         if reason:
             self.used_up.add(message)
             return effect(35, "RunRefused", (run,), (0, reason))
-        self.runs[run] = Run(who, m, 0, "", 0, False)
+        self.runs[run] = Run(who, m, 0, "", 0, 0)
         return effect(
             33,
             "RunRequested",
@@ -115,7 +115,7 @@ class AccessRules(Steps):
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
             len(live) < least and 40,
-            self.questions.refuse(name, permit.request, question, earlier, run.moved),
+            self.questions.refuse(name, permit.request, question, earlier, run.moves),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
@@ -128,8 +128,8 @@ class AccessRules(Steps):
         lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
         tx = self._tx
         self.questions.ask(permit.request, name, question, earlier)
-        moved = run.moved or earlier not in (None, question)
-        self.runs[name] = run._replace(attempts=nth, moved=moved)
+        moves = run.moves + (earlier not in (None, question))
+        self.runs[name] = run._replace(attempts=nth, moves=moves)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, records, list_hash, tx.hash, tx.block, {}, b"", {}
         )

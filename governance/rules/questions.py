@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from governance.rules.encoding import sha256, words
 from governance.rules.signatures import Args
-from governance.rules.vocabulary import DATASET_QUESTIONS
+from governance.rules.vocabulary import DATASET_QUESTIONS, MAX_MOVES
 
 
 class Question(NamedTuple):
@@ -62,14 +62,14 @@ class Questions:
         return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
 
     def refuse(
-        self, run: bytes, request: Args, question: Question, earlier: Question | None, moved: bool
+        self, run: bytes, request: Args, question: Question, earlier: Question | None, moves: int
     ) -> int:
         """Why an attempt of a run cannot ask it, 0 if it can. earlier: what the attempt before it
-        asked. moved: another attempt was about others than the one before it.
+        asked. moves: how often an attempt was about others than the one before it.
         """
         if question == earlier:
             return 0
-        if moved:
+        if earlier and moves == MAX_MOVES:
             return 46
         if earlier and self._moves(request["permit"], run, earlier, question):
             return 0

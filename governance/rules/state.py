@@ -52,7 +52,7 @@ class Ingest(NamedTuple):
 
 class Run(NamedTuple):
     """A requested run. resumed: how often it was given sixteen more attempts. ended: why, "" while
-    it is open. moved: an attempt was about other people or records than the one before it.
+    it is open. moves: how often an attempt was about other people or records than the one before it.
     """
 
     analyst: bytes
@@ -60,7 +60,7 @@ class Run(NamedTuple):
     attempts: int
     ended: str
     resumed: int
-    moved: bool
+    moves: int
 
 
 class Attempt(NamedTuple):

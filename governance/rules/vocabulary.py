@@ -13,4 +13,5 @@ DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
 MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
 OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that can be sealed; per-variant statistics
 PERMIT_QUESTIONS, DATASET_QUESTIONS = 100, 1000  # different ones, at most
+MAX_MOVES = 8  # of a run to other people or records
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach

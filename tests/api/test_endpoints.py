@@ -199,10 +199,10 @@ def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deplo
 
 def test_a_question_that_is_paid_covers_the_release_about_who_is_left(deployment) -> None:
     """Somebody withdraws while the run waits: its next attempt, without her, needs no question of
-    the permit, which has none left. A third list of people ends the run, as steps and seconds of
+    the permit, which has none left. After eight other lists the run ends, as steps and seconds of
     each are seen. Another run about the first people needs a question of its own.
     """
-    world, people = deployment.world, deployment.people(5)
+    world, people = deployment.world, deployment.people(12)
     permit = world.permit(questions=1)
 
     def attempted(*granted: list[bytes]) -> str:
@@ -219,12 +219,12 @@ def test_a_question_that_is_paid_covers_the_release_about_who_is_left(deployment
     assert deployment.as_("tess").approve(run)["released"]
     for lists, reason in (
         ([people], "permit-questions"),
-        ([people[1:], people[2:]], "permit-questions"),  # the first of it was free
+        ([people[1:], people[2:]], "permit-questions"),  # the first of it was asked before
     ):
         shown = deployment.anybody().run(attempted(*lists))
         assert (shown["state"], shown["reason"]["slug"]) == ("denied", reason)
     permit = world.permit(questions=1)
-    shown = deployment.anybody().run(attempted(people, people[1:], people[2:]))
+    shown = deployment.anybody().run(attempted(*(people[at:] for at in range(10))))
     assert (shown["state"], shown["reason"]["slug"]) == ("denied", "run-moved")
 
 

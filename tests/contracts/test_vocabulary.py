@@ -79,6 +79,7 @@ def test_the_most_questions_are_the_contracts() -> None:
     assert f"MOST_QUESTIONS = {verify.PERMIT_QUESTIONS};" in permit
     dataset = (FOLDER / "Questions.sol").read_text()
     assert f"DATASET_QUESTIONS = {verify.DATASET_QUESTIONS};" in dataset
+    assert f"MAX_MOVES = {verify.MAX_MOVES};" in (FOLDER / "AccessLedger.sol").read_text()
 
 
 def test_the_auditors_file_has_the_same_numbers() -> None:

@@ -824,13 +824,13 @@ def test_questions_beyond_a_permit_or_a_dataset_are_refused(opened: Open) -> Non
         assert not refused(same, "authorise", "wanda")  # asked before
 
 
-def test_what_a_run_paid_goes_on_with_it_once(opened: Open) -> None:
+def test_what_a_run_paid_goes_on_with_it(opened: Open) -> None:
     """The permit has no question left; the fresh run began about others, and paid, or another did."""
 
-    def began(payer: bytes, moved: bool = False) -> Callable[[Any], None]:
+    def began(payer: bytes, moves: int = 0) -> Callable[[Any], None]:
         def change(replayed: Any) -> None:
             run = replayed.runs[opened.fresh]
-            replayed.runs[opened.fresh] = run._replace(attempts=1, moved=moved)
+            replayed.runs[opened.fresh] = run._replace(attempts=1, moves=moves)
             first = replayed.attempts[opened.checked, 1]._replace(list_hash=bytes(32))
             replayed.attempts[opened.fresh, 1] = first
             params = run.request["paramsHash"]
@@ -845,7 +845,8 @@ def test_what_a_run_paid_goes_on_with_it_once(opened: Open) -> None:
         return refused(opened.where(change), "authorise", "wanda", attempt=2)
 
     assert not denied(began(opened.fresh))
-    assert denied(began(opened.fresh, moved=True))
+    assert not denied(began(opened.fresh, moves=verify.MAX_MOVES - 1))
+    assert denied(began(opened.fresh, moves=verify.MAX_MOVES))
     for other in (opened.checked, b""):  # another run paid, or has asked it as well
         assert denied(began(other))
 

@@ -120,11 +120,11 @@ def paid_once(world: World, forged: bool) -> Receipt:
 @attack("one run tried about ever other people", "analyst", "reason 46")
 def ever_others(world: World, forged: bool) -> Receipt:
     """Each attempt shows steps, seconds and whether it was refused, though one is released."""
-    subjects = willing(world, 5)
+    subjects = willing(world, 12)
     run = world.request_run(world.permit(questions=1))
-    world.authorise(run, subjects)
-    world.authorise(run, subjects[1:], attempt=2)
-    return world.authorise(run, subjects[2:] if forged else subjects[1:], attempt=3)
+    for others in range(9):
+        world.authorise(run, subjects[others:], attempt=1 + others)
+    return world.authorise(run, subjects[9 if forged else 8 :], attempt=10)
 
 
 @attack("a permit for more questions than any permit allows", "analyst", "PermitInvalid")
