@@ -17,7 +17,7 @@ import sklearn
 from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
 from analytics.cluster_run import cluster_people
-from analytics.cohort import Cohort, select_people
+from analytics.cohort import Cohort, Person, select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.disclosure.noise import Noise
 from analytics.errors import InputsError
@@ -87,30 +87,14 @@ def run(
             "the gene sets that the parameters name are not there", "Publish them again."
         )
     progress("read", 0.0)
-    source = parsed.gene_source
-    people = read_people(inputs, source, parsed.used_assays)
+    people = read_people(inputs, parsed.gene_source, parsed.used_assays)
     # One thread, since a sum that is split differently differs in the last bit. Inputs are checked
     # above, so sklearn need not check them.
     with (
         one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
-        relatives = find_relatives(
-            {p.subject: p.genotypes for p in people if p.genotypes is not None},
-            lambda part: progress("read", 0.0),
-        )
-        cohort = select_people(
-            people,
-            parsed.cohort,
-            parsed.outcome,
-            source,
-            minimum,
-            relatives,
-            keep_censored=parsed.analysis == "survival",
-            # A scan has rules of its own for few people, by exact numbers.
-            noise=noise if parsed.analysis in ("evaluate", "survival", "clusters") else None,
-            assays=parsed.used_assays,
-        )
+        cohort = _select(people, parsed, minimum, noise, progress)
         if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)
@@ -129,6 +113,32 @@ def run(
     disclosed = dump_canonical(disclosure)
     return Result(
         dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people
+    )
+
+
+def _select(
+    people: Sequence[Person],
+    parsed: Params,
+    minimum: int,
+    noise: Noise,
+    progress: Callable[[str, float], None],
+) -> Cohort:
+    """Those of the people whom the run is about."""
+    relatives = find_relatives(
+        {p.subject: p.genotypes for p in people if p.genotypes is not None},
+        lambda part: progress("read", 0.0),
+    )
+    return select_people(
+        people,
+        parsed.cohort,
+        parsed.outcome,
+        parsed.gene_source,
+        minimum,
+        relatives,
+        keep_censored=parsed.analysis == "survival",
+        # A scan has rules of its own for few people, by exact numbers.
+        noise=noise if parsed.analysis in ("evaluate", "survival", "clusters") else None,
+        assays=parsed.used_assays,
     )
 
 

@@ -12,6 +12,7 @@ from analytics import cohort as cohort_module
 from analytics.cohort import (
     Cohort,
     Person,
+    choose_members,
     clinical_matrix,
     expression_matrix,
     follow_up_of,
@@ -19,6 +20,7 @@ from analytics.cohort import (
     select_people,
 )
 from analytics.errors import CohortTooSmall, InputsError
+from analytics.kinship import NOBODY
 from analytics.params import CohortRules, Outcome, complete, parse_params
 from analytics.people import read_people
 from analytics.readers.clinical import ClinicalRecord, Fact, Reading
@@ -95,6 +97,18 @@ def test_outcome_at_the_horizon(
     days: float | None, event: float | None, outcome: bool | None
 ) -> None:
     assert outcome_of(person(1, event=event, days=days), None, METASTASIS) is outcome
+
+
+def test_a_finding_is_yes_or_no_and_nobody_without_it_stays() -> None:
+    finding = Outcome("finding", 0, variable="er_positive")
+    people = [
+        Person(f"{at:064x}", clinical(er_positive=value)) for at, value in enumerate([1, 0, None])
+    ]
+    members, flow = choose_members(people, EVERYBODY, finding, "none", NOBODY)
+    assert [member.event for member in members] == [True, False]
+    assert [step for step, _ in flow][
+        -1
+    ] == "outcome known"  # nobody is followed, so nobody censored
 
 
 @pytest.mark.parametrize(

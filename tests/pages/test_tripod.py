@@ -14,7 +14,7 @@ from analytics.params import complete, parse_params
 from analytics.run import run
 from analytics.sample_size import least_to_develop
 from analytics.simulate.rehearsal import invent
-from api.pages import tripod
+from api.pages import result_view, tripod
 from chain.vocabulary import PermitStatus
 from governance.readmodel.tables import Permit
 
@@ -107,6 +107,26 @@ def test_it_says_what_the_record_says() -> None:
     assert "160 people" in items["21"].answer
     assert "To develop a regression of 4 columns takes about" in items["10"].answer
     assert "block 30" in items["9a"].answer
+
+
+def test_a_finding_is_not_followed_and_one_that_its_data_defines_is_marked() -> None:
+    outcome = {"kind": "finding", "variable": "luminal_a"}
+    asked = {"genes": {"source": "none"}, "assays": ["rna"], "models": {"logistic": ["rna"]}}
+    items = items_of(study_of("evaluate", opened=False, outcome=outcome, **asked))
+    assert "PAM50" in items["8a"].answer
+    assert "is circular" in items["8a"].answer
+    assert any("Nobody is followed" in item.answer for item in items.values())
+    assert any("Of each assay (rna)" in item.answer for item in items.values())
+    page = result_view.describe(
+        {"analysis": "evaluate", "outcome": outcome, "granted": 40, "rows": [], "curves": []}, {}
+    )
+    assert "is circular" in dict(page["facts"])["Not independent of the data"]
+    other = outcome | {"variable": "lobular"}
+    page = result_view.describe(
+        {"analysis": "evaluate", "outcome": other, "granted": 40, "rows": [], "curves": []}, {}
+    )
+    assert dict(page["facts"])["Outcome"] == "who has the finding “lobular histology”"
+    assert "Not independent of the data" not in dict(page["facts"])
 
 
 def test_what_only_the_result_says_is_told_apart_from_what_nobody_recorded() -> None:
