@@ -319,7 +319,7 @@ def test_the_analyst_rehearses_on_made_up_people_without_script(deployment, brow
     rehearse.click()
     shown = page.locator("main")
     expect(shown).to_contain_text(
-        "What the predictions rest on, by Shapley values: logistic on genes"
+        "What the predictions rest on, by Shapley values: logistic on all data in one model"
     )
     expect(shown).to_contain_text("Compared with oestrogen receptor positive")
     expect(shown).to_contain_text("too few to tell")
