@@ -26,7 +26,9 @@ MAX_BYTES = 4 * 1024 * 1024
 MAX_COLUMNS = 60_000
 LARGEST = 1_000_000.0
 # What feature sets of a run are called, or may be: no assay's name.
-RESERVED = frozenset({"clinical", "combined", "expression", "fused", "genes", "none", "variants"})
+RESERVED = frozenset(
+    "clinical combined expression fused gene-sets genes none series variants".split()
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,19}", re.ASCII)
 _HEAD = re.compile(rb'\{"assay":"([a-z][a-z0-9-]{1,19})",')

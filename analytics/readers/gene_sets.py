@@ -17,9 +17,8 @@ from analytics.errors import InputsError, PayloadError
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SETS = 20_000
 MAX_GENES = 2_000  # of one set: larger ones say little, and MSigDB's are smaller
-LEAST_GENES = (
-    5  # measured ones, without which a set is left out: it is to be a mean, no gene's value
-)
+# Measured ones, without which a set is left out: it is to be a mean, no gene's value.
+LEAST_GENES = 5
 LONGEST = 80
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{2,200}")
 _GENE = re.compile(r"[A-Za-z0-9_.\-/]{1,64}")

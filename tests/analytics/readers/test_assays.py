@@ -1,7 +1,9 @@
 import json
+from importlib import resources
 
 import pytest
 
+from analytics.catalogue import FEATURE_SETS
 from analytics.errors import PayloadError
 from analytics.readers.assays import (
     is_name,
@@ -18,6 +20,14 @@ FIRST, SECOND = "ab" * 32, "cd" * 32
 
 def tampered(**changes: object) -> bytes:
     return json.dumps({**GOOD, **changes}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def test_no_assay_has_the_name_of_another_feature_set_or_source() -> None:
+    schema = json.loads(resources.files("analytics").joinpath("params-schema.json").read_text())
+    genes = schema["$defs"]["evaluate"]["properties"]["genes"]["properties"]
+    names = [*FEATURE_SETS, *genes["source"]["enum"]]
+    assert [name for name in names if is_name(name)] == []
+    assert is_name("rna")
 
 
 BAD = {
