@@ -338,3 +338,32 @@ def test_a_rehearsal_invents_assays_and_gene_sets(asked: dict[str, Any]) -> None
     asked = asked | {"models": {"logistic": [asked["models"]["logistic"][0]]}}
     params = parsed(asked)
     checked(asked, invent(params, 60, 1), gene_sets=invent_gene_sets(params))
+
+
+def test_every_kind_of_data_in_one_run() -> None:
+    """Gene sets or genes, assays, clinical variables and series: each is a part, and none another's."""
+    document = {
+        "outcome": {
+            "kind": "diagnosis",
+            "index": ["icd-10-cm:C50"],
+            "event": ["icd-10-cm:C79"],
+            "censoring": "event-free",
+            "horizon_days": 1825,
+        },
+        "genes": {"source": "expression", "components": 2},
+        "assays": ["mirna"],
+        "clinical": ["age_years", "grade"],
+        "series": {"variables": ["steps_per_day"]},
+        "models": {"logistic": ["mirna", "series", "combined"]},
+        "explain": ["permutation"],
+        "folds": 2,
+        "repeats": 2,
+        "permutations": 19,
+        "bootstraps": 0,
+    }
+    params = parse_params(complete(document))
+    result = checked(document, invent(params, 160, 1))
+    assert [row["feature_set"] for row in result["rows"]] == ["mirna", "series", "combined"]
+    parts = {feature["feature"] for feature in result["explanations"][0]["features"]}
+    assert parts == {"genes", "mirna", "age_years", "grade", "steps_per_day over time"}
+    assert parts == set(params.examined_groups)
