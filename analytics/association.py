@@ -191,10 +191,10 @@ def score_test(
 ) -> Floats:
     """(m,) z of each column; 0 for a column without information.
 
-    Within `normal_within` standard deviations the signed square root of the efficient score statistic, further
-    out the z of the saddlepoint's p. dosage: (n, m) without NaN; event: (n,) 0 or 1; covariates:
-    (n, c), an intercept is added. McCullagh & Nelder 1989, section 4; the null model is fitted
-    once, for all columns.
+    Within `normal_within` standard deviations the signed square root of the efficient score
+    statistic, further out the z of the saddlepoint's p. dosage: (n, m) without NaN; event: (n,) 0
+    or 1; covariates: (n, c), an intercept is added. McCullagh & Nelder 1989, section 4; the null
+    model is fitted once, for all columns.
     """
     design = np.column_stack([np.ones(len(event)), covariates])
     probability = expit(design @ _fit_logistic(design, event))

@@ -1,4 +1,6 @@
-"""Runs that look for clusters of people, and what of them is printed: sizes, outcomes, what each is."""
+"""Runs that look for clusters of people, and what of them is printed: sizes, outcomes, what each
+is.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Clusters of people by their data, without the outcome, and whether they are more than chance.
 
-Chance is people without groups (`cluster_references`). Clusters are drawn from a part of the people that
-the seed chooses; the others belong to the nearest centre. So a large cohort costs no more than MOST people,
-and who knows everybody but one person does not know of whom the clusters are.
+Chance is people without groups (`cluster_references`). Clusters are drawn from a part of the people
+that the seed chooses; the others belong to the nearest centre. So a large cohort costs no more than
+MOST people, and who knows everybody but one person does not know of whom the clusters are.
 """
 
 from __future__ import annotations
@@ -75,8 +75,10 @@ class Data:
 @dataclass(frozen=True, slots=True)
 class Clusters:
     """labels: (n,) from 0. silhouettes: of each number of clusters that was tried. stability:
-    (clusters,) mean Jaccard over resamples. agreement: adjusted Rand index of clusters that two halves
-    of the people give, and what people without groups give. p: of the silhouettes (`largest_p`)."""
+    (clusters,) mean Jaccard over resamples. agreement: adjusted Rand index of clusters that two
+    halves of the people give, and what people without groups give. p: of the silhouettes
+    (`largest_p`).
+    """
 
     labels: Labels
     silhouettes: dict[int, float]
@@ -91,9 +93,9 @@ def gather_data(
 ) -> Data:
     """The columns of a cohort: of the genes the `keep` that vary most, imputed.
 
-    They are cut (`features.Bounded`) before anything is computed of them, and the drawn people choose:
-    else one unusual value would choose its gene, or fill it where others lack it, and of two genes that
-    vary alike the presence of one person would.
+    They are cut (`features.Bounded`) before anything is computed of them, and the drawn people
+    choose: else one unusual value would choose its gene, or fill it where others lack it, and of
+    two genes that vary alike the presence of one person would.
     """
     if genes.shape[1]:
         ends = build_scaler("z-score").fit(genes)
@@ -113,8 +115,9 @@ def find_clusters(
     choose: Callable[[dict[int, float]], int],
     tick: Tick,
 ) -> Clusters:
-    """Clusters of everybody, and how sure they are. tried: numbers of clusters; choose: the one that is
-    taken, from the silhouette of each; references: draws of each kind without groups."""
+    """Clusters of everybody, and how sure they are. tried: numbers of clusters; choose: the one
+    that is taken, from the silhouette of each; references: draws of each kind without groups.
+    """
     draw = np.random.default_rng(data.seed)
     x = data.prepared()
     chosen = draw_people(len(x), draw)
@@ -218,8 +221,9 @@ class _Finder:
         return stable
 
     def agreement(self, x: Floats, k: int, times: int) -> float:
-        """The mean adjusted Rand index (Hubert & Arabie 1985, J Classif 2:193) of everybody's clusters by
-        the centres of two halves."""
+        """The mean adjusted Rand index (Hubert & Arabie 1985, J Classif 2:193) of everybody's
+        clusters by the centres of two halves.
+        """
         indices = []
         for _ in range(times):
             order = self.draw.permutation(len(x))

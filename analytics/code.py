@@ -105,8 +105,8 @@ def library_lines() -> list[str]:
 
 
 def params_schema_hash(study: bytes | None = None) -> bytes:
-    """The permit's paramsSchemaHash: sha256 of the package's params-schema.json; of a permit that is
-    bound to a study, sha256 of that hash and the study's (analytics/study.py).
+    """The permit's paramsSchemaHash: sha256 of the package's params-schema.json; of a permit that
+    is bound to a study, sha256 of that hash and the study's (analytics/study.py).
     """
     schema = hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
     if study is None:

@@ -35,8 +35,8 @@ BEFORE_ALL = -(10**6)  # a day before every dated value
 class Person:
     """One subject's parsed records; None if no record of that type was given, or it was not read.
 
-    unread: the kinds of gene records that she has and this run does not read: expression, variants, and
-    assays. By them it is known who was in an earlier run.
+    unread: the kinds of gene records that she has and this run does not read: expression, variants,
+    and assays. By them it is known who was in an earlier run.
     """
 
     subject: str
@@ -56,8 +56,8 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A person in the cohort: index day (None if undated), whether the event occurred, and days until
-    it or until the end of follow-up, at most the horizon (0 without an outcome).
+    """A person in the cohort: index day (None if undated), whether the event occurred, and days
+    until it or until the end of follow-up, at most the horizon (0 without an outcome).
     """
 
     person: Person
@@ -134,13 +134,13 @@ def select_people(
     """Keep the people who have the records, fit the rules, and have a known outcome if needed.
 
     source: which gene record a person must have: expression, variants or none. assays: which assays
-    besides. relatives: of all
-    `people`, if source is variants. keep_censored: who was not followed to the horizon stays, as a
-    person without the event until then. The same people serve every feature set, so feature sets are
-    comparable. Raises CohortTooSmall below `minimum` people, or with too few with or without the event,
-    for every analysis: a failed run also reveals information, without output review. The error does
-    not give the number of people. Too few are below 10; with noise, of 6 to 9 some are enough, since
-    else that a run fails would tell who is the tenth.
+    besides. relatives: of all `people`, if source is variants. keep_censored: who was not followed
+    to the horizon stays, as a person without the event until then. The same people serve every
+    feature set, so feature sets are comparable. Raises CohortTooSmall below `minimum` people, or
+    with too few with or without the event, for every analysis: a failed run also reveals
+    information, without output review. The error does not give the number of people. Too few are
+    below 10; with noise, of 6 to 9 some are enough, since else that a run fails would tell who is
+    the tenth.
     """
     granted = list(people)
     left, flow = choose_members(granted, rules, outcome, source, relatives, keep_censored, assays)
@@ -286,8 +286,8 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str], noise: Noise) -> N
     Without an index day only undated values count: a dated one may be from after the predicted
     event. variables: names, and codes, which are 1, 0 or missing (`_has_code`). A code that fewer
     than 10 people have, or lack, or in which fewer than 10 differ from an earlier code, is 0 for
-    everybody: metrics with and without it would tell about these few. Ten are needed by the perturbed
-    number: by the exact one, whether the code is used would tell who is the tenth.
+    everybody: metrics with and without it would tell about these few. Ten are needed by the
+    perturbed number: by the exact one, whether the code is used would tell who is the tenth.
     """
     rows = [
         [
@@ -314,11 +314,11 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str], noise: Noise) -> N
 
 
 def series_matrix(cohort: Cohort, rules: SeriesRules, noise: Noise) -> NDArray[np.float64]:
-    """(n, variables times steps) mean values of each step, in order of time; NaN is a step without a
-    value.
+    """(n, variables times steps) mean values of each step, in order of time; NaN is a step without
+    a value.
 
-    Steps end on the index day: a later value, or an undated one, which may be later, is no part of a
-    series. A step of a variable that fewer than 10 people have is unknown to everybody, by the
+    Steps end on the index day: a later value, or an undated one, which may be later, is no part of
+    a series. A step of a variable that fewer than 10 people have is unknown to everybody, by the
     perturbed number (`clinical_matrix`).
     """
     matrix = np.stack([_series_of(member, rules) for member in cohort.members])
@@ -357,15 +357,18 @@ def expression_matrix(
 def assay_matrix(
     cohort: Cohort, name: str, noise: Noise | None = None
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """(n, columns) values of an assay, and the columns that half of the people have. Raises InputsError."""
+    """(n, columns) values of an assay, and the columns that half of the people have. Raises
+    InputsError.
+    """
     return _shared(cohort, [member.person.assays.get(name, {}) for member in cohort.members], noise)
 
 
 def _shared(
     cohort: Cohort, records: Sequence[Mapping[str, float]], noise: Noise | None
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Half of the people by the perturbed number, where it could matter: which columns are used, and how
-    many gene sets are measured, would tell by the exact one whether somebody is there."""
+    """Half of the people by the perturbed number, where it could matter: which columns are used,
+    and how many gene sets are measured, would tell by the exact one whether somebody is there.
+    """
     counts: dict[str, int] = {}
     for record in records:
         for column in record:

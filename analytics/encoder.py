@@ -1,7 +1,7 @@
 """Autoencoder of the gene columns: non-linear components beside the principal ones.
 
-This module imports torch, so it is imported only when such a part is built. It is fitted on the CPU,
-where the same seed gives the same bits.
+This module imports torch, so it is imported only when such a part is built. It is fitted on the
+CPU, where the same seed gives the same bits.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Autoencoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Salakhutdinov 2006, Science 313:504), scaled to unit variance to weigh as much as z-scores.
 
     It begins as principal component analysis, to which both directions add one hidden layer that is
-    zero at first, and is fitted for a fixed number of epochs: so it reconstructs its training people at
-    least about as well. It sees the first SCORES principal scores, so its cost does not grow with the
-    number of columns. There are fewer components than `count` if there are fewer training people or
-    columns; one without variance is 0.
+    zero at first, and is fitted for a fixed number of epochs: so it reconstructs its training
+    people at least about as well. It sees the first SCORES principal scores, so its cost does not
+    grow with the number of columns. There are fewer components than `count` if there are fewer
+    training people or columns; one without variance is 0.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -72,8 +72,9 @@ class Autoencoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class _Network(nn.Module):
-    """(n, scores) -> (n, scores): by `count` numbers a person, which are the first scores and what a
-    hidden layer adds to them, and back likewise."""
+    """(n, scores) -> (n, scores): by `count` numbers a person, which are the first scores and what
+    a hidden layer adds to them, and back likewise.
+    """
 
     def __init__(self, scores: int, count: int) -> None:
         super().__init__()

@@ -28,7 +28,8 @@ NO_MARGIN = 0.5  # `predict` of a model without a probability, where its margin 
 ROUNDING = 1e-3
 ENOUGH_REACHED = 10
 PARTITIONS = 2  # into folds, of each bootstrap sample
-# What is told of each fold of an evaluation: the repeat, the fitted model, and (n,) who was held out.
+# What is told of each fold of an evaluation: the repeat, the fitted model, and (n,) who was held
+# out.
 Watch = Callable[[int, Pipeline, NDArray[np.bool_]], None]
 # A statistic of outcomes (n,), with noise by who has the event.
 Perturb = Callable[[Labels, float], float]
@@ -72,17 +73,16 @@ class Scores:
     """The scores of one model on one feature set over all repeats; fractions in [0, 1].
 
     cells: confusion matrix summed over the repeats (every person is predicted once per repeat).
-    error: standard error of the AUC of these predictions (DeLong): it leaves out that another sample
-    of people would have trained another model, so its interval is too narrow for the method
-    (`bootstrap_aucs`).
-    brier: the scaled Brier score, a mean over the repeats: 1 - Brier / (rate (1 - rate)); 1 is
-    perfect, 0 or below no better than giving everybody the event rate (Steyerberg 2010,
-    Epidemiology 21:128); None for a model that estimates no probability.
-    placements: (n,) mean over the repeats; their mean over the people with the event is the AUC.
-    between_folds: variance of the AUC of one repeat, over the repeats: what other folds change.
-    probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
-    values are never released; curves are computed from them on a coarse grid. positives:
-    (repeats, n) whether that is a "yes".
+    error: standard error of the AUC of these predictions (DeLong): it leaves out that another
+    sample of people would have trained another model, so its interval is too narrow for the method
+    (`bootstrap_aucs`). brier: the scaled Brier score, a mean over the repeats: 1 - Brier / (rate (1
+    - rate)); 1 is perfect, 0 or below no better than giving everybody the event rate (Steyerberg
+    2010, Epidemiology 21:128); None for a model that estimates no probability. placements: (n,)
+    mean over the repeats; their mean over the people with the event is the AUC. between_folds:
+    variance of the AUC of one repeat, over the repeats: what other folds change. probabilities:
+    (repeats, n) the `predict` value of each person while held out. These per-person values are
+    never released; curves are computed from them on a coarse grid. positives: (repeats, n) whether
+    that is a "yes".
     """
 
     cells: Cells
@@ -222,9 +222,10 @@ def bootstrap_aucs(
     tick: Callable[[float], None],
     families: Labels | None = None,
 ) -> dict[str, Floats]:
-    """(samples, PARTITIONS) AUC of each model, each the whole cross-validation on people drawn again
-    with replacement (case bootstrap; Efron & Tibshirani 1993, ch. 17; Jiang, Varma & Simon 2008, Stat
-    Appl Genet Mol Biol 7:8), so that the spread contains that other people train another model.
+    """(samples, PARTITIONS) AUC of each model, each the whole cross-validation on people drawn
+    again with replacement (case bootstrap; Efron & Tibshirani 1993, ch. 17; Jiang, Varma & Simon
+    2008, Stat Appl Genet Mol Biol 7:8), so that the spread contains that other people train another
+    model.
 
     models: by name the pipeline and its columns (n, columns). All models see the same people, so
     differences are paired. Families (`assign_folds`) are drawn as one, since relatives do not vary
@@ -255,8 +256,8 @@ def bootstrap_aucs(
 def drawing(
     y: Labels, families: Labels | None, generator: np.random.Generator
 ) -> Callable[[], Labels]:
-    """Draws positions of people with replacement at each call, families as one; those with the event
-    in them and those without are drawn apart.
+    """Draws positions of people with replacement at each call, families as one; those with the
+    event in them and those without are drawn apart.
     """
     family = np.arange(len(y)) if families is None else families
     relatives = [np.flatnonzero(family == number) for number in range(int(family.max()) + 1)]
@@ -373,9 +374,9 @@ def permutation_p(
     """(p, permutations performed): how often permuted outcomes reach the AUC `observed`.
 
     perturb: adds the noise with which the AUC is printed, to the observed one and, as far as each
-    permuted outcome has it, to the permuted ones: so neither p nor the time that it takes tells more
-    than the printed AUC does. A permuted one is of one pass, so where `observed` is a mean over
-    repeats, which varies less, p is too large rather than too small. See `sequential_p`.
+    permuted outcome has it, to the permuted ones: so neither p nor the time that it takes tells
+    more than the printed AUC does. A permuted one is of one pass, so where `observed` is a mean
+    over repeats, which varies less, p is too large rather than too small. See `sequential_p`.
     """
     generator = np.random.default_rng(seed)
 
@@ -395,8 +396,8 @@ def sequential_p(
     permutations: int,
     tick: Callable[[float], None],
 ) -> tuple[float, int]:
-    """(p, permutations performed): how often the value of `permuted` (by number, from 1) reaches the
-    `observed` one.
+    """(p, permutations performed): how often the value of `permuted` (by number, from 1) reaches
+    the `observed` one.
 
     Stops when ENOUGH_REACHED permutations have reached it: then p is their share of those performed
     (Besag & Clifford 1991), an unbiased estimate for far less work if there is no signal. Otherwise
@@ -444,10 +445,10 @@ def metrics_of(cells: Cells) -> tuple[float, float, float, float, float, float]:
     For a matrix summed over repeats, accuracy, recall and balanced accuracy are the means over the
     repeats; precision and F1 are computed from the summed counts, because their mean over passes is
     undefined when a pass predicts nobody positive, and biased otherwise (Forman & Scholz 2010).
-    Precision without any positive prediction is 0. Net benefit (Vickers & Elkin 2006) weighs a false
-    alarm by the odds of the threshold, which is the share with the outcome (of the training people,
-    taken as that of all): true positives a person beyond treating nobody, or everybody, which are
-    worth 0 there.
+    Precision without any positive prediction is 0. Net benefit (Vickers & Elkin 2006) weighs a
+    false alarm by the odds of the threshold, which is the share with the outcome (of the training
+    people, taken as that of all): true positives a person beyond treating nobody, or everybody,
+    which are worth 0 there.
     """
     tp, fp, fn, tn = cells.tp, cells.fp, cells.fn, cells.tn
     recall, specificity = tp / (tp + fn), tn / (tn + fp)

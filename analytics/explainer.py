@@ -31,10 +31,10 @@ class Columns:
     """The columns of a feature set, genes first: their matrix (n, columns), their names, and how
     many are genes; then clinical ones, then series.
 
-    blocks: of each block of genes its name, its columns in the matrix, and how many of the names are
-    its: fewer where gene sets stand for the genes. shown: (n, names) the values behind the names, None
-    if those are the matrix. series: the last columns, that are series; those of one share its name.
-    steps: the names of their time steps.
+    blocks: of each block of genes its name, its columns in the matrix, and how many of the names
+    are its: fewer where gene sets stand for the genes. shown: (n, names) the values behind the
+    names, None if those are the matrix. series: the last columns, that are series; those of one
+    share its name. steps: the names of their time steps.
     """
 
     x: Floats
@@ -52,8 +52,9 @@ class Columns:
 
     @property
     def name_of(self) -> Labels:
-        """(columns of the matrix,) the name of each by its number; of a block of gene sets any of the
-        block."""
+        """(columns of the matrix,) the name of each by its number; of a block of gene sets any of
+        the block.
+        """
         numbers, first = [], 0
         for _, columns, names in self.together:
             own = np.arange(first, first + names)
@@ -73,9 +74,9 @@ class Explained:
 
     features: the names of its parts; columns: (parts,) the input column of each, COMPONENT for
     several. used: (parts,) whether any fold had it. importance: (parts,). errors: (parts,) standard
-    errors of a loss of AUC, else None. direction: (parts,) mean of the values of
-    whoever is above the fold's mean of the column, less those of whoever is below it: about as large as
-    the importance if higher values go with a higher prediction in every fold, about as large and
+    errors of a loss of AUC, else None. direction: (parts,) mean of the values of whoever is above
+    the fold's mean of the column, less those of whoever is below it: about as large as the
+    importance if higher values go with a higher prediction in every fold, about as large and
     negative with a lower one, less if the folds differ; 0 for several columns.
     """
 
@@ -189,9 +190,10 @@ def _signed_sizes(values: Floats, columns: Floats, parts: Labels) -> Floats:
 
 
 def _divide(columns: Columns, of: str) -> tuple[tuple[str, ...], Labels, Labels]:
-    """(names of the parts, the one column by name of each or COMPONENT, the part of each name) of an
-    explanation of COLUMNS, GROUPS or STEPS. Groups of genes stand first, components of single columns
-    last."""
+    """(names of the parts, the one column by name of each or COMPONENT, the part of each name) of
+    an explanation of COLUMNS, GROUPS or STEPS. Groups of genes stand first, components of single
+    columns last.
+    """
     if of == STEPS:
         several = np.full(len(columns.steps), COMPONENT)
         return columns.steps, several, np.zeros(len(columns.names), np.int64)

@@ -134,8 +134,9 @@ def _step(of: Explanation, counts: Counts) -> int | None:
 def _perturb(
     explained: Explained, name: str, cohort: Cohort, sizes: Sizes, noise: Noise
 ) -> Explained:
-    """An explanation with noise in all of its numbers: a direction by an exact one would tell an outcome
-    near the border between both. name: of the explanation and its row."""
+    """An explanation with noise in all of its numbers: a direction by an exact one would tell an
+    outcome near the border between both. name: of the explanation and its row.
+    """
     scale, errors = explained.explanation.scale, explained.errors
 
     def perturb(what: str, values: Floats) -> Floats:
@@ -187,8 +188,9 @@ def _choose(
 
 def _describe(explained: Explained, chosen: Chosen, step: int) -> dict[str, object]:
     """A printed part: its rounded importance, and in which direction a column points or, of a loss
-    of AUC, whether its 95 % interval is above 0 (its ends would be two numbers more to read a person
-    from)."""
+    of AUC, whether its 95 % interval is above 0 (its ends would be two numbers more to read a
+    person from).
+    """
     rounded = chosen.steps * step
     entry: dict[str, object] = {"feature": explained.features[chosen.part]}
     if explained.errors is not None:

@@ -2,9 +2,9 @@
 
 Groups are compared on the predictions of people while held out: true positive rate and false
 positive rate of a "yes" at the model's threshold (equalised odds, Hardt et al. 2016) and the AUC
-within a group. Differences are those of fairlearn's MetricFrame between two groups. Intervals are by
-a bootstrap of the people, relatives together; they leave out that other people would have trained
-another model.
+within a group. Differences are those of fairlearn's MetricFrame between two groups. Intervals are
+by a bootstrap of the people, relatives together; they leave out that other people would have
+trained another model.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def measure_groups(
 
 
 def weighted_auc(probability: Floats, y: Labels, weights: Floats) -> Floats:
-    """(samples,) AUC of predictions (n,) where person i counts weights[sample, i] times; NaN where an
-    outcome is missing."""
+    """(samples,) AUC of predictions (n,) where person i counts weights[sample, i] times; NaN where
+    an outcome is missing.
+    """
     if not len(y):
         return np.full(len(weights), np.nan)
     order = np.argsort(probability, kind="stable")

@@ -104,8 +104,9 @@ def holds_genotypes(x: Floats) -> bool:
 
 
 def build_imputer(name: str, seed: int = 0) -> BaseEstimator:
-    """The imputer. A column missing in an entire fold stays (as 0), so columns never shift. seed: of
-    what `multiple` draws."""
+    """The imputer. A column missing in an entire fold stays (as 0), so columns never shift. seed:
+    of what `multiple` draws.
+    """
     if name == "knn":
         return KNNImputer(n_neighbors=5, keep_empty_features=True)
     return Regressed(name == "multiple", seed) if name in REGRESSIONS else Fill(name)
@@ -123,12 +124,12 @@ def build_scaler(name: str) -> BaseEstimator:
 
 
 class Bounded(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Scales columns after cutting each at its tenth smallest and tenth largest training value (with
-    fewer than 100 people, a tenth of them).
+    """Scales columns after cutting each at its tenth smallest and tenth largest training value
+    (with fewer than 100 people, a tenth of them).
 
-    A single unusual value would otherwise turn a coefficient or take a cluster for itself, and so tell
-    one person's outcome or presence, which no noise of a few people hides. A column in which fewer
-    differ from the others is flat then: 0 for everybody.
+    A single unusual value would otherwise turn a coefficient or take a cluster for itself, and so
+    tell one person's outcome or presence, which no noise of a few people hides. A column in which
+    fewer differ from the others is flat then: 0 for everybody.
     """
 
     def __init__(self, name: str) -> None:
@@ -152,9 +153,10 @@ class Bounded(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class SetMeans(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Each person's mean z over the genes of each set, as far as she has them; z by the mean and the
-    standard deviation of the training people, after cutting as `Bounded` does. (The combined z-score of
-    Lee et al. 2008, PLoS Comput Biol 4:e1000217, divides by the root of the number of genes instead.)
+    """Each person's mean z over the genes of each set, as far as she has them; z by the mean and
+    the standard deviation of the training people, after cutting as `Bounded` does. (The combined
+    z-score of Lee et al. 2008, PLoS Comput Biol 4:e1000217, divides by the root of the number of
+    genes instead.)
 
     members: (columns, sets) which genes are in which set.
     """
@@ -201,10 +203,10 @@ class Fill(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class Regressed(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Fills what is missing by linear regression on the other columns, each in turn, several times over
-    (chained equations, van Buuren 2018): with the prediction, or with a draw of coefficients, variance and
-    value (`mice.norm`). scikit-learn's IterativeImputer does the same, hundreds of times slower where it
-    draws; a run has thousands of fits.
+    """Fills what is missing by linear regression on the other columns, each in turn, several times
+    over (chained equations, van Buuren 2018): with the prediction, or with a draw of coefficients,
+    variance and value (`mice.norm`). scikit-learn's IterativeImputer does the same, hundreds of
+    times slower where it draws; a run has thousands of fits.
 
     The draws of a transformation follow from the seed, however many there were before it.
     """
@@ -240,7 +242,9 @@ class Regressed(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return filled
 
     def _regress(self, x: Floats, column: int, draw: np.random.Generator) -> tuple[Floats, float]:
-        """(coefficients, the constant in the column's own position; standard deviation around them)."""
+        """(coefficients, the constant in the column's own position; standard deviation around
+        them).
+        """
         values, design = x[:, column], _with_constant(x, column)
         penalty = np.full(x.shape[1], RIDGE)
         penalty[column] = RIDGE / 1000  # hardly any of the constant

@@ -44,7 +44,8 @@ def fit_copy(model: Pipeline, x: Floats, y: Labels, together: Labels | None = No
     these people once more (`DIVIDES`)."""
     name, _ = model.steps[-1]
     inner = {} if together is None or name != DIVIDES else {f"{name}__groups": together}
-    # Not sklearn's clone, which takes a tenth of a small model's training: it inspects each signature.
+    # Not sklearn's clone, which takes a tenth of a small model's training: it inspects each
+    # signature.
     fitted: Pipeline = deepcopy(model).fit(x, y, **inner)
     return fitted
 

@@ -1,8 +1,10 @@
-"""Multiple imputation (Rubin 1987): missing values are drawn several times, and predictions averaged.
+"""Multiple imputation (Rubin 1987): missing values are drawn several times, and predictions
+averaged.
 
 One filled-in value pretends to be known. So a model is fitted on IMPUTATIONS copies of the training
-people, whose missing clinical values are each drawn from the posterior of a regression on the others; a
-person is predicted by all of them, with draws of her own. No outcome is used, and nobody of a test fold.
+people, whose missing clinical values are each drawn from the posterior of a regression on the
+others; a person is predicted by all of them, with draws of her own. No outcome is used, and nobody
+of a test fold.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def _predicts_probability(imputed: Imputed) -> bool:
 
 
 class Imputed(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The same pipeline several times, with imputers of different seeds; its prediction is the mean."""
+    """The same pipeline several times, with imputers of different seeds; its prediction is the
+    mean.
+    """
 
     def __init__(self, members: Sequence[Pipeline]) -> None:
         self.members = members
@@ -70,7 +74,9 @@ def one_imputation(fitted: Pipeline, number: int) -> Iterator[None]:
 
 
 class BetweenImputations:
-    """By how much the AUC differs between imputations: what a standard error must add (Rubin's rules)."""
+    """By how much the AUC differs between imputations: what a standard error must add (Rubin's
+    rules).
+    """
 
     def __init__(self, event: Labels) -> None:
         self._event = event
@@ -78,21 +84,25 @@ class BetweenImputations:
         self._repeats = 0
 
     def add(self, repeat: int, placed: Sequence[Floats], who: NDArray[np.bool_]) -> None:
-        """By imputation the placement values (evaluate.placement_values) of those held out of a fold
-        (`who`, of everybody)."""
+        """By imputation the placement values (evaluate.placement_values) of those held out of a
+        fold (`who`, of everybody).
+        """
         self._repeats = repeat + 1
         for number, values in enumerate(placed):
             self._placed[number, who] += values
 
     def error(self) -> float:
-        """The square root of (1 + 1/m) B, B the variance of the m AUCs; the total variance is that of
-        one AUC and this."""
+        """The square root of (1 + 1/m) B, B the variance of the m AUCs; the total variance is that
+        of one AUC and this.
+        """
         aucs = (self._placed / self._repeats)[:, self._event == 1].mean(axis=1)
         return float(np.sqrt((1 + 1 / IMPUTATIONS) * aucs.var(ddof=1)))
 
 
 def _imputed_in(fitted: Any) -> list[Imputed]:
-    """Every multiple imputation in a fitted pipeline: of a model, a search, or parts that are fused."""
+    """Every multiple imputation in a fitted pipeline: of a model, a search, or parts that are
+    fused.
+    """
     last = fitted.steps[-1][1]
     if isinstance(last, Imputed):
         return [last]

@@ -168,8 +168,8 @@ class CohortRules:
 class Outcome:
     """The outcome that is predicted, within `horizon_days` after the index day.
 
-    kind "finding": `variable`, which is yes or no, as it was at the index day; nothing is followed. kind
-    "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
+    kind "finding": `variable`, which is yes or no, as it was at the index day; nothing is followed.
+    kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
     "diagnosis": the first fact ever with an index code is day 0. The time at risk is from
     `risk_start_days` to `horizon_days` after it: an event code in it is the event, and whoever had
     the event between day 0 and its start is left out. So is who had the event in the last
@@ -204,8 +204,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class GeneRules:
-    """Gene columns: their source, the selection inside the fold (of clusters: by variance), and what
-    gives the components that are added to them, PCA or AUTOENCODER.
+    """Gene columns: their source, the selection inside the fold (of clusters: by variance), and
+    what gives the components that are added to them, PCA or AUTOENCODER.
 
     sets: sha256 of the file of gene sets that stand for the genes; "" without any.
     """
@@ -220,8 +220,9 @@ class GeneRules:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRules:
-    """Measurements over time: the variables, the last `days` until the index day, and the days of each
-    step, whose values become one mean."""
+    """Measurements over time: the variables, the last `days` until the index day, and the days of
+    each step, whose values become one mean.
+    """
 
     variables: tuple[str, ...]
     days: int
@@ -253,10 +254,10 @@ class Params:
 
     models: (model, feature sets in the order of FEATURE_SETS), in the catalogue's order. primary:
     the model whose intervals and gains come from `bootstraps` repetitions of the whole
-    cross-validation (0: none); named beforehand, so that the best of many is not reported as if it were the
-    only one. strata: by which a survival curve is split (`strata.parse_split`). tune: whether each
-    model's settings are chosen within the fold (`Model.grid`). explain: explanations of the
-    primary model, in the catalogue's order. fairness: by which groups its predictions are
+    cross-validation (0: none); named beforehand, so that the best of many is not reported as if it
+    were the only one. strata: by which a survival curve is split (`strata.parse_split`). tune:
+    whether each model's settings are chosen within the fold (`Model.grid`). explain: explanations
+    of the primary model, in the catalogue's order. fairness: by which groups its predictions are
     compared, as strata. assays: by name, besides the genes; each is a feature set of its own.
     """
 
@@ -315,7 +316,9 @@ class Params:
         )
 
     def kinds(self, feature_set: str) -> tuple[str, ...]:
-        """The kinds of columns that a feature set has, in their order: genes, assays, clinical, series."""
+        """The kinds of columns that a feature set has, in their order: genes, assays, clinical,
+        series.
+        """
         if feature_set not in TOGETHER:
             return (feature_set,) if feature_set else ()
         named = {
@@ -356,8 +359,9 @@ class Params:
 
     @property
     def examined_groups(self) -> tuple[str, ...]:
-        """What is explained together on that feature set: each kind of genes, each clinical variable,
-        each series."""
+        """What is explained together on that feature set: each kind of genes, each clinical
+        variable, each series.
+        """
         series = () if self.series is None else map(series_part, self.series.variables)
         parts = {"clinical": self.clinical, "series": tuple(series)}
         kinds = self.kinds(self.examined_feature_set)
@@ -664,8 +668,9 @@ def _check_feature_sets(params: Params) -> None:
 
 
 def _check_genes(params: Params, genes: GeneRules, needed: bool) -> None:
-    """Whether gene columns come from somewhere, if a feature set needs them, and are chosen by what they
-    have."""
+    """Whether gene columns come from somewhere, if a feature set needs them, and are chosen by what
+    they have.
+    """
     if genes.source == "none" and needed:
         raise ParamsError("parameters: a feature set needs genes, but genes.source is none")
     if genes.select == "chi2":

@@ -103,8 +103,9 @@ ENCODER_COST = 8  # of the autoencoder, as the models' `cost`
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Gene columns of one kind, "genes" or an assay: their matrix (n, columns), the names of what is
-    selected from, which are those of gene sets where these stand for the columns, and their block.
+    """Gene columns of one kind, "genes" or an assay: their matrix (n, columns), the names of what
+    is selected from, which are those of gene sets where these stand for the columns, and their
+    block.
     """
 
     kind: str
@@ -130,9 +131,10 @@ class FeatureSets:
 
     flow: exact number of variants that each rule left out; empty for other gene sources. families:
     (n,) who is related to whom, None if nobody is (`Cohort.families`). gene_names, clinical_names:
-    of the columns, for explanations. sets: (names, which columns are in which set, number left out) of
-    the gene sets that stand for the gene columns. assays: in the order of the parameters. series: (n,
-    columns) of measurements over time, `steps` names of steps for each of `series_names`.
+    of the columns, for explanations. sets: (names, which columns are in which set, number left out)
+    of the gene sets that stand for the gene columns. assays: in the order of the parameters.
+    series: (n, columns) of measurements over time, `steps` names of steps for each of
+    `series_names`.
     """
 
     genes: NDArray[np.float64]
@@ -158,8 +160,8 @@ class FeatureSets:
         ]
 
     def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
-        """((n, columns), gene columns, clinical columns) of a feature set: genes first, then assays,
-        clinical columns, and last series. Fused ones see the same columns as combined ones.
+        """((n, columns), gene columns, clinical columns) of a feature set: genes first, then
+        assays, clinical columns, and last series. Fused ones see the same columns as combined ones.
         """
         genes = [part.matrix for part in self.parts(feature_set)]
         clinical = [self.clinical] if feature_set in ("clinical", *TOGETHER) else []
@@ -194,8 +196,8 @@ class Row:
 
     profiles: number of distinct feature profiles (rows of the feature set), perturbed. replicates:
     (bootstraps, PARTITIONS) AUCs of the primary model, None for another one. explained: what
-    explanations say of the primary model on one feature set, nothing of the others. between_error: what
-    imputations that differ add to the standard error of an AUC (`BetweenImputations`).
+    explanations say of the primary model on one feature set, nothing of the others. between_error:
+    what imputations that differ add to the standard error of an AUC (`BetweenImputations`).
     """
 
     model: str
@@ -258,8 +260,9 @@ def _gather_genes_and_clinical(
 
 
 def gather_assays(cohort: Cohort, names: Sequence[str], noise: Noise) -> tuple[Part, ...]:
-    """These assays of a cohort. In several of them one gene may have a column, so the names of theirs
-    begin with the assay's."""
+    """These assays of a cohort. In several of them one gene may have a column, so the names of
+    theirs begin with the assay's.
+    """
     parts = []
     for name in names:
         matrix, columns = assay_matrix(cohort, name, noise)
@@ -298,8 +301,8 @@ def evaluate_rows(
 ) -> list[Row]:
     """Evaluate all models on their feature sets for event (n,) of 0 and 1; progress is 0 to 1.
 
-    perturbation: the cohort's noise, None for simulated people and published data. Raises PredictionError,
-    which names the model and the feature set.
+    perturbation: the cohort's noise, None for simulated people and published data. Raises
+    PredictionError, which names the model and the feature set.
     """
     requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
     passes = params.repeats + params.permutations
@@ -636,9 +639,9 @@ class _Printer:
         return entry if shown is None else {**entry, **shown.metrics, "step": shown.step}
 
     def gains(self, rows: list[Row]) -> list[object]:
-        """AUC gain of the feature sets that hold several kinds of data over each alone, and of fused
-        over combined (paired, on the same folds): the difference of the perturbed AUCs. What is
-        compared is fixed beforehand, and not with the best of them.
+        """AUC gain of the feature sets that hold several kinds of data over each alone, and of
+        fused over combined (paired, on the same folds): the difference of the perturbed AUCs. What
+        is compared is fixed beforehand, and not with the best of them.
         """
         by_name = {row.name: row for row in rows if not row.few}
         gains: list[object] = []

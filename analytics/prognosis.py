@@ -40,9 +40,9 @@ class Covariates:
 
 @dataclass(frozen=True, slots=True)
 class Prognosis:
-    """concordance: Harrell's C within the folds, mean over the repeats; error: its standard error, by
-    a bootstrap of the whole cross-validation, None without one; p, permutations: of permuted follow-up;
-    risk: (n,) predicted until the horizon while held out, mean over the repeats.
+    """concordance: Harrell's C within the folds, mean over the repeats; error: its standard error,
+    by a bootstrap of the whole cross-validation, None without one; p, permutations: of permuted
+    follow-up; risk: (n,) predicted until the horizon while held out, mean over the repeats.
     """
 
     concordance: float

@@ -1,4 +1,5 @@
-"""Long short-term memory network over series with attention over time, as a scikit-learn classifier.
+"""Long short-term memory network over series with attention over time, as a scikit-learn
+classifier.
 
 Other columns go to the last layer directly. This module imports torch, so it is imported only when
 such a model is built. On a CPU the same seed gives the same bits; on a GPU within tolerance.
@@ -22,13 +23,13 @@ UNSEEN = -1e9  # a score that leaves a step no attention
 
 
 class RecurrentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classifier of x (n, columns) without NaN: other columns, `series` columns of steps, and as many
-    that say whether a step has a value (`analytics.series.Steps`); `steps` for each variable.
+    """Classifier of x (n, columns) without NaN: other columns, `series` columns of steps, and as
+    many that say whether a step has a value (`analytics.series.Steps`); `steps` for each variable.
 
-    One layer of LSTM (Hochreiter & Schmidhuber 1997), additive attention over its states (Bahdanau et
-    al. 2015, https://arxiv.org/abs/1409.0473), and a linear layer. A step without any value gets no
-    attention. A fixed number of epochs, without early stopping on held-out people; classes are not
-    re-weighted. `series` may be 0: logistic regression on the rest.
+    One layer of LSTM (Hochreiter & Schmidhuber 1997), additive attention over its states (Bahdanau
+    et al. 2015, https://arxiv.org/abs/1409.0473), and a linear layer. A step without any value gets
+    no attention. A fixed number of epochs, without early stopping on held-out people; classes are
+    not re-weighted. `series` may be 0: logistic regression on the rest.
     """
 
     def __init__(self, series: int, steps: int, seed: int, device: str = "cpu") -> None:

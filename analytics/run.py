@@ -2,8 +2,8 @@
 
 Does not know who asked, which consents or keys were involved, or the time: the caller recorded the
 access, decrypted the records and will seal exactly the bytes returned here. The same parameters,
-records and noise key give the same bytes in any order of the records (same machine type and library versions; one
-thread; on a GPU equal within rounding).
+records and noise key give the same bytes in any order of the records (same machine type and library
+versions; one thread; on a GPU equal within rounding).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def run(
     cuda or auto (cuda if available). earlier: runs on the same dataset whose per-variant statistics
     are or may be released. noise_key: 32 bytes, the dataset's secret behind the noise of what is
     printed, from the broker. gene_sets: those that the parameters name, checked by their hash
-    (`readers.gene_sets.check_gene_sets`). Raises NoiseKeyMissing, ParamsError, InputsError, PayloadError,
-    CohortTooSmall, TooFewDiffer.
+    (`readers.gene_sets.check_gene_sets`). Raises NoiseKeyMissing, ParamsError, InputsError,
+    PayloadError, CohortTooSmall, TooFewDiffer.
     """
     noise = Noise(noise_key)
     parsed = parse_params(params)
@@ -151,8 +151,9 @@ def _analyse(
     gene_sets: GeneSets | None,
 ) -> tuple[dict[str, object], dict[str, object], int]:
     """(result, disclosure record, statistics to charge) of the asked analysis."""
-    # Whoever could deal the people into the same folds, or draw the same random forest, would know by an
-    # AUC whose outcome was what: each outcome deals everybody out anew. So the key draws all that is random.
+    # Whoever could deal the people into the same folds, or draw the same random forest, would know
+    # by an AUC whose outcome was what: each outcome deals everybody out anew. So the key draws all
+    # that is random.
     keyed = noise.seed("folds", cohort.subjects, params.seed) % MOST_SEED
     params = replace(params, seed=keyed)
     match params.analysis:

@@ -306,8 +306,8 @@ def association_null_report(
 
 
 def survival_report(people: int = 4000, sets: int = 20) -> dict[str, object]:
-    """The printed risk of simulated people whose true one is known, by how long they are followed up;
-    and the concordance of Cox regression where no covariate matters.
+    """The printed risk of simulated people whose true one is known, by how long they are followed
+    up; and the concordance of Cox regression where no covariate matters.
 
     risk: by median years of follow-up, what a survival run prints of the last time it prints, and
     the truth then; share: with the event among those whose outcome at the horizon is known, as in
@@ -347,9 +347,9 @@ def survival_report(people: int = 4000, sets: int = 20) -> dict[str, object]:
 
 
 def cluster_report(cohorts: int = 10, people: int = 200) -> list[dict[str, object]]:
-    """Clusters of simulated people in three known groups, and of people in none, by each method on clinical
-    variables and on genes: mean adjusted Rand index with the groups, which are names only where there are
-    none, and the share of cohorts in which p is at most 0.05.
+    """Clusters of simulated people in three known groups, and of people in none, by each method on
+    clinical variables and on genes: mean adjusted Rand index with the groups, which are names only
+    where there are none, and the share of cohorts in which p is at most 0.05.
     """
     rows: list[dict[str, object]] = []
     with one_thread():

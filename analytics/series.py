@@ -50,9 +50,9 @@ class Summaries(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 class Steps(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """The scaled steps, 0 where there is no value, and then for each step whether there is one.
 
-    Each step is cut at its outermost training values (`Bounded`). Whether somebody has a value is such
-    a value too: where fewer than ten training people have one, nobody has, and where fewer than ten
-    lack one, everybody has the mean (with fewer than 100 people, a tenth of them).
+    Each step is cut at its outermost training values (`Bounded`). Whether somebody has a value is
+    such a value too: where fewer than ten training people have one, nobody has, and where fewer
+    than ten lack one, everybody has the mean (with fewer than 100 people, a tenth of them).
     """
 
     def __init__(self, scale: str) -> None:

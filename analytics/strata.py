@@ -1,8 +1,8 @@
 """Strata: groups of people by clinical variables, by which a survival curve is split, and which are
 compared for fairness.
 
-A stratum rule is a variable with few values (`er_positive`, `grade`, `female`), or a number with the
-points at which it is cut: `age_years:50:65` is under 50, 50 to under 65, and 65 or more.
+A stratum rule is a variable with few values (`er_positive`, `grade`, `female`), or a number with
+the points at which it is cut: `age_years:50:65` is under 50, 50 to under 65, and 65 or more.
 """
 
 from __future__ import annotations

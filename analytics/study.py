@@ -7,8 +7,8 @@ The plan (a Markdown text) has it in a fenced block that begins with ```study:
     ```
 
 Both are parts of a run's parameters, and mean the same there; a missing value is the usual one. The
-permit's `paramsSchemaHash` is another one with a study than without (`params_schema_hash`), so a run
-needs the plan to begin, and asks about the plan's people and outcome.
+permit's `paramsSchemaHash` is another one with a study than without (`params_schema_hash`), so a
+run needs the plan to begin, and asks about the plan's people and outcome.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from analytics.errors import JsonRefused, ParamsError
 from analytics.params import MAX_BYTES, complete
 
 _OPENING, _CLOSING = "```study", "```"
-# A line that a reader may take for the beginning of a study: also in a list, a quotation or another block.
+# A line that a reader may take for the beginning of a study: also in a list, a quotation or another
+# block.
 _SHOWN_SO = re.compile(r"[\s>*+\-.)\d]*(?:`{3,}|~{3,})\s*study\b", re.IGNORECASE)
-# As the page reads a plan (api/pages/markdown.py): without HTML, which would hide a block from a reader.
+# As the page reads a plan (api/pages/markdown.py): without HTML, which would hide a block from a
+# reader.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable(["html_block", "html_inline"])
 _PARTS = ("cohort", "outcome")
 NO_PLAN = (
@@ -71,8 +73,10 @@ def may_show_study(plan: str) -> bool:
 
 
 def _block_of(plan: str) -> str | None:
-    """The text of the one block that Markdown shows as a study, None without any. Raises ParamsError for
-    one that a reader sees and that is written otherwise, or that only looks like one."""
+    """The text of the one block that Markdown shows as a study, None without any. Raises
+    ParamsError for one that a reader sees and that is written otherwise, or that only looks like
+    one.
+    """
     lines = [line.rstrip(" \t") for line in plan.replace("\r\n", "\n").split("\n")]
     openings = {at for at, line in enumerate(lines) if _SHOWN_SO.match(line)}
     blocks = [
@@ -102,8 +106,8 @@ def schema_of(plan: str) -> bytes:
 
 
 def bound_study(schema: bytes, plan: str | None) -> bytes | None:
-    """The study that a permit with this `paramsSchemaHash` is bound to, as `find_study` gives it; None if
-    it is bound to none, or the plan is not there.
+    """The study that a permit with this `paramsSchemaHash` is bound to, as `find_study` gives it;
+    None if it is bound to none, or the plan is not there.
     """
     try:
         study = None if plan is None else find_study(plan)

@@ -124,8 +124,8 @@ def null_residuals(time: Floats, event: Flags) -> Floats:
 
 
 def fit_cox(x: Floats, time: Floats, event: Flags, ridge: float = 0.0) -> Cox:
-    """Newton's method on the partial likelihood of x (n, p), less ridge / 2 times the sum of squared
-    coefficients. A column that tells nothing keeps the coefficient 0.
+    """Newton's method on the partial likelihood of x (n, p), less ridge / 2 times the sum of
+    squared coefficients. A column that tells nothing keeps the coefficient 0.
     """
     centre = x.mean(axis=0) if len(x) else np.zeros(x.shape[1])
     likelihood = _Likelihood(x - centre, time, event.astype(bool), ridge)
@@ -217,8 +217,8 @@ class _Likelihood:
 
 
 def concordance(time: Floats, event: Flags, score: Floats) -> tuple[float, int]:
-    """(pairs in order, pairs that can be compared), after Harrell 1982: of a pair, who has the event
-    first should have the higher score; equal scores count half. A pair can be compared if the
+    """(pairs in order, pairs that can be compared), after Harrell 1982: of a pair, who has the
+    event first should have the higher score; equal scores count half. A pair can be compared if the
     earlier time is an event; on the same day, an event is before a censoring.
     """
     before = time[:, None] < time[None, :]

@@ -48,7 +48,9 @@ CONCORDANCE = "concordance"  # the cell of its noise
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """Cross-validated Cox regression and the perturbed number of distinct feature profiles behind it."""
+    """Cross-validated Cox regression and the perturbed number of distinct feature profiles behind
+    it.
+    """
 
     prognosis: Prognosis
     profiles: int

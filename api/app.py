@@ -101,8 +101,8 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _document(app: FastAPI, server: str = "") -> dict[str, Any]:
-    """The OpenAPI document, with our Problem schema instead of the framework's errors; `server`: the
-    address of a running service.
+    """The OpenAPI document, with our Problem schema instead of the framework's errors; `server`:
+    the address of a running service.
     """
     if app.openapi_schema is None:
         document = get_openapi(

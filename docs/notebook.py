@@ -1,5 +1,5 @@
-"""The analyst's notebook: `python docs/notebook.py` executes it on a served demo home and writes its
-outputs; docs/generate.py writes the page of the site from it.
+"""The analyst's notebook: `python docs/notebook.py` executes it on a served demo home and writes
+its outputs; docs/generate.py writes the page of the site from it.
 
 The demo's home is made first where there is none. While the notebook waits, the demo's output
 checkers release what it requested.

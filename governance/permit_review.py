@@ -68,8 +68,8 @@ def count_changed(engine: Engine, dataset: str, run: str, attempt: int) -> int:
 
 
 def count_withdrawn(engine: Engine, dataset: str, run: str, attempt: int, before: int) -> int:
-    """How many people of an attempt have withdrawn after it and before a time. For a class of people
-    only: the exact number, or one of today, could tell of one person.
+    """How many people of an attempt have withdrawn after it and before a time. For a class of
+    people only: the exact number, or one of today, could tell of one person.
     """
     query = (
         select(func.count(Access.subject.distinct()))

@@ -1,9 +1,9 @@
 """Reasons of votes, suspensions and orders: what a member wrote beside what she signed.
 
-The ledger has no field for a reason, and her signature does not cover it: a reason is this service's
-word, like a name. It comes in one request with the signed message, from the session of the account
-that signed it: whoever passes another's signature on writes nothing in her name. Committee,
-data-protection officers, auditors and the applicant read it.
+The ledger has no field for a reason, and her signature does not cover it: a reason is this
+service's word, like a name. It comes in one request with the signed message, from the session of
+the account that signed it: whoever passes another's signature on writes nothing in her name.
+Committee, data-protection officers, auditors and the applicant read it.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def approve(
     second is missing).
 
     `replayed` is at the newest head. Raises NotFound, Refused (not a live checker who viewed it,
-    another seal), RequestInvalid, DecisionPending, RequestRefused when the ledger recorded a refused release.
+    another seal), RequestInvalid, DecisionPending, RequestRefused when the ledger recorded a
+    refused release.
     """
     checker = recover(ledger.domain, "Decision", decision, signature)
     run, attempt = bytes(decision["run"]), int(decision["attempt"])

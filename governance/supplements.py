@@ -1,5 +1,5 @@
-"""What a custodian adds to a dataset's description: its dictionary, its assays and files of gene sets, and
-the report of the last ingest.
+"""What a custodian adds to a dataset's description: its dictionary, its assays and files of gene
+sets, and the report of the last ingest.
 
 They are the custodian's word and not on the ledger: they are made when records come in, long after
 the description was signed. The report is for the custodian alone, the others for everybody.

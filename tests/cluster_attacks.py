@@ -1,4 +1,6 @@
-"""What clusters print of people of whom all but one are known (tests/analytics/test_disclosure_noise.py)."""
+"""What clusters print of people of whom all but one are known
+(tests/analytics/test_disclosure_noise.py).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Stands where Google's servers do: gives tokens for a service account, asks for them, and passes on to the emulator.
+"""Stands where Google's servers do: gives tokens for a service account, asks for them, and passes
+on to the emulator.
 
 Credentials, retries, checksums and uploads in parts are the client's own; what the servers refuse
 is chosen by a test.

@@ -1,4 +1,6 @@
-"""Rows as the projection writes them, and accounts with roles, for tests of notices without a ledger."""
+"""Rows as the projection writes them, and accounts with roles, for tests of notices without a
+ledger.
+"""
 
 from __future__ import annotations
 

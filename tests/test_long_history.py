@@ -1,6 +1,7 @@
 """1,000 people, 6 runs, 14 records each: everything restarts, and keys are still released.
 
-`make soak` does the same with 200 runs, also beside two busy programs (tests/faults/soak_history.py).
+`make soak` does the same with 200 runs, also beside two busy programs
+(tests/faults/soak_history.py).
 """
 
 from __future__ import annotations

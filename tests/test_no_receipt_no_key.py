@@ -655,8 +655,8 @@ class Released:
 
 
 def test_only_the_analyst_gets_the_released_output(rig: Rig) -> None:
-    """The question for a released output is signed by her who asked for the run. The key of the noise
-    is not in the answer: it would take the noise out of the result.
+    """The question for a released output is signed by her who asked for the run. The key of the
+    noise is not in the answer: it would take the noise out of the result.
     """
     released = Released(rig)
     with pytest.raises(BrokerRefused) as refusal:

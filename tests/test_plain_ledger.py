@@ -1,5 +1,5 @@
-"""A deployment on a ledger that is not ours: a node without our gateway, with a block each second, on
-the genesis file that `volens init besu` writes.
+"""A deployment on a ledger that is not ours: a node without our gateway, with a block each second,
+on the genesis file that `volens init besu` writes.
 
 The node is anvil alone, which knows neither QBFT nor the file's `extraData` and gas limit: it shows
 that nothing asks for what our gateway or anvil has beyond the usual methods, and that accounts

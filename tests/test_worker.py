@@ -405,8 +405,9 @@ def asked_with(digest: str) -> bytes:
 
 
 def test_a_run_on_assays_and_gene_sets_is_sealed_once_the_dataset_has_them(rig: Rig) -> None:
-    """The file is what the custodian published: another one in the bucket is none of the dataset's, and
-    nobody's data is opened for it."""
+    """The file is what the custodian published: another one in the bucket is none of the dataset's,
+    and nobody's data is opened for it.
+    """
     digest = assayed(rig)
     early, worker = rig.request(params=asked_with(digest)), rig.worker()
     worker.projection.sync()

@@ -1,8 +1,9 @@
 """Tiers of tests: pure ones, those on a development chain, those on whole deployments (system), and
 long ones.
 
-`make test-fast` runs the first two, `make test` the first three, `make test-long` the last. A test's
-tier follows from the fixtures that it asks for and from the lists below; nobody marks one by hand.
+`make test-fast` runs the first two, `make test` the first three, `make test-long` the last. A
+test's tier follows from the fixtures that it asks for and from the lists below; nobody marks one by
+hand.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ SYSTEM_FILES = {
     "tests/test_wheel.py",
 }
 
-# What another test covers less dearly, and what is not about one behaviour: controls that are taken out
-# (of contracts, of the verifier, of the imports), attacks that are simulated on many cohorts, floods,
-# measurements, the demo's further scenes, and every page in every look. All that is marked `alone` too.
+# What another test covers less dearly, and what is not about one behaviour: controls that are taken
+# out (of contracts, of the verifier, of the imports), attacks that are simulated on many cohorts,
+# floods, measurements, the demo's further scenes, and every page in every look. All that is marked
+# `alone` too.
 LONG = (
     "tests/analytics/test_clusters.py::test_without_groups_clusters_are_chance",
     "tests/analytics/test_disclosure_gates.py::test_a_run_with_few_of_an_outcome_is_computed_to_its_end",

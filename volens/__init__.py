@@ -1,4 +1,5 @@
-"""volens in a notebook or a script: datasets, permits, runs and results, asked as the command line asks.
+"""volens in a notebook or a script: datasets, permits, runs and results, asked as the command line
+asks.
 
     import volens
 

@@ -1,4 +1,6 @@
-"""What the service lists, as small frozen records with names of ours, and lists of them with a frame."""
+"""What the service lists, as small frozen records with names of ours, and lists of them with a
+frame.
+"""
 
 from __future__ import annotations
 

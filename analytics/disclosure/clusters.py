@@ -1,10 +1,12 @@
-"""What may be printed of clusters of people: with noise, and only of clusters that are more than chance.
+"""What may be printed of clusters of people: with noise, and only of clusters that are more than
+chance.
 
-Who is in a cluster never leaves. Sizes and events get the noise of counts, by who is in the cluster;
-silhouette, agreement and stability a part of it, since a person moves them by less than one person. A
-cluster is described only if clusters are more than chance, and it comes again in most samples of the
-people: others can change as a whole when one person comes or goes, which no noise hides, and they mean
-nothing. Ten people, events and others are needed by the perturbed number alone.
+Who is in a cluster never leaves. Sizes and events get the noise of counts, by who is in the
+cluster; silhouette, agreement and stability a part of it, since a person moves them by less than
+one person. A cluster is described only if clusters are more than chance, and it comes again in most
+samples of the people: others can change as a whole when one person comes or goes, which no noise
+hides, and they mean nothing. Ten people, events and others are needed by the perturbed number
+alone.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ LEAST_STABILITY = 75  # percent (Hennig 2007: a valid, stable cluster)
 # Of a measure of all people, and of a share: the finest step that holds so many people.
 STEPS, LEAST_IN_STEP = (1, 2, 5, 10), 5
 STABILITY_STEP = 5  # percent
-# A mean of z-scores: of at most so many columns of a cluster; a person moves it by some 0.8 people, a
-# few by 3, and several are printed, so its noise is that of two people. A step, in tenths, holds 25 people.
+# A mean of z-scores: of at most so many columns of a cluster; a person moves it by some 0.8 people,
+# a few by 3, and several are printed, so its noise is that of two people. A step, in tenths, holds
+# 25 people.
 MOST_FEATURES, MOVES = 5, 2.0
 MEAN_STEPS, TENTHS_TIMES_PEOPLE = (2, 5, 10), 250
 
@@ -64,7 +67,9 @@ def choose_number(
 
 
 def order_by_size(noise: Noise, members: Sequence[Member]) -> list[Member]:
-    """The largest first, by the perturbed numbers: an order by exact ones would tell which is larger."""
+    """The largest first, by the perturbed numbers: an order by exact ones would tell which is
+    larger.
+    """
     return sorted(members, key=lambda one: -noise.count(PERSON, one.ids))
 
 
@@ -98,8 +103,9 @@ def describe_cluster(noise: Noise, number: int, member: Member, more: bool) -> d
 def describe_means(
     noise: Noise, number: int, ids: Sequence[str], means: Mapping[str, float]
 ) -> list[dict[str, object]]:
-    """How the people of a described cluster differ from all: means of z-scores in steps, the at most
-    MOST_FEATURES that are furthest from 0 as printed. means: by column."""
+    """How the people of a described cluster differ from all: means of z-scores in steps, the at
+    most MOST_FEATURES that are furthest from 0 as printed. means: by column.
+    """
     people = noise.count(PERSON, ids)
     step = next((one for one in MEAN_STEPS if one * people >= TENTHS_TIMES_PEOPLE), None)
     if step is None:

@@ -1,10 +1,10 @@
 """Disclosure control for counts and metrics: what is printed of them.
 
 Every number is computed from perturbed cells (noise.py) and then rounded: counts to 5, with counts
-below 10 suppressed (ACRO defaults); shares and ranks to a step that holds about two people of the rarer
-outcome. What is computed from perturbed cells alone tells no more than they do, so no rule counts what
-fits a printed number, and no row affects another. No per-person value, no coefficient, no model file.
-docs/explain/disclosure.md has a row for each number.
+below 10 suppressed (ACRO defaults); shares and ranks to a step that holds about two people of the
+rarer outcome. What is computed from perturbed cells alone tells no more than they do, so no rule
+counts what fits a printed number, and no row affects another. No per-person value, no coefficient,
+no model file. docs/explain/disclosure.md has a row for each number.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Integers = NDArray[np.int64]
 STEPS = (1, 2, 5)  # percent
 CANDIDATES_NEEDED = 5  # tables that must print a site or a z the same (sites.py, scan.py)
 LEAST_IN_STEP = 2  # people of the rarer outcome
-# With fewer distinct feature profiles (rows of a feature set), interval, gain and curve depend on a few
-# cells.
+# With fewer distinct feature profiles (rows of a feature set), interval, gain and curve depend on a
+# few cells.
 PROFILES_NEEDED = 10
 Z_95 = 1.959963984540054
 NET_BENEFIT = "net_benefit"
@@ -79,7 +79,9 @@ def percent(fraction: float, step: int = 1) -> int:
 
 
 def inner_percent(fraction: float, step: int = 1) -> int:
-    """As `percent`, at least one step from 0 and 100: that nobody is in it, or everybody, is never told."""
+    """As `percent`, at least one step from 0 and 100: that nobody is in it, or everybody, is never
+    told.
+    """
     return min(100 - step, max(step, percent(fraction, step)))
 
 
@@ -139,8 +141,9 @@ class Calls:
 def build_table(
     noise: Noise, calls: Mapping[str, Calls], events: Collection[str], sizes: Sizes
 ) -> dict[str, Shown]:
-    """The threshold metrics, by row: of the rates of those with and without the event who are called
-    positive, each with its noise."""
+    """The threshold metrics, by row: of the rates of those with and without the event who are
+    called positive, each with its noise.
+    """
     return {name: _show_row(noise, name, of, set(events), sizes) for name, of in calls.items()}
 
 
@@ -179,9 +182,10 @@ def _show_row(noise: Noise, name: str, of: Calls, events: set[str], sizes: Sizes
 def perturb_rank(
     noise: Noise, events: Collection[str], sizes: Sizes, cell: str, value: float, part: float = RANK
 ) -> float:
-    """A measure of ranks or probabilities (AUC, Brier score, concordance, slope) with
-    its noise. events: who has the event; cell: which measure of which row; part: of a count's noise, in
-    people of the rarer outcome."""
+    """A measure of ranks or probabilities (AUC, Brier score, concordance, slope) with its noise.
+    events: who has the event; cell: which measure of which row; part: of a count's noise, in people
+    of the rarer outcome.
+    """
     return value + part * noise.shift(EVENT, events, cell, value) / sizes.rarer
 
 
@@ -201,7 +205,8 @@ class Perturbation:
 
     def profiles(self, x: NDArray[np.float64]) -> int:
         """The perturbed number of distinct rows of x (n, columns; NaN is missing), each counted by
-        the first person who has it: by the exact one, whoever has a row of her own could be told."""
+        the first person who has it: by the exact one, whoever has a row of her own could be told.
+        """
         first = first_of_each(x)
         return self.noise.count(PERSON, [self.subjects[at] for at in first.tolist()])
 

@@ -1,9 +1,10 @@
-"""Disclosure control for curves: ROC points and calibration groups, from perturbed cells (noise.py).
+"""Disclosure control for curves: ROC points and calibration groups, from perturbed cells
+(noise.py).
 
 ROC: the true positive rate at few false positive rates, so that a step of the grid has at least 10
-people without the event; each point has its noise, and then the curve is made to rise. Calibration: the
-share with the event in groups of at least 10 people of both outcomes. Both are printed in the finest step
-that holds the spread of the noise, and are withheld where none does.
+people without the event; each point has its noise, and then the curve is made to rise. Calibration:
+the share with the event in groups of at least 10 people of both outcomes. Both are printed in the
+finest step that holds the spread of the noise, and are withheld where none does.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def roc_grid(
 ) -> list[tuple[int, int]]:
     """(false positive rate, true positive rate) in percent on a grid; [] when withheld.
 
-    name: of the row; probabilities: (repeats, n); event, people: (n,) outcomes and ids. Vertical averages
-    over the repeats (Fawcett 2006, Pattern Recognit Lett 27:861).
+    name: of the row; probabilities: (repeats, n); event, people: (n,) outcomes and ids. Vertical
+    averages over the repeats (Fawcett 2006, Pattern Recognit Lett 27:861).
     """
     others = sizes.people - sizes.events
     wide = next((step for step in ROC_GRIDS if step * others >= 100 * SMALLEST_COUNT), None)
@@ -60,8 +61,9 @@ def roc_grid(
 
 
 def mean_predicted(noise: Noise, predicted: NDArray[np.float64], people: Sequence[str]) -> int:
-    """The mean predicted probability of a group, with noise, in steps of 5 %: one outcome moves what a
-    model predicts for others."""
+    """The mean predicted probability of a group, with noise, in steps of 5 %: one outcome moves
+    what a model predicts for others.
+    """
     mean = float(predicted.mean())
     moved = RATE * noise.shift(PERSON, people, "predicted", mean) / len(predicted)
     return percent(min(1.0, max(0.0, mean + moved)), CURVE_STEPS[0])

@@ -22,17 +22,18 @@ from analytics.disclosure.noise import EVENT, PERSON, Noise
 from analytics.disclosure.rounding import SMALLEST_COUNT
 
 MOST_FEATURES = 10  # of one explanation, the largest
-# Steps that a gene column needs to be named: those of one are within the error, and come and go with
-# one person.
+# Steps that a gene column needs to be named: those of one are within the error, and come and go
+# with one person.
 LEAST_STEPS_OF_A_GENE = 2
-# Of the mean size of a value, in hundredths of log-odds or of a probability: a step is taken from so
-# many people on, divided by it. By the outcome of one of n people, such a mean changes by 3 / n log-odds
-# on average, and without her by 1 / n (measured on 100 to 1000 people); a probability by a quarter.
-# A share of attention changes like a probability, by what the drawn folds leave of it (on 100 people; other
-# folds change it by more than that).
+# Of the mean size of a value, in hundredths of log-odds or of a probability: a step is taken from
+# so many people on, divided by it. By the outcome of one of n people, such a mean changes by 3 / n
+# log-odds on average, and without her by 1 / n (measured on 100 to 1000 people); a probability by a
+# quarter. A share of attention changes like a probability, by what the drawn folds leave of it (on
+# 100 people; other folds change it by more than that).
 SIZE_STEPS = (1, 2, 5, 10, 20, 50)
 PEOPLE_TIMES_STEP = {"log-odds": 3600, "probability": 900, "share": 900}
-# Of a loss of AUC, in percent, likewise from LEAST_TIMES_STEP / step people of the rarer outcome on.
+# Of a loss of AUC, in percent, likewise from LEAST_TIMES_STEP / step people of the rarer outcome
+# on.
 LOSS_STEPS = (1, 2, 5, 10)
 LEAST_TIMES_STEP = 350
 
@@ -44,10 +45,11 @@ OUTCOME_MOVES = {"log-odds": 3.0, "probability": 0.75, "share": 0.75}
 def perturb_importance(
     noise: Noise, events: Collection[str], sizes: Sizes, cell: str, value: float, scale: str
 ) -> float:
-    """The mean size of a value, or the loss of AUC, with its noise. events: who has the event; cell: of
-    which part in which explanation. Of a mean size it is that of a whole count, since ten columns are
-    printed. Where columns are chosen in the fold, one outcome can bring a column in or put it out, which
-    no such noise hides (docs/explain/disclosure.md)."""
+    """The mean size of a value, or the loss of AUC, with its noise. events: who has the event;
+    cell: of which part in which explanation. Of a mean size it is that of a whole count, since ten
+    columns are printed. Where columns are chosen in the fold, one outcome can bring a column in or
+    put it out, which no such noise hides (docs/explain/disclosure.md).
+    """
     if scale not in OUTCOME_MOVES:
         return perturb_rank(noise, events, sizes, cell, value)
     moved = noise.shift(EVENT, events, cell, float(value))
@@ -79,8 +81,9 @@ def nearest(value: float, step: float) -> int:
 
 
 def tells_enough_apart(noise: Noise, column: NDArray[np.float64], subjects: Sequence[str]) -> bool:
-    """Whether at least 10 people seem to have a known value other than the most frequent one: by the
-    perturbed number, since the exact one would tell who is the tenth. subjects: (n,) whose values.
+    """Whether at least 10 people seem to have a known value other than the most frequent one: by
+    the perturbed number, since the exact one would tell who is the tenth. subjects: (n,) whose
+    values.
     """
     known = ~np.isnan(column)
     values, counts = np.unique(column[known], return_counts=True)

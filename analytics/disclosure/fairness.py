@@ -1,10 +1,11 @@
-"""What may be printed of a comparison of groups: with noise, in steps of five people or more, or nothing.
+"""What may be printed of a comparison of groups: with noise, in steps of five people or more, or
+nothing.
 
-The measures of each group get the noise that those of a model get (counts.py), by who is in the group.
-A rate of few people tells about each of them, so a step of a printed number holds at least
+The measures of each group get the noise that those of a model get (counts.py), by who is in the
+group. A rate of few people tells about each of them, so a step of a printed number holds at least
 PEOPLE_IN_A_STEP people of the smallest of the four parts of a comparison: those with and without
-the event, of both groups. With a part of fewer than 28 (whose rounded number is not surely 25) it is
-"too few to tell", and so is a difference with an interval wider than WIDEST percent.
+the event, of both groups. With a part of fewer than 28 (whose rounded number is not surely 25) it
+is "too few to tell", and so is a difference with an interval wider than WIDEST percent.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ TOO_FEW, NOT_SHOWN, HIGHER, LOWER = "too few to tell", "no difference shown", "h
 
 @dataclass(frozen=True, slots=True)
 class Perturbed:
-    """A group with its noise: (AUC, true and false positive rate), the standard deviation of the noise
-    of each, and how many have the event and how many not: perturbed too, since by an exact number a printed
-    AUC would tell that there are so many."""
+    """A group with its noise: (AUC, true and false positive rate), the standard deviation of the
+    noise of each, and how many have the event and how many not: perturbed too, since by an exact
+    number a printed AUC would tell that there are so many.
+    """
 
     sizes: Sizes
     values: tuple[float, float, float]
@@ -79,8 +81,9 @@ def gap_interval(
     groups: Sequence[Perturbed],
     measure: int,
 ) -> tuple[float, float]:
-    """The 95 % interval around a perturbed difference of two groups, which counts their noise. of: who
-    has the event in either; error: its exact standard error, perturbed too; measure: which of `values`.
+    """The 95 % interval around a perturbed difference of two groups, which counts their noise. of:
+    who has the event in either; error: its exact standard error, perturbed too; measure: which of
+    `values`.
     """
     rarer = min(group.sizes.rarer for group in groups)
     moved = perturb_error(noise, of, rarer, cell, error)

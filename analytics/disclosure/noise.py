@@ -1,9 +1,10 @@
 """Keyed noise: every printed number of people or of an outcome is perturbed before it is rounded.
 
-The noise of a number follows from the dataset's secret key and the set of distinct people behind the
-number, and from nothing else: asked again, the same people give the same number; a row that is doubled
-or moved changes nothing; another set has other noise. The same idea as the cell keys of the Australian
-Bureau of Statistics (Fraser & Wooton 2005; Thompson, Broadfoot & Elazar 2013), with two parts:
+The noise of a number follows from the dataset's secret key and the set of distinct people behind
+the number, and from nothing else: asked again, the same people give the same number; a row that is
+doubled or moved changes nothing; another set has other noise. The same idea as the cell keys of the
+Australian Bureau of Statistics (Fraser & Wooton 2005; Thompson, Broadfoot & Elazar 2013), with two
+parts:
 
 - a shared part, carried by the people: each person has a hidden number, and the part is the sum of the
   numbers in the set over the root of its size. Sets that share most people share most of it, so
@@ -12,9 +13,9 @@ Bureau of Statistics (Fraser & Wooton 2005; Thompson, Broadfoot & Elazar 2013), 
   one person is as noisy as each.
 
 Both are normal, with standard deviations SHARED and OWN in people, and together at most BOUND. Who
-knows everything about everybody but one person's outcome, and reads one number, orders two such people
-rightly in 56 % (tests/analytics/test_disclosure_noise.py). A share or a rank moves by less than one
-person when one outcome changes, so its noise is a fraction (RATE, RANK) of a person's.
+knows everything about everybody but one person's outcome, and reads one number, orders two such
+people rightly in 56 % (tests/analytics/test_disclosure_noise.py). A share or a rank moves by less
+than one person when one outcome changes, so its noise is a fraction (RATE, RANK) of a person's.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ KEY_BYTES = 32
 SHARED, OWN = 3.0, 4.0
 SPREAD = 5.0  # of both together
 BOUND = 15  # people: three times the spread
-# Of the noise of a count: of the numerator of a share whose denominator has the same person, and of a
-# measure of ranks (AUC, concordance) or of probabilities, in people of the rarer outcome.
+# Of the noise of a count: of the numerator of a share whose denominator has the same person, and of
+# a measure of ranks (AUC, concordance) or of probabilities, in people of the rarer outcome.
 RATE, RANK = 0.6, 0.3
 BRIER = (
     1.5  # one outcome moves the scaled Brier score further: by up to 2, for confident predictions

@@ -18,7 +18,8 @@ def round_count(count: int) -> int | None:
 
 
 def print_p(p: float) -> str:
-    """A permutation p (0 < p <= 1) to one significant digit, upwards, so that it is never too small.
+    """A permutation p (0 < p <= 1) to one significant digit, upwards, so that it is never too
+    small.
 
     A p by the ten permutations that reached the observed value is off by a third of itself
     (1 / sqrt(10)), and a smaller one by more: a second digit would be chance.

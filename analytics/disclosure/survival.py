@@ -1,15 +1,15 @@
 """Disclosure control for survival curves, strata and calibration at the horizon.
 
-A curve is a life table (Cutler & Ederer 1958) of perturbed cells (noise.py): how many people have the
-event in each part of the horizon, how many are still at risk at its end, and how many have the event at
-all. The parts are tenths of the horizon, or fifths with fewer than MANY people, the same for every
-stratum. So a curve tells no more than its cells do, and neither do risk and median, which are read off
-it. The interval counts the noise.
+A curve is a life table (Cutler & Ederer 1958) of perturbed cells (noise.py): how many people have
+the event in each part of the horizon, how many are still at risk at its end, and how many have the
+event at all. The parts are tenths of the horizon, or fifths with fewer than MANY people, the same
+for every stratum. So a curve tells no more than its cells do, and neither do risk and median, which
+are read off it. The interval counts the noise.
 
-A time is left out until at least 10 people had the event or were censored since the one before, and none
-is printed with fewer than 10 at risk, or where nobody or everybody would be without the event. A stratum
-with fewer than 10 people, events or others is withheld. Ten are needed by the perturbed number alone: by
-an exact one, that a curve is printed would tell who is the tenth.
+A time is left out until at least 10 people had the event or were censored since the one before, and
+none is printed with fewer than 10 at risk, or where nobody or everybody would be without the event.
+A stratum with fewer than 10 people, events or others is withheld. Ten are needed by the perturbed
+number alone: by an exact one, that a curve is printed would tell who is the tenth.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ ALL_ALIKE = (0, 100)
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """People's follow-up, time and event (n,) as in analytics/survival.py, at most the horizon; ids:
-    (n,) who they are.
+    """People's follow-up, time and event (n,) as in analytics/survival.py, at most the horizon;
+    ids: (n,) who they are.
     """
 
     time: Floats
@@ -57,8 +57,8 @@ class Lives:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One printed time of a curve. survival, low, high: percent; at_risk, censored (so far): rounded
-    to 5, None where suppressed.
+    """One printed time of a curve. survival, low, high: percent; at_risk, censored (so far):
+    rounded to 5, None where suppressed.
     """
 
     day: int
@@ -84,9 +84,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Perturbed cells. people, events: of all; at_risk, by_part: (parts,) still at risk at the end of
-    each part, and with the event in it, whose sum is adjusted to `events`. enough: (parts,) whether 10
-    people are at risk then; large: whether 10 have the event, and 10 have not.
+    """Perturbed cells. people, events: of all; at_risk, by_part: (parts,) still at risk at the end
+    of each part, and with the event in it, whose sum is adjusted to `events`. enough: (parts,)
+    whether 10 people are at risk then; large: whether 10 have the event, and 10 have not.
     """
 
     people: int
@@ -117,8 +117,8 @@ def show_curve(noise: Noise, lives: Lives, horizon: int) -> Shown | None:
 def show_strata(
     noise: Noise, groups: Sequence[tuple[str, Integers]], lives: Lives, horizon: int
 ) -> dict[str, Shown]:
-    """The curves that may be printed, by stratum; groups: (name, positions of its people). One that is
-    not returned is withheld.
+    """The curves that may be printed, by stratum; groups: (name, positions of its people). One that
+    is not returned is withheld.
     """
     curves = {name: show_curve(noise, lives[inside], horizon) for name, inside in groups}
     return {name: curve for name, curve in curves.items() if curve is not None}
@@ -127,11 +127,11 @@ def show_strata(
 def calibration_groups(
     noise: Noise, risk: Floats, lives: Lives, horizon: int
 ) -> tuple[int, list[tuple[int, int]]] | None:
-    """(step, [(mean predicted risk in steps of 5 %, risk by the life table in steps of `step` %), ...])
-    at the horizon, by groups of rising predicted risk; None when withheld.
+    """(step, [(mean predicted risk in steps of 5 %, risk by the life table in steps of `step` %),
+    ...]) at the horizon, by groups of rising predicted risk; None when withheld.
 
-    As many groups, from 5 down to 2, as have each 10 people with the event, 10 without, and 10 at risk at
-    the horizon.
+    As many groups, from 5 down to 2, as have each 10 people with the event, 10 without, and 10 at
+    risk at the horizon.
     """
     order, total = np.argsort(risk, kind="stable"), noise.count(PERSON, lives.ids)
     for number in range(MOST_GROUPS, 1, -1):
@@ -146,14 +146,17 @@ def calibration_groups(
 
 
 def _tabulate(noise: Noise, lives: Lives, days: Integers, people: int) -> _Table:
-    """The perturbed cells of a curve. people: the perturbed number, or of a group by rank its part of it."""
+    """The perturbed cells of a curve. people: the perturbed number, or of a group by rank its part
+    of it.
+    """
     part = np.searchsorted(days, lives.time, "left")
     events = min(people, noise.count(EVENT, lives.who(lives.event)))
     by_part = np.array(
         [noise.count(EVENT, lives.who(lives.event & (part == at))) for at in range(len(days))],
         float,
     )
-    # Least squares: the sum of the parts has the noise of all, the number with the event only its own.
+    # Least squares: the sum of the parts has the noise of all, the number with the event only its
+    # own.
     by_part += (events - by_part.sum()) / (len(days) + 1)
     at_risk = [noise.count(PERSON, lives.who(lives.time >= day)) for day in days]
     falling = np.minimum.accumulate([people, *at_risk])[1:].astype(float)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 
 def explain(unseen: Unseen) -> NDArray[np.float64]:
-    """By step, the share of the attention (Bahdanau et al. 2015, https://arxiv.org/abs/1409.0473); 0
-    for somebody without any value."""
+    """By step, the share of the attention (Bahdanau et al. 2015, https://arxiv.org/abs/1409.0473);
+    0 for somebody without any value.
+    """
     weights: NDArray[np.float64] = unseen.model.classifier.attention(unseen.test)
     return weights
 

@@ -63,12 +63,12 @@ class Explanation:
     """One explanation of the catalogue.
 
     name: in parameters and results, and of its module with hyphens. shown: on pages; says: what its
-    numbers are, as a sentence of a page. of: COLUMNS, GROUPS or STEPS. form: the form of model that it
-    needs (`Model.form`), "" for any. scale: LOG_ODDS, PROBABILITY, AUC or SHARE. background: what a value
-    is compared with. summary: MEAN_SIZE or AUC_LOSS. passes: of the cross-validation, at most; 0
-    for all. most_groups: how many it can combine, 0 for any number. explain: (people, parts) values
-    of the held-out people, NaN for those who are left out, drawn; imports its libraries when it is
-    called.
+    numbers are, as a sentence of a page. of: COLUMNS, GROUPS or STEPS. form: the form of model that
+    it needs (`Model.form`), "" for any. scale: LOG_ODDS, PROBABILITY, AUC or SHARE. background:
+    what a value is compared with. summary: MEAN_SIZE or AUC_LOSS. passes: of the cross-validation,
+    at most; 0 for all. most_groups: how many it can combine, 0 for any number. explain: (people,
+    parts) values of the held-out people, NaN for those who are left out, drawn; imports its
+    libraries when it is called.
     """
 
     name: str

@@ -40,8 +40,8 @@ WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
 WARM_STEPS = 3  # of a series, for a model that reads one
 CLASSIFY = "classify"  # the name of a pipeline's last step
 MOST_SEED = 2**32  # of the libraries' generators
-# What a component of the first block of genes comes from, instead of a column; of the next block one
-# less, and so on.
+# What a component of the first block of genes comes from, instead of a column; of the next block
+# one less, and so on.
 COMPONENT = -1
 
 
@@ -49,9 +49,9 @@ COMPONENT = -1
 class Opened:
     """A fitted model in its two parts: what its columns become, and the classifier on those.
 
-    origins: (columns of the classifier,) the input column that each comes from, or COMPONENT; a gene
-    set is one input column here, in place of its genes. columns: None for a fused model or several
-    imputations, whose parts have columns of their own: the input stays as it is.
+    origins: (columns of the classifier,) the input column that each comes from, or COMPONENT; a
+    gene set is one input column here, in place of its genes. columns: None for a fused model or
+    several imputations, whose parts have columns of their own: the input stays as it is.
     """
 
     columns: SideBySide | None
@@ -233,8 +233,9 @@ def _encoder(blueprint: Blueprint) -> BaseEstimator:
 
 
 def _build_series_part(blueprint: Blueprint) -> Pipeline:
-    """The steps for a model that reads them; else mean and slope, imputed as genes are: each series is
-    regressed on no other column."""
+    """The steps for a model that reads them; else mean and slope, imputed as genes are: each series
+    is regressed on no other column.
+    """
     if REGISTERED[blueprint.model].reads_series:
         return Pipeline([("read", Steps(blueprint.scale))])
     return Pipeline(

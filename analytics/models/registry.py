@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Gene columns of one kind, side by side: of the expression record, of variants or of an assay. Each
-    block is imputed and selected by itself. sets: the gene sets whose means replace its columns.
+    """Gene columns of one kind, side by side: of the expression record, of variants or of an assay.
+    Each block is imputed and selected by itself. sets: the gene sets whose means replace its
+    columns.
     """
 
     columns: int
@@ -36,9 +37,10 @@ class Blueprint:
     then `clinical` clinical columns; either may be 0. NaN is missing.
 
     select, keep: the score that selects gene columns, and their number, of each block. components:
-    number of components of the gene columns of each block, which are appended; encoder: what gives them,
-    PCA or AUTOENCODER. device: of networks. blocks: which of the gene columns are of one kind; empty if
-    all are. series: columns of series after the clinical ones, `steps` of each variable.
+    number of components of the gene columns of each block, which are appended; encoder: what gives
+    them, PCA or AUTOENCODER. device: of networks. blocks: which of the gene columns are of one
+    kind; empty if all are. series: columns of series after the clinical ones, `steps` of each
+    variable.
     """
 
     model: str

@@ -4,12 +4,13 @@ Format `volens/assay/1`, stable:
 
     {"assay": "methylation", "type": "volens/assay/1", "values": {"<column>": "<decimal>", …}}
 
-The custodian names the assay at ingest: 2-20 of `a-z 0-9 -`, first a letter. A column is named as a probe
-(expression.py); a decimal is at most 1,000,000 in size, in the same unit for everybody, which only the
-custodian can know. A missing value is an absent column, never 0.
+The custodian names the assay at ingest: 2-20 of `a-z 0-9 -`, first a letter. A column is named as a
+probe (expression.py); a decimal is at most 1,000,000 in size, in the same unit for everybody, which
+only the custodian can know. A missing value is an absent column, never 0.
 
-An assay's table, from which records are written: tab-separated, the first line `column` and the subjects'
-ids, then a line for each column with a decimal for each subject, empty or NA where there is none.
+An assay's table, from which records are written: tab-separated, the first line `column` and the
+subjects' ids, then a line for each column with a decimal for each subject, empty or NA where there
+is none.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def name_of(payload: bytes) -> str | None:
 
 
 def ordinal_of(name: str) -> int:
-    """Which of a person's records of the category an assay is; 0 is her expression record. It follows
-    from the name, so that another ingest of an assay is its next version."""
+    """Which of a person's records of the category an assay is; 0 is her expression record. It
+    follows from the name, so that another ingest of an assay is its next version.
+    """
     return 1 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:6])
 
 
@@ -82,8 +84,9 @@ def write_assay(name: str, values: Mapping[str, str]) -> bytes:
 
 
 def write_assays(name: str, table: bytes) -> dict[str, bytes]:
-    """The record of each subject of an assay's table. Raises PayloadError, which names a line and no
-    value."""
+    """The record of each subject of an assay's table. Raises PayloadError, which names a line and
+    no value.
+    """
     try:
         lines = table.decode("utf-8").removesuffix("\n").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError:

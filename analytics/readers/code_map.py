@@ -2,8 +2,8 @@
 
 SNOMED CT needs a licence, and a hospital's own codes are its own, so no map is shipped. A map says
 for a code which code of a known system it equals, or which category of consent it belongs to. It
-only adds readings: a code that is sensitive by the shipped lists or the custodian's value sets stays
-so, whatever a map says (`codes.sensitive_categories`). Read are:
+only adds readings: a code that is sensitive by the shipped lists or the custodian's value sets
+stays so, whatever a map says (`codes.sensitive_categories`). Read are:
 
 - JSON: {"system": URI, "source": text, "codes": {CODE: {"to": "icd-10-cm:C50.9" or a list of
   these, "category": "conditions"}}}, each code with one of both or both; or a list of such objects;

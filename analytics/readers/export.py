@@ -57,7 +57,8 @@ class Export:
 
     beside: by subject, lines about somebody else that are linked with hers. unlisted: lines about
     patients whom the list does not name; unlisted_people: how many these are. nobody: lines that
-    name no patient and reach nobody, by type. server: the only one that references to patients name.
+    name no patient and reach nobody, by type. server: the only one that references to patients
+    name.
     """
 
     lines: dict[str, list[Span]] = field(default_factory=dict)
@@ -282,8 +283,8 @@ class _Index:
         """The lines of nobody, and of somebody else, from which a mark can reach these lines.
 
         A mark comes from what a line was made from, what it lists, and what lists it. One line of
-        somebody else is enough for each relation of a line: all have the same mark, which holds back
-        more than any other, so what is behind them does not count.
+        somebody else is enough for each relation of a line: all have the same mark, which holds
+        back more than any other, so what is behind them does not count.
         """
         nobodys: dict[int, None] = {}
         others: dict[int, None] = {}

@@ -1,11 +1,11 @@
 """Ingest of FHIR R4 exports: splits a person's Bundle into one reduced Bundle per category.
 
-Routing is by code, not by type: a resource with a code of a sensitive value set goes
-only into that category's record; a resource in two of them, or one that cannot be interpreted
-(unknown code system, no code, free text), goes into no record and is counted. SNOMED CT is unknown
-here, since its licence does not allow shipping it, unless a custodian's map says what its codes mean
-(code_map.py). Every resource of the file is kept, held back or
-not taken, and the report counts all of them.
+Routing is by code, not by type: a resource with a code of a sensitive value set goes only into that
+category's record; a resource in two of them, or one that cannot be interpreted (unknown code
+system, no code, free text), goes into no record and is counted. SNOMED CT is unknown here, since
+its licence does not allow shipping it, unless a custodian's map says what its codes mean
+(code_map.py). Every resource of the file is kept, held back or not taken, and the report counts all
+of them.
 """
 
 from __future__ import annotations

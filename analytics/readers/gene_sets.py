@@ -1,9 +1,9 @@
-"""Gene sets in the GMT format of MSigDB: a line for each set, tab-separated: its name, a description
-(not read), and its genes (Liberzon et al. 2011, Bioinformatics 27:1739).
+"""Gene sets in the GMT format of MSigDB: a line for each set, tab-separated: its name, a
+description (not read), and its genes (Liberzon et al. 2011, Bioinformatics 27:1739).
 
 Genes are named as the columns of an expression record, letter for letter. A set's name is 2-200 of
-`A-Z a-z 0-9 _ . -`; one of more than 80 characters, the longest text of a result, is shortened to 71 and
-the beginning of its hash, which keeps it unique.
+`A-Z a-z 0-9 _ . -`; one of more than 80 characters, the longest text of a result, is shortened to
+71 and the beginning of its hash, which keeps it unique.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ _SHARED = frozenset(
 )
 _MAX_PARAMETERS = 16  # of a conditional reference; further ones are ignored
 _ESCAPED = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
-# How a resource refers to another: it was made from it, lists it, or has an extension that names it.
+# How a resource refers to another: it was made from it, lists it, or has an extension that names
+# it.
 ORIGIN, LISTED, EXTENDED = "origin", "listed", "extended"
 # A name that references and resources share: the kind of name, and its parts.
 _Name = tuple[str | None, ...]

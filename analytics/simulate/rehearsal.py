@@ -48,8 +48,8 @@ def invent(params: Params, people: int, seed: int) -> list[Input]:
 
 
 def invent_gene_sets(params: Params) -> GeneSets | None:
-    """Sets of the invented genes, eight of twenty each, in place of the dataset's; None where the run
-    needs none.
+    """Sets of the invented genes, eight of twenty each, in place of the dataset's; None where the
+    run needs none.
     """
     if not params.gene_sets:
         return None

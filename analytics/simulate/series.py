@@ -1,10 +1,11 @@
 """Simulated people with measurements over time and a known truth: the shape of their steps.
 
-Each person has weekly steps, heart rates and sleep in the twelve weeks until a diagnosis, with a level
-and a trend of her own, weeks without a value, and noise. The steps also sag or bulge: in the middle
-weeks they are lower than at both ends, or higher, by a `shape` that changes neither their mean nor
-their slope. An event within five years has log odds of SHAPE a standard deviation of that shape and BMI
-one of the body mass index. Values after the diagnosis tell the event: who reads them looks ahead.
+Each person has weekly steps, heart rates and sleep in the twelve weeks until a diagnosis, with a
+level and a trend of her own, weeks without a value, and noise. The steps also sag or bulge: in the
+middle weeks they are lower than at both ends, or higher, by a `shape` that changes neither their
+mean nor their slope. An event within five years has log odds of SHAPE a standard deviation of that
+shape and BMI one of the body mass index. Values after the diagnosis tell the event: who reads them
+looks ahead.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from analytics.simulate.known_truth_files import EVENT_CODE, FIRST_DAY, INDEX_CO
 Floats = NDArray[np.float64]
 WEEKS, MISSING = 12, 0.2
 SHAPE, BMI = 1.5, 0.7  # log odds
-# variable: mean, standard deviation of a person's level, of her trend from end to end, of the shape,
-# and of a week
+# variable: mean, standard deviation of a person's level, of her trend from end to end, of the
+# shape, and of a week
 SCALES = {
     "steps_per_day": (7000.0, 1500.0, 800.0, 1500.0, 900.0),
     "heart_rate": (68.0, 7.0, 3.0, 0.0, 4.0),
@@ -34,8 +35,10 @@ DECIMALS = {"steps_per_day": 0, "heart_rate": 0, "sleep_hours": 1}
 
 @dataclass(frozen=True, slots=True)
 class SeriesCohort:
-    """n people. values: by variable (n, WEEKS), NaN missing. shape, bmi: (n,) in standard deviations.
-    event: (n,) 0 or 1. event_day, last_day: (n,) days after the diagnosis, event_day -1 without."""
+    """n people. values: by variable (n, WEEKS), NaN missing. shape, bmi: (n,) in standard
+    deviations. event: (n,) 0 or 1. event_day, last_day: (n,) days after the diagnosis, event_day -1
+    without.
+    """
 
     values: dict[str, Floats]
     shape: Floats

@@ -156,7 +156,9 @@ class Client:
         self._put_signed_in(f"/datasets/{dataset}/features", known | {"assays": assays})
 
     def publish_gene_sets(self, dataset: str, row: Mapping[str, Any]) -> None:
-        """Publish that runs may use a file of gene sets, beside what is published, as the custodian."""
+        """Publish that runs may use a file of gene sets, beside what is published, as the
+        custodian.
+        """
         known = self.features(dataset)
         others = [one for one in known["sets"] if one["sha256"] != row["sha256"]]
         self._put_signed_in(f"/datasets/{dataset}/features", known | {"sets": [*others, dict(row)]})

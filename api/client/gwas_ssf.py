@@ -1,5 +1,5 @@
-"""Released association scans as GWAS-SSF 1.1, the GWAS Catalog's format of summary statistics: a table
-(TSV) and a file of metadata (YAML) beside it.
+"""Released association scans as GWAS-SSF 1.1, the GWAS Catalog's format of summary statistics: a
+table (TSV) and a file of metadata (YAML) beside it.
 
 Only what was released is in it. A scan releases z, so `z-score` is the effect column, which the
 standard allows since 1.1; standard error and allele frequency would be further statistics of the

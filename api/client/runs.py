@@ -1,4 +1,6 @@
-"""An analyst's runs: parameters, request with a result key of its own, and following a run to its end."""
+"""An analyst's runs: parameters, request with a result key of its own, and following a run to its
+end.
+"""
 
 from __future__ import annotations
 

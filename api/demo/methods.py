@@ -1,5 +1,6 @@
-"""The scene `science`: survival and clusters on the demo's real data; explanation, fairness and a network
-over measurements on simulated people; as governed runs, each shown as a panel with a sentence, a plot and a table.
+"""The scene `science`: survival and clusters on the demo's real data; explanation, fairness and a
+network over measurements on simulated people; as governed runs, each shown as a panel with a
+sentence, a plot and a table.
 """
 
 from __future__ import annotations

@@ -239,7 +239,9 @@ class World:
     def grant_message(
         self, subject: bytes, slot: int | None = None, **change: Any
     ) -> dict[str, Any]:
-        """A consent that follows the one in `slot`: what the ledger has, where the caller has not read it."""
+        """A consent that follows the one in `slot`: what the ledger has, where the caller has not
+        read it.
+        """
         slot = self.slot(subject, change.get("dataset", self.dataset)) if slot is None else slot
         today = change["fromDay"] if "fromDay" in change else self.ledger.now() // DAY
         return {

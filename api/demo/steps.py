@@ -120,8 +120,8 @@ def ask_permits(
     outputs: Sequence[OutputClass] = (OutputClass.METRICS,),
     names: Sequence[str] = ("research", "simulated"),
 ) -> tuple[dict[str, bytes], set[int], str]:
-    """Noor's permit requests, one for each of these datasets: (permit by dataset, yes votes of each,
-    the answer to her own vote).
+    """Noor's permit requests, one for each of these datasets: (permit by dataset, yes votes of
+    each, the answer to her own vote).
     """
     noor, permits = cast.client("noor"), {}
     datasets = {

@@ -1,4 +1,5 @@
-"""Manifests of code: which files and libraries a permit's code hash stands for, kept under that hash.
+"""Manifests of code: which files and libraries a permit's code hash stands for, kept under that
+hash.
 
 With two of them the committee sees which files differ, not only that something does.
 """

@@ -209,7 +209,9 @@ class GeneSetsRow(BaseModel):
 
 
 class Features(BaseModel):
-    """The assays of a dataset and the files of gene sets that runs on it may use, as its custodian says."""
+    """The assays of a dataset and the files of gene sets that runs on it may use, as its custodian
+    says.
+    """
 
     type: str
     assays: list[AssayRow]
@@ -509,8 +511,8 @@ class Health(BaseModel):
 
 
 class Notice(BaseModel):
-    """Something that concerns the caller; `href` is the page that it leads to, `read` when she marked
-    it as read, or null.
+    """Something that concerns the caller; `href` is the page that it leads to, `read` when she
+    marked it as read, or null.
     """
 
     notice: str

@@ -115,8 +115,8 @@ def assays_of(sources: Sequence[Source]) -> dict[str, int]:
 
 
 def send_gene_sets(bucket: Bucket, path: Path) -> dict[str, Any]:
-    """Put a file of gene sets into the bucket, where workers read it; what is published of it. Raises
-    UsageError for one that is not GMT.
+    """Put a file of gene sets into the bucket, where workers read it; what is published of it.
+    Raises UsageError for one that is not GMT.
     """
     from analytics.errors import PayloadError
     from analytics.readers.gene_sets import MAX_BYTES, read_gene_sets

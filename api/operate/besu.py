@@ -67,8 +67,9 @@ class Network:
 def write_network(home: Path, count: int, chain_id: int = 0) -> Network:
     """Write a key for each validator, what all of them share, and at last the genesis file.
 
-    Keys that an interrupted call left are kept. chain_id: drawn without one. Raises UsageError where
-    there is a network or a deployed ledger already, KeyFileExposed, KeyFileUnreadable, ChainError.
+    Keys that an interrupted call left are kept. chain_id: drawn without one. Raises UsageError
+    where there is a network or a deployed ledger already, KeyFileExposed, KeyFileUnreadable,
+    ChainError.
     """
     folder = home / FOLDER
     shared = folder / SHARED
@@ -94,7 +95,8 @@ def write_network(home: Path, count: int, chain_id: int = 0) -> Network:
         Validator(_key_in(folder / f"validator-{number + 1}"), FIRST_PORT + number)
         for number in range(count)
     ]
-    # From 2^31 on: hardly a network has such an id, and no wallet takes this ledger for another one.
+    # From 2^31 on: hardly a network has such an id, and no wallet takes this ledger for another
+    # one.
     chain_id = chain_id or 2**31 + secrets.randbelow(2**31)
     files = {
         "static-nodes.json": _json([validator.enode for validator in validators]),

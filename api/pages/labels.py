@@ -238,8 +238,8 @@ def why_circular(outcome: Mapping[str, Any]) -> str:
 
 
 def outcome_defined(outcome: Mapping[str, Any]) -> str:
-    """What is predicted, who is left out, and from when it counts: the outcome as a committee votes on
-    it.
+    """What is predicted, who is left out, and from when it counts: the outcome as a committee votes
+    on it.
     """
     conditions = [outcome_in_full(outcome)]
     if washout := outcome.get("washout_days"):

@@ -1,5 +1,5 @@
-"""Render a document (CommonMark with tables) as HTML that cannot load, link or run anything, and that
-shows every word of it.
+"""Render a document (CommonMark with tables) as HTML that cannot load, link or run anything, and
+that shows every word of it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _as_html(body: str) -> str:
     above: list[str] = []  # the headings that enclose the current place
     for token in tokens:
         if token.type == "fence" and token.info.strip():
-            # What stands behind the fence is a word of the document too: it becomes the block's first line.
+            # What stands behind the fence is a word of the document too: it becomes the block's
+            # first line.
             token.content, token.info = f"{token.info.strip()}\n{token.content}", ""
         token.attrs.pop("style", None)  # the alignment of a column, which our policy forbids
         if token.type == "heading_open":

@@ -1,4 +1,5 @@
-"""Checks of an opened output that a machine can make for an output checker: what should not be in it.
+"""Checks of an opened output that a machine can make for an output checker: what should not be in
+it.
 
 They assist two people's judgement and replace none: an output that passes may still disclose, e.g.
 together with an earlier one.
@@ -198,8 +199,8 @@ def _check(text: str, wrong: list[tuple[str, Any]]) -> OutputCheck:
 def _unasked(
     result: Mapping[str, Any], disclosure: Mapping[str, Any], asked: Params | None, params: str
 ) -> list[tuple[str, Any]]:
-    """What names another outcome, group, explanation or part of the data than the parameters do, and
-    every other text that the analysis does not write: a text could hold anything.
+    """What names another outcome, group, explanation or part of the data than the parameters do,
+    and every other text that the analysis does not write: a text could hold anything.
     """
     if asked is None:
         return [("parameters", "they cannot be read, so no text was compared with them")]
@@ -384,7 +385,9 @@ def _other_percents(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _to_read(result: Mapping[str, Any], asked: Params | None) -> OutputCheck:
-    """Names that the output chose: a name's form is checked above, and is no proof. They pass, named."""
+    """Names that the output chose: a name's form is checked above, and is no proof. They pass,
+    named.
+    """
     names = names_to_read(result, asked) if asked else []
     if not names:
         return OutputCheck("It names no gene column or variant that nobody asked for.", True)

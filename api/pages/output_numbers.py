@@ -1,8 +1,8 @@
 """Where an output may have numbers: the whole ones that each analysis prints, by their path without
 positions, and what is known of them beforehand.
 
-A number elsewhere, one with a fraction that is no text, or a count of what was not asked for could hold
-anything. The lists repeat what the computing room writes (analytics/run.py), as those of
+A number elsewhere, one with a fraction that is no text, or a count of what was not asked for could
+hold anything. The lists repeat what the computing room writes (analytics/run.py), as those of
 output_vocabulary.py do.
 """
 
@@ -74,8 +74,8 @@ _PERCENT = frozenset(
 
 
 def misplaced(result: Mapping[str, Any], asked: Params) -> Findings:
-    """(path, value) of every number that this analysis does not print there, and of every value that is
-    neither a number nor a text.
+    """(path, value) of every number that this analysis does not print there, and of every value
+    that is neither a number nor a text.
     """
     printed = INTEGERS[asked.analysis]
     return [

@@ -1,10 +1,10 @@
-"""Which texts and steps an output may have: what was asked for, names and reasons of the program, and
-numbers.
+"""Which texts and steps an output may have: what was asked for, names and reasons of the program,
+and numbers.
 
 Only the names of gene columns and variants are free, within a pattern: the service has no list of
 them, so a reader judges them (`names_to_read`). The lists repeat what the computing room writes
-(analytics/run.py, analytics/disclosure/record.py), since the web process loads none of it; an output
-with another text is named to its checkers, so that a missing entry shows.
+(analytics/run.py, analytics/disclosure/record.py), since the web process loads none of it; an
+output with another text is named to its checkers, so that a missing entry shows.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Findings = list[tuple[str, Any]]
 _P = re.compile(r"[01](\.[0-9]{1,4})?|[0-9]\.[0-9]e[+-][0-9]{2,3}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,2})?", re.ASCII)
 VARIANT = re.compile(r"([1-9]|1[0-9]|2[0-2]):[1-9][0-9]{0,8}:[ACGTN]{1,64}>[ACGTN]{1,64}", re.ASCII)
-# Names of columns of expression: of Affymetrix, Illumina and Agilent, of Ensembl, RefSeq and NCBI Gene,
-# and symbols as the HGNC gives them (capitals and digits, one hyphen; C1orf112).
+# Names of columns of expression: of Affymetrix, Illumina and Agilent, of Ensembl, RefSeq and NCBI
+# Gene, and symbols as the HGNC gives them (capitals and digits, one hyphen; C1orf112).
 PROBE = re.compile(
     r"[0-9]{1,9}(_[a-z]{1,2})?_at|AFFX-[A-Za-z0-9_-]{1,30}_at|ILMN_[0-9]{1,9}|A_[0-9]{2}_P[0-9]{1,9}"
     r"|ENS[A-Z]{0,4}[GTEP][0-9]{11}(\.[0-9]{1,2})?|[NX][MR]_[0-9]{6,9}(\.[0-9]{1,2})?|[0-9]{1,9}"
@@ -45,8 +45,8 @@ PROBE = re.compile(
     re.ASCII,
 )
 
-# Names of gene sets as MSigDB gives them, and what other assays measure: genes, CpG sites, microRNAs and
-# what a custodian calls them otherwise, without spaces.
+# Names of gene sets as MSigDB gives them, and what other assays measure: genes, CpG sites,
+# microRNAs and what a custodian calls them otherwise, without spaces.
 GENE_SET = re.compile(r"[A-Z][A-Z0-9]*(_[A-Za-z0-9.\-]+)+", re.ASCII)
 COLUMN = re.compile(
     r"[A-Z][A-Z0-9]{0,9}(-[A-Z0-9]{1,5})?(_[0-9]{1,9})?|C[0-9XY]{1,2}orf[0-9]{1,3}(_[0-9]{1,9})?"
@@ -140,8 +140,8 @@ EXPLANATION_STEPS: Mapping[str, tuple[str, ...]] = {
 def unknown_texts(
     result: Mapping[str, Any], disclosure: Mapping[str, Any], asked: Params, params: str
 ) -> Findings:
-    """(path, text) of each text of the result or its record that an analysis of these parameters does
-    not write.
+    """(path, text) of each text of the result or its record that an analysis of these parameters
+    does not write.
     """
     rows = {f"{model}/{feature_set}" for model, chosen in asked.models for feature_set in chosen}
     allowed = _of_result(asked, params) | _of_record(asked, rows, _variants_of(result, asked))
@@ -250,7 +250,9 @@ def objects(holder: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def leaves(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, str, Any]]:
-    """(path, path without positions, value) of everything in a document that is no list and no object."""
+    """(path, path without positions, value) of everything in a document that is no list and no
+    object.
+    """
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from leaves(inner, *(f"{one}.{key}" if one else str(key) for one in (path, name)))
@@ -415,8 +417,8 @@ def _steps_of(asked: Params) -> set[str]:
 
 
 def _unknown_features(result: Mapping[str, Any], asked: Params) -> Findings:
-    """What explanations name that is neither a part of what was asked for nor, where one names single
-    columns of genes, of the form of one.
+    """What explanations name that is neither a part of what was asked for nor, where one names
+    single columns of genes, of the form of one.
     """
     wrong = []
     for at, part in enumerate(objects(result, "explanations")):
@@ -433,7 +435,9 @@ def _unknown_features(result: Mapping[str, Any], asked: Params) -> Findings:
 
 
 def _names_column(name: str, asked: Params) -> bool:
-    """Whether a text has the form of a column of genes, of a gene set, or of an assay that was asked for."""
+    """Whether a text has the form of a column of genes, of a gene set, or of an assay that was
+    asked for.
+    """
     assay, colon, column = name.partition(":")
     if colon and assay in asked.assays:
         return COLUMN.fullmatch(column) is not None or PROBE.fullmatch(column) is not None

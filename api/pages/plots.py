@@ -82,8 +82,8 @@ def intervals(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: s
 
 
 def survival_curves(curves: Mapping[str, Sequence[Sequence[int]]], name: str) -> str:
-    """By group, points (days, percent without the event, lower end, upper end), each rising in time:
-    a line from 100 % at day 0, and its 95 % interval as a bar at each point.
+    """By group, points (days, percent without the event, lower end, upper end), each rising in
+    time: a line from 100 % at day 0, and its 95 % interval as a bar at each point.
 
     Up to MOST_TOGETHER curves are drawn in one plot; of more, each in a plot of its own beside the
     first one, which is that of all people.
@@ -171,8 +171,9 @@ def shares(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: str)
 
 
 def differences(groups: Mapping[str, Mapping[str, float]], name: str, unit: str) -> str:
-    """By group and part of the data, how far the group is from everybody, who is at the dashed line:
-    a mark of its own for each group."""
+    """By group and part of the data, how far the group is from everybody, who is at the dashed
+    line: a mark of its own for each group.
+    """
     parts = list(dict.fromkeys(part for values in groups.values() for part in values))
     figure, axes = _axes(1.3 + 0.4 * len(parts))
     axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
@@ -334,9 +335,9 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
 
 
 def _labelled_rows(labels: Sequence[str]) -> tuple[Figure, Axes, list[float]]:
-    """Axes with a row for each label, which stands above its row in full, and the height of each row:
-    beside the axes, a long label would leave no room for them on a narrow page. Heights in inches, from
-    the top.
+    """Axes with a row for each label, which stands above its row in full, and the height of each
+    row: beside the axes, a long label would leave no room for them on a narrow page. Heights in
+    inches, from the top.
     """
     marks, top = list[float](), 0.0
     wrapped = [_wrapped(label) for label in labels]

@@ -41,8 +41,8 @@ _MOST_SPLITS, _MOST_CUTS = 2, 3  # of the schema
 _POINT = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?", re.ASCII)
 _PATH = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")  # of a parameter, in a problem's text
 _TRY_AGAIN = "change it, and try again"
-# Where a number is usually cut: tumour stages by size (TNM), overweight and obesity (WHO), limits of
-# blood pressure, diabetes, lipids and kidney function.
+# Where a number is usually cut: tumour stages by size (TNM), overweight and obesity (WHO), limits
+# of blood pressure, diabetes, lipids and kidney function.
 _USUAL_CUTS = {
     "age_years": "50 65",
     "size_mm": "20 50",
@@ -71,8 +71,8 @@ class FormPart:
     """One part of the form.
 
     kind: group, kinds (one of several groups, chosen by `options`), choice, many (boxes), splits (a
-    box for each variable by which people are split), split (one of them; its values are the points at
-    which a number is cut, its hint the unit), number, words (a list of words) or flag. options:
+    box for each variable by which people are split), split (one of them; its values are the points
+    at which a number is cut, its hint the unit), number, words (a list of words) or flag. options:
     (value, label). problem: what is wrong with what was given.
     """
 
@@ -105,8 +105,8 @@ def form_parts(
 ) -> tuple[FormPart, ...]:
     """The parts of an analysis's form, filled with what was given, else with the usual values.
 
-    gene_source: where gene columns come from, if nothing was given. study: the people and the outcome
-    that the permit is bound to, then the usual ones (analytics/study.py).
+    gene_source: where gene columns come from, if nothing was given. study: the people and the
+    outcome that the permit is bound to, then the usual ones (analytics/study.py).
 
     Raises RequestInvalid for an unknown analysis.
     """
@@ -136,8 +136,8 @@ def with_variables(
 def with_features(
     parts: Sequence[FormPart], features: Mapping[str, Any] | None
 ) -> tuple[FormPart, ...]:
-    """The form with the assays and files of gene sets that the dataset has, as its custodian says; what
-    it has none of is not asked.
+    """The form with the assays and files of gene sets that the dataset has, as its custodian says;
+    what it has none of is not asked.
     """
     assays = tuple(
         (row["assay"], f"{row['assay']} ({row['columns']} columns)")

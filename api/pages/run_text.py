@@ -1,4 +1,6 @@
-"""A run in words: what its parameters ask, and the groups, parts and withheld numbers of its result."""
+"""A run in words: what its parameters ask, and the groups, parts and withheld numbers of its
+result.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def name_and_unit(variable: str) -> tuple[str, str]:
 
 
 def split(rule: str) -> str:
-    """A rule by which people are split, in words: "age at diagnosis: under 50 years, 65 years or more"."""
+    """A rule by which people are split, in words: "age at diagnosis: under 50 years, 65 years or
+    more".
+    """
     try:
         parsed = parse_split(rule)
     except (ParamsError, ValueError):
@@ -124,8 +128,8 @@ def _listed(text: str) -> str:
 
 
 def describe(params: str) -> list[tuple[str, str]]:
-    """What the parameters ask, in a few lines: people, outcome, data, models and groups; [] for those
-    of another version.
+    """What the parameters ask, in a few lines: people, outcome, data, models and groups; [] for
+    those of another version.
     """
     try:
         asked = parse_params(params.encode())

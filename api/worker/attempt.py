@@ -193,8 +193,8 @@ class Attempt:
             raise RunFailed(str(problem)) from None
 
     def _find_gene_sets(self, params: str) -> list[bytes]:
-        """The file of gene sets that the parameters name, if they need one. Raises RunFailed for one that
-        is not the dataset's, and BucketUnavailable. The child compares its hash.
+        """The file of gene sets that the parameters name, if they need one. Raises RunFailed for
+        one that is not the dataset's, and BucketUnavailable. The child compares its hash.
         """
         digest = parse_params(params.encode()).gene_sets
         if not digest:

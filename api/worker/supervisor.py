@@ -50,8 +50,8 @@ class Worker(Context):
     """Claims runs one at a time and carries out their attempts."""
 
     def work(self, stop: threading.Event, pause: float = 0.2) -> None:
-        """Take runs until `stop` is set, or a later process works under this key; wait while another
-        service is down.
+        """Take runs until `stop` is set, or a later process works under this key; wait while
+        another service is down.
         """
         while not stop.is_set() and not self.replaced:
             self.sign_of_life()

@@ -591,8 +591,8 @@ class Broker:
         message = encode_pieces(self._me, pieces)
         if kind != "pieces":
             return message
-        # Only who computes on the data gets the key of the noise: whoever reads an output could take
-        # the noise away with it.
+        # Only who computes on the data gets the key of the noise: whoever reads an output could
+        # take the noise away with it.
         return encode_run_keys(noise_key(self._noise_root, dataset), message)
 
     def _keep(self, question: bytes, answer: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""Makes notices of the ledger's events, and of what is due at a time: expiries, settled withdrawals.
+"""Makes notices of the ledger's events, and of what is due at a time: expiries, settled
+withdrawals.
 
 1. A cursor names the last event of which notices were made; only later ones are read.
 2. Notices, reminders and the cursor are written in one transaction, which locks the cursor: of

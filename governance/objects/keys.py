@@ -104,9 +104,9 @@ def derived_pair(signing_key: bytes, purpose: bytes, context: bytes) -> tuple[Pr
 
 
 def noise_key(root: bytes, dataset: bytes) -> bytes:
-    """The key (32 bytes) of the noise in a dataset's results: HKDF-SHA256 (RFC 5869) of the broker's
-    root secret without salt. The same for every run on the dataset, so that the same question has the
-    same answer.
+    """The key (32 bytes) of the noise in a dataset's results: HKDF-SHA256 (RFC 5869) of the
+    broker's root secret without salt. The same for every run on the dataset, so that the same
+    question has the same answer.
     """
     return HKDF(SHA256(), 32, None, canonical(b"volens/noise/1", dataset)).derive(root)
 

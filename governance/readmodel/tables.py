@@ -241,7 +241,8 @@ class DerivedSchema(Row):
 
 
 class Process(Row):
-    """The newest sign of life of the worker or API process that uses a key (governance/presence.py).
+    """The newest sign of life of the worker or API process that uses a key
+    (governance/presence.py).
 
     instance: drawn at its start; a later process with the same key replaces it. block, newest: the
     progress while it reads the ledger, else nothing.
@@ -388,8 +389,9 @@ class GivenReason(Row):
 class Order(Row):
     """A message of the committee that waits for the signatures of a quorum.
 
-    digest: sha256 of kind and message; message: canonical JSON, as it is sent; signatures: canonical
-    JSON, by account; `by` began it at `at`; done: the transaction that recorded it, "" before.
+    digest: sha256 of kind and message; message: canonical JSON, as it is sent; signatures:
+    canonical JSON, by account; `by` began it at `at`; done: the transaction that recorded it, ""
+    before.
     """
 
     __tablename__ = "orders"
@@ -504,7 +506,8 @@ class Reminder(Row):
 
 
 class Delivery(Row):
-    """A notice on its way out by mail or webhook. It names no address: that is read when it is sent.
+    """A notice on its way out by mail or webhook. It names no address: that is read when it is
+    sent.
 
     name: the notice's id, for a webhook its origin. reference: what the message itself is called,
     the same at each attempt; drawn, where an id could be compared with the ledger. state: waiting,

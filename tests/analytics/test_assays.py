@@ -176,7 +176,8 @@ def test_a_set_is_the_mean_z_of_its_genes_by_the_training_people_alone() -> None
     )
     expected = np.column_stack([np.nanmean(z[:, :6], axis=1), np.nanmean(z[:, 4:], axis=1)])
     np.testing.assert_allclose(SetMeans(members).fit(train).transform(test), expected)
-    # The same within a model: one whose held-out people are shifted differs in nothing it has learnt.
+    # The same within a model: one whose held-out people are shifted differs in nothing it has
+    # learnt.
     y = np.arange(150) % 2
     blueprint = Blueprint(
         "logistic", 12, 0, "f", 2, 0, "median", "z-score", 1, blocks=(Block(12, members),)
@@ -208,8 +209,9 @@ def finding_records(subject: str, found: bool) -> list[Input]:
 
 @pytest.fixture(scope="module")
 def people() -> list[Input]:
-    """120 people with an expression record of 40 genes, of whom 115 have an assay as well. The first ten
-    genes go with the finding."""
+    """120 people with an expression record of 40 genes, of whom 115 have an assay as well. The
+    first ten genes go with the finding.
+    """
     draw, inputs = np.random.default_rng(5), []
     for number in range(120):
         subject, found = f"{number + 1:064x}", bool(number % 2)
@@ -322,8 +324,9 @@ def test_what_was_not_read_still_tells_who_was_in_an_earlier_run(people: list[In
 
 
 def test_no_single_person_decides_whether_a_column_is_used() -> None:
-    """Half of forty people have it: by the exact number, one more or less would be seen in the number of
-    measured gene sets."""
+    """Half of forty people have it: by the exact number, one more or less would be seen in the
+    number of measured gene sets.
+    """
     persons = [
         Person(f"{at:064x}", None, {"A": 1.0} | ({"B": 1.0} if at < 20 else {})) for at in range(40)
     ]
@@ -341,7 +344,9 @@ def test_a_rehearsal_invents_assays_and_gene_sets(asked: dict[str, Any]) -> None
 
 
 def test_every_kind_of_data_in_one_run() -> None:
-    """Gene sets or genes, assays, clinical variables and series: each is a part, and none another's."""
+    """Gene sets or genes, assays, clinical variables and series: each is a part, and none
+    another's.
+    """
     document = {
         "outcome": {
             "kind": "diagnosis",

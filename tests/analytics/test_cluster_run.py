@@ -1,4 +1,6 @@
-"""Runs that look for clusters, from parameters and records to the printed result, and attacks on it."""
+"""Runs that look for clusters, from parameters and records to the printed result, and attacks on
+it.
+"""
 
 import json
 from collections.abc import Callable, Sequence

@@ -33,7 +33,8 @@ def test_groups_that_are_there_are_recovered(method: str, genes: bool) -> None:
 @pytest.mark.parametrize("genes", [False, True], ids=["clinical", "genes"])
 def test_without_groups_clusters_are_chance(genes: bool) -> None:
     """Of the quicker method; `make science` measures both on more cohorts. The draws without groups
-    take their best number of clusters too: else the best of five would look like more than chance."""
+    take their best number of clusters too: else the best of five would look like more than chance.
+    """
     found = [
         recover_groups("ward", simulate_groups(80, seed, apart=0.0), genes, seed)
         for seed in range(5)
@@ -67,7 +68,9 @@ def test_one_column_of_two_values_is_no_groups() -> None:
 
 
 def yes_and_no(seed: int, apart: float = 0.0) -> np.ndarray:
-    """Three yes or no and three skewed columns of 100 people that go together; `apart`: of three groups."""
+    """Three yes or no and three skewed columns of 100 people that go together; `apart`: of three
+    groups.
+    """
     draw = np.random.default_rng(seed)
     z = 0.8 * draw.normal(size=(100, 1)) + 0.6 * draw.normal(size=(100, 6))
     skewed = np.exp(z[:, 3:]) + apart * (draw.integers(3, size=(100, 1)) == np.arange(3))
@@ -76,7 +79,9 @@ def yes_and_no(seed: int, apart: float = 0.0) -> np.ndarray:
 
 @pytest.mark.campaign
 def test_skewed_columns_and_yes_or_no_that_go_together_are_no_groups() -> None:
-    """Without a reference that keeps both margins and covariances, each of these has p 0.05 or less."""
+    """Without a reference that keeps both margins and covariances, each of these has p 0.05 or
+    less.
+    """
     cohorts = extent(3, 40)
     assert sum(p_of(yes_and_no(seed)) <= 0.05 for seed in range(cohorts)) <= max(1, cohorts // 10)
     assert p_of(yes_and_no(1, apart=16.0), 3) <= 0.05
@@ -106,8 +111,9 @@ def test_the_nearest_centre_takes_whoever_was_not_drawn() -> None:
 
 
 def test_who_draws_the_clusters_goes_by_the_seed() -> None:
-    """Who knows everybody but one person does not know of whom they are drawn, so a method that draws
-    nothing itself gives other clusters with another key."""
+    """Who knows everybody but one person does not know of whom they are drawn, so a method that
+    draws nothing itself gives other clusters with another key.
+    """
     x = simulate_groups(60, 5, apart=0.0).clinical
     labels = []
     for seed in (1, 1, 2, 3):

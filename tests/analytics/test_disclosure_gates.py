@@ -1,7 +1,7 @@
 """Attacks on whether something is printed, by whoever knows everybody but one person.
 
-Nine people have something, and she has it or has not. A decision by the exact number tells it at once;
-by the perturbed one, both happen about as often. Each is tried over many keys.
+Nine people have something, and she has it or has not. A decision by the exact number tells it at
+once; by the perturbed one, both happen about as often. Each is tried over many keys.
 """
 
 from __future__ import annotations
@@ -145,8 +145,9 @@ def test_who_is_the_tenth_is_not_told_by_what_is_printed(gate: Gate) -> None:
 
 
 def test_a_run_is_refused_the_more_probably_the_fewer_have_an_outcome() -> None:
-    """Each person more changes it by a fifth: that a run fails tells an outcome with AUC .60. By the
-    exact number it would tell it at once."""
+    """Each person more changes it by a fifth: that a run fails tells an outcome with AUC .60. By
+    the exact number it would tell it at once.
+    """
     keys = [Noise(number.to_bytes(KEY_BYTES, "big")) for number in range(1000)]
     shares = [
         float(np.mean([_are_enough(subjects(count), noise) for noise in keys]))
@@ -266,8 +267,8 @@ def test_p_is_of_the_auc_that_is_printed(
 def test_who_has_an_unusual_value_turns_no_model(
     monkeypatch: pytest.MonkeyPatch, outermost: int, told: bool
 ) -> None:
-    """A tumour of a metre among those of a few centimetres: whether she had the event would turn the
-    coefficient's sign, and so move the AUC of everybody by far more than noise hides.
+    """A tumour of a metre among those of a few centimetres: whether she had the event would turn
+    the coefficient's sign, and so move the AUC of everybody by far more than noise hides.
     """
     monkeypatch.setattr(features, "OUTERMOST", outermost)
     moved = []

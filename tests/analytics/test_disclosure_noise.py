@@ -1,9 +1,9 @@
-"""Attacks on printed numbers by whoever knows this code and everything about everybody but one person's
-outcome, and not the key. Each succeeds where the noise is taken away.
+"""Attacks on printed numbers by whoever knows this code and everything about everybody but one
+person's outcome, and not the key. Each succeeds where the noise is taken away.
 
-The attacker prints both of the results that are possible, without noise, and says to which of them the
-printed one is nearer, given how the noise varies. Measured by the AUC of that score over many cohorts with
-keys of their own: 0.5 is guessing.
+The attacker prints both of the results that are possible, without noise, and says to which of them
+the printed one is nearer, given how the noise varies. Measured by the AUC of that score over many
+cohorts with keys of their own: 0.5 is guessing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ def noise_of(number: int) -> Noise:
 
 
 def auc_of(worlds: Callable[[int], Print], trials: int, noise: bool = True) -> float:
-    """How well the attacker tells both outcomes apart, in trials of which half have each. The weight of
-    each number goes by how the noise of all of them varies together, learnt from the other half."""
+    """How well the attacker tells both outcomes apart, in trials of which half have each. The
+    weight of each number goes by how the noise of all of them varies together, learnt from the
+    other half.
+    """
     gaps, middles, seen = [], [], []
     for trial in range(trials):
         printed = worlds(trial)
@@ -221,8 +223,9 @@ def brier(trial: int, people: int, part: float = BRIER) -> Print:
 
 
 def permutation(trial: int, people: int = 200, events: int = 36) -> Print:
-    """p, and the number of permutations that it took, which the seconds of a run tell too. Of thirty
-    divisions into folds, the one in which the person's outcome changes the AUC most."""
+    """p, and the number of permutations that it took, which the seconds of a run tell too. Of
+    thirty divisions into folds, the one in which the person's outcome changes the AUC most.
+    """
     generator = np.random.default_rng(trial)
     event = (np.arange(people) < events).astype(np.int64)
     base, person = generator.normal(size=people) + 0.35 * event, int(generator.integers(people))

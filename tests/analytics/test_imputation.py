@@ -1,4 +1,6 @@
-"""Imputers by regression: within the fold, without the outcome, and several of them by Rubin's rules."""
+"""Imputers by regression: within the fold, without the outcome, and several of them by Rubin's
+rules.
+"""
 
 import json
 import warnings
@@ -114,8 +116,9 @@ def test_a_column_that_nobody_of_the_fold_has_stays() -> None:
 
 @pytest.mark.parametrize("impute", ["regression", "multiple"])
 def test_nobody_of_a_test_fold_changes_what_is_filled_in(impute: str) -> None:
-    """A leak is planted in the people held out: in them the missing column says the outcome. What was
-    fitted on the others does not know it; fitted on everybody, it does."""
+    """A leak is planted in the people held out: in them the missing column says the outcome. What
+    was fitted on the others does not know it; fitted on everybody, it does.
+    """
     x, event = half_missing(200, 4)
     test = np.arange(200) < 60
     leaking = x.copy()

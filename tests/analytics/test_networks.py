@@ -15,7 +15,9 @@ from analytics.networks import ConvolutionClassifier, describe_gpu, find_device
 
 @pytest.fixture
 def torch() -> Any:
-    """Not at the top: every process of a test run reads all files of tests, and torch takes seconds."""
+    """Not at the top: every process of a test run reads all files of tests, and torch takes
+    seconds.
+    """
     return importlib.import_module("torch")
 
 

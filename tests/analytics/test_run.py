@@ -124,8 +124,9 @@ def test_one_outcome_alone_is_too_small(
 def test_a_run_needs_some_of_each_outcome_with_any_number_of_folds(
     make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
 ) -> None:
-    """Otherwise two folds would succeed where ten fail, which would count the rarer outcome. Of 6 to 9 it
-    follows from the key whether they are enough, and never from the folds."""
+    """Otherwise two folds would succeed where ten fail, which would count the rarer outcome. Of 6
+    to 9 it follows from the key whether they are enough, and never from the folds.
+    """
     people = simulate_people(60, 1)
     ill = [person for person in people if person.findings.metastasis]
     negatives = [person for person in people if not person.findings.metastasis]
@@ -279,8 +280,9 @@ def test_nobody_without_the_key_knows_who_is_in_which_fold(
     monkeypatch: pytest.MonkeyPatch,
     analysis: str,
 ) -> None:
-    """One changed outcome deals everybody out anew: with the analyst's seed, who tries thirty of them
-    beforehand tells by one AUC whose outcome is what (94 of 100 times)."""
+    """One changed outcome deals everybody out anew: with the analyst's seed, who tries thirty of
+    them beforehand tells by one AUC whose outcome is what (94 of 100 times).
+    """
     seeds: list[int] = []
 
     class Stopped(Exception):

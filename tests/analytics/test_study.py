@@ -63,7 +63,8 @@ def test_a_study_is_read_complete_and_in_one_form() -> None:
         plan(fence="> ```study"),
         plan(fence="``` Study"),
         plan() + plan(fence="~~~study", closing="~~~"),
-        # In a list, in another block, in a comment that the page shows, or after a space of another kind.
+        # In a list, in another block, in a comment that the page shows, or after a space of another
+        # kind.
         plan(fence="- ```study", closing="  ```"),
         plan(fence="1. ```study", closing="   ```"),
         plan(fence="````\nAn example:\n```study", closing="```\n````"),

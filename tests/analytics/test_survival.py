@@ -19,8 +19,8 @@ from analytics.survival import (
 SIX_MP = [6, 6, 6, 7, 10, 13, 16, 22, 23, 6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
 RELAPSED = [1] * 9 + [0] * 12
 PLACEBO = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
-# S with its standard error (Klein & Moeschberger 2003, Survival Analysis, table 4.1), and the log-log
-# interval as Stata's `sts list` prints it.
+# S with its standard error (Klein & Moeschberger 2003, Survival Analysis, table 4.1), and the
+# log-log interval as Stata's `sts list` prints it.
 PUBLISHED = {
     6: (0.857, 0.076, 0.6197, 0.9516),
     7: (0.807, 0.087, 0.5631, 0.9228),

@@ -594,8 +594,8 @@ def test_a_withdrawal_does_not_wait_for_other_requests(
 def test_a_withdrawal_comes_before_writes_that_wait_and_reads_are_served(
     deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a ledger with a block a second, a hundred registrations kept a withdrawal waiting for 40 s,
-    and all reads too.
+    """On a ledger with a block a second, a hundred registrations kept a withdrawal waiting for 40
+    s, and all reads too.
     """
     transactor = deployment.services.ledger._transactor
     call, going_on = transactor._call, threading.Event()

@@ -1,7 +1,7 @@
 """A worker that reports each answer it receives to the test, before it can use it.
 
-`python -m faults.reporting_worker` (with tests/ on the path) is `python -m api.worker.start` with this told in
-`answers.jsonl` of the home.
+`python -m faults.reporting_worker` (with tests/ on the path) is `python -m api.worker.start` with
+this told in `answers.jsonl` of the home.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The work of every role on the pages alone, in a real browser and over TLS: a person who is invited,
-a plan with a weakness and one without, a run, its output with something planted in it, its release.
+"""The work of every role on the pages alone, in a real browser and over TLS: a person who is
+invited, a plan with a weakness and one without, a run, its output with something planted in it, its
+release.
 
 In this order, on one home.
 """

@@ -309,7 +309,9 @@ ORDER = 2 * HALF_ORDER + 1
 
 @dataclass
 class ScriptedWallet:
-    """A wallet as a browser's extension is one: it signs with a foreign program, on its own network."""
+    """A wallet as a browser's extension is one: it signs with a foreign program, on its own
+    network.
+    """
 
     key: bytes
     network: int

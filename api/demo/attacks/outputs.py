@@ -89,8 +89,9 @@ def too_many_questions(world: World, forged: bool) -> Receipt:
 
 @attack("one question asked anew about ever other people", "analyst", "reason 44")
 def other_people(world: World, forged: bool) -> Receipt:
-    """A participant who is in it with her withdraws and agrees, and each answer has new noise. What a
-    run shows before any release is an answer too."""
+    """A participant who is in it with her withdraws and agrees, and each answer has new noise. What
+    a run shows before any release is an answer too.
+    """
     subjects, permit = willing(world, 4), world.permit(questions=1)
     world.authorise(world.request_run(permit), subjects)
     return world.authorise(world.request_run(permit), subjects[1:] if forged else subjects)

@@ -257,7 +257,8 @@ def test_a_permit_says_how_many_questions_it_has_left(deployment, volens) -> Non
     assert deployment.head() == steps
     Path("same.json").write_text(json.dumps(PARAMS))
     assert volens("run", "request", "--as", "noor", permit, "--params", "same.json").code == 0
-    # The same question about other records is another one, and this is said before anything is signed.
+    # The same question about other records is another one, and this is said before anything is
+    # signed.
     ingest = world.register_records()
     assert noor.questions(permit) == [{"params": digest, "current": False}]
     told = volens("run", "request", "--as", "noor", permit, "--params", "same.json")

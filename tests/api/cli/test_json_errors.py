@@ -1,4 +1,6 @@
-"""With --json a failure is one JSON object, the last line on standard error; the exit code is the same."""
+"""With --json a failure is one JSON object, the last line on standard error; the exit code is the
+same.
+"""
 
 from __future__ import annotations
 
