@@ -39,6 +39,7 @@ check: install ## style, types, arrows between rooms, and that everything genera
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pytest -m "not long" tests/test_architecture.py
 	@$(PRETTIER) --check --log-level warn $(PRETTY)
 	@$(BIN)/python -m chain.artifacts --check
 	@$(BIN)/python docs/generate.py --check

@@ -376,7 +376,9 @@ def _shared(
     half = PROBE_COVERAGE * len(records)
 
     def is_shared(column: str) -> bool:
-        if noise is None or abs(counts[column] - half) > BOUND:
+        # In a small cohort the noise alone could say that nobody shares what everybody has.
+        surely = counts[column] == len(records) or abs(counts[column] - half) > BOUND
+        if noise is None or surely:
             return counts[column] >= half
         has = zip(cohort.subjects, records, strict=True)
         return noise.count(PERSON, [subject for subject, record in has if column in record]) >= half

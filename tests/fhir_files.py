@@ -362,7 +362,7 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
             ),
             None,
         ),
-        "no entries": (bundle().replace(b'"entry"', b'"zq"'), "at least one entry"),
+        "no entries": (bundle().replace(b'"entry"', b'"zq"'), "no entries under their name"),
         "one page": (
             bundle(link=[{"relation": "next", "url": "http://zq.example/2"}]),
             "one page of several",

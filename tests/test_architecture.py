@@ -105,6 +105,16 @@ def test_the_linter_sees_every_module() -> None:
     assert ours == seen
 
 
+def test_hardly_a_line_is_longer_than_a_hundred_characters() -> None:
+    """The formatter leaves long texts and comments as they are; 120 is the linter's limit."""
+    lines = [
+        line
+        for path in files(*ROOMS, "tests", "docs", "bench", suffixes={".py"})
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    assert sum(len(line) > 100 for line in lines) <= 0.005 * len(lines)
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Nor for types alone: whoever reads one file of a circle has to read all of it."""
     graph = grimp.build_graph(*ROOMS, cache_dir=None)

@@ -97,6 +97,8 @@ def identifiers(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.id
             case ast.Attribute(ctx=ast.Store()):
                 yield node.lineno, node.attr
+            case ast.alias(asname=str() as name):
+                yield node.lineno, name
 
 
 @pytest.mark.parametrize("room", ROOMS)

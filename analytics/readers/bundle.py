@@ -38,6 +38,10 @@ MAX_ALL_ENTRIES = 100_000  # as many as a record may have (clinical.MAX_ENTRIES)
 # Of a parsed object with its first key, and of any other value (CPython 3.11).
 OBJECT_BYTES, VALUE_BYTES = 264, 72
 BUNDLE_TYPES = ("transaction", "batch", "collection", "searchset", "document")
+# Of an R4 Bundle: one without entries may have these alone, or its entries have a wrong name.
+ELEMENTS = frozenset(
+    "resourceType id meta implicitRules language identifier type timestamp total entry link signature".split()
+)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 # R4 Observation, Procedure, Condition, medications: types of a subject that is not a patient.
@@ -209,9 +213,10 @@ def _read_bundle(payload: bytes, size: _Size) -> tuple[Mapping[str, object], Seq
         raise PayloadError(
             "FHIR bundle: its type is not transaction, batch, collection, searchset or document"
         )
-    entries = document.get("entry")
-    if not isinstance(entries, list) or not entries:
-        raise PayloadError("FHIR bundle: it must have at least one entry")
+    # Without any, as the last page of a search may be (R4: 0..*).
+    entries = document.get("entry", [])
+    if not isinstance(entries, list) or (not entries and not ELEMENTS.issuperset(document)):
+        raise PayloadError("FHIR bundle: it has no entries under their name")
     size.add_entries(len(entries))
     _check_complete(document, entries)
     return document, entries

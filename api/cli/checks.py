@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import completion
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
 
@@ -31,8 +31,8 @@ REASONS = {"disclosure-risk": 96, "not-permitted": 97, "other": 98}
 @review.command("list")
 def list_sealed(as_json: AsJson = False) -> None:
     """Show the runs whose output waits for checkers."""
-    desk.table(
-        desk.client().runs("sealed"),
+    cli.table(
+        cli.client().runs("sealed"),
         ["run", "attempt", "permit", "analyst", "block"],
         as_json,
         "Nothing waits for a check.",
@@ -47,16 +47,16 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
     """
     from api.client.results import keep_pair, open_output, shown, view_once
 
-    me = desk.client(as_)
+    me = cli.client(as_)
     state = me.run(_checked(run))
     if not state["outputs"]:
         raise NotThere(
             404, "The run has no sealed output.", "Wait until it is sealed: volens run watch RUN"
         )
     attempt = state["outputs"][-1]["attempt"]
-    key_file = desk.settings().result_folder(as_) / f"{run}.{attempt}.key"
+    key_file = cli.settings().result_folder(as_) / f"{run}.{attempt}.key"
     view_once(me, run, attempt, keep_pair(key_file))
-    _write(shown(open_output(me, desk.broker(me), state, key_file, me.wallet.address)), out)
+    _write(shown(open_output(me, cli.broker(me), state, key_file, me.wallet.address)), out)
 
 
 @review.command("approve")
@@ -66,13 +66,13 @@ def approve(run: RunId, as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens review approve --as sol RUN`
     """
-    answer = desk.client(as_).approve(_checked(run))
+    answer = cli.client(as_).approve(_checked(run))
     line = (
-        f"Released in {desk.mined(answer['receipt'])}."
+        f"Released in {cli.mined(answer['receipt'])}."
         if answer["released"]
         else "Signed. A second checker's signature over the same decision is still missing."
     )
-    desk.show(answer, as_json, line)
+    cli.show(answer, as_json, line)
 
 
 @review.command("reject")
@@ -94,8 +94,8 @@ def reject(
     """
     if reason not in REASONS:
         raise UsageError("there is no such reason", "choose among: " + ", ".join(REASONS))
-    answer = desk.client(as_).reject(_checked(run), REASONS[reason])
-    desk.show(answer, as_json, f"Rejected in {desk.mined(answer['receipt'])}.")
+    answer = cli.client(as_).reject(_checked(run), REASONS[reason])
+    cli.show(answer, as_json, f"Rejected in {cli.mined(answer['receipt'])}.")
 
 
 @result.command("open")
@@ -118,10 +118,10 @@ def open_result(
     from api.client.gwas_ssf import write_gwas_ssf
     from api.client.results import open_released, shown
 
-    me, settings = desk.client(as_), desk.settings()
+    me, settings = cli.client(as_), cli.settings()
     state = me.run(_checked(run))
     key_file = settings.result_folder(as_) / f"{run}.key"
-    released = open_released(me, desk.broker(me), state, key_file, settings.receipt_folder(as_))
+    released = open_released(me, cli.broker(me), state, key_file, settings.receipt_folder(as_))
     if not released.witnessed:
         typer.echo("The broker gave no witness, so the receipt has none.", err=True)
     opened = shown(released.opened)
@@ -143,7 +143,7 @@ def export_trail(
     from governance.audit import PROGRAM
     from governance.rules.encoding import canonical_json
 
-    bundle = desk.client().trail()
+    bundle = cli.client().trail()
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(canonical_json(bundle))
     program = out.with_name("verify.py")
@@ -162,8 +162,8 @@ def show_head(as_json: AsJson = False) -> None:
     """Show the newest head. Keep it elsewhere: later it shows whether the end of the trail was cut
     off.
     """
-    head = desk.client().trail_head()
-    desk.show(head, as_json, f"{head['count']}:{head['head']}")
+    head = cli.client().trail_head()
+    cli.show(head, as_json, f"{head['count']}:{head['head']}")
 
 
 @trail.command("hold")
@@ -195,7 +195,7 @@ def hold_head(
         raise UsageError("the source of the head is not clear", "name --node URL or --broker URL")
     if broker and trail_file is not None:
         raise UsageError("a broker gives only its newest head", "ask a node, or leave out --trail")
-    identity = read_identity(desk.settings())
+    identity = read_identity(cli.settings())
     count = held_heads.last_step(trail_file) if trail_file is not None else 0
     head = (
         held_heads.from_node(node, identity, count)
@@ -204,7 +204,7 @@ def hold_head(
     )
     new = held_heads.keep(out, head)
     line = f"Step {head['count']} is {'kept' if new else 'kept already'} in {out.name}."
-    desk.show(head | {"file": out.name}, as_json, line)
+    cli.show(head | {"file": out.name}, as_json, line)
 
 
 @trail.command("denials")
@@ -212,8 +212,8 @@ def list_denials(as_: As, as_json: AsJson = False) -> None:
     """Show every refusal on the ledger with its reason: for auditors and the data-protection
     officer.
     """
-    desk.table(
-        desk.client(as_).denials(),
+    cli.table(
+        cli.client(as_).denials(),
         ["block", "run", "attempt", "subject", "reason"],
         as_json,
         "Nothing was refused.",
@@ -264,7 +264,7 @@ def verify(
 
 
 def _checked(run: str) -> str:
-    return desk.bytes32(run).hex()
+    return cli.bytes32(run).hex()
 
 
 def _write(answer: dict[str, Any], out: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli import completion
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
 
@@ -29,13 +29,13 @@ Out = Annotated[
 @role.command("list")
 def list_roles(as_json: AsJson = False) -> None:
     """Show who holds which role, and from when to when."""
-    reader = desk.client()
+    reader = cli.client()
     names = reader.names()
     rows = [
         _shown(entry) | {"name": _named(names.get(entry["account"]))} for entry in reader.roles()
     ]
     columns = ["role", "name", "account", "from", "until", "version"]
-    desk.table(rows, columns, as_json, "Nobody has a role but the founders.")
+    cli.table(rows, columns, as_json, "Nobody has a role but the founders.")
 
 
 @role.command("give")
@@ -69,7 +69,7 @@ def give_role(
 
     if name not in ROLES:
         raise UsageError("there is no such role", "choose: " + ", ".join(ROLES))
-    me, now = desk.client(as_), int(time.time())
+    me, now = cli.client(as_), int(time.time())
     end = now + days * 86_400 if days else FOREVER
     order = role_order(me, _address(account), ROLES[name], now, end=end)
     _begin(order, me, out or Path(f"give-{name}-{account[2:10]}.json"))
@@ -89,8 +89,8 @@ def name_account(
 
     Example: `volens role name 0x… "Noor Haddad" --institution "University of Porto" --as pia`
     """
-    answer = desk.client(as_).set_name(_address(account), name, institution)
-    desk.show(answer, as_json, f"{answer['account']} is called {_named(answer)}.")
+    answer = cli.client(as_).set_name(_address(account), name, institution)
+    cli.show(answer, as_json, f"{answer['account']} is called {_named(answer)}.")
 
 
 @role.command("end")
@@ -101,7 +101,7 @@ def end_role(account: Account, as_: As, out: Out = None) -> None:
     """
     from api.client.orders import role_of, role_order
 
-    me, now = desk.client(as_), int(time.time())
+    me, now = cli.client(as_), int(time.time())
     current = role_of(me, _address(account))
     if current is None:
         raise NotThere(404, "This account has no role.", "Look at the list: volens role list")
@@ -119,12 +119,12 @@ def cancel_role(account: Account, as_: As, as_json: AsJson = False) -> None:
     """
     from api.client.orders import role_of
 
-    me = desk.client(as_)
+    me = cli.client(as_)
     current = role_of(me, _address(account))
     if current is None:
         raise NotThere(404, "This account has no role.", "Look at the list: volens role list")
     answer = me.cancel_role(current["account"], current["version"])
-    desk.show(answer, as_json, f"Stopped in {desk.mined(answer['receipt'])}.")
+    cli.show(answer, as_json, f"Stopped in {cli.mined(answer['receipt'])}.")
 
 
 @committee.command("sign")
@@ -139,13 +139,13 @@ def sign_order(
     """
     from api.client.orders import read_order
 
-    reader = desk.client()
+    reader = cli.client()
     order = read_order(file, reader)
     typer.echo("\n".join(order.describe()))
     typer.echo("Signed so far: " + (", ".join(order.signatures) or "by nobody"))
     if not yes and not typer.confirm("Sign this?", err=True):
         raise UsageError("nothing was signed", "ask the sender of the order")
-    _begin(order, desk.client(as_), file, described=True)
+    _begin(order, cli.client(as_), file, described=True)
 
 
 def begin_void(ingest: bytes, me: Client, out: Path) -> None:
@@ -177,14 +177,14 @@ def _begin(order: Order, me: Client, path: Path, described: bool = False) -> Non
     if signed.kind == "RoleChange":
         answer = me.set_role(signed.message, signatures)
         if signed.message["end"] > time.time():
-            address = address_to_join(desk.settings(), me.identity)
+            address = address_to_join(cli.settings(), me.identity)
             join = f"\nWhoever has it joins with: volens join {address}"
     else:
         answer = me.void_records(
             me.dataset_of(signed.message["ingest"]), signed.message, signatures
         )
     path.unlink(missing_ok=True)
-    typer.echo(f"Done in {desk.mined(answer['receipt'])}.{join}")
+    typer.echo(f"Done in {cli.mined(answer['receipt'])}.{join}")
 
 
 def _shown(entry: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import context as desk
+from api.cli import context as cli
 from api.errors import Declined, UsageError
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def describe_terms(terms: Mapping[str, Any]) -> str:
             f"  categories  {', '.join(terms['categories'])}",
             "  recipients  "
             + (", ".join(recipients) or "nobody outside the organisation that holds the data"),
-            f"  from        {desk.day(terms['fromDay'])}",
-            f"  until       {desk.day(terms['untilDay'])} (included); "
+            f"  from        {cli.day(terms['fromDay'])}",
+            f"  until       {cli.day(terms['untilDay'])} (included); "
             "you can withdraw earlier, at any time",
             "What always holds (the notice, whose hash is signed as well):",
             *(f"  {line.removeprefix('- ').strip()}" for line in notice.splitlines()),

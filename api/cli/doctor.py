@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import AsJson
 from api.errors import NotServing, VerificationFailed
 
@@ -27,9 +27,9 @@ def doctor(as_json: AsJson = False) -> None:
 
     from api.operate.doctor import examine
 
-    checks = examine(desk.settings())
+    checks = examine(cli.settings())
     if as_json:
-        desk.show({"checks": [asdict(check) for check in checks]}, True)
+        cli.show({"checks": [asdict(check) for check in checks]}, True)
     else:
         _print(checks)
     down = [check for check in checks if check.state == "down"]

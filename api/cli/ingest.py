@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import As, AsJson, DatasetId
 from api.confinement import Confinement
 from api.errors import Answered, NotServing, UsageError
@@ -170,7 +170,7 @@ def ingest_records(
     if not source and not assay:
         from api.ingest import cohort_files
 
-        settings = desk.settings()
+        settings = cli.settings()
         cohort = cohort_files.from_files(
             vcf,
             samples,
@@ -221,7 +221,7 @@ def _check_options(
         )
     if source and report_file is not None:
         raise UsageError("--from gives no report", "leave --report out")
-    desk.check_writable(dictionary, report_file)
+    cli.check_writable(dictionary, report_file)
 
 
 def _assays_of(assays: list[str]) -> list[Source]:
@@ -266,9 +266,9 @@ def _hand_out(
 
     after = "nothing is registered" if into is None else "the records are registered"
     if dictionary is not None:
-        desk.write_json(dictionary, cohort.dictionary, after)
+        cli.write_json(dictionary, cohort.dictionary, after)
     if report_file is not None:
-        desk.write_json(report_file, full_report(cohort), after, private=True)
+        cli.write_json(report_file, full_report(cohort), after, private=True)
     if into is not None:
         published = cohort.dictionary if dictionary is not None else None
         into.publish(published, summarise(cohort.report))
@@ -296,9 +296,9 @@ class _Custody:
         from api.ingest import sources
         from api.operate.buckets import open_bucket
 
-        self._me, self._into = desk.client(as_), desk.bytes32(name)
-        self._trail, self._broker = self._me.trail(), desk.broker(self._me)
-        self._bucket = open_bucket(desk.settings())
+        self._me, self._into = cli.client(as_), cli.bytes32(name)
+        self._trail, self._broker = self._me.trail(), cli.broker(self._me)
+        self._bucket = open_bucket(cli.settings())
         sources.check_broker(self._trail, self._broker.address, int(time.time()))
         self._known = sources.registered_versions(self._trail, self._into, self._bucket)
 
@@ -359,7 +359,7 @@ def _show_ingest(answer: dict[str, Any], cohort: CohortFiles | None, as_json: bo
 
     done = f"{answer['records']} records can be read; nothing was registered."
     if "receipt" in answer:
-        mined = desk.mined(answer["receipt"])
+        mined = cli.mined(answer["receipt"])
         done = f"{answer['records']} records encrypted and registered: {mined}."
     shown = {name: value for name, value in answer.items() if name != "leaves"}
     lines = [done]
@@ -379,4 +379,4 @@ def _show_ingest(answer: dict[str, Any], cohort: CohortFiles | None, as_json: bo
             lines += cohort_files.unknown_codes(unknown)
         elif unknown["codes"]:
             lines.append("  --report FILE names the codes of unknown systems, --dry-run shows them")
-    desk.show(shown, as_json, "\n".join(lines))
+    cli.show(shown, as_json, "\n".join(lines))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import As, AsJson
 from api.errors import NotAuthorised, UsageError
 
@@ -40,7 +40,7 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
     from api.operate.ceremony import Ceremony
     from governance.readmodel.database import TableOutbox, open_database
 
-    settings = desk.settings()
+    settings = cli.settings()
     ceremony = Ceremony(settings.home.resolve())
     if settings.identity_file.exists():
         progress = ceremony.finished()
@@ -52,7 +52,7 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
                 progress = ceremony.advance(plan, url, TableOutbox(engine))
             finally:
                 engine.dispose()
-    desk.show(asdict(progress), as_json, "\n".join(_lines(progress)))
+    cli.show(asdict(progress), as_json, "\n".join(_lines(progress)))
 
 
 @init.command("containers")
@@ -65,11 +65,11 @@ def containers(as_json: AsJson = False) -> None:
     from api.operate.bootstrap import read_identity
     from api.operate.containers import write_secrets
 
-    home = desk.settings().home.resolve()
+    home = cli.settings().home.resolve()
     files = [path.name for path in write_secrets(home)]
     deployed = (read_identity(home) or {}).get("chainId")
     ledger = "besu" if deployed is not None and deployed == planned_id(home) else "dev"
-    desk.show(
+    cli.show(
         {"files": files},
         as_json,
         f"{' and '.join(files)} are in containers/ in the home folder.\n"
@@ -105,7 +105,7 @@ def besu(
     """
     from api.operate.besu import COMPOSED, write_network
 
-    network = write_network(desk.settings().home.resolve(), validators, chain_id)
+    network = write_network(cli.settings().home.resolve(), validators, chain_id)
     lines = [
         f"besu/ in the home folder has the genesis file of a ledger with the chain id {network.chain_id},",
         f"and a key for each of its {validators} validators: each belongs on its node only.",
@@ -126,7 +126,7 @@ def besu(
             f"docker-compose.yml starts {COMPOSED} validators, so start these with Besu itself; then: "
             "VOLENS_CHAIN_URL=http://… volens init"
         )
-    desk.show(
+    cli.show(
         {
             "chainId": network.chain_id,
             "validators": list(network.validators),
@@ -164,7 +164,7 @@ def sign(
         raise UsageError(
             "there is no broker in this folder", "make one: python -P -m governance.broker --create"
         )
-    request, settings = Request.parse(read_file(file)), desk.settings()
+    request, settings = Request.parse(read_file(file)), cli.settings()
     if broker is not None and request.step == ROLES_STEP:
         raise UsageError(
             "a broker signs no roles, only the identity of a ledger",
@@ -191,16 +191,16 @@ def sign(
         raise UsageError("nothing was signed", "ask whoever sent the file what you doubt")
     document = request.signed(signer, _signatures(request, as_, broker))
     path = out or Path(f"{request.step}-signed-{as_ or 'broker'}.json")
-    desk.write_json(path, document, "nothing else was changed")
+    cli.write_json(path, document, "nothing else was changed")
     typer.echo(f"Signed. Send {path.name} back; your key stays here.")
 
 
 def _address(name: str) -> str:
     """The address from the key's public half, so that no password is asked before the explanation."""
-    path = desk.settings().key_file(name)
+    path = cli.settings().key_file(name)
     if not path.exists():
         raise UsageError(f"there is no key named {name}", "make one: volens keys new NAME")
-    return str(desk.read_json(path, "key file").get("address"))
+    return str(cli.read_json(path, "key file").get("address"))
 
 
 def _signatures(request: Request, name: str, broker: Path | None) -> list[bytes]:
@@ -209,7 +209,7 @@ def _signatures(request: Request, name: str, broker: Path | None) -> list[bytes]
 
     if broker is not None:
         return [endorse(broker, request.identity)]
-    wallet, domain = desk.open_key(name)[0], domain_of(request.identity)
+    wallet, domain = cli.open_key(name)[0], domain_of(request.identity)
     return [wallet.sign(domain, kind, message) for kind, message in request.messages]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import AsJson
 from api.errors import UsageError
 
@@ -37,7 +37,7 @@ def join(
     )
     from governance.rules.ledger_data import identity_id
 
-    where, settings = Address.parse(_address_in(address)), desk.settings()
+    where, settings = Address.parse(_address_in(address)), cli.settings()
     identity = fetch_identity(where.url)
     shown = identity_id(identity).hex()
     check_home(settings, identity)
@@ -54,7 +54,7 @@ def join(
         if not typer.confirm("Is every digit the same?", err=True):
             raise UsageError("nothing was kept", "ask for an address with its fingerprint")
     keep(settings, where.url, identity)
-    desk.show(
+    cli.show(
         {"url": where.url, "fingerprint": shown},
         as_json,
         f"Joined {where.url}. Its ledger's identity is in the home folder; every signature is bound "
@@ -66,7 +66,7 @@ def _address_in(text: str) -> str:
     """The address itself, or the one in the file of an invitation."""
     if "://" in text or not Path(text).is_file():
         return text
-    invitation: Any = desk.read_json(Path(text), "invitation")
+    invitation: Any = cli.read_json(Path(text), "invitation")
     if not isinstance(invitation, dict) or not isinstance(invitation.get("join"), str):
         raise UsageError("the invitation names no address", "ask the registrar for the address")
     return str(invitation["join"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli import completion, decision
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import As, AsJson
 from api.cli.decision import Yes
 from api.errors import NotAuthorised, NotServing, NotThere, RefusedByPolicy, UsageError
@@ -48,7 +48,7 @@ def new_key(
 
     from chain.wallets import Wallet, save
 
-    path = desk.settings().key_file(name)
+    path = cli.settings().key_file(name)
     password = (
         None
         if plain
@@ -57,7 +57,7 @@ def new_key(
     wallet = Wallet.new()
     facts = {"subject": secrets.token_hex(32)} if patient else {}
     save(wallet, path, facts, password)
-    desk.show({"name": name, "address": wallet.address, **facts}, as_json)
+    cli.show({"name": name, "address": wallet.address, **facts}, as_json)
 
 
 @keys.command("show")
@@ -66,7 +66,7 @@ def show_key(
     as_json: AsJson = False,
 ) -> None:
     """Show the public half of a key: what a registrar or the committee needs from you."""
-    desk.show({"name": name} | _public(name), as_json)
+    cli.show({"name": name} | _public(name), as_json)
 
 
 @enrol.command("invite")
@@ -101,9 +101,9 @@ def invite(
         raise UsageError(
             "an address has 0x and 40 hex digits", "copy it from her `volens keys show`"
         )
-    person, me = desk.bytes32(facts["subject"]), desk.client(as_)
+    person, me = cli.bytes32(facts["subject"]), cli.client(as_)
     _check_registrar(me)
-    join = str(address_to_join(desk.settings(), me.identity))
+    join = str(address_to_join(cli.settings(), me.identity))
     invitation = me.invite(person, bytes.fromhex(facts["address"][2:])) | {"join": join}
     out.write_text(json.dumps(invitation), encoding="utf-8")
     typer.echo(
@@ -124,9 +124,9 @@ def submit(
 
     Example: `volens enrol submit --as ada invitation.json`
     """
-    me = desk.client(as_)
+    me = cli.client(as_)
     answer = me.enrol([me.accept(_read(invitation))])
-    desk.show(answer, as_json, f"Enrolled in {desk.mined(answer['receipt'])}.")
+    cli.show(answer, as_json, f"Enrolled in {cli.mined(answer['receipt'])}.")
 
 
 @consent.command("grant")
@@ -160,13 +160,13 @@ def grant(
     subject = _public(as_).get("subject")
     if subject is None:
         raise UsageError("this key belongs to no patient", "use the key of an enrolled person")
-    name = desk.registered(desk.client(), dataset)
+    name = cli.registered(cli.client(), dataset)
     chosen, now = decision.choose_preset(preset, yes), int(time.time())
-    read = consents.offer(chosen, desk.bytes32(subject), name, 0, 0, now, now)
+    read = consents.offer(chosen, cli.bytes32(subject), name, 0, 0, now, now)
     terms = json.loads(read.terms)
     typer.echo(decision.describe_terms(terms), err=as_json)
     decision.confirm("Sign this?", yes)
-    me = desk.client(as_)  # asks for the password of a locked key
+    me = cli.client(as_)  # asks for the password of a locked key
     before = me.consent_to(name)
     replaces = decision.describe_replacement(terms, before)
     if replaces:
@@ -174,7 +174,7 @@ def grant(
         decision.confirm("Replace it?", yes)
     offered = consents.offer(
         chosen,
-        desk.bytes32(subject),
+        cli.bytes32(subject),
         name,
         before["epoch"] if before else 0,
         before["version"] if before else 0,
@@ -183,13 +183,13 @@ def grant(
     )
     answer = me.grant([me.signed_grant(offered.message)])
     receipt = consents.patient_receipt(answer["items"][0]["proof"], offered.terms, offered.salt)
-    kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
+    kept = write_receipt(cli.settings().receipt_folder(as_), receipt)
     line = (
-        f"You agreed to {chosen.sentence}, until {desk.day(offered.message['untilDay'])}: "
-        f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. "
+        f"You agreed to {chosen.sentence}, until {cli.day(offered.message['untilDay'])}: "
+        f"{cli.mined(answer['receipt'])}.\nYour receipt: {kept.name}. "
         "Keep it: it alone holds the terms' salt."
     )
-    desk.show(answer | {"receiptFile": kept.name}, as_json, line)
+    cli.show(answer | {"receiptFile": kept.name}, as_json, line)
     if answer["note"]:
         typer.echo(answer["note"], err=True)
 
@@ -197,10 +197,10 @@ def grant(
 @consent.command("show")
 def show_consents(as_: As, as_json: AsJson = False) -> None:
     """Show your consents, and until when they hold."""
-    me = desk.client(as_)
+    me = cli.client(as_)
     _complete_receipts(me, as_)
-    rows = [row | {"until": desk.day(row["untilDay"])} for row in me.consents()]
-    desk.table(
+    rows = [row | {"until": cli.day(row["untilDay"])} for row in me.consents()]
+    cli.table(
         rows,
         ["dataset", "status", "until", "purposes", "categories"],
         as_json,
@@ -222,10 +222,10 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
 
     from api.client.results import await_settled, withdrawal_receipt, write_receipt
 
-    name = desk.registered(desk.client(), dataset)
+    name = cli.registered(cli.client(), dataset)
     typer.echo(decision.WITHDRAWAL, err=as_json)
     decision.confirm("Withdraw?", yes)
-    me = desk.client(as_)  # asks for the password of a locked key
+    me = cli.client(as_)  # asks for the password of a locked key
     before = me.consent_to(name) or {"epoch": 0}
     answer = me.revoke(name, before["epoch"])
     if not answer["acted"]:
@@ -247,7 +247,7 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
     )
     followed = await_settled(me, answer["receipt"]["tx"])
     receipt = withdrawal_receipt(me, answer["receipt"], followed, me.trail_head()["witness"])
-    kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
+    kept = write_receipt(cli.settings().receipt_folder(as_), receipt)
     sentences = "".join(f"\n- {effect['sentence']}" for effect in followed["effects"])
     done = (
         "Nothing of yours in it is used any more."
@@ -256,11 +256,11 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
         f"volens consent withdrawals --as {as_}"
     )
     summary = (
-        f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. "
+        f"You withdrew your consent for this dataset: {cli.mined(answer['receipt'])}. "
         f"{done}{sentences}{others}"
     )
     shown = answer | {"withdrawal": followed, "receiptFile": kept.name}
-    desk.show(shown, as_json, f"{summary}\nYour receipt: {kept.name}.")
+    cli.show(shown, as_json, f"{summary}\nYour receipt: {kept.name}.")
 
 
 @consent.command("withdrawals")
@@ -269,7 +269,7 @@ def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens consent withdrawals --as ada`
     """
-    me = desk.client(as_)
+    me = cli.client(as_)
     _complete_receipts(me, as_)
     withdrawals = me.withdrawals()
     nothing = [{"run": "-", "sentence": "No use of your data was open."}]
@@ -283,7 +283,7 @@ def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
         for withdrawal in withdrawals
         for effect in withdrawal["effects"] or nothing
     ]
-    desk.table(
+    cli.table(
         rows, ["block", "kind", "run", "what followed"], as_json, "You have withdrawn nothing."
     )
 
@@ -301,12 +301,12 @@ def list_accesses(
 
     Example: `volens access list --as ada`
     """
-    accesses = desk.client(as_).accesses(desk.bytes32(subject) if subject else None)
+    accesses = cli.client(as_).accesses(cli.bytes32(subject) if subject else None)
     rows = [
         entry
         | {
             "decision": "granted" if entry["granted"] else entry["reason"]["slug"],
-            "when": desk.day(entry["time"] // 86_400),
+            "when": cli.day(entry["time"] // 86_400),
         }
         for entry in accesses
     ]
@@ -321,20 +321,20 @@ def list_accesses(
         "categories",
         "block",
     ]
-    desk.table(rows, columns, as_json, "Nobody has asked for these data.")
+    cli.table(rows, columns, as_json, "Nobody has asked for these data.")
 
 
 def _complete_receipts(me: Client, as_: str) -> None:
     """Complete her receipts of withdrawals whose effects have ended meanwhile."""
     from api.client.results import complete_receipts
 
-    for path in complete_receipts(me, desk.settings().receipt_folder(as_)):
+    for path in complete_receipts(me, cli.settings().receipt_folder(as_)):
         typer.echo(f"A receipt of a withdrawal of yours is complete now: {path.name}.", err=True)
 
 
 def _public(name: str) -> dict[str, Any]:
     """A key file's public facts, without opening the key."""
-    path = desk.settings().key_file(name)
+    path = cli.settings().key_file(name)
     if not path.is_file():
         raise NotThere(404, f"There is no key named {name}.", "Make one: volens keys new NAME")
     body = _read(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.cli import completion
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import As, AsJson, DatasetId
 from api.cli.ingest import ingest_records
 from api.errors import Answered, NotServing, NotThere, UsageError
@@ -47,21 +47,21 @@ def register_dataset(as_: As, document: DocumentFile, as_json: AsJson = False) -
     import secrets
 
     name, described = secrets.token_bytes(32), _document(document)
-    me = desk.client(as_)
+    me = cli.client(as_)
     answer = me.register_dataset(name, bytes.fromhex(described.digest))
     _send(me, described)
-    desk.show(
+    cli.show(
         answer | {"dataset": name.hex()},
         as_json,
-        f"{name.hex()}\nRegistered in {desk.mined(answer['receipt'])}.",
+        f"{name.hex()}\nRegistered in {cli.mined(answer['receipt'])}.",
     )
 
 
 @dataset.command("list")
 def list_datasets(as_json: AsJson = False) -> None:
     """Show every dataset with its number of encrypted records."""
-    desk.table(
-        desk.client().datasets(),
+    cli.table(
+        cli.client().datasets(),
         ["dataset", "title", "records", "custodian"],
         as_json,
         "There is no dataset yet.",
@@ -74,8 +74,8 @@ def show_dataset_document(name: DatasetId, send: Send = None, as_json: AsJson = 
 
     Example: `volens dataset document DATASET`
     """
-    reader = desk.client()
-    desk.registered(reader, name)
+    reader = cli.client()
+    cli.registered(reader, name)
     digest = next(row["document"] for row in reader.datasets() if row["dataset"] == name)
     _show_document(reader, digest, send, as_json)
 
@@ -98,11 +98,11 @@ def show_dictionary(
 
     Example: `volens dataset dictionary DATASET --send dictionary.json --as omar`
     """
-    me = desk.client(as_)
-    desk.registered(me, name)
+    me = cli.client(as_)
+    cli.registered(me, name)
     if send is not None:
-        me.publish_dictionary(name, desk.read_json(send, "dictionary"))
-    desk.table(
+        me.publish_dictionary(name, cli.read_json(send, "dictionary"))
+    cli.table(
         me.dictionary(name)["variables"],
         ["variable", "unit", "people", "completeness"],
         as_json,
@@ -129,13 +129,13 @@ def show_features(
 
     Example: `volens dataset features DATASET --gene-sets c5.go.bp.gmt --as omar`
     """
-    me = desk.client(as_)
-    desk.registered(me, name)
+    me = cli.client(as_)
+    cli.registered(me, name)
     if gene_sets is not None:
         from api.ingest.sources import send_gene_sets
         from api.operate.buckets import open_bucket
 
-        row = send_gene_sets(open_bucket(desk.settings()), gene_sets)
+        row = send_gene_sets(open_bucket(cli.settings()), gene_sets)
         me.publish_gene_sets(name, row)
     features = me.features(name)
     rows = [
@@ -145,7 +145,7 @@ def show_features(
         {"kind": row["title"], "name": row["sha256"], "holds": f"{row['sets']} gene sets"}
         for row in features["sets"]
     ]
-    desk.table(
+    cli.table(
         rows,
         ["kind", "name", "holds"],
         as_json,
@@ -159,9 +159,9 @@ def list_ingests(name: DatasetId, as_json: AsJson = False) -> None:
 
     Example: `volens dataset ingests DATASET`
     """
-    me = desk.client()
-    desk.table(
-        me.ingests(desk.registered(me, name)),
+    me = cli.client()
+    cli.table(
+        me.ingests(cli.registered(me, name)),
         ["ingest", "records", "state"],
         as_json,
         "Nothing was registered for this dataset yet.",
@@ -189,9 +189,9 @@ def void_records(
     from api.cli.committee import begin_void
     from api.client.orders import void_order
 
-    me, into, which = desk.client(as_), desk.bytes32(name), desk.bytes32(ingest)
+    me, into, which = cli.client(as_), cli.bytes32(name), cli.bytes32(ingest)
     listed = {row["dataset"]: row["custodian"] for row in me.datasets()}
-    if all(row["ingest"] != ingest for row in me.ingests(desk.registered(me, name))):
+    if all(row["ingest"] != ingest for row in me.ingests(cli.registered(me, name))):
         raise NotThere(
             404, "There is no such registration.", "Look at the list: volens dataset ingests"
         )
@@ -200,7 +200,7 @@ def void_records(
         return
     order = void_order(which, int(time.time())).signed_by(me)
     answer = me.void_records(into, order.message, list(order.signatures.values()))
-    desk.show(answer, as_json, f"Taken back in {desk.mined(answer['receipt'])}.")
+    cli.show(answer, as_json, f"Taken back in {cli.mined(answer['receipt'])}.")
 
 
 @permit.command("request")
@@ -256,11 +256,11 @@ def request_permit(
         schema = schema_of(plan.text)
     except ParamsError as problem:
         raise UsageError(str(problem), f"{problem.hint} Nothing was signed.") from None
-    me = desk.client(as_)
+    me = cli.client(as_)
     answer = me.request_permit(
         {
             "permit": new,
-            "dataset": desk.bytes32(name),
+            "dataset": cli.bytes32(name),
             "purposeNeed": bits(purpose.split(","), PURPOSES),
             "categories": bits(categories.split(","), CATEGORIES),
             "codeHash": code.digest,
@@ -273,10 +273,10 @@ def request_permit(
         }
     )
     _send(me, plan, code)
-    desk.show(
+    cli.show(
         answer | {"permit": new.hex()},
         as_json,
-        f"{new.hex()}\nRequested in {desk.mined(answer['receipt'])}.",
+        f"{new.hex()}\nRequested in {cli.mined(answer['receipt'])}.",
     )
     if minimum < _USUAL_FLOOR:
         typer.echo(
@@ -303,13 +303,13 @@ def vote(
 
     Example: `volens permit vote --as pia PERMIT --no --reason "The plan names no method."`
     """
-    desk.bytes32(name)
-    me = desk.client(as_)
+    cli.bytes32(name)
+    me = cli.client(as_)
     answer = me.vote(name, yes, reason)
-    desk.show(
+    cli.show(
         answer,
         as_json,
-        f"Voted in {desk.mined(answer['receipt'])}. The permit is {me.permit(name)['status']}.",
+        f"Voted in {cli.mined(answer['receipt'])}. The permit is {me.permit(name)['status']}.",
     )
 
 
@@ -328,9 +328,9 @@ def suspend(
 
     Example: `volens permit suspend --as dora PERMIT --reason "Data left the agreed machine."`
     """
-    desk.bytes32(name)
-    answer = desk.client(as_).suspend(name, reason)
-    desk.show(answer, as_json, f"Suspended in {desk.mined(answer['receipt'])}.")
+    cli.bytes32(name)
+    answer = cli.client(as_).suspend(name, reason)
+    cli.show(answer, as_json, f"Suspended in {cli.mined(answer['receipt'])}.")
 
 
 @permit.command("reasons")
@@ -341,9 +341,9 @@ def list_reasons(name: PermitId, as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens permit reasons PERMIT --as noor`
     """
-    desk.bytes32(name)
-    rows = desk.client(as_).reasons(name)
-    desk.table(rows, ["act", "account", "text"], as_json, "Nobody gave a reason.")
+    cli.bytes32(name)
+    rows = cli.client(as_).reasons(name)
+    cli.table(rows, ["act", "account", "text"], as_json, "Nobody gave a reason.")
 
 
 @permit.command("show")
@@ -355,12 +355,12 @@ def show_permit(
 ) -> None:
     """Show one permit, or all of them."""
     if name:
-        desk.bytes32(name)
-        answer = desk.client().permit(name)
-        desk.show(answer if as_json else _permit_facts(answer), as_json)
+        cli.bytes32(name)
+        answer = cli.client().permit(name)
+        cli.show(answer if as_json else _permit_facts(answer), as_json)
         return
-    desk.table(
-        desk.client().permits(),
+    cli.table(
+        cli.client().permits(),
         [
             "permit",
             "title",
@@ -387,8 +387,8 @@ def show_permit_document(name: PermitId, send: Send = None, as_json: AsJson = Fa
     from analytics.code import manifest_of
     from api.http.code_manifests import write_manifest
 
-    reader = desk.client()
-    desk.bytes32(name)
+    reader = cli.client()
+    cli.bytes32(name)
     request = reader.permit(name)
     _show_document(reader, request["documentHash"], send, as_json)
     code = manifest_of()
@@ -403,12 +403,12 @@ def review_permit(name: PermitId, as_json: AsJson = False) -> None:
 
     Example: `volens permit review PERMIT`
     """
-    desk.bytes32(name)
-    reader = desk.client()
+    cli.bytes32(name)
+    reader = cli.client()
     review, request = reader.permit_review(name), reader.permit(name)
     study = _study_of(reader, request)
     lines = _review_lines(request, review, reader.names(), study)
-    desk.show(review | {"study": study}, as_json, "\n".join(lines))
+    cli.show(review | {"study": study}, as_json, "\n".join(lines))
 
 
 def _study_of(reader: Client, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -449,14 +449,14 @@ def request_run(
     """
     from api.client import runs
 
-    permit_id = desk.bytes32(name)
-    wanted = runs.complete_params(desk.read_json(params, "file of parameters"))
-    folder = desk.settings().result_folder(as_)
-    answer = runs.request_run(desk.client(as_), permit_id, wanted, folder)
-    desk.show(
+    permit_id = cli.bytes32(name)
+    wanted = runs.complete_params(cli.read_json(params, "file of parameters"))
+    folder = cli.settings().result_folder(as_)
+    answer = runs.request_run(cli.client(as_), permit_id, wanted, folder)
+    cli.show(
         answer,
         as_json,
-        f"{answer['run']}\nRequested in {desk.mined(answer['receipt'])}. "
+        f"{answer['run']}\nRequested in {cli.mined(answer['receipt'])}. "
         "Follow it: volens run watch RUN",
     )
 
@@ -479,9 +479,9 @@ def rehearse_run(
     from api.client.runs import complete_params
     from api.worker.rehearsal import rehearse_here
 
-    wanted = complete_params(desk.read_json(params, "file of parameters"))
+    wanted = complete_params(cli.read_json(params, "file of parameters"))
     with in_terminal() as tell:
-        done = rehearse_here(desk.settings(), wanted, people, tell)
+        done = rehearse_here(cli.settings(), wanted, people, tell)
     result, withheld = json.loads(done["result"]), json.loads(done["disclosure"])["withheld"]
     seconds = sum(float(spent) for spent in done["record"]["seconds"].values())
     lines = [
@@ -490,14 +490,14 @@ def rehearse_run(
         json.dumps(result, indent=1, ensure_ascii=False),
     ]
     lines += [f"withheld: {item['what']} ({item['why']})" for item in withheld]
-    desk.show({"params": wanted.decode(), **done, "result": result}, as_json, "\n".join(lines))
+    cli.show({"params": wanted.decode(), **done, "result": result}, as_json, "\n".join(lines))
 
 
 @run.command("show")
 def show_run(name: RunId, as_json: AsJson = False) -> None:
     """Show the state of a run, its attempts and its sealed outputs."""
-    desk.bytes32(name)
-    desk.show(desk.client().run(name), as_json)
+    cli.bytes32(name)
+    cli.show(cli.client().run(name), as_json)
 
 
 @run.command("watch")
@@ -513,15 +513,15 @@ def watch_run(
     """
     from api.client import runs
 
-    desk.bytes32(name)
+    cli.bytes32(name)
     last = ""
-    for state in runs.follow(desk.client(), name, seconds):
+    for state in runs.follow(cli.client(), name, seconds):
         line = _progress_line(state)
         if line != last and not as_json:
             typer.echo(line)
         last = line
     if as_json:
-        desk.show(state, True)
+        cli.show(state, True)
     runs.check_outcome(state)
     if state["state"] not in (runs.SEALED, *runs.ENDS):
         raise runs.still_on_its_way(state, seconds)
@@ -530,9 +530,9 @@ def watch_run(
 @run.command("cancel")
 def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
     """Cancel your run; a worker that computes it stops."""
-    desk.bytes32(name)
-    answer = desk.client(as_).cancel(name)
-    desk.show(answer, as_json, f"Cancelled in {desk.mined(answer['receipt'])}.")
+    cli.bytes32(name)
+    answer = cli.client(as_).cancel(name)
+    cli.show(answer, as_json, f"Cancelled in {cli.mined(answer['receipt'])}.")
 
 
 @run.command("resume")
@@ -544,9 +544,9 @@ def resume_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens run resume --as noor RUN`
     """
-    desk.bytes32(name)
-    answer = desk.client(as_).resume(name)
-    desk.show(answer, as_json, f"It goes on: {desk.mined(answer['receipt'])}.")
+    cli.bytes32(name)
+    answer = cli.client(as_).resume(name)
+    cli.show(answer, as_json, f"It goes on: {cli.mined(answer['receipt'])}.")
 
 
 def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
@@ -564,7 +564,7 @@ def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
         words
         | {
             "outputs": outputs,
-            "expiry": desk.day(request["expiry"] // 86_400),
+            "expiry": cli.day(request["expiry"] // 86_400),
             "minCohort": request["minCohort"],
             "questions": f"{request['asked']} of {request['questions']} asked",
             "yes": request["yes"],
@@ -661,4 +661,4 @@ def _show_document(reader: Client, digest: str, send: Path | None, as_json: bool
             )
         reader.send_document(document.text.encode())
     text = reader.document(digest)
-    desk.show({"document": digest, "text": text}, as_json, text.rstrip("\n"))
+    cli.show({"document": digest, "text": text}, as_json, text.rstrip("\n"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import context as desk
+from api.cli import context as cli
 from api.cli.context import AsJson
 from api.errors import UsageError, VerificationFailed
 
@@ -92,15 +92,15 @@ def rebuild(
     from governance.readmodel.database import open_database
     from governance.readmodel.projection import Projection
 
-    settings = desk.settings()
+    settings = cli.settings()
     ledger = Ledger.connect(settings.address("chain"), read_identity(settings))
     projection = Projection(open_database(settings.database), ledger, open_bucket(settings))
     if not compare:
         counts = projection.rebuild()
-        desk.show(counts, as_json)
+        cli.show(counts, as_json)
         return
     differences = projection.compare()
-    desk.show(
+    cli.show(
         {"differences": differences},
         as_json,
         "\n".join(differences) or "Every row follows from the ledger.",

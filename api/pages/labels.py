@@ -256,7 +256,7 @@ def outcome_defined(outcome: Mapping[str, Any]) -> str:
 def duration(days: int) -> str:
     """A number of days in years where it is one: "5 years", "90 days"."""
     years = round(days / 365.25)
-    if years and abs(days - years * 365.25) < 2:
+    if years and (abs(days - years * 365.25) < 2 or days == 365 * years):
         return f"{years} year{'s' * (years != 1)}"
     return f"{days} day{'s' * (days != 1)}"
 

@@ -18,7 +18,7 @@ from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
 from analytics.explanations.registry import GENES
 from analytics.params import Params, parse_params
-from api.pages.output_numbers import complements, misplaced, unexpected
+from api.pages.output_numbers import complements, complements_of_strata, misplaced, unexpected
 from api.pages.output_vocabulary import (
     fine_steps,
     names_to_read,
@@ -113,7 +113,14 @@ def check_result(
             [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
         ),
         _check(f"No count of people is below {SMALLEST_COUNT}.", _small(counts)),
-        _check(f"Nobody's complement is below {SMALLEST_COUNT}.", complements(result)),
+        _check(
+            f"Nobody's complement is below {SMALLEST_COUNT}.",
+            [*complements(result), *complements_of_strata(result)],
+        ),
+        _check(
+            "The record of disclosure control says its rules.",
+            [] if disclosure.get("rules") else [("disclosure.rules", "none")],
+        ),
         _check("Metrics are multiples of their row's step.", _off_step(result)),
         _check(
             f"One step of a curve holds at least {SMALLEST_COUNT} people: it draws no single "

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analytics.disclosure.rounding import SMALLEST_COUNT
+from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.params import Params
+from analytics.strata import ALL
 from api.pages.output_vocabulary import Findings, leaves, objects
 
 _OF_ALL = (
@@ -122,6 +123,26 @@ def complements(result: Mapping[str, Any]) -> Findings:
         and type(events := part.get("events")) is int
         and (0 < total - events < SMALLEST_COUNT or (path and total == events))
     ]
+
+
+def complements_of_strata(result: Mapping[str, Any]) -> Findings:
+    """Numbers of strata that leave so few others that a withheld stratum is told as well."""
+    strata = [row for _, row in _at(result, "strata")]
+    everybody = next((row for row in strata if row.get("stratum") == ALL), {})
+    parts = [row for row in strata if row.get("stratum") != ALL]
+    wrong: Findings = []
+    for name in ("people", "events", "censored"):
+        total = next(
+            (of[name] for of in (everybody, result) if type(of.get(name)) is int),
+            result.get("granted") if name == "people" else None,
+        )
+        printed = [row[name] for row in parts if type(row.get(name)) is int]
+        if type(total) is not int or len(printed) == len(parts):
+            continue
+        # Both are rounded, so what is left is at most half a step more.
+        if 0 < total - sum(printed) < SMALLEST_COUNT - COUNT_GRID // 2:
+            wrong.append((f"strata.{name}", f"{sum(printed)} of {total}"))
+    return wrong
 
 
 def _other_days(result: Mapping[str, Any], horizon: int) -> Findings:

@@ -15,18 +15,38 @@ from api.pages.diagnoses import diagnoses
 from chain.vocabulary import Purpose
 
 _MOST = 200  # signs of a passage
+_MOST_PASSAGES = 3
 _BLOCK = re.compile(r"^```.*?^```\s*?$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,6} .*$", re.MULTILINE)
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[#>*-]|\d+\.))")
+_PLACE = r"(?:universit|hospital|institut|department|group|clinic|cent(?:re|er)|team|consorti)"
 _WITHIN = re.compile(
-    r"\bin-house\b|\binternal(?:ly)?\b|\b(?:never|not) (?:be )?(?:leaves?|shared?|passed|given)\b"
-    r"|\b(?:nobody|no one|nothing) (?:else|outside)\b|\bconfidential\b"
-    r"|\b(?:within|inside|only (?:at|in|by|to|for)|stays? (?:at|in)|remains? (?:at|in)) (?:the|our|this)"
-    r" (?:\w+ )?(?:universit|hospital|institut|department|group|clinic|cent(?:re|er)|team|consorti)",
+    r"\bin-house\b|\binternal(?:ly)?\b|\bconfidential\b|\bpremises\b|\bnowhere\b"
+    r"|\b(?:never|not) (?:be )?(?:leaves?|shared?|passed|given|sent|go)\b|\bnothing (?:leaves|outside)\b"
+    r"|\b(?:nobody|no one) (?:else|outside)\b|\bno (?:company|companies|outsiders?)\b"
+    r"|\bshared? with (?:nobody|no one)\b|\b(?:to ourselves|with us)\b"
+    rf"|\b(?:within|inside|only (?:at|in|by|to|for)) (?:the|our|this|my) (?:\w+ )?{_PLACE}"
+    rf"|\bonly (?:the|our|my) (?:\w+ )?{_PLACE}|\bresults? (?:stays?|remains?|are kept) (?:at|in|on|here)\b",
     re.IGNORECASE,
 )
-_TIME = re.compile(r"\b(\d+)[\s-]*(day|week|month|year)s?\b", re.IGNORECASE)
+_NUMBERS = {
+    word: number
+    for number, word in enumerate(
+        "one two three four five six seven eight nine ten eleven twelve".split(), 1
+    )
+}
+_TIME = re.compile(
+    rf"(?P<until>\b(?:within|in|after|over|until|for) (?:the )?(?:next |first |following )?)?"
+    rf"\b(?P<number>\d+|{'|'.join(_NUMBERS)})[\s-]*(?P<unit>day|week|month|year)s?\b",
+    re.IGNORECASE,
+)
 _DAYS = {"day": 1.0, "week": 7.0, "month": 30.4, "year": 365.25}
+_AGE = re.compile(
+    r"\b(?:over|above|older than|under|below|younger than|aged?(?: from| of)?) (\d\d)\b"
+    r"(?:\s*(?:to|-|–|and)\s*(\d\d)\b)?",
+    re.IGNORECASE,
+)
+_DEATH = re.compile(r"\b(?:die[sd]?|dying|deaths?|mortality|surviv\w+)\b", re.IGNORECASE)
 # Of a tumour that spreads; a diagnosis has its own name.
 _SPREAD = ("metasta", "spread", "relapse", "recur", "dissemin", "progress")
 _STEM = 5  # letters that two forms of a word have in common: "diabetes", "diabetic"
@@ -51,12 +71,34 @@ def compare(plan: str, need: int, study: Mapping[str, Any] | None) -> list[str]:
         )
         if need >> purpose & 1
     ]
-    passage = next((one for one in _sentences(prose) if _WITHIN.search(one)), None)
-    if recipients and passage is not None:
+    passages = [one for one in _sentences(prose) if _WITHIN.search(one)][:_MOST_PASSAGES]
+    if recipients and passages:
+        quoted = "” and “".join(passages)
         points.append(
-            f"The plan says “{passage}”, and the request lets results go to {' and '.join(recipients)}."
+            f"The plan says “{quoted}”, and the request lets results go to {' and '.join(recipients)}."
         )
-    return points + (_compare_outcome(prose, study["outcome"]) if study else [])
+    if study is None:
+        return points
+    return [*points, *_compare_people(prose, study), *_compare_outcome(prose, study["outcome"])]
+
+
+def _compare_people(prose: str, study: Mapping[str, Any]) -> list[str]:
+    """Where the text names an age that is no end of the study's."""
+    cohort = study.get("cohort")
+    if cohort is None:
+        return []
+    youngest, oldest = cohort["age"]
+    ends = {youngest - 1, youngest, oldest, oldest + 1}
+    others = [
+        found[0]
+        for found in _AGE.finditer(prose)
+        if not {int(number) for number in found.groups() if number} <= ends
+    ]
+    if not others:
+        return []
+    return [
+        f"The plan's text says “{others[0]}”, and its runs are about {words.people_of(cohort)}."
+    ]
 
 
 def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
@@ -65,21 +107,33 @@ def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
         points.append(
             f"The plan's text does not name the outcome of its runs: {words.outcome_in_full(outcome)}."
         )
-    horizon = outcome.get("horizon_days", 0)
-    times = {
-        f"{number} {unit.lower()}{'s' * (number != '1')}": int(number) * _DAYS[unit.lower()]
-        for number, unit in _TIME.findall(prose)
-    }
-    # A month more or less is the same time, rounded.
-    if (
-        horizon
-        and times
-        and all(abs(days - horizon) > max(31, 0.05 * horizon) for days in times.values())
-    ):
+    elif death := _DEATH.search(prose):
         points.append(
-            f"The plan's text speaks of {', '.join(times)}, and its runs of {words.duration(horizon)}."
+            f"The plan's text says “{death[0]}”; what its runs predict is {words.outcome_in_full(outcome)}."
+        )
+    horizon = outcome.get("horizon_days", 0)
+    times = [
+        (found[0].strip(), _days_of(found), bool(found["until"])) for found in _TIME.finditer(prose)
+    ]
+    # A month more or less is the same time, rounded.
+    others = [
+        (said, until)
+        for said, days, until in times
+        if abs(days - horizon) > max(31, 0.05 * horizon)
+    ]
+    # Another time may be meant otherwise, unless it is until when something happens.
+    shown = [said for said, until in others if until or len(others) == len(times)]
+    if horizon and shown:
+        points.append(
+            f"The plan's text says “{'”, “'.join(dict.fromkeys(shown))}”, and its runs are about "
+            f"{words.duration(horizon)}."
         )
     return points
+
+
+def _days_of(found: re.Match[str]) -> float:
+    number = found["number"].lower()
+    return (_NUMBERS.get(number) or int(number)) * _DAYS[found["unit"].lower()]
 
 
 def _stems(outcome: Mapping[str, Any]) -> list[str]:

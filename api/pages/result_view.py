@@ -77,7 +77,7 @@ _MEANINGS = {
     "earlier: 50 is chance, 100 is always",
     "auc": "of two people of whom one has the outcome, how often the model gives her the higher score: 50 "
     "is chance, 100 is always",
-    "auc_interval": "the AUC of everybody of whom these people are a sample is in it, in 95 of 100 studies",
+    "auc_interval": "where the AUC of 95 in 100 such studies would be; too narrow where it is by DeLong",
     "p": "the share of shuffled outcomes in which the model does as well: small where it has found more "
     "than chance",
     "z": "the effect, divided by its standard error: beyond about 2 or -2 chance is an unlikely reason for "

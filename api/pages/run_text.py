@@ -192,15 +192,23 @@ _OF_ANALYSIS = {
 
 def _data_of(asked: Params) -> list[tuple[str, str]]:
     genes = words.parameter_value(asked.gene_source)
-    if asked.genes is not None and asked.gene_source != "none":
-        genes += f": {asked.genes.keep} columns, " + (
-            f"chosen in each fold by {words.parameter_value(asked.genes.select)}"
-            if asked.genes.select
-            else f"those that vary most, as {asked.genes.components} principal components"
+    rules = asked.genes
+    if rules is not None and asked.gene_source != "none":
+        columns = "columns"
+        if rules.sets:
+            columns = f"means of gene sets (of the file {words.short(rules.sets)})"
+        genes += f": {rules.keep} {columns}, " + (
+            f"chosen in each fold by {words.parameter_value(rules.select)}"
+            if rules.select
+            else f"those that vary most, as {rules.components} principal components"
         )
+        if rules.select and rules.components:
+            encoder = words.parameter_value(rules.encoder)
+            genes += f", and {rules.components} components of all, by {encoder}"
     return [
         ("Clinical variables", ", ".join(map(clinical, asked.clinical)) or "none"),
         ("Genes", genes),
+        *([("Assays", ", ".join(asked.used_assays))] if asked.used_assays else []),
         *_series_of(asked),
     ]
 

@@ -336,6 +336,13 @@ def test_no_single_person_decides_whether_a_column_is_used() -> None:
     assert expression_matrix(cohort)[1] == ("A", "B")
 
 
+def test_what_everybody_has_is_shared_in_a_small_cohort_too() -> None:
+    persons = [Person(f"{at:064x}", None, {"A": 1.0}) for at in range(10)]
+    cohort = Cohort(tuple(Member(person, None, None) for person in persons), (), 10)
+    for key in range(40):
+        assert expression_matrix(cohort, Noise(bytes([key]) * 32))[1] == ("A",)
+
+
 @pytest.mark.parametrize("asked", [ASSAYED, SETS], ids=["assays", "gene sets"])
 def test_a_rehearsal_invents_assays_and_gene_sets(asked: dict[str, Any]) -> None:
     asked = asked | {"models": {"logistic": [asked["models"]["logistic"][0]]}}

@@ -186,6 +186,24 @@ def test_a_number_that_could_be_an_id_is_named(analysis: str) -> None:
         assert names(planted(analysis, path, text), text), (path, text)
 
 
+@pytest.mark.parametrize("name", ["people", "events", "censored"])
+def test_a_stratum_that_leaves_few_others_is_named(name: str) -> None:
+    """The other one is withheld, and follows from the number of all."""
+    params, *parts = computed("survival")
+    result, disclosure = (json.loads(part) for part in parts)
+    everybody, first, second = result["strata"]
+    total = everybody.get(name, result["granted"])
+    first[name] = total - 5
+    second.pop(name)
+    checks = check_result(result, disclosure, params, ANY_CLASS, MINIMUM)
+    assert [check for check in checks if not check.passed and "complement" in check.text]
+
+
+def test_an_emptied_record_is_named() -> None:
+    checks = planted("evaluate", (1, "rules"), [])
+    assert [check for check in checks if not check.passed and "says its rules" in check.text]
+
+
 @pytest.mark.parametrize(
     ("analysis", "terms"),
     [
@@ -327,6 +345,7 @@ RECORD = {
     "type": "volens/disclosure/1",
     "statistic_class": "metrics",
     "people": 120,
+    "rules": [{"rule": "small counts", "at_least": 10}],
     "withheld": [{"what": "f1: svm/genes", "why": "fewer than 10 people are called positive"}],
 }
 

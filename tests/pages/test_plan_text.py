@@ -19,6 +19,7 @@ DIABETES = {
         "horizon_days": 1825,
     }
 }
+AGED = SPREAD | {"cohort": {"age": [40, 70], "with": [], "without": []}}
 FINDING = {"outcome": {"kind": "finding", "variable": "er_positive"}}
 PLAN = (
     "# Who relapses\n\n## Question\nWhose tumour spreads within five years?\n\n## What leaves\n{}\n"
@@ -34,6 +35,14 @@ PLAN = (
         "No result leaves us: it is not shared.",
         "Metrics go only to the team.",
         "Nobody outside will see them.",
+        "Nothing leaves the university.",
+        "Results remain with us.",
+        "Only my group sees the results.",
+        "No company will get any result.",
+        "Results do not go to companies.",
+        "The results stay on our premises.",
+        "Results stay in Porto and go nowhere.",
+        "We keep the results to ourselves.",
     ],
 )
 def test_a_promise_to_keep_results_is_shown_beside_the_recipients(passage: str) -> None:
@@ -71,14 +80,23 @@ def test_other_passages_are_none(passage: str) -> None:
         (
             "Whose tumour spreads within 10 years?",
             SPREAD,
-            ["speaks of 10 years, and its runs of 5"],
+            ["says “within 10 years”, and its runs are about 5"],
         ),
-        ("Whose tumour spreads within 60 months, or 10 years?", SPREAD, []),
+        ("Whose tumour spreads within 60 months? Data of 10 years.", SPREAD, []),
         (
             "Who is depressed a 1-year follow-up later?",
             SPREAD,
-            ["does not name the outcome", "speaks of 1 year, and"],
+            ["does not name the outcome", "says “1-year”, and"],
         ),
+        ("Whose tumour spreads within ten years?", SPREAD, ["says “within ten years”"]),
+        ("Who relapses? Data of 10 years; 5 years of follow-up.", SPREAD, []),
+        ("Who dies of a relapse?", SPREAD, ["says “dies”; what its runs predict is whether a"]),
+        (
+            "Relapse of women over 60?",
+            AGED,
+            ["says “over 60”, and its runs are about people aged 40"],
+        ),
+        ("Relapse of women aged 40 to 70?", AGED, []),
         # The study itself is no text of the plan.
         ('Who?\n\n```study\n{"outcome": "metastasis, 5 years"}\n```\n', SPREAD, ["does not name"]),
     ],
@@ -94,3 +112,9 @@ def test_an_outcome_that_the_text_does_not_name_is_a_point(
 def test_a_long_passage_is_cut() -> None:
     (point,) = compare(f"Kept in-house {'and more ' * 100}.", OUTSIDE, None)
     assert len(point) < 300
+
+
+def test_a_harmless_passage_hides_no_other() -> None:
+    plan = "Findings only, in-house ones. No company gets any of it."
+    (point,) = compare(plan, COMPANY, None)
+    assert "“Findings only, in-house ones.” and “No company gets any of it.”" in point

@@ -10,7 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 from run_forms import Given, usual_form
 
-from analytics.params import ANALYSES
+from analytics.params import ANALYSES, complete
+from api.pages import labels as words
 from api.pages import rendering, run_text
 from api.pages.run_form import (
     FieldInvalid,
@@ -223,3 +224,23 @@ def test_a_request_is_read_in_words_before_it_is_signed() -> None:
     for _, value in [*run_text.describe(params), *run_text.describe_all(params)]:
         assert "_" not in value
     assert run_text.describe("{}") == []
+
+
+def test_gene_sets_components_and_assays_are_read_in_words() -> None:
+    """What is signed by means of gene sets read as if it were about genes."""
+    asked = {
+        "outcome": {"kind": "finding", "variable": "lobular"},
+        "genes": {"source": "gene-sets", "sets": "ab" * 32, "components": 2},
+        "assays": ["mirna"],
+        "models": {"logistic": ["combined"]},
+    }
+    said = dict(run_text.describe(complete(asked).decode()))
+    assert "means of gene sets (of the file abababab…abab)" in said["Genes"]
+    assert "and 2 components of all, by principal component analysis" in said["Genes"]
+    assert said["Assays"] == "mirna"
+
+
+def test_ten_times_365_days_are_ten_years() -> None:
+    assert [words.duration(days) for days in (3650, 3652, 3660, 365, 90, 1)] == [
+        *("10 years", "10 years", "3660 days", "1 year", "90 days", "1 day")
+    ]

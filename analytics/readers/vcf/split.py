@@ -464,10 +464,7 @@ class _Reading:
     def sites(self) -> Sites:
         """The packed variants by chromosome and position; the calls are sorted the same way."""
         if not self._alleles:
-            raise PayloadError(
-                "variant file: none of its variants can be packed",
-                "Only variants of chromosomes 1 to 22 that are written in bases can be.",
-            )
+            raise self._nothing_packed()
         # Stable, so ALTs of a row stay in their order.
         self._order = order = np.lexsort((self._positions, self._chromosomes))
         self._planes = [
@@ -480,6 +477,24 @@ class _Reading:
         chromosomes, positions, passed = columns
         return build_sites(
             self._build, chromosomes, positions, [self._alleles[i] for i in order], passed
+        )
+
+    def _nothing_packed(self) -> PayloadError:
+        """Why, if all rows of autosomes have one reason."""
+        reasons = set(self.report.skipped) - {*_SEX.values(), "other-contig"}
+        if reasons == {"no-genotypes"}:
+            return PayloadError(
+                "variant file: none of its variants can be packed, since no row has genotypes",
+                "Have its caller write GT; dosages (DS) and likelihoods alone are not read.",
+            )
+        if reasons == {"repeated"}:
+            return PayloadError(
+                "variant file: none of its variants can be packed, since each stands there several times",
+                "Keep one row of each, for example with bcftools norm --rm-dup exact.",
+            )
+        return PayloadError(
+            "variant file: none of its variants can be packed",
+            "Only variants of chromosomes 1 to 22 whose alternatives are written in bases can be.",
         )
 
     def counts(self) -> NDArray[np.int64]:

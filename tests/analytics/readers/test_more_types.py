@@ -336,3 +336,14 @@ def test_a_date_that_stands_for_an_unknown_one_does_not_show_the_shift() -> None
     unknown = fhir.condition((fhir.CM, "I10"), onsetDateTime="1900-01-01")
     result = split_files([fhir.bundle(unknown)], [], SUBJECT, SHIPPED, 10)
     assert b"1900-01-01" in result.records[1]
+
+
+@pytest.mark.parametrize("empty", [{}, {"entry": []}, {"total": 0, "id": "x"}])
+def test_a_bundle_without_entries_adds_nothing(empty: dict[str, Any]) -> None:
+    """The last page of a search may be one; it refused the person, and with her the ingest."""
+    page = json.dumps({"resourceType": "Bundle", "type": "searchset", **empty}).encode()
+    chart = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
+    whole = split_files([chart], [], SUBJECT, SHIPPED, 0)
+    assert split_files([chart, page], [], SUBJECT, SHIPPED, 0).records == whole.records
+    with pytest.raises(PayloadError, match="holds no Patient"):
+        split_files([page], [], SUBJECT, SHIPPED, 0)
