@@ -19,14 +19,16 @@ _MOST_PASSAGES = 3
 _BLOCK = re.compile(r"^```.*?^```\s*?$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,6} .*$", re.MULTILINE)
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[#>*-]|\d+\.))")
-_PLACE = r"(?:universit|hospital|institut|department|group|clinic|cent(?:re|er)|team|consorti)"
+_INSTITUTION = (
+    r"(?:universit|hospital|institut|department|group|clinic|cent(?:re|er)|team|consorti)"
+)
 _WITHIN = re.compile(
     r"\bin-house\b|\binternal(?:ly)?\b|\bconfidential\b|\bpremises\b|\bnowhere\b"
     r"|\b(?:never|not) (?:be )?(?:leaves?|shared?|passed|given|sent|go)\b|\bnothing (?:leaves|outside)\b"
     r"|\b(?:nobody|no one) (?:else|outside)\b|\bno (?:company|companies|outsiders?)\b"
     r"|\bshared? with (?:nobody|no one)\b|\b(?:to ourselves|with us)\b"
-    rf"|\b(?:within|inside|only (?:at|in|by|to|for)) (?:the|our|this|my) (?:\w+ )?{_PLACE}"
-    rf"|\bonly (?:the|our|my) (?:\w+ )?{_PLACE}|\bresults? (?:stays?|remains?|are kept) (?:at|in|on|here)\b",
+    rf"|\b(?:within|inside|only (?:at|in|by|to|for)) (?:the|our|this|my) (?:\w+ )?{_INSTITUTION}"
+    rf"|\bonly (?:the|our|my) (?:\w+ )?{_INSTITUTION}|\bresults? (?:stays?|remains?|are kept) (?:at|in|on|here)\b",
     re.IGNORECASE,
 )
 _NUMBERS = {
@@ -36,7 +38,7 @@ _NUMBERS = {
     )
 }
 _TIME = re.compile(
-    rf"(?P<until>\b(?:within|in|after|over|until|for) (?:the )?(?:next |first |following )?)?"
+    rf"(?P<deadline>\b(?:within|in|after|over|until|for) (?:the )?(?:next |first |following )?)?"
     rf"\b(?P<number>\d+|{'|'.join(_NUMBERS)})[\s-]*(?P<unit>day|week|month|year)s?\b",
     re.IGNORECASE,
 )
@@ -90,9 +92,9 @@ def _compare_people(prose: str, study: Mapping[str, Any]) -> list[str]:
     youngest, oldest = cohort["age"]
     ends = {youngest - 1, youngest, oldest, oldest + 1}
     others = [
-        found[0]
-        for found in _AGE.finditer(prose)
-        if not {int(number) for number in found.groups() if number} <= ends
+        match[0]
+        for match in _AGE.finditer(prose)
+        if not {int(number) for number in match.groups() if number} <= ends
     ]
     if not others:
         return []
@@ -113,16 +115,17 @@ def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
         )
     horizon = outcome.get("horizon_days", 0)
     times = [
-        (found[0].strip(), _days_of(found), bool(found["until"])) for found in _TIME.finditer(prose)
+        (match[0].strip(), _days_of(match), bool(match["deadline"]))
+        for match in _TIME.finditer(prose)
     ]
     # A month more or less is the same time, rounded.
     others = [
-        (said, until)
-        for said, days, until in times
+        (phrase, until)
+        for phrase, days, until in times
         if abs(days - horizon) > max(31, 0.05 * horizon)
     ]
     # Another time may be meant otherwise, unless it is until when something happens.
-    shown = [said for said, until in others if until or len(others) == len(times)]
+    shown = [phrase for phrase, until in others if until or len(others) == len(times)]
     if horizon and shown:
         points.append(
             f"The plan's text says “{'”, “'.join(dict.fromkeys(shown))}”, and its runs are about "
@@ -131,9 +134,9 @@ def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
     return points
 
 
-def _days_of(found: re.Match[str]) -> float:
-    number = found["number"].lower()
-    return (_NUMBERS.get(number) or int(number)) * _DAYS[found["unit"].lower()]
+def _days_of(match: re.Match[str]) -> float:
+    number = match["number"].lower()
+    return (_NUMBERS.get(number) or int(number)) * _DAYS[match["unit"].lower()]
 
 
 def _stems(outcome: Mapping[str, Any]) -> list[str]:
