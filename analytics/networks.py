@@ -9,6 +9,7 @@ bits; on a GPU it gives them within tolerance.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -24,6 +25,33 @@ from analytics.errors import ParamsError
 Floats = NDArray[np.float64]
 CHANNELS, KERNEL, STRIDE, POSITIONS = 8, 5, 2, 32
 EPOCHS, BATCH, RATE, DECAY = 25, 256, 0.01, 0.1
+
+
+def train(
+    margin: Callable[[torch.Tensor], torch.Tensor],
+    optimizer: AdamW,
+    x: Floats,
+    y: NDArray[np.int64],
+    *,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Fit the parameters of `optimizer` for a fixed number of epochs, by batches in an order drawn by
+    the seed.
+
+    margin: (n, columns) -> (n,) log odds of y, which is 0 and 1.
+    """
+    columns = torch.from_numpy(x.astype(np.float32)).to(device)
+    event = torch.from_numpy(y.astype(np.float32)).to(device)
+    order = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for batch in torch.split(torch.randperm(len(event), generator=order).to(device), BATCH):
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                margin(columns[batch]), event[batch]
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
 
 
 class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -48,17 +76,8 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
             torch.manual_seed(self.seed)
             network = _Network(self.ordered, x.shape[1] - self.ordered, float(y.mean()))
         self.network_ = network.to(device)
-        columns = torch.from_numpy(x.astype(np.float32)).to(device)
-        event = torch.from_numpy(y.astype(np.float32)).to(device)
         optimizer = AdamW(list(network.parameters()))
-        order = torch.Generator().manual_seed(self.seed)
-        for _ in range(EPOCHS):
-            for batch in torch.split(torch.randperm(len(event), generator=order).to(device), BATCH):
-                loss = nn.functional.binary_cross_entropy_with_logits(
-                    network(columns[batch]), event[batch]
-                )
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+        train(self.network_, optimizer, x, y, epochs=EPOCHS, seed=self.seed, device=device)
         return self
 
     def predict_proba(self, x: Floats) -> Floats:

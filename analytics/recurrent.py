@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
-from analytics.networks import AdamW, find_device, set_deterministic
+from analytics.networks import AdamW, find_device, set_deterministic, train
 
 Floats = NDArray[np.float64]
-UNITS, EPOCHS, BATCH, RATE = 16, 30, 256, 0.02
+UNITS, EPOCHS, RATE = 16, 30, 0.02
 UNSEEN = -1e9  # a score that leaves a step no attention
 
 
@@ -48,17 +48,13 @@ class RecurrentClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             others = x.shape[1] - 2 * self.series
             network = _Network(others, self.series, self.steps, float(y.mean()))
         self.network_ = network.to(device)
-        columns = torch.from_numpy(x.astype(np.float32)).to(device)
-        event = torch.from_numpy(y.astype(np.float32)).to(device)
         optimizer = AdamW(list(network.parameters()), RATE)
-        order = torch.Generator().manual_seed(self.seed)
-        for _ in range(EPOCHS):
-            for batch in torch.split(torch.randperm(len(event), generator=order).to(device), BATCH):
-                loss = nn.functional.binary_cross_entropy_with_logits(
-                    network(columns[batch])[0], event[batch]
-                )
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+
+        def margin(columns: torch.Tensor) -> torch.Tensor:
+            log_odds: torch.Tensor = self.network_(columns)[0]
+            return log_odds
+
+        train(margin, optimizer, x, y, epochs=EPOCHS, seed=self.seed, device=device)
         return self
 
     def predict_proba(self, x: Floats) -> Floats:

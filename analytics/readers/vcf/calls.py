@@ -18,7 +18,7 @@ from analytics.errors import PayloadError
 from analytics.kinship import count_genotypes
 from analytics.readers.genotypes import LARGEST, MISSING, NOT_GIVEN
 
-_END = -2  # cyvcf2's mark that a call has no more alleles
+END = -2  # cyvcf2's mark that a call has no more alleles
 _LEAST = -(1 << 31) + 8  # htslib's smallest number; smaller values are marks
 # FT of a call that passed all filters, or that no filter was applied to.
 _PASSED = frozenset({b"PASS", b".", b""})
@@ -147,9 +147,9 @@ class Calls:
             raise PayloadError("variant file: a call names an allele that its row does not have")
         two = genotypes
         if genotypes.shape[1] != 2:
-            two = np.full((self._people, 2), _END, np.int16)
+            two = np.full((self._people, 2), END, np.int16)
             two[:, : genotypes.shape[1]] = genotypes[:, :2]
-            more = (genotypes[:, 2:] != _END).any(axis=1)
+            more = (genotypes[:, 2:] != END).any(axis=1)
             two[more] = MISSING
             self._polyploid += int(more.sum())
         if b"FT" in row.keys:
@@ -197,7 +197,7 @@ class Calls:
         report.polyploid_calls += self._polyploid
         report.failed_calls += self._failed
         report.unreadable += self._below
-        report.haploid_calls += int(((first >= 0) & (second == _END)).sum())
+        report.haploid_calls += int(((first >= 0) & (second == END)).sum())
         report.half_calls += int(
             (((first >= 0) & (second == MISSING)) | ((first == MISSING) & (second >= 0))).sum()
         )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from cyvcf2 import Variant
 
-from analytics.readers.vcf.calls import Row
+from analytics.readers.vcf.calls import END, Row
 
 FEMALE_BELOW, MALE_ABOVE = 0.2, 0.8  # of F; between them it tells nothing
 # Rarer alleles have hardly a heterozygous call in either sex.
@@ -55,10 +55,10 @@ class GeneticSex:
             alleles = record.genotype.array()[:, :-1]  # the last column is the phase
         except Exception:  # cyvcf2 raises bare exceptions; rows of X are not packed
             return
-        if alleles.shape != (len(self._called), alleles.shape[1]) or alleles.shape[1] > 2:
+        if len(alleles) != len(self._called) or alleles.shape[1] > 2:
             return
         first, second = alleles[:, 0], alleles[:, -1]
-        haploid = (second < 0) & (second != -1) if alleles.shape[1] == 2 else np.True_
+        haploid = second == END if alleles.shape[1] == 2 else np.True_
         called = (first >= 0) & ((second >= 0) | haploid)
         copies = np.where(called, first + np.where(haploid, 0, second), 0)
         alleles_called = int(called.sum() + (called & ~haploid).sum())
