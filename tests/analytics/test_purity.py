@@ -38,6 +38,7 @@ LIBRARIES = {
 # Only these look at installed packages and their files, or at descriptors that they are handed.
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
+    "care/facts.py": {"enum"},
     "clusters.py": {"warnings"},
     "imputation.py": {"contextlib"},
     "disclosure/noise.py": {"hmac", "statistics"},

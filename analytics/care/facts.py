@@ -1,0 +1,155 @@
+"""What is known about one patient: a value with its day and its source, or the reason why not.
+
+A fact that is not known is never read as "no": every gate of a rule says what it means there
+(analytics/care/logic.py). Names, kinds and units of all facts are in `FACTS`; which age is too old
+is part of the rule that needs the fact, not of the fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+Value = bool | int | Decimal | str | tuple[str, ...]
+
+
+class Reason(StrEnum):
+    """Why a fact is unknown."""
+
+    NOT_RECORDED = "not recorded"
+    TOO_OLD = "too old"
+    WITHHELD = "withheld by her consent"
+    HELD_BACK = "held back at ingest"
+    CONFLICTING = "conflicting"
+    NOT_FINAL = "the report is not final"
+    NO_DATE = "without a date"
+    NO_CALL = "no call at this position"
+    INDETERMINATE = "indeterminate"
+    NO_VALUE = "the variant has no value"
+    SOURCE_CLASS_MISSING = "germline or somatic is not said"
+    BUILD_MISSING = "genome build missing or not GRCh38"
+    TEXT_ONLY = "protein or text only"
+    NO_REPORT = "a call without a laboratory's report"
+    UNIT = "a unit that cannot be converted"
+    NOT_UNDERSTOOD = "a value that is not understood"
+
+
+class Kind(StrEnum):
+    """What values a fact has."""
+
+    YES_NO = "yes or no"
+    NUMBER = "number"
+    WORD = "one of its words"
+    LIST = "list of codes"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A value with the day it was true, and the ids of the record's entries that say so.
+
+    A day is a number of days since 1970-01-01 (UTC), as the ledger counts them; None only for facts
+    without one (sex). A number is in the unit of `FACTS`.
+    """
+
+    value: Value
+    day: int | None
+    source: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why there is no value. `detail` is a plain sentence about what was seen, without free text
+    of the record."""
+
+    reason: Reason
+    detail: str = ""
+    day: int | None = None
+    source: tuple[str, ...] = ()
+
+
+Fact = Known | Unknown
+Facts = Mapping[str, Fact]  # a name that is missing is NOT_RECORDED
+
+
+@dataclass(frozen=True, slots=True)
+class FactKind:
+    """One entry of `FACTS`: its label on pages, what values it has, its unit, and its words."""
+
+    label: str
+    kind: Kind
+    unit: str = ""
+    words: tuple[str, ...] = ()
+
+
+_YES = Kind.YES_NO
+_SIGNIFICANCE = (
+    "pathogenic",
+    "likely pathogenic",
+    "uncertain significance",
+    "likely benign",
+    "benign",
+    "absent",
+)
+
+FACTS: dict[str, FactKind] = {
+    "sex": FactKind("sex", Kind.WORD, words=("female", "male", "other")),
+    "age": FactKind("age", Kind.NUMBER, "a"),
+    # The laboratory's report decides: its newest statement about a germline variant of the gene.
+    "brca1_germline": FactKind("germline BRCA1", Kind.WORD, words=_SIGNIFICANCE),
+    "brca2_germline": FactKind("germline BRCA2", Kind.WORD, words=_SIGNIFICANCE),
+    # From a VCF alone: only ever a reason to order the confirming test.
+    "brca_call": FactKind("BRCA1/2 call without a report", _YES),
+    "breast_cancer": FactKind("breast cancer recorded", _YES),
+    "breast_cancer_in_family": FactKind("breast or ovarian cancer in the family", _YES),
+    "her2": FactKind("HER2", Kind.WORD, words=("negative", "positive", "equivocal")),
+    "oestrogen_receptor": FactKind("oestrogen receptor", Kind.WORD, words=("negative", "positive")),
+    "progesterone_receptor": FactKind(
+        "progesterone receptor", Kind.WORD, words=("negative", "positive")
+    ),
+    "metastatic": FactKind("distant metastases", _YES),
+    # T and N as pathology says, or else as the clinic says, without their prefix.
+    "tumour_size": FactKind("T", Kind.WORD, words=("T0", "Tis", "T1", "T2", "T3", "T4")),
+    "nodes": FactKind("N", Kind.WORD, words=("N0", "N1", "N2", "N3")),
+    "positive_nodes": FactKind("positive lymph nodes", Kind.NUMBER, "1"),
+    "complete_response": FactKind("pathological complete response", _YES),
+    "cps_eg": FactKind("CPS+EG score", Kind.NUMBER, "1"),
+    # Its day is the last day of it.
+    "chemotherapy": FactKind(
+        "chemotherapy",
+        Kind.WORD,
+        words=("neoadjuvant", "adjuvant", "metastatic", "setting not said", "none"),
+    ),
+    "endocrine_therapy": FactKind(
+        "endocrine therapy", Kind.WORD, words=("given", "unsuitable", "none")
+    ),
+    "earlier_parp_inhibitor": FactKind("earlier PARP inhibitor", _YES),
+    "weight": FactKind("weight", Kind.NUMBER, "kg"),
+    "creatinine": FactKind("creatinine in serum", Kind.NUMBER, "mg/dL"),
+    "haemoglobin": FactKind("haemoglobin", Kind.NUMBER, "g/dL"),
+    "neutrophils": FactKind("neutrophils", Kind.NUMBER, "10*9/L"),
+    "platelets": FactKind("platelets", Kind.NUMBER, "10*9/L"),
+    "child_pugh": FactKind("Child-Pugh class", Kind.WORD, words=("A", "B", "C")),
+    "hepatic_impairment": FactKind(
+        "hepatic impairment", Kind.WORD, words=("none", "mild", "moderate", "severe")
+    ),
+    "pregnant": FactKind("pregnancy", _YES),
+    "breast_feeding": FactKind("breast-feeding", _YES),
+    "menopause": FactKind("menopause", Kind.WORD, words=("before", "after")),
+    "mds_aml": FactKind("MDS or AML", _YES),
+    "pneumonitis": FactKind("pneumonitis", _YES),
+    "thrombosis": FactKind("venous thromboembolism", _YES),
+    # RxNorm ingredients ("rxnorm:1597582") of what she takes now, and of what she was ever given.
+    "medicines": FactKind("medicines now", Kind.LIST),
+    "medicines_ever": FactKind("medicines ever", Kind.LIST),
+    # True only if no category that could hold a medicine is withheld, and no entry that is or
+    # could be one was held back at ingest: else "no interacting medicine" cannot be said.
+    "medicines_complete": FactKind("the list of medicines is complete", _YES),
+    # Variants as "c.1905+1G>A", each as often as it was called; an empty list: all tested
+    # positions were called and none differs.
+    "dpyd_variants": FactKind("DPYD variants", Kind.LIST),
+    "dpyd_positions": FactKind("DPYD positions tested", Kind.LIST),
+    # Star alleles, as "*1/*4", of a laboratory's report: never from a VCF (copy number).
+    "cyp2d6_diplotype": FactKind("CYP2D6 diplotype", Kind.LIST),
+}
