@@ -28,7 +28,7 @@ class Category(IntEnum):
 
 
 class OutputClass(IntEnum):
-    """Kinds of an output (enum OutputClass of IAccessLedger.sol); a model and one person's result are never sealed."""
+    """Kinds of an output (OutputClass in IAccessLedger.sol); no model is sealed, an individual one in care."""
 
     METRICS = 1
     TABLE = 2

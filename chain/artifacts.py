@@ -20,7 +20,7 @@ from eth_utils.abi import function_abi_to_4byte_selector
 
 from chain.errors import ChainError
 
-CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger", "CareLedger")
 FOLDER = Path(__file__).resolve().parent.parent / "contracts"
 SOLC = Path(__file__).resolve().parent / "solc" / "solc-v0.8.37"
 

@@ -252,6 +252,45 @@ class RunResumed(Event):
     attempts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Appointed(Event):
+    subject: bytes
+    dataset: bytes
+    clinician: bytes  # salted hash
+    epoch: int
+    version: int
+    untilDay: int
+    resultToMe: bool
+    noticeHash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequested(Event):
+    run: bytes
+    permit: bytes
+    clinician: str
+    subject: bytes
+    paramsHash: bytes
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Countersigned(Event):
+    run: bytes
+    attempt: int
+    sealHash: bytes
+    clinician: str
+    notesHash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOpened(Event):
+    run: bytes
+    attempt: int
+    viewer: str
+    viewerKey: bytes
+
+
 E_ = TypeVar("E_", bound=Event)
 
 

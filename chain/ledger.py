@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from chain.node import Node
 
 MAX_LEASE = 86_400
-SEARCHED_BLOCKS = 256  # from the deploy block on: they must contain the four contracts' creation
+SEARCHED_BLOCKS = 256  # from the deploy block on: they must contain the five contracts' creation
 # By constructor argument, how a difference is described.
 DIFFERENCES = {
     "origin": "other rules",
@@ -156,7 +156,7 @@ class Ledger:
         return int(self.block()["timestamp"], 16)
 
     def logs(self, first: int, last: int) -> list[dict[str, Any]]:
-        """Raw logs of the four contracts in blocks first..last."""
+        """Raw logs of the five contracts in blocks first..last."""
         criteria = {
             "fromBlock": hex(first),
             "toBlock": hex(last),
@@ -182,7 +182,7 @@ class Ledger:
             return end, logs
 
     def all_logs(self, first: int, last: int) -> Iterator[list[dict[str, Any]]]:
-        """Raw logs of the four contracts in blocks first..last, in pages; a page has all logs of
+        """Raw logs of the five contracts in blocks first..last, in pages; a page has all logs of
         its transactions.
         """
         pages = Pages()
@@ -302,7 +302,7 @@ def deploy(
     cohort_floor: int,
     role_delay: int,
 ) -> dict[str, Any]:
-    """Deploy the four contracts and return the unsigned ledger identity (docs/ledger.md, JSON
+    """Deploy the five contracts and return the unsigned ledger identity (docs/ledger.md, JSON
     form).
 
     `salt` is 32 random bytes, new for every deployment; `role_delay`: seconds before a new worker
@@ -331,7 +331,7 @@ def deploy(
             {"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()}
         )
     return {
-        "type": "volens/identity/2",
+        "type": "volens/identity/3",
         "chainId": eth.chain_id,
         "genesisHash": genesis.hex(),
         "deployBlock": first,
@@ -366,17 +366,18 @@ def _arguments(
 
     chain: its id and the hash of its first block.
     """
-    trail, permits, consents, accesses = (addresses[name] for name in CONTRACTS)
+    trail, permits, consents, accesses, care = (addresses[name] for name in CONTRACTS)
     numbers = [quorum, cohort_floor, max_lease, role_delay]
-    types = ["uint256", "bytes32", "bytes32", *["address"] * 4, *["uint256"] * 4]
+    types = ["uint256", "bytes32", "bytes32", *["address"] * 5, *["uint256"] * 4]
     types += ["address"] * len(founders)
-    rules = [*chain, salt, trail, permits, consents, accesses, *numbers, *founders]
+    rules = [*chain, salt, trail, permits, consents, accesses, care, *numbers, *founders]
     origin = hashlib.sha256(encode(types, rules)).digest()  # docs/ledger.md, Trail
     return {
-        "Trail": [[permits, consents, accesses], origin],
+        "Trail": [[permits, consents, accesses, care], origin],
         "PermitRegistry": [list(founders), quorum, role_delay, salt, trail],
         "ConsentRegistry": [salt, permits, trail],
         "AccessLedger": [salt, permits, consents, trail, cohort_floor, max_lease],
+        "CareLedger": [salt, permits, consents, trail, max_lease],
     }
 
 

@@ -81,7 +81,7 @@ class PermitStatus(_Named):
 
 
 class OutputClass(_Named):
-    """Kinds of an output (enum OutputClass of IAccessLedger.sol); a model and one person's result are never sealed."""
+    """Kinds of an output (OutputClass in IAccessLedger.sol); no model is sealed, an individual one in care."""
 
     METRICS = 1
     TABLE = 2
@@ -113,6 +113,8 @@ class Reason(IntEnum):
     PERMIT_QUESTIONS = 44  # The permit allows no further different question.
     DATASET_QUESTIONS = 45  # The dataset bears no further different question.
     RUN_MOVED = 46  # The people or their records changed too often: ask for the run again.
+    APPOINTMENT = 47  # She has appointed another clinician, or the appointment has ended.
+    CLINICIAN_ROLE = 48  # The clinician's role is not live.
     LEDGER_DOWN = 64  # The broker cannot reach the ledger, so no key leaves.
     IDENTITY = 65  # The ledger is not the one the broker is pinned to.
     RECEIPT_UNKNOWN = 66  # No mined authorisation stands behind this request.

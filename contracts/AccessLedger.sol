@@ -184,6 +184,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (p.status == PermitStatus.None) revert IPermitRegistry.PermitUnknown(r.permit);
         if (p.status == PermitStatus.Requested) revert PermitUndecided(r.permit);
         if (p.applicant != analyst) revert NotTheApplicant(analyst);
+        if (!Masks.needValid(p.purposeNeed)) revert NotForResearch(r.permit);
         uint8 reason = _permitReason(p);
         if (reason != 0) {
             _refuse(run, 0, reason, message);
@@ -254,7 +255,6 @@ contract AccessLedger is IAccessLedger, Typed, Budget, Questions {
         if (
             s.outputClass == OutputClass.None ||
             s.outputClass == OutputClass.Model ||
-            s.outputClass == OutputClass.Individual ||
             p.outputClasses & (uint16(1) << uint16(s.outputClass)) == 0 ||
             (s.outputClass == OutputClass.Genomic && s.statistics == 0)
         ) revert OutputClassRefused(s.outputClass);

@@ -4,12 +4,12 @@ pragma solidity 0.8.37;
 import {Reasons} from "./Reasons.sol";
 
 /// @title Which purpose and category bits exist, and the consent slot they stand in
-/// @notice Layout in docs/ledger.md. Free functions of a library: the three registries share one
+/// @notice Layout in docs/ledger.md. Free functions of a library: the registries share one
 /// reading of a slot.
 library Masks {
     uint32 internal constant PURPOSES = 0xffff037f; // 0-6, 8, 9, 16-31
     uint32 internal constant CATEGORIES = 0x000f03ff; // 0-9, 16-19
-    uint32 private constant CARE = 1 << 6;
+    uint32 internal constant CARE = 1 << 6;
     uint256 private constant STATUS = uint256(0xff) << 248;
     uint256 private constant LIVE = uint256(1) << 248;
     uint256 private constant REVOKED = uint256(2) << 248;

@@ -32,6 +32,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     uint16 private constant KIND_SUSPEND = 5;
     uint16 private constant KIND_CANCEL_ROLE = 6;
     uint16 private constant MOST_QUESTIONS = 100;
+    uint16 private constant INDIVIDUAL = 1 << 5; // OutputClass.Individual
     uint40 private constant FOREVER = type(uint40).max; // an end that is none
 
     uint8 public immutable quorum;
@@ -131,13 +132,13 @@ contract PermitRegistry is IPermitRegistry, Typed {
     function requestPermit(PermitRequest calldata r, bytes calldata signature) external direct {
         _notAfter(r.deadline);
         address applicant = _signerOf(keccak256(abi.encode(PERMIT_REQUEST, r)), signature);
-        _requireLive(applicant, Role.Analyst);
+        bool care = r.purposeNeed == Masks.CARE;
+        _requireLive(applicant, care ? Role.Clinician : Role.Analyst);
         if (_permits[r.permit].status != PermitStatus.None) revert PermitExists(r.permit);
         if (custodianOf[r.dataset] == address(0)) revert DatasetUnknown(r.dataset);
         if (
-            !Masks.needValid(r.purposeNeed) ||
+            !(care ? _careValid(r) : _researchValid(r)) ||
             !Masks.categoriesValid(r.categories) ||
-            r.outputClasses == 0 ||
             r.questions == 0 ||
             r.questions > MOST_QUESTIONS ||
             r.expiry <= block.timestamp
@@ -225,6 +226,19 @@ contract PermitRegistry is IPermitRegistry, Typed {
     /// @inheritdoc IPermitRegistry
     function permitOf(bytes32 permit) external view returns (Permit memory) {
         return _permits[permit];
+    }
+
+    /// @dev For the care of one person at a time, and for nothing else.
+    function _careValid(PermitRequest calldata r) private pure returns (bool) {
+        return r.outputClasses == INDIVIDUAL && r.minCohort <= 1;
+    }
+
+    /// @dev For research on a group, of which no result about one person comes.
+    function _researchValid(PermitRequest calldata r) private pure returns (bool) {
+        return
+            Masks.needValid(r.purposeNeed) &&
+            r.outputClasses != 0 &&
+            r.outputClasses & INDIVIDUAL == 0;
     }
 
     /// @dev Those that handle keys and plaintext.

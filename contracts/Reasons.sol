@@ -21,5 +21,7 @@ library Reasons {
     uint8 internal constant PERMIT_QUESTIONS = 44;
     uint8 internal constant DATASET_QUESTIONS = 45;
     uint8 internal constant RUN_MOVED = 46;
+    uint8 internal constant APPOINTMENT = 47;
+    uint8 internal constant CLINICIAN_ROLE = 48;
     uint8 internal constant CONSENT_CHANGED = 75;
 }

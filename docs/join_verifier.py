@@ -36,6 +36,7 @@ MODULES = (
     "permits",
     "consents",
     "accesses",
+    "care",
     "replayed",
     "withdrawals",
     "trail",

@@ -21,7 +21,7 @@ from governance.objects.envelope import (
     record_leaf,
 )
 from governance.rules.encoding import canonical, canonical_json, words
-from governance.rules.ledger_data import identity_id, origin_of, parse_identity
+from governance.rules.ledger_data import CONTRACTS, identity_id, origin_of, parse_identity
 from governance.rules.state import Consent, slot_of
 
 ACCOUNT = bytes(range(1, 21))
@@ -29,13 +29,10 @@ KEY = bytes([7]) * 32  # a public signing key: for vectors only
 DOMAIN = Domain(
     31337,
     bytes([0xAB]) * 32,
-    {
-        name: f"0x{at:040x}"
-        for at, name in enumerate(("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger"), 1)
-    },
+    {name: f"0x{at:040x}" for at, name in enumerate(CONTRACTS, 1)},
 )
 IDENTITY: dict[str, Any] = {
-    "type": "volens/identity/2",
+    "type": "volens/identity/3",
     "chainId": DOMAIN.chain_id,
     "genesisHash": "0x" + "11" * 32,
     "deployBlock": 5,
@@ -137,8 +134,8 @@ def write() -> list[str]:
         *(f"| {what} | `{value.hex()}` |" for what, value in encodings().items()),
         "",
         "The identity: chain id 31337, genesis [0x11], block 5, salt [0xab], quorum 2, cohort floor 10, longest",
-        "lease 86400, role delay 172800, founders 0x…07 to 0x…09; Trail,",
-        "PermitRegistry, ConsentRegistry and AccessLedger at 0x…01 to 0x…04, their code hashes the words 1 to 4.",
+        "lease 86400, role delay 172800, founders 0x…07 to 0x…09; Trail, PermitRegistry, ConsentRegistry,",
+        "AccessLedger and CareLedger at 0x…01 to 0x…05, their code hashes the words 1 to 5.",
         "",
         f"Signed by the key [7] (`{address_of(KEY)}`) under that chain id, salt and those",
         "addresses. A message's field n, from 1, is the number n (an address too), `[n]`, for `bytes` the byte n",

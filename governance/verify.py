@@ -206,15 +206,16 @@ def part(source: Any, name: str, kind: type = object) -> Any:
 # compares them).
 
 PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist
-CARE = 1 << 6  # her own care: no permit may ask for it
+CARE = 1 << 6  # her own care: a permit asks for it alone, or not at all
 COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER = 1, 2, 3, 4, 5  # roles
-PROTECTION, BROKER, WORKER = 7, 9, 10
+CLINICIAN, PROTECTION, BROKER, WORKER = 6, 7, 9, 10
 LAST_ROLE = WORKER
 LIVE, REVOKED = 1, 2  # of a consent
 REQUESTED, APPROVED, SUSPENDED, REJECTED = 1, 2, 3, 4  # of a permit
 DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
 MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
-OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that can be sealed; per-variant statistics
+OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that research can seal; per-variant statistics
+INDIVIDUAL = 5  # the class of a plan, and of nothing else
 PERMIT_QUESTIONS, DATASET_QUESTIONS = 100, 1000  # different ones, at most
 MAX_MOVES = 8  # of a run to other people or records
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach
@@ -267,6 +268,26 @@ STRUCTS = {
     "Decision": "bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline",
     "Cancel": "bytes32 run,uint40 deadline",
     "Resume": "bytes32 run,uint32 attempts,uint40 deadline",
+    "Appoint": (
+        "bytes32 subject,bytes32 dataset,bytes32 clinician,uint32 epoch,uint24 replaces,"
+        "uint24 untilDay,bool resultToMe,bytes32 noticeHash,uint40 deadline"
+    ),
+    "PlanRequest": (
+        "bytes32 permit,bytes32 subject,bytes32 salt,bytes32 paramsHash,uint256 nonce,"
+        "uint40 deadline"
+    ),
+    "PlanBinding": (
+        "bytes32 run,uint32 attempt,bytes32 workerKey,bytes32 codeHash,uint32 leaseSeconds,"
+        "uint8 relaxed,uint40 deadline"
+    ),
+    "PlanSeal": (
+        "bytes32 run,uint32 attempt,bytes32 outputCommitment,bytes32 ciphertextHash,"
+        "bytes32 keyCommitment,bytes32 disclosureCommitment,uint8 outputClass,uint40 deadline"
+    ),
+    "PlanView": "bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline",
+    "Countersign": "bytes32 run,uint32 attempt,bytes32 sealHash,bytes32 notesHash,uint40 deadline",
+    "PlanOpening": "bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline",
+    "PlanEnd": "bytes32 run,uint40 deadline",
     "Identity": "bytes32 id",
     "Witness": (
         "bytes32 identity,uint64 block,bytes32 blockHash,uint64 time,uint64 count,bytes32 head"
@@ -298,6 +319,14 @@ CALLS = {
     "95d8ea03": "AccessLedger seal Seal m,bytes signature",
     "e387bf03": "AccessLedger viewOutput Review m,bytes signature",
     "2e1c509e": "AccessLedger voidRecords VoidRecords m,bytes[] signatures",
+    "9867b566": "CareLedger appoint Appoint m,bytes signer,bytes signature",
+    "d19b4eec": "CareLedger authorisePlan PlanBinding m,bytes signature",
+    "1169cd5d": "CareLedger countersign Countersign m,bytes signature",
+    "22fc1933": "CareLedger endPlan PlanEnd m,bytes signature",
+    "612cc9fc": "CareLedger openPlan PlanOpening m,bytes signer,bytes signature",
+    "9fca0c07": "CareLedger requestPlan PlanRequest m,bytes params,bytes signature",
+    "0675b91b": "CareLedger sealPlan PlanSeal m,bytes signature",
+    "d8503049": "CareLedger viewPlan PlanView m,bytes signature",
 }
 
 # by name, keccak256 of the event's signature
@@ -330,6 +359,10 @@ EVENTS = {
     "RunRequested": "400a727fa8fe56d9d4bd5dd520006822e28b29c7151853744a88c26b2aa96e48",
     "RunResumed": "d89bac2ca8bf46b85f9aafd55679d04905025a02069854771207da196292c432",
     "Sealed": "3b3c4bc4584543defb4f059bfc2d30642744ba9c94863e5312bcc96405722801",
+    "Appointed": "b9f672ddf55686be169c700b8b5dac918ca82e295580f613ccc1db5cc1a0df5a",
+    "Countersigned": "12b07aafd1e1ad029e7d95f11fc4246affde2b4efa8ab07925f19714a9c85710",
+    "PlanOpened": "5f5712f4d0030a059bc80f5d659f15a1f300ab8ab19161437086f9821cfea83c",
+    "PlanRequested": "2b4a856335f999221ca74e0b37af64d097d6d28ce02b07e5daa0c31d865abcb2",
 }
 
 
@@ -417,7 +450,7 @@ def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
 # Data types of a ledger: blocks, transactions, logs, and the identity of the deployment.
 
 # In the order of the identity.
-CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger", "CareLedger")
 
 
 class Block(NamedTuple):
@@ -497,12 +530,12 @@ def parse_log(rpc: Mapping[str, Any]) -> Log:
 
 
 def parse_identity(source: object) -> Identity:
-    """The JSON form: the four contracts in order, three founders or more. Raises Malformed."""
-    need(part(source, "type") == "volens/identity/2", "this is not a ledger identity")
+    """The JSON form: the five contracts in order, three founders or more. Raises Malformed."""
+    need(part(source, "type") == "volens/identity/3", "this is not a ledger identity")
     items = part(source, "contracts", list)
     need(
         [part(item, "name") for item in items] == list(CONTRACTS),
-        "the identity does not name the four contracts",
+        "the identity does not name the five contracts",
     )
     contracts = {
         item["name"]: (raw(part(item, "address"), 20), raw(part(item, "codeHash"), 32))
@@ -526,7 +559,7 @@ def identity_bytes(identity: object) -> bytes:
     i = parse_identity(identity)
     contracts: list[bytes] = [part for pair in i.contracts.values() for part in pair]
     return canonical(
-        b"volens/ledger/2",
+        b"volens/ledger/3",
         i.chain_id,
         i.genesis,
         i.deploy_block,
@@ -663,6 +696,21 @@ class Consent(NamedTuple):
     categories: int
 
 
+class Appointment(NamedTuple):
+    """Whom a patient appointed for her own care: a salted hash, bound to an epoch of her consent.
+    result_to_me: whether she wants to open the plans.
+    """
+
+    clinician: bytes
+    epoch: int
+    version: int
+    until_day: int
+    result_to_me: bool
+
+
+NOBODY_APPOINTED = Appointment(bytes(32), 0, 0, 0, False)
+
+
 class Ingest(NamedTuple):
     """A registered list of records: Merkle root and count of its leaves."""
 
@@ -684,6 +732,11 @@ class Run(NamedTuple):
     ended: str
     resumed: int
     moves: int
+
+    @property
+    def is_care(self) -> bool:
+        """Whether it draws up a plan from one patient's records: its request names her."""
+        return "subject" in self.request
 
 
 class Attempt(NamedTuple):
@@ -856,6 +909,8 @@ class Steps:
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
+        self.appointments = dict[tuple[bytes, bytes], Appointment]()  # (dataset, subject)
+        self.notes = dict[bytes, bytes]()  # run: hash of what its clinician noted on the plan
         self.used_up = set[bytes]()  # hashes of refused messages, old revocations and views
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
         # The number of steps, and the head after the last.
@@ -1041,16 +1096,29 @@ class PermitRules(Steps):
 
     def _requestPermit(self, m: Args, a: Args) -> Effect:
         values, purposes, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
+        care = purposes == CARE
         who = self._by(
-            "PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST
+            "PermitRequest",
+            m,
+            a["signature"],
+            self._claim("PermitRequested", 2),
+            CLINICIAN if care else ANALYST,
         )
         need(
             m["permit"] not in self.permits and m["dataset"] in self.datasets,
             "a known permit, or an unknown dataset",
         )
-        need(purposes and not purposes & ~(PURPOSES & ~CARE), "the purposes are not allowed")
+        research = purposes and not purposes & ~(PURPOSES & ~CARE)
+        need(care or research, "the purposes are not allowed")
+        # Of the care of one person comes a result about her, of research none about anybody.
+        classes, individual = m["outputClasses"], 1 << INDIVIDUAL
+        allowed = (
+            classes == individual and m["minCohort"] <= 1
+            if care
+            else classes and not classes & individual
+        )
         need(
-            categories and not categories & ~CATEGORIES and m["outputClasses"],
+            categories and not categories & ~CATEGORIES and allowed,
             "categories or outputs not allowed",
         )
         need(
@@ -1296,6 +1364,7 @@ class AccessRules(Steps):
             sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
             "the parameters are not as signed",
         )
+        need(permit.request["purposeNeed"] & CARE == 0, "the permit is not for research")
         who = self._by("RunRequest", m, a["signature"], permit.applicant, ANALYST)
         run, reason = sha256(words(who, m["nonce"])), self._permit_reason(permit)
         need(run not in self.runs, "the run exists already")
@@ -1401,7 +1470,7 @@ class AccessRules(Steps):
         return Question(run.request["paramsHash"], attempt.records, attempt.list_hash)
 
     def _run(self, m: Args) -> Run:
-        need(m["run"] in self.runs, "the run is unknown")
+        need(m["run"] in self.runs and not self.runs[m["run"]].is_care, "the run is unknown")
         return self.runs[m["run"]]
 
     def _open(self, m: Args) -> tuple[Run, Attempt]:
@@ -1528,12 +1597,236 @@ class AccessRules(Steps):
         return effect(43, "RunResumed", (m["run"],), (m["attempts"],))
 
 
+# ---- care ----
+# The rules of CareLedger: appointments, and plans drawn from one patient's records.
+
+
+class CareRules(Steps):
+    """One method for each call of the contract."""
+
+    def appointment(self, dataset: bytes, subject: bytes) -> Appointment:
+        """Her newest appointment, whether it is live or not."""
+        return self.appointments.get((dataset, subject), NOBODY_APPOINTED)
+
+    def care_denied(self, dataset: bytes, subject: bytes, categories: int, day: int) -> int:
+        """0 if she allows her own care on that day with one of these categories, else the reason:
+        1 to 7.
+        """
+        reason = self.denied(dataset, subject, CARE, 0, day)
+        shared = self.consent(dataset, subject).categories & categories
+        return reason or (0 if shared else 7)
+
+    def plan_denied(self, run: Run, time: int) -> int:
+        """Why a plan must not be drawn, viewed or countersigned at that time, 0 if it may: the
+        clinician's role, the permit, her consent, and the appointment, which her consent's epoch
+        binds.
+        """
+        permit, subject, day = self._care_permit(run), run.request["subject"], time // DAY
+        dataset = permit.request["dataset"]
+        if not self.member_live(run.analyst, CLINICIAN, time):
+            return 48
+        if permit.status != APPROVED:
+            return 34
+        if time >= permit.request["expiry"]:
+            return 35
+        reason = self.care_denied(dataset, subject, permit.request["categories"], day)
+        appointed = self.appointment(dataset, subject)
+        live = (
+            appointed.clinician == self._shown(run)
+            and appointed.epoch == self.consent(dataset, subject).epoch
+            and day <= appointed.until_day
+        )
+        return reason or (0 if live else 47)
+
+    def plan_ended(self, run: Run, attempt: Attempt, time: int) -> int:
+        """As `plan_denied`, after an attempt was authorised: 75 if her consent has changed since."""
+        subject, epoch, _ = attempt.granted[0]
+        dataset = self._care_permit(run).request["dataset"]
+        changed = self.consent(dataset, subject).epoch != epoch
+        return self.plan_denied(run, time) or (75 if changed else 0)
+
+    def _appoint(self, m: Args, a: Args) -> Effect:
+        dataset, subject = m["dataset"], m["subject"]
+        consent, old = self.consent(dataset, subject), self.appointment(dataset, subject)
+        self._hers("Appoint", m, subject, a)
+        need(dataset in self.datasets, "there is no such dataset")
+        need(m["replaces"] == old.version, "the appointment replaces another one")
+        need(m["epoch"] == consent.epoch, "the appointment is of another epoch of her consent")
+        today = self.time // DAY
+        # An appointment that only ends one needs no consent.
+        if m["untilDay"] >= today:
+            denied = self.care_denied(dataset, subject, CATEGORIES, today)
+            need(not denied, "she does not allow her own care")
+        new = Appointment(
+            m["clinician"], m["epoch"], m["replaces"] + 1, m["untilDay"], bool(m["resultToMe"])
+        )
+        self.appointments[dataset, subject] = new
+        event_values = (*new, m["noticeHash"])
+        return effect(48, "Appointed", (subject, dataset), event_values, words(*m.values()))
+
+    def _requestPlan(self, m: Args, a: Args) -> Effect:
+        need(m["permit"] in self.permits, "there is no such permit")
+        permit = self.permits[m["permit"]]
+        need(
+            sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
+            "the parameters are not as signed",
+        )
+        who = self._by("PlanRequest", m, a["signature"], permit.applicant, CLINICIAN)
+        run = sha256(words(m["permit"], who, m["nonce"]))
+        need(run not in self.runs, "the run exists already")
+        usable = permit.status == APPROVED and self.time < permit.request["expiry"]
+        need(usable and self._is_care(permit), "the permit is not for care, or not usable")
+        new = Run(who, m, 0, "", 0, 0)
+        appointed = self.appointment(permit.request["dataset"], m["subject"])
+        need(self._shown(new) == appointed.clinician, "she has not appointed this clinician")
+        self.runs[run] = new
+        plain = (m["subject"], m["paramsHash"], m["deadline"])
+        return effect(49, "PlanRequested", (run, m["permit"], who), plain)
+
+    def _authorisePlan(self, m: Args, a: Args) -> Effect:
+        name, nth, run = m["run"], m["attempt"], self._plan(m)
+        worker = self._by("PlanBinding", m, a["signature"], role=WORKER)
+        need(
+            not run.ended and nth == run.attempts + 1 <= MAX_ATTEMPTS,
+            "the plan ended, or not the next attempt",
+        )
+        permit, subject = self._care_permit(run), run.request["subject"]
+        request = permit.request
+        dataset = request["dataset"]
+        consent, appointed = self.consent(dataset, subject), self.appointment(dataset, subject)
+        # In the contract's order.
+        reasons = [
+            self.time > run.request["deadline"] and 41,
+            m["codeHash"] != request["codeHash"] and 38,
+            self.plan_denied(run, self.time),
+        ]
+        # Without crypto the worker is unknown, and two workers may send the same values.
+        message = self._unused(words(worker, *m.values())) if self._crypto else b""
+        if any(reasons):
+            self.used_up.add(message)
+            return effect(51, "RunRefused", (name,), (nth, next(filter(None, reasons))))
+        last_day = min(consent.until_day, appointed.until_day)
+        lease = min(
+            self.time + min(m["leaseSeconds"], self.identity.max_lease),
+            request["expiry"],
+            (last_day + 1) * DAY,
+        )
+        packed = nth << 56 | consent.epoch << 24 | consent.version
+        list_hash = sha256(words(subject, consent.epoch))
+        granted = [(subject, consent.epoch, consent.version)]
+        self.runs[name] = run._replace(attempts=nth)
+        self.attempts[name, nth] = Attempt(
+            worker, m, granted, [], lease, 0, list_hash, self._tx.hash, self._tx.block, {}, b"", {}
+        )
+        totals = (nth, 1, 0, lease, m["workerKey"], list_hash, m["relaxed"])
+        return (
+            50,
+            words(name, m["relaxed"] << 32 | nth, subject, packed),
+            [
+                ("AccessGranted", (name, subject), (packed,)),
+                ("RunAuthorised", (name,), totals),
+            ],
+        )
+
+    def _sealPlan(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._newest_plan(m)
+        need(not run.ended, "the plan has ended")
+        self._by("PlanSeal", m, a["signature"], attempt.worker, WORKER)
+        need(
+            self.time <= attempt.lease_until and not attempt.seal,
+            "the lease is over, or the plan sealed already",
+        )
+        need(m["outputClass"] == INDIVIDUAL, "a plan is an output of class Individual")
+        # As an output of research is kept: the same event tells of both.
+        *fields, deadline = m.items()
+        seal = dict(fields) | {"statistics": 0} | dict([deadline])
+        plain = (m["attempt"], sha256(words(*m.values())), *seal.values())
+        self.attempts[m["run"], m["attempt"]] = attempt._replace(seal=seal, seal_hash=plain[1])
+        return effect(52, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
+
+    def _viewPlan(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._newest_plan(m)
+        who = self._by("PlanView", m, a["signature"], run.analyst)
+        need(attempt.seal and run.ended != "cancelled", "nothing is sealed, or the plan ended")
+        need(not self.plan_ended(run, attempt, self.time), "her consent or the appointment ended")
+        body = words(m["run"], m["attempt"], run.analyst, m["viewerKey"])
+        self.used_up.add(self._unused(body))
+        attempt.views[who] = m["viewerKey"]
+        plain = (m["attempt"], m["viewerKey"])
+        return effect(53, "OutputViewed", (m["run"], run.analyst), plain, body)
+
+    def _countersign(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._newest_plan(m)
+        self._by("Countersign", m, a["signature"], run.analyst)
+        need(not run.ended and attempt.seal, "nothing is sealed, or the plan ended")
+        need(m["sealHash"] == attempt.seal_hash, "the countersignature is not on what was sealed")
+        need(run.analyst in attempt.views, "the clinician did not view the plan")
+        message = self._unused(words(*m.values()))
+        if reason := self.plan_ended(run, attempt, self.time):
+            self.used_up.add(message)
+            why = (m["attempt"], run.request["subject"], reason)
+            return effect(55, "ReleaseRefused", (m["run"],), why)
+        self.runs[m["run"]] = run._replace(ended="released")
+        self.notes[m["run"]] = m["notesHash"]
+        plain = (m["attempt"], m["sealHash"], run.analyst, m["notesHash"])
+        return effect(54, "Countersigned", (m["run"],), plain)
+
+    def _openPlan(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._newest_plan(m)
+        subject, request = run.request["subject"], self._care_permit(run).request
+        signer = self._hers("PlanOpening", m, subject, a)
+        need(run.ended == "released", "the plan is not countersigned")
+        wish = self.appointment(request["dataset"], subject).result_to_me
+        need(wish, "she did not ask for the plan")
+        categories, today = request["categories"], self.time // DAY
+        denied = self.care_denied(request["dataset"], subject, categories, today)
+        need(not denied, "she does not allow her own care")
+        body = words(m["run"], m["attempt"], signer, m["viewerKey"])
+        self.used_up.add(self._unused(body))
+        attempt.views[signer] = m["viewerKey"]
+        plain = (m["attempt"], m["viewerKey"])
+        return effect(56, "PlanOpened", (m["run"], signer), plain, body)
+
+    def _endPlan(self, m: Args, a: Args) -> Effect:
+        run = self._plan(m)
+        self._by("PlanEnd", m, a["signature"], run.analyst)
+        need(not run.ended, "the plan has ended")
+        self.runs[m["run"]] = run._replace(ended="cancelled")
+        return effect(57, "RunCancelled", (m["run"],))
+
+    def _hers(self, kind: str, m: Args, subject: bytes, a: Args) -> bytes:
+        """Her enrolled key, which signed. Raises Malformed."""
+        need(subject in self.signers, "she is not enrolled")
+        signer = self.signers[subject]
+        need(a["signer"] == signer, "the key is not the one that she enrolled")
+        return self._by(kind, m, a["signature"], signer)
+
+    def _plan(self, m: Args) -> Run:
+        need(m["run"] in self.runs and self.runs[m["run"]].is_care, "there is no such plan")
+        return self.runs[m["run"]]
+
+    def _newest_plan(self, m: Args) -> tuple[Run, Attempt]:
+        run = self._plan(m)
+        need(m["attempt"] == run.attempts > 0, "the attempt is not the newest")
+        return run, self.attempts[m["run"], m["attempt"]]
+
+    def _care_permit(self, run: Run) -> Permit:
+        return self.permits[run.request["permit"]]
+
+    def _is_care(self, permit: Permit) -> bool:
+        return bool(permit.request["purposeNeed"] == CARE)
+
+    def _shown(self, run: Run) -> bytes:
+        """Whom the clinician showed that he is, as she appoints him."""
+        return sha256(words(run.analyst, run.request["salt"]))
+
+
 # ---- replayed ----
 # Replays mined transactions: executes the contracts' rules and compares the events that each call
 # must leave.
 
 
-class ReplayedState(PermitRules, ConsentRules, AccessRules):
+class ReplayedState(PermitRules, ConsentRules, AccessRules, CareRules):
     """The state that the rules give, transaction by transaction; after a Finding it MUST NOT be
     used any more.
     """
@@ -1541,7 +1834,7 @@ class ReplayedState(PermitRules, ConsentRules, AccessRules):
     def apply(
         self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
     ) -> None:
-        """Execute one mined transaction; `logs` are all its logs of the four contracts. Raises
+        """Execute one mined transaction; `logs` are all its logs of the five contracts. Raises
         Finding.
 
         With crypto every signature that leads to an access is checked; without it, the ledger's
@@ -1600,16 +1893,20 @@ class ReplayedState(PermitRules, ConsentRules, AccessRules):
 # By the run's last event, its state.
 RUN_STATES = {
     "RunRequested": "queued",
+    "PlanRequested": "queued",
     "RunRefused": "denied",
     "RunAuthorised": "authorised",
     "Sealed": "sealed",
     "Released": "released",
+    "Countersigned": "released",
     "ReleaseRefused": "queued",
     "Rejected": "refused",
     "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
+_REQUESTS = {"RunRequested", "PlanRequested"}
+_RELEASES = {"Released", "Countersigned"}
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
 
@@ -1670,7 +1967,7 @@ def use_met(
     """
     earlier = [past for past in history if past.step < step]
     names = [past.name for past in earlier]
-    if "RunRequested" not in names or any(end in names for end in _ENDS):
+    if not _REQUESTS & set(names) or any(end in names for end in _ENDS):
         return None
     attempts = [past.attempt for past in earlier if past.name == "RunAuthorised"]
     newest = max(attempts, default=0)
@@ -1688,7 +1985,7 @@ def use_met(
         return None
     seals = [past.step for past in history if past.name == "Sealed" and past.attempt == newest]
     was = "computing"
-    if "Released" in names:
+    if _RELEASES & set(names):
         was = "released"
     elif seals and seals[0] < step:
         was = "sealed"

@@ -7,6 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from api.demo.care_stage import (
+    authorise_plan,
+    care_permit,
+    countersign,
+    end_plan,
+    open_plan,
+    request_plan,
+    seal_plan,
+    sealed_plan,
+    view_plan,
+)
 from api.demo.forgeries import Rewriter
 from api.demo.stage import World, random32
 from chain.wallets import Wallet
@@ -22,14 +33,14 @@ from governance.verify import (
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 IDENTITY = {
-    "type": "volens/identity/2",
+    "type": "volens/identity/3",
     "chainId": 31337,
     "genesisHash": "0x" + "11" * 32,
     "deployBlock": 5,
     "salt": "22" * 32,
     "contracts": [
         {"name": name, "address": f"0x{i:040x}", "codeHash": f"{i:064x}"}
-        for i, name in enumerate(("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger"), 1)
+        for i, name in enumerate(verify.CONTRACTS, 1)
     ],
     "quorum": 2,
     "cohortFloor": 10,
@@ -110,6 +121,7 @@ def tell(world: World) -> dict[str, Any]:
         world.authorise(flapping, subjects, attempt=attempt)
     world.resume(flapping)
     world.authorise(flapping, subjects, attempt=17)
+    tell_of_care(world)
     order = {"permit": permit, "deadline": 2**40 - 1}
     world.relay("PermitRegistry", "suspend", "Suspend", order, world.by("dora", "Suspend", order))
     world.request_run(permit)  # refused: suspended
@@ -121,6 +133,23 @@ def tell(world: World) -> dict[str, Any]:
         "third": third,
         "seal": seal,
     }
+
+
+def tell_of_care(world: World) -> None:
+    """Every kind of step of a patient's own care at least once."""
+    subject, run, seal = sealed_plan(world)
+    countersign(world, run, seal)
+    open_plan(world, run, subject)
+    permit = care_permit(world)
+    end_plan(world, request_plan(world, permit, subject))
+    waiting = request_plan(world, permit, subject)
+    authorise_plan(world, waiting)
+    seal = seal_plan(world, waiting)
+    view_plan(world, waiting)
+    late = request_plan(world, permit, subject)
+    world.revoke(subject)
+    countersign(world, waiting, seal)  # refused: she has withdrawn
+    authorise_plan(world, late)  # refused: she has withdrawn
 
 
 def bundle_of(world: World) -> dict[str, Any]:

@@ -268,9 +268,239 @@ REMOVALS += [
     ),
     Removal(
         "no result of one person",
+        "PermitRegistry.sol",
+        (("&& r.outputClasses & INDIVIDUAL == 0", ""),),
+        ("one person's result asked for as research",),
+    ),
+    Removal(
+        "care is for clinicians",
+        "PermitRegistry.sol",
+        (("care ? Role.Clinician : Role.Analyst", "Role.Analyst"),),
+        ("a care permit for an analyst",),
+    ),
+    Removal(
+        "care brings results of one person alone",
+        "PermitRegistry.sol",
+        (("return r.outputClasses == INDIVIDUAL && r.minCohort <= 1;", "return true;"),),
+        ("a care permit that brings tables of a group", "a care permit over several people"),
+    ),
+    Removal(
+        "a care permit allows no research",
         "AccessLedger.sol",
-        (("|| s.outputClass == OutputClass.Individual", ""),),
-        ("one person's result sealed as research",),
+        (("if (!Masks.needValid(p.purposeNeed)) revert NotForResearch(r.permit);", ""),),
+        ("research under a care permit",),
+    ),
+    Removal(
+        "a plan needs a care permit",
+        "CareLedger.sol",
+        (("p.purposeNeed != Masks.CARE ||", ""),),
+        ("a plan under a permit for research",),
+    ),
+    Removal(
+        "the appointed clinician asks",
+        "CareLedger.sol",
+        (
+            (
+                "if (appointed != _appointments[p.dataset][r.subject].clinician) "
+                "revert NotAppointed(clinician);",
+                "",
+            ),
+        ),
+        ("another clinician's plan of her", "a plan of somebody who signed the first notice only"),
+    ),
+    Removal(
+        "an appointment needs consent to care",
+        "CareLedger.sol",
+        (("if (a.untilDay >= _today()) {", "if (false) {"),),
+        ("an appointment without consent to her own care",),
+    ),
+    Removal(
+        "she signs the appointment",
+        "CareLedger.sol",
+        (
+            (
+                "if (_signerOf(structHash, signature) != address(bytes20(signer))) revert SignatureInvalid();",
+                "",
+            ),
+        ),
+        ("an appointment that she did not sign",),
+    ),
+    Removal(
+        "the version that an appointment replaces",
+        "CareLedger.sol",
+        (
+            (
+                "if (a.replaces != old.version) "
+                "revert IConsentRegistry.VersionStale(a.replaces, old.version);",
+                "",
+            ),
+        ),
+        ("an appointment replayed after she ended it",),
+    ),
+    Removal(
+        "the epoch that an appointment is of",
+        "CareLedger.sol",
+        (
+            (
+                "if (a.epoch != slot.epochOf()) "
+                "revert IConsentRegistry.EpochStale(a.epoch, slot.epochOf());",
+                "",
+            ),
+        ),
+        ("an appointment withheld until after she withdrew",),
+    ),
+    Removal(
+        "the appointment at the access",
+        "CareLedger.sol",
+        (("return live ? 0 : Reasons.APPOINTMENT;", "return live ? 0 : 0;"),),
+        ("a plan after she ended the appointment", "a plan after she narrowed her consent"),
+    ),
+    Removal(
+        "her consent at the access",
+        "CareLedger.sol",
+        (
+            ("if (reason != 0) return reason;", "if (slot.isLive() && reason != 0) return reason;"),
+            ("a.epoch == slot.epochOf() &&", ""),
+        ),
+        ("a plan after she withdrew",),
+    ),
+    Removal(
+        "the clinician's role",
+        "CareLedger.sol",
+        (
+            (
+                "if (!_permits.isLive(plan.clinician, Role.Clinician)) return Reasons.CLINICIAN_ROLE;",
+                "",
+            ),
+        ),
+        ("a plan drawn for a clinician who was dismissed",),
+    ),
+    Removal(
+        "the code that draws a plan",
+        "CareLedger.sol",
+        (("else if (b.codeHash != p.codeHash) reason = Reasons.CODE;", ""),),
+        ("a plan by a worker with other code",),
+    ),
+    Removal(
+        "the role of who draws a plan",
+        "CareLedger.sol",
+        (
+            (
+                "_requireLive(worker, Role.Worker); Plan storage plan = _openPlan(b.run);",
+                "Plan storage plan = _openPlan(b.run);",
+            ),
+        ),
+        ("a plan by somebody who is no worker",),
+    ),
+    Removal(
+        "the class of a plan",
+        "CareLedger.sol",
+        (
+            (
+                "if (s.outputClass != uint8(OutputClass.Individual)) "
+                "revert IAccessLedger.OutputClassRefused(OutputClass(s.outputClass));",
+                "",
+            ),
+        ),
+        ("a plan sealed as an output of research",),
+    ),
+    Removal(
+        "the worker who was authorised seals",
+        "CareLedger.sol",
+        (("if (worker != plan.worker) revert IAccessLedger.WorkerMismatch(worker);", ""),),
+        ("a plan sealed by another worker",),
+    ),
+    Removal(
+        "the plan is its clinician's",
+        "CareLedger.sol",
+        (
+            (
+                "if (clinician != plan.clinician) revert NotTheClinician(clinician); if (attempt == 0",
+                "if (attempt == 0",
+            ),
+        ),
+        ("a plan viewed by an analyst", "a countersignature by another clinician"),
+    ),
+    Removal(
+        "consent and appointment at a look",
+        "CareLedger.sol",
+        (
+            (
+                "if (reason != 0) revert AppointmentInvalid(reason); bytes32 body = "
+                "sha256(abi.encode(v.run",
+                "bytes32 body = sha256(abi.encode(v.run",
+            ),
+        ),
+        ("a plan viewed after she withdrew",),
+    ),
+    Removal(
+        "a countersignature after a look",
+        "CareLedger.sol",
+        (("if (!plan.viewed) revert IAccessLedger.NotViewed(clinician);", ""),),
+        ("a plan countersigned unseen",),
+    ),
+    Removal(
+        "what is countersigned",
+        "CareLedger.sol",
+        (
+            (
+                "if (c.sealHash != plan.sealHash) "
+                "revert IAccessLedger.SealMismatch(c.sealHash, plan.sealHash);",
+                "",
+            ),
+        ),
+        ("a countersignature moved to another plan",),
+    ),
+    Removal(
+        "the consent of then at the countersignature",
+        "CareLedger.sol",
+        (("if (reason == 0 && slot.epochOf() != plan.epoch) return Reasons.CONSENT_CHANGED;", ""),),
+        ("a countersignature after a withdrawal and a new consent",),
+    ),
+    Removal(
+        "nothing before the countersignature",
+        "CareLedger.sol",
+        (("if (plan.ended != Ended.Countersigned) revert NotCountersigned(o.run);", ""),),
+        ("a plan opened before the countersignature",),
+    ),
+    Removal(
+        "her wish to see it",
+        "CareLedger.sol",
+        (
+            (
+                "if (!_appointments[p.dataset][plan.subject].resultToMe) revert NotHerPlan(o.run);",
+                "",
+            ),
+        ),
+        ("a plan opened that she did not ask for",),
+    ),
+    Removal(
+        "her own key opens",
+        "CareLedger.sol",
+        (("if (keccak256(signer) != stored) revert IConsentRegistry.SignerMismatch();", ""),),
+        ("a plan opened by another patient",),
+    ),
+    Removal(
+        "her consent at the opening",
+        "CareLedger.sol",
+        (
+            (
+                "if (reason != 0) revert AppointmentInvalid(reason); address viewer",
+                "address viewer",
+            ),
+        ),
+        ("a plan opened after she withdrew",),
+    ),
+    Removal(
+        "its clinician ends a plan",
+        "CareLedger.sol",
+        (
+            (
+                "if (clinician != plan.clinician) revert NotTheClinician(clinician); plan.ended",
+                "plan.ended",
+            ),
+        ),
+        ("a plan ended by another clinician",),
     ),
     Removal(
         "what changes nothing is recorded once",

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from narrated import tell
 
 import chain.ledger
+from api.demo.care_stage import appoint, authorise_plan, care_permit, patient, request_plan
 from api.demo.stage import CATEGORIES, PARAMS, World
 from api.operate.bootstrap import FOREVER
 from chain.artifacts import FOLDER, Artifact, error_names, load
@@ -196,7 +197,7 @@ def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
 # -- nothing of the rules is left out of the examples
 
 PEOPLE_REASONS = {1, 2, 3, 4, 5, 6, 7}
-RUN_REASONS = {34, 35, 36, 38, 39, 40, 41, 43, 44, 46}
+RUN_REASONS = {34, 35, 36, 38, 39, 40, 41, 43, 44, 46, 47, 48}
 RELEASE_REASONS = {3, 34, 36, 75}
 DATASET_REASON = 45  # after a thousand questions: test_a_dataset_bears_so_many_questions
 SKIPPED = {
@@ -294,6 +295,7 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
         ready.append((one, released, seal))
     world.release(ready[3][1], ready[3][2], people[:3], [0] * 3)
     ask_too_much(world, people)
+    refuse_care(world, pass_time)
     world.revoke(people[0])
     world.release(ready[0][1], ready[0][2], people[:3], [0] * 3)  # 3
     world.grant([people[0]])
@@ -307,6 +309,38 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
     world.set_role(dismissed, "analyst", end=world.ledger.now())
     world.release(ready[2][1], ready[2][2], people[:3], [0] * 3)  # 36
     world.authorise(run, people, attempt=3)  # 36
+
+
+def refuse_care(world: World, pass_time: Callable[[int], None]) -> None:
+    """Every reason for which no plan is drawn."""
+    subject, stranger = patient(world), patient(world, categories=1 << 2)
+    appoint(world, subject)
+    appoint(world, stranger)
+    world.people["clara"] = Wallet.new()
+    address = world.people["clara"].address
+    world.set_role(address, "clinician")
+    permit = care_permit(world)
+    over = care_permit(world, expiry=world.ledger.now() + 600)
+    late = request_plan(world, permit, subject, deadline=world.ledger.now() + 60)
+    lapsed = request_plan(world, over, subject)
+    narrow = request_plan(world, care_permit(world, categories=1 << 6), stranger)
+    waiting = request_plan(world, permit, subject)
+    pass_time(601)
+    authorise_plan(world, late)  # 41
+    authorise_plan(world, lapsed)  # 35
+    authorise_plan(world, narrow)  # 7
+    authorise_plan(world, waiting, codeHash=secrets.token_bytes(32))  # 38
+    appoint(world, subject, untilDay=0)
+    authorise_plan(world, waiting)  # 47
+    appoint(world, subject, by="clara")
+    world.set_role(address, "clinician", end=world.ledger.now())
+    world.set_role(address, "clinician")
+    dismissed = request_plan(world, care_permit(world, by="clara"), subject, by="clara")
+    world.set_role(address, "clinician", end=world.ledger.now())
+    authorise_plan(world, dismissed)  # 48
+    stop = {"permit": permit, "deadline": FOREVER}
+    world.relay("PermitRegistry", "suspend", "Suspend", stop, world.by("rui", "Suspend", stop))
+    authorise_plan(world, waiting, workerKey=secrets.token_bytes(32))  # 34
 
 
 def ask_too_much(world: World, people: list[bytes]) -> None:
@@ -396,7 +430,9 @@ def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
     assert set(seen["calls"]) == {call.split()[1] for call in CALLS.values()}
     assert set(seen["events"]) == set(EVENTS)
     assert set(seen["people"]) == PEOPLE_REASONS
-    assert set(seen["runs"]) == RUN_REASONS
+    # A plan is refused for a reason of its one person as well.
+    assert set(seen["runs"]) - PEOPLE_REASONS == RUN_REASONS
+    assert {3, 7} <= set(seen["runs"])
     assert set(seen["releases"]) >= RELEASE_REASONS
     assert set(seen["skipped"]) == SKIPPED
     table = json.loads((FOLDER / "reasons.json").read_text())

@@ -30,6 +30,7 @@ CAST = {
     "wanda": "worker",
     "wilma": "worker",
     "dora": "protection",
+    "cleo": "clinician",
 }
 CODE = hashlib.sha256(b"code").digest()
 SCHEMA = params_schema_hash()

@@ -26,10 +26,12 @@ KINDS = {
     "stop": ("Permission withdrawn", ("ConsentRevoked", "RevokeStale")),
     "access": ("Data used", ("RunAuthorised",)),
     "refusal": ("Refused", ("AccessDenied", "RunRefused", "ReleaseRefused", "Rejected")),
-    "request": ("Run asked for", ("RunRequested",)),
+    "request": ("Run asked for", ("RunRequested", "PlanRequested")),
     "seal": ("Output sealed", ("Sealed",)),
     "look": ("Output viewed", ("OutputViewed",)),
-    "release": ("Result released", ("Released",)),
+    "release": ("Result released", ("Released", "Countersigned")),
+    "care": ("Clinician appointed", ("Appointed",)),
+    "opening": ("Plan opened", ("PlanOpened",)),
     "cancel": ("Run cancelled", ("RunCancelled",)),
     "resume": ("Run resumed", ("RunResumed",)),
     "enrolment": ("Person enrolled", ("Enrolled",)),
@@ -50,11 +52,16 @@ PERSONAL = (
     "AccessGranted",
     "AccessDenied",
     "ReleaseRefused",
+    "Appointed",
+    "PlanRequested",
+    "PlanOpened",
 )
 _MANY = {
     "Enrolled": ("One person was enrolled", "{} people were enrolled"),
     "ConsentGranted": ("One person gave permission", "{} people gave permission"),
     "ConsentRevoked": ("One person withdrew permission", "{} people withdrew permission"),
+    "Appointed": ("One person appointed a clinician", "{} people appointed a clinician"),
+    "PlanOpened": ("One person opened her plan", "{} people opened their plans"),
     "RevokeStale": ("an old withdrawal was sent again and changed nothing", "{} old withdrawals"),
     "ItemRefused": ("one message was refused", "{} messages were refused"),
 }
@@ -150,4 +157,6 @@ _SENTENCES = {
     "Rejected": "checker {checker} held an output back: {reason}",
     "RunCancelled": "the analyst cancelled a run",
     "RunResumed": "the analyst gave a run more attempts",
+    "PlanRequested": "a clinician asked for a plan of one person's care",
+    "Countersigned": "a clinician countersigned a plan",
 }

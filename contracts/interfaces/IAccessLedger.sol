@@ -153,6 +153,7 @@ interface IAccessLedger {
     error ParamsMismatch(bytes32 given, bytes32 named);
     error NotTheApplicant(address signer);
     error PermitUndecided(bytes32 permit);
+    error NotForResearch(bytes32 permit);
     error NotTheAnalyst(address signer);
     error NotTheCustodian(address signer);
     error IngestExists(bytes32 ingest);

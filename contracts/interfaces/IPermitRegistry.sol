@@ -155,7 +155,8 @@ interface IPermitRegistry {
     ) external;
 
     /// @notice A live analyst asks for a permit; the signer is the applicant. `questions`, 1 to 100:
-    /// how many different questions her runs may ask.
+    /// how many different questions her runs may ask. For the care of single patients (purpose care
+    /// alone, outputs of class Individual alone) a live clinician asks.
     function requestPermit(PermitRequest calldata request, bytes calldata signature) external;
 
     /// @notice A live committee member votes once; the applicant never; a quorum of live yes

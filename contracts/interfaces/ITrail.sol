@@ -9,7 +9,7 @@ interface ITrail {
     error NotARegistry(address caller);
 
     /// @notice Adds one step: head = sha256(head, caller, kind, block number, block time, call,
-    /// body). Only the three registries may.
+    /// body). Only the four registries may.
     /// @param call sha256 of the calldata, which holds what was signed and every signature.
     /// @param body sha256 of what the call did.
     function append(

@@ -10,12 +10,14 @@ state at its newest head:
 3. `_check_attempt`: the run is not cancelled (43), this is its newest attempt (68), for this worker
    key (69), its lease is running and its output is not yet sealed (70), the permit is not suspended
    (34), not rejected (39), not expired (35), analyst (36) and worker (37) still have their roles;
+   of a plan, clinician (48) and appointment (47) in the analyst's place;
 4. `_check_asker`: the receipt's worker signed the request (69);
 5. `_check_records`: every record is registered in the permit's dataset (72), in its latest version
    (73), its person granted in this attempt (74), her consent live at the same epoch (75), its
-   category in the permit (76).
-For `/output` (`Broker.output_pieces`): 1 and 2, then `_viewer_key` for a checker or `_result_key`
-for the analyst, and 4 for her who asks (77, 78).
+   category in the permit, and of a plan in her consent (76).
+For `/output` (`Broker.output_pieces`): 1 and 2, then `_viewer_key` for a checker, `_plan_key` for
+the clinician or the patient of a plan, or `_result_key` for the analyst, and 4 for her who asks
+(77, 78).
 Then, for both (`_release_pieces`):
 6. a request that was answered before gets the same response again, without a journal line;
 7. the shares are unwrapped, and must make the key that the ledger commits to (72); all checks are
@@ -80,6 +82,7 @@ from governance.objects.leaves import Leaf
 from governance.rules.encoding import Malformed, canonical, number, part, raw
 from governance.rules.ledger_data import identity_id
 from governance.rules.state import Attempt, Run
+from governance.rules.vocabulary import CARE
 
 DAY = 86_400  # seconds
 NOISE_ROOT = b"volens/noise-root/1"  # what the secret behind every dataset's noise is sealed for
@@ -392,10 +395,17 @@ class Broker:
             raise Refusal(Reason.LEASE_OVER)
         self._check_permit(run)
         self._check_expiry(run, now)
-        if not replayed.member_live(run.analyst, Role.ANALYST, now):
+        if run.is_care:
+            self._check_plan(run, receipt, now)
+        elif not replayed.member_live(run.analyst, Role.ANALYST, now):
             raise Refusal(Reason.ANALYST_ROLE)
         if not replayed.member_live(receipt.worker, Role.WORKER, now):
             raise Refusal(Reason.WORKER_ROLE)
+
+    def _check_plan(self, run: Run, receipt: Attempt, now: int) -> None:
+        """The clinician's role, her consent as it was, and the appointment."""
+        if reason := self._node.replayed.plan_ended(run, receipt, now):
+            raise Refusal(reason)
 
     def _check_permit(self, run: Run) -> None:
         """A suspended permit releases no key any more, not even for outputs computed before."""
@@ -458,16 +468,30 @@ class Broker:
                 willing[subject] = self._still_willing(subject, epochs[subject], request, head)
             if not willing[subject]:
                 raise Refusal(Reason.CONSENT_CHANGED)
-            if not request["categories"] >> leaf.category & 1:
+            if not self._categories(run, subject) >> leaf.category & 1:
                 raise Refusal(Reason.BROKERS_CATEGORY)
             leaves[item.record] = leaf
         return leaves
+
+    def _categories(self, run: bytes, subject: bytes) -> int:
+        """What a run may read of a person: for research she has allowed all that the permit asks
+        for; of a plan she may leave out some.
+        """
+        replayed = self._node.replayed
+        request = replayed.permits[replayed.runs[run].request["permit"]].request
+        categories = int(request["categories"])
+        if replayed.runs[run].is_care:
+            categories &= replayed.consent(request["dataset"], subject).categories
+        return categories
 
     def _still_willing(
         self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head
     ) -> bool:
         replayed, dataset, today = self._node.replayed, request["dataset"], self._now(head) // DAY
         same_epoch = replayed.consent(dataset, subject).epoch == epoch
+        if request["purposeNeed"] == CARE:
+            categories = request["categories"]
+            return same_epoch and not replayed.care_denied(dataset, subject, categories, today)
         return same_epoch and replayed.consent_live(
             dataset, subject, request["purposeNeed"], request["categories"], today
         )
@@ -478,6 +502,8 @@ class Broker:
         """The checker's key, while the output could be released: permit and analyst live, all
         consents unchanged.
         """
+        if run.is_care:
+            return self._plan_key(run, receipt, head, viewer, attempt)
         replayed, now = self._node.replayed, self._now(head)
         viewed = viewer in receipt.views and replayed.member_live(viewer, Role.CHECKER, now)
         if run.ended or not viewed:
@@ -496,11 +522,32 @@ class Broker:
             raise Refusal(Reason.CONSENT_CHANGED)
         return receipt.views[viewer]
 
+    def _plan_key(
+        self, run: Run, receipt: Attempt, head: Head, viewer: bytes, attempt: int
+    ) -> bytes:
+        """The key of the clinician, while she is willing and he is hers; or the patient's own,
+        after the countersignature and while she is willing.
+        """
+        if viewer not in receipt.views or run.ended == "cancelled":
+            raise Refusal(Reason.NO_LOOK)
+        if attempt != run.attempts:
+            raise Refusal(Reason.OLDER_ATTEMPT)
+        self._check_permit(run)
+        now = self._now(head)
+        if viewer == run.analyst:
+            self._check_plan(run, receipt, now)
+        else:
+            request = self._node.replayed.permits[run.request["permit"]].request
+            subject, epoch, _ = receipt.granted[0]
+            if not self._still_willing(subject, epoch, request, head):
+                raise Refusal(Reason.CONSENT_CHANGED)
+        return receipt.views[viewer]
+
     def _result_key(self, run: Run, attempt: int, head: Head) -> bytes:
         """The analyst's key, after the release, while she holds her role and her permit is not
         suspended.
         """
-        if run.ended != "released" or attempt != run.attempts:
+        if run.is_care or run.ended != "released" or attempt != run.attempts:
             raise Refusal(Reason.NOT_RELEASED)
         self._check_permit(run)
         if not self._node.replayed.member_live(run.analyst, Role.ANALYST, self._now(head)):

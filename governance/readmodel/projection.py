@@ -273,7 +273,7 @@ class Projection:
         be read.
         """
         for event in events:
-            if isinstance(event, ev.RunRequested):
+            if isinstance(event, ev.RunRequested | ev.PlanRequested):
                 # An analyst can sign any bytes: PostgreSQL keeps no text with a zero in it.
                 params = decode_call(calldata)[2]["params"].decode("utf-8", "replace")
                 self.params[event.run] = params.replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -285,7 +285,7 @@ class Projection:
                 self._voided.add(event.ingest)
             run = getattr(event, "run", None)
             if isinstance(run, bytes) and (
-                run in self.states or isinstance(event, ev.RunRequested)
+                run in self.states or isinstance(event, ev.RunRequested | ev.PlanRequested)
             ):
                 self.states[run] = next_state(self.states.get(run), event)
 

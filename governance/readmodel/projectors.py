@@ -38,8 +38,8 @@ def touched(event: ev.Event) -> Iterator[tuple[type[Row], Key]]:
             yield tables.Consent, (event.dataset, event.subject)
         case ev.RunRefused(attempt=0):
             return  # a refused request made no run
-        case ev.Sealed() | ev.Released():
-            released = (event.block, event.tx) if isinstance(event, ev.Released) else (0, b"")
+        case ev.Sealed() | ev.Released() | ev.Countersigned():
+            released = (0, b"") if isinstance(event, ev.Sealed) else (event.block, event.tx)
             yield tables.Output, (event.run, event.attempt, *released)
     run = getattr(event, "run", None)
     if isinstance(run, bytes):
@@ -151,7 +151,8 @@ def _run(p: Derived, name: bytes) -> tables.Run:
         analyst=address(run.analyst),
         params=p.params[name],
         params_hash=request["paramsHash"].hex(),
-        result_key=request["resultKey"].hex(),
+        # A plan has none: who opens it asks on the ledger each time.
+        result_key="" if run.is_care else request["resultKey"].hex(),
         deadline=request["deadline"],
         attempt=run.attempts,
         state=state.name,

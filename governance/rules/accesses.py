@@ -12,6 +12,7 @@ from governance.rules.vocabulary import (
     ANALYST,
     APPROVED,
     BUDGET,
+    CARE,
     CHECKER,
     COMMITTEE,
     CUSTODIAN,
@@ -69,6 +70,7 @@ class AccessRules(Steps):
             sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
             "the parameters are not as signed",
         )
+        need(permit.request["purposeNeed"] & CARE == 0, "the permit is not for research")
         who = self._by("RunRequest", m, a["signature"], permit.applicant, ANALYST)
         run, reason = sha256(words(who, m["nonce"])), self._permit_reason(permit)
         need(run not in self.runs, "the run exists already")
@@ -174,7 +176,7 @@ class AccessRules(Steps):
         return Question(run.request["paramsHash"], attempt.records, attempt.list_hash)
 
     def _run(self, m: Args) -> Run:
-        need(m["run"] in self.runs, "the run is unknown")
+        need(m["run"] in self.runs and not self.runs[m["run"]].is_care, "the run is unknown")
         return self.runs[m["run"]]
 
     def _open(self, m: Args) -> tuple[Run, Attempt]:

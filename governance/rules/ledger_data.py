@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from governance.rules.encoding import canonical, need, number, part, raw, sha256, words
 
 # In the order of the identity.
-CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger", "CareLedger")
 
 
 class Block(NamedTuple):
@@ -86,12 +86,12 @@ def parse_log(rpc: Mapping[str, Any]) -> Log:
 
 
 def parse_identity(source: object) -> Identity:
-    """The JSON form: the four contracts in order, three founders or more. Raises Malformed."""
-    need(part(source, "type") == "volens/identity/2", "this is not a ledger identity")
+    """The JSON form: the five contracts in order, three founders or more. Raises Malformed."""
+    need(part(source, "type") == "volens/identity/3", "this is not a ledger identity")
     items = part(source, "contracts", list)
     need(
         [part(item, "name") for item in items] == list(CONTRACTS),
-        "the identity does not name the four contracts",
+        "the identity does not name the five contracts",
     )
     contracts = {
         item["name"]: (raw(part(item, "address"), 20), raw(part(item, "codeHash"), 32))
@@ -115,7 +115,7 @@ def identity_bytes(identity: object) -> bytes:
     i = parse_identity(identity)
     contracts: list[bytes] = [part for pair in i.contracts.values() for part in pair]
     return canonical(
-        b"volens/ledger/2",
+        b"volens/ledger/3",
         i.chain_id,
         i.genesis,
         i.deploy_block,

@@ -12,9 +12,11 @@ from governance.rules.vocabulary import (
     BROKER,
     CARE,
     CATEGORIES,
+    CLINICIAN,
     COMMITTEE,
     CUSTODIAN,
     FOREVER,
+    INDIVIDUAL,
     LAST_ROLE,
     PERMIT_QUESTIONS,
     PROTECTION,
@@ -111,16 +113,29 @@ class PermitRules(Steps):
 
     def _requestPermit(self, m: Args, a: Args) -> Effect:
         values, purposes, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
+        care = purposes == CARE
         who = self._by(
-            "PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST
+            "PermitRequest",
+            m,
+            a["signature"],
+            self._claim("PermitRequested", 2),
+            CLINICIAN if care else ANALYST,
         )
         need(
             m["permit"] not in self.permits and m["dataset"] in self.datasets,
             "a known permit, or an unknown dataset",
         )
-        need(purposes and not purposes & ~(PURPOSES & ~CARE), "the purposes are not allowed")
+        research = purposes and not purposes & ~(PURPOSES & ~CARE)
+        need(care or research, "the purposes are not allowed")
+        # Of the care of one person comes a result about her, of research none about anybody.
+        classes, individual = m["outputClasses"], 1 << INDIVIDUAL
+        allowed = (
+            classes == individual and m["minCohort"] <= 1
+            if care
+            else classes and not classes & individual
+        )
         need(
-            categories and not categories & ~CATEGORIES and m["outputClasses"],
+            categories and not categories & ~CATEGORIES and allowed,
             "categories or outputs not allowed",
         )
         need(

@@ -7,6 +7,7 @@ from itertools import pairwise, zip_longest
 
 from governance.rules.abi import TOPICS, decode_call
 from governance.rules.accesses import AccessRules
+from governance.rules.care import CareRules
 from governance.rules.consents import ConsentRules
 from governance.rules.encoding import Finding, Malformed, need, sha256, words
 from governance.rules.ledger_data import Block, Log, Transaction
@@ -15,7 +16,7 @@ from governance.rules.signatures import Crypto
 from governance.rules.state import Event
 
 
-class ReplayedState(PermitRules, ConsentRules, AccessRules):
+class ReplayedState(PermitRules, ConsentRules, AccessRules, CareRules):
     """The state that the rules give, transaction by transaction; after a Finding it MUST NOT be
     used any more.
     """
@@ -23,7 +24,7 @@ class ReplayedState(PermitRules, ConsentRules, AccessRules):
     def apply(
         self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
     ) -> None:
-        """Execute one mined transaction; `logs` are all its logs of the four contracts. Raises
+        """Execute one mined transaction; `logs` are all its logs of the five contracts. Raises
         Finding.
 
         With crypto every signature that leads to an access is checked; without it, the ledger's

@@ -40,6 +40,21 @@ class Consent(NamedTuple):
     categories: int
 
 
+class Appointment(NamedTuple):
+    """Whom a patient appointed for her own care: a salted hash, bound to an epoch of her consent.
+    result_to_me: whether she wants to open the plans.
+    """
+
+    clinician: bytes
+    epoch: int
+    version: int
+    until_day: int
+    result_to_me: bool
+
+
+NOBODY_APPOINTED = Appointment(bytes(32), 0, 0, 0, False)
+
+
 class Ingest(NamedTuple):
     """A registered list of records: Merkle root and count of its leaves."""
 
@@ -61,6 +76,11 @@ class Run(NamedTuple):
     ended: str
     resumed: int
     moves: int
+
+    @property
+    def is_care(self) -> bool:
+        """Whether it draws up a plan from one patient's records: its request names her."""
+        return "subject" in self.request
 
 
 class Attempt(NamedTuple):

@@ -12,6 +12,7 @@ from governance.rules.signatures import Args, Crypto
 from governance.rules.state import (
     NOBODY,
     NOTHING,
+    Appointment,
     Attempt,
     Consent,
     Effect,
@@ -51,6 +52,8 @@ class Steps:
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
+        self.appointments = dict[tuple[bytes, bytes], Appointment]()  # (dataset, subject)
+        self.notes = dict[bytes, bytes]()  # run: hash of what its clinician noted on the plan
         self.used_up = set[bytes]()  # hashes of refused messages, old revocations and views
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
         # The number of steps, and the head after the last.

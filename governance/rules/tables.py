@@ -45,6 +45,26 @@ STRUCTS = {
     "Decision": "bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline",
     "Cancel": "bytes32 run,uint40 deadline",
     "Resume": "bytes32 run,uint32 attempts,uint40 deadline",
+    "Appoint": (
+        "bytes32 subject,bytes32 dataset,bytes32 clinician,uint32 epoch,uint24 replaces,"
+        "uint24 untilDay,bool resultToMe,bytes32 noticeHash,uint40 deadline"
+    ),
+    "PlanRequest": (
+        "bytes32 permit,bytes32 subject,bytes32 salt,bytes32 paramsHash,uint256 nonce,"
+        "uint40 deadline"
+    ),
+    "PlanBinding": (
+        "bytes32 run,uint32 attempt,bytes32 workerKey,bytes32 codeHash,uint32 leaseSeconds,"
+        "uint8 relaxed,uint40 deadline"
+    ),
+    "PlanSeal": (
+        "bytes32 run,uint32 attempt,bytes32 outputCommitment,bytes32 ciphertextHash,"
+        "bytes32 keyCommitment,bytes32 disclosureCommitment,uint8 outputClass,uint40 deadline"
+    ),
+    "PlanView": "bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline",
+    "Countersign": "bytes32 run,uint32 attempt,bytes32 sealHash,bytes32 notesHash,uint40 deadline",
+    "PlanOpening": "bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline",
+    "PlanEnd": "bytes32 run,uint40 deadline",
     "Identity": "bytes32 id",
     "Witness": (
         "bytes32 identity,uint64 block,bytes32 blockHash,uint64 time,uint64 count,bytes32 head"
@@ -76,6 +96,14 @@ CALLS = {
     "95d8ea03": "AccessLedger seal Seal m,bytes signature",
     "e387bf03": "AccessLedger viewOutput Review m,bytes signature",
     "2e1c509e": "AccessLedger voidRecords VoidRecords m,bytes[] signatures",
+    "9867b566": "CareLedger appoint Appoint m,bytes signer,bytes signature",
+    "d19b4eec": "CareLedger authorisePlan PlanBinding m,bytes signature",
+    "1169cd5d": "CareLedger countersign Countersign m,bytes signature",
+    "22fc1933": "CareLedger endPlan PlanEnd m,bytes signature",
+    "612cc9fc": "CareLedger openPlan PlanOpening m,bytes signer,bytes signature",
+    "9fca0c07": "CareLedger requestPlan PlanRequest m,bytes params,bytes signature",
+    "0675b91b": "CareLedger sealPlan PlanSeal m,bytes signature",
+    "d8503049": "CareLedger viewPlan PlanView m,bytes signature",
 }
 
 # by name, keccak256 of the event's signature
@@ -108,4 +136,8 @@ EVENTS = {
     "RunRequested": "400a727fa8fe56d9d4bd5dd520006822e28b29c7151853744a88c26b2aa96e48",
     "RunResumed": "d89bac2ca8bf46b85f9aafd55679d04905025a02069854771207da196292c432",
     "Sealed": "3b3c4bc4584543defb4f059bfc2d30642744ba9c94863e5312bcc96405722801",
+    "Appointed": "b9f672ddf55686be169c700b8b5dac918ca82e295580f613ccc1db5cc1a0df5a",
+    "Countersigned": "12b07aafd1e1ad029e7d95f11fc4246affde2b4efa8ab07925f19714a9c85710",
+    "PlanOpened": "5f5712f4d0030a059bc80f5d659f15a1f300ab8ab19161437086f9821cfea83c",
+    "PlanRequested": "2b4a856335f999221ca74e0b37af64d097d6d28ce02b07e5daa0c31d865abcb2",
 }

@@ -6,16 +6,20 @@ from typing import NamedTuple
 # By the run's last event, its state.
 RUN_STATES = {
     "RunRequested": "queued",
+    "PlanRequested": "queued",
     "RunRefused": "denied",
     "RunAuthorised": "authorised",
     "Sealed": "sealed",
     "Released": "released",
+    "Countersigned": "released",
     "ReleaseRefused": "queued",
     "Rejected": "refused",
     "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
 WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
+_REQUESTS = {"RunRequested", "PlanRequested"}
+_RELEASES = {"Released", "Countersigned"}
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
 
@@ -76,7 +80,7 @@ def use_met(
     """
     earlier = [past for past in history if past.step < step]
     names = [past.name for past in earlier]
-    if "RunRequested" not in names or any(end in names for end in _ENDS):
+    if not _REQUESTS & set(names) or any(end in names for end in _ENDS):
         return None
     attempts = [past.attempt for past in earlier if past.name == "RunAuthorised"]
     newest = max(attempts, default=0)
@@ -94,7 +98,7 @@ def use_met(
         return None
     seals = [past.step for past in history if past.name == "Sealed" and past.attempt == newest]
     was = "computing"
-    if "Released" in names:
+    if _RELEASES & set(names):
         was = "released"
     elif seals and seals[0] < step:
         was = "sealed"

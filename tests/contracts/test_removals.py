@@ -11,12 +11,12 @@ import pytest
 from removals import REMOVALS, Removal
 
 import chain.ledger
-from api.demo.attacks import TABLE, high_s, outcome
+from api.demo.attacks import CARE_TABLE, TABLE, high_s, outcome
 from api.demo.stage import World
 from chain.artifacts import Artifact, load
 from chain.devnode.process import DevChain
 
-ATTACKS = {attack.name: attack for attack in TABLE}
+ATTACKS = {attack.name: attack for attack in [*TABLE, *CARE_TABLE]}
 
 
 @pytest.fixture

@@ -83,13 +83,13 @@ def _nested(depth: int) -> list[Any]:
 
 def test_identity_vector() -> None:
     parts = [
-        b"volens/ledger/2",
+        b"volens/ledger/3",
         (31337).to_bytes(8, "big"),
         b"\x11" * 32,
         (5).to_bytes(8, "big"),
         b"\x22" * 32,
     ]
-    for i in range(1, 5):
+    for i in range(1, 6):
         parts += [i.to_bytes(20, "big"), i.to_bytes(32, "big")]
     parts += [
         (2).to_bytes(8, "big"),

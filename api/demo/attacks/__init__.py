@@ -7,6 +7,7 @@ caller or other attacks.
 """
 
 from api.demo.attacks import bodies, consent, governance, outputs, roles, runs
+from api.demo.attacks.care import CARE_TABLE
 from api.demo.attacks.endpoints import TABLE as ENDPOINT_ATTACKS
 from api.demo.attacks.endpoints import EndpointAttack, Endpoints
 from api.demo.attacks.endpoints import outcome as answered
@@ -14,6 +15,7 @@ from api.demo.attacks.frame import TABLE, Attack, outcome
 from api.demo.forgeries import high_s
 
 __all__ = [
+    "CARE_TABLE",
     "ENDPOINT_ATTACKS",
     "TABLE",
     "Attack",

@@ -26,9 +26,13 @@ class Attack:
 TABLE: list[Attack] = []
 
 
-def attack(name: str, attacker: str, expected: str) -> Callable[[Action], Action]:
+def attack(
+    name: str, attacker: str, expected: str, table: list[Attack] = TABLE
+) -> Callable[[Action], Action]:
+    """Adds the action to a table; by default to the one that the demo tries in full."""
+
     def add(action: Action) -> Action:
-        TABLE.append(Attack(name, attacker, expected, action))
+        table.append(Attack(name, attacker, expected, action))
         return action
 
     return add

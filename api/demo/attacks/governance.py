@@ -9,7 +9,7 @@ from api.demo.stage import CATEGORIES, PARAMS, PARAMS_HASH, World, random32
 from api.operate.bootstrap import FOREVER
 from chain.errors import Refused
 from chain.events import Receipt
-from chain.vocabulary import OutputClass, Purpose, Role
+from chain.vocabulary import Purpose, Role
 from chain.wallets import Wallet
 
 ATTEMPTS = 16
@@ -113,25 +113,10 @@ def stopped_worker(world: World, forged: bool) -> Receipt:
 
 @attack("research under consents to her own care", "analyst", "PermitInvalid")
 def care_for_research(world: World, forged: bool) -> Receipt:
-    request = world.permit_request(
-        purposeNeed=1 << (Purpose.CARE if forged else Purpose.GENERAL_RESEARCH)
-    )
+    both = 1 << Purpose.CARE | 1 << Purpose.GENERAL_RESEARCH
+    request = world.permit_request(purposeNeed=both if forged else 1 << Purpose.GENERAL_RESEARCH)
     signature = world.by("noor", "PermitRequest", request)
     return world.relay("PermitRegistry", "requestPermit", "PermitRequest", request, signature)
-
-
-@attack("one person's result sealed as research", "analyst", "OutputClassRefused")
-def individual_output(world: World, forged: bool) -> Receipt:
-    """Refused even if a committee allowed it."""
-    subjects = willing(world)
-    run = world.request_run(
-        world.permit(outputClasses=1 << OutputClass.METRICS | 1 << OutputClass.INDIVIDUAL)
-    )
-    world.authorise(run, subjects)
-    message = world.seal_message(
-        run, outputClass=OutputClass.INDIVIDUAL if forged else OutputClass.METRICS
-    )
-    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
 
 
 @attack("a rejected permit voted through later", "committee", "PermitNotOpen")
