@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import Problem, answer_problem, declared
 from api.http.rate_limit import Limits, RateLimit
 from api.http.request_log import Watch
-from api.http.routes import committee, documents, notices, people, runs, shared_work, trail
+from api.http.routes import care, committee, documents, notices, people, runs, shared_work, trail
 from api.http.services import Services
 from api.http.timeouts import Timeouts
 from api.pages.site import Front, create_pages
@@ -70,6 +70,7 @@ def _routes() -> FastAPI:
         shared_work.router,
         notices.router,
         runs.router,
+        care.router,
         trail.router,
     ):
         app.include_router(router)

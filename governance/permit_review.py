@@ -106,8 +106,12 @@ def earlier_permits(engine: Engine, permit: Permit) -> list[EarlierPermit]:
 
 def runs_under(engine: Engine, permit: str) -> tuple[list[Run], int]:
     """The newest runs of a permit, at most QUESTIONS, and the number of all."""
-    query = select(Run).where(Run.permit == permit).order_by(Run.block.desc(), Run.run)
-    counted = select(func.count()).select_from(Run).where(Run.permit == permit)
+    query = (
+        select(Run)
+        .where(Run.permit == permit, Run.subject == "")
+        .order_by(Run.block.desc(), Run.run)
+    )
+    counted = select(func.count()).select_from(Run).where(Run.permit == permit, Run.subject == "")
     with engine.connect() as connection:
         runs = [Run(**row._mapping) for row in connection.execute(query.limit(QUESTIONS))]
         return runs, int(connection.execute(counted).scalar_one())
@@ -118,7 +122,7 @@ def runs_on(engine: Engine, dataset: str) -> list[Run]:
     query = (
         select(Run)
         .join(Permit, Permit.permit == Run.permit)
-        .where(Permit.dataset == dataset)
+        .where(Permit.dataset == dataset, Run.subject == "")
         .order_by(Run.block.desc(), Run.run)
         .limit(QUESTIONS)
     )

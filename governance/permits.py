@@ -23,10 +23,12 @@ from governance.rules.encoding import canonical_json, strict_json, words
 from governance.rules.replayed import ReplayedState
 
 MAX_PARAMS = 2048  # bytes
-# The classes that can be released; a model or one person's result never is.
+# The classes that research can release; no model is.
 OUTPUTS = {
     output.slug: output for output in (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)
 }
+# All that a permit can name: a plan of one patient's care is of a class of its own.
+OUTPUT_NAMES = OUTPUTS | {OutputClass.INDIVIDUAL.slug: OutputClass.INDIVIDUAL}
 Message = Mapping[str, Any]
 
 
@@ -37,7 +39,7 @@ def missing(allowed: int, outputs: int, categories: Iterable[int], output_class:
     mask = sum(1 << category for category in categories if not allowed >> category & 1)
     lacks = [f"data of the kind {name}" for name in (names_of(mask, CATEGORIES) if mask else ())]
     if not outputs >> output_class & 1:
-        lacks.append(f"output of the class {names_of(1 << output_class, OUTPUTS)[0]}")
+        lacks.append(f"output of the class {names_of(1 << output_class, OUTPUT_NAMES)[0]}")
     return ", ".join(lacks)
 
 

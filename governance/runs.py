@@ -111,7 +111,7 @@ def waiting(engine: Engine, now: int | None = None) -> list[str]:
     failed = Claim.failed != ""
     unavailable = select(Claim.run).where(failed if now is None else failed | (Claim.until > now))
     # Ordered by the request: a run keeps its position in the queue after a stopped attempt.
-    requested = (Event.run == Run.run) & (Event.name == "RunRequested")
+    requested = (Event.run == Run.run) & Event.name.in_(("RunRequested", "PlanRequested"))
     query = (
         select(Run.run)
         .join(Event, requested)

@@ -385,10 +385,10 @@ def by_other_means() -> list[bytes]:
         ]
     )
     contracts = [
-        part for at in range(1, 5) for part in (at.to_bytes(20, "big"), at.to_bytes(32, "big"))
+        part for at in range(1, 6) for part in (at.to_bytes(20, "big"), at.to_bytes(32, "big"))
     ]
     identity = plain(
-        "volens/ledger/2",
+        "volens/ledger/3",
         31337,
         n32(0x11),
         5,
@@ -401,9 +401,9 @@ def by_other_means() -> list[bytes]:
         3,
         *(at.to_bytes(20, "big") for at in (7, 8, 9)),
     )
-    agreed = [31337, n32(0x11), n32(0xAB), *(f"0x{at:040x}" for at in range(1, 5))]
+    agreed = [31337, n32(0x11), n32(0xAB), *(f"0x{at:040x}" for at in range(1, 6))]
     agreed += [2, 10, 86_400, 172_800, *(f"0x{at:040x}" for at in (7, 8, 9))]
-    kinds = ["uint256", "bytes32", "bytes32", *["address"] * 4, *["uint256"] * 4, *["address"] * 3]
+    kinds = ["uint256", "bytes32", "bytes32", *["address"] * 5, *["uint256"] * 4, *["address"] * 3]
     origin = hashed(encode(kinds, agreed))
     leaf = hashed(plain("volens/leaf/1", n32(5), n32(2), n32(3), n32(4), 16, 1, n32(6), n32(7)))
     return [
@@ -451,7 +451,7 @@ def test_vectors_are_what_other_libraries_make() -> None:
         "bool": lambda at: True,
         "string": str,
     }
-    places = {"PermitRegistry": 2, "ConsentRegistry": 3, "AccessLedger": 4}
+    places = {"PermitRegistry": 2, "ConsentRegistry": 3, "AccessLedger": 4, "CareLedger": 5}
     for kind, contract, signature in rows:
         fields = table["types"][kind]
         message = {

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from governance.consent import names_of
-from governance.permits import OUTPUTS
+from governance.permits import OUTPUT_NAMES
 from volens import markup
 from volens.frames import typed_frame
 
@@ -97,7 +97,7 @@ class Permit(Row):
             expiry=moment(entry["expiry"]),
             purposes=tuple(entry["purposes"]),
             categories=tuple(entry["categories"]),
-            outputs=tuple(names_of(entry["outputClasses"], OUTPUTS)),
+            outputs=tuple(names_of(entry["outputClasses"], OUTPUT_NAMES)),
             min_cohort=entry["minCohort"],
             questions=entry["questions"],
             asked=entry["asked"],

@@ -46,10 +46,10 @@ def register_dataset(as_: As, document: DocumentFile, as_json: AsJson = False) -
     """
     import secrets
 
-    name, described = secrets.token_bytes(32), _document(document)
+    name, described = secrets.token_bytes(32), describe_file(document)
     me = cli.client(as_)
     answer = me.register_dataset(name, bytes.fromhex(described.digest))
-    _send(me, described)
+    send_text(me, described)
     cli.show(
         answer | {"dataset": name.hex()},
         as_json,
@@ -251,7 +251,7 @@ def request_permit(
     from governance.consent import CATEGORIES, PURPOSES, bits
     from governance.permits import OUTPUTS
 
-    new, plan, code = secrets.token_bytes(32), _document(document), manifest_of()
+    new, plan, code = secrets.token_bytes(32), describe_file(document), manifest_of()
     try:
         schema = schema_of(plan.text)
     except ParamsError as problem:
@@ -272,7 +272,7 @@ def request_permit(
             "documentHash": bytes.fromhex(plan.digest),
         }
     )
-    _send(me, plan, code)
+    send_text(me, plan, code)
     cli.show(
         answer | {"permit": new.hex()},
         as_json,
@@ -552,13 +552,13 @@ def resume_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
 def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
     """A permit in words; --json shows the signed values."""
     from governance.consent import names_of
-    from governance.permits import OUTPUTS
+    from governance.permits import OUTPUT_NAMES
 
     words = {
         name: request[name]
         for name in ("permit", "title", "status", "dataset", "applicant", "purposes", "categories")
     }
-    outputs = names_of(request["outputClasses"], OUTPUTS)
+    outputs = names_of(request["outputClasses"], OUTPUT_NAMES)
     hashes = ("documentHash", "codeHash", "paramsSchemaHash", "requestHash")
     return (
         words
@@ -622,7 +622,7 @@ def _review_lines(
     return lines
 
 
-def _document(path: Path) -> Document:
+def describe_file(path: Path) -> Document:
     """A file as a document, before its hash is signed. Raises UsageError."""
     from governance.documents import read_document
     from governance.errors import RequestInvalid
@@ -635,7 +635,7 @@ def _document(path: Path) -> Document:
         raise UsageError(str(error), error.hint) from None
 
 
-def _send(me: Client, document: Document, code: Manifest | None = None) -> None:
+def send_text(me: Client, document: Document, code: Manifest | None = None) -> None:
     """Send a document, and the manifest of a code, whose hashes are on the ledger now."""
     from api.http.code_manifests import write_manifest
 
@@ -653,7 +653,7 @@ def _send(me: Client, document: Document, code: Manifest | None = None) -> None:
 
 def _show_document(reader: Client, digest: str, send: Path | None, as_json: bool) -> None:
     if send is not None:
-        document = _document(send)
+        document = describe_file(send)
         if document.digest != digest:
             raise UsageError(
                 "this is another text than the one whose hash is on the ledger",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import checks, committee, patient, projects, serve
+from api.cli import care, checks, committee, patient, projects, serve
 from api.cli.doctor import doctor
 from api.cli.init import init
 from api.cli.join import join
@@ -48,6 +48,8 @@ for name, commands in {
     "dataset": projects.dataset,
     "permit": projects.permit,
     "run": projects.run,
+    "care": care.care,
+    "plan": care.plan,
     "review": checks.review,
     "result": checks.result,
     "trail": checks.trail,

@@ -503,6 +503,75 @@ class Client:
             "deadline": _until(None),
         }
 
+    # -- a patient's own care
+
+    def appointments(self) -> list[dict[str, Any]]:
+        """A patient's newest appointments, or those in which a clinician is named."""
+        listed: list[dict[str, Any]] = self._ask("GET", "/appointments", signed_in=True)
+        return listed
+
+    def appoint(self, message: Mapping[str, Any], clinician: str, salt: bytes) -> dict[str, Any]:
+        """Appoint a clinician (an address), whom the signed hash hides; `message`: Appoint."""
+        return self._signed(
+            "/appointments",
+            "appoint",
+            "Appoint",
+            message,
+            signer=self.wallet.signer.hex(),
+            clinician=clinician,
+            salt=salt.hex(),
+        )
+
+    def plans(self) -> list[dict[str, Any]]:
+        """A patient's plans, or those that a clinician asked for: newest first."""
+        return self._all("/plans", {}, signed_in=True)
+
+    def plan(self, run: str) -> dict[str, Any]:
+        return self._get(f"/plans/{run}", signed_in=True)
+
+    def request_plan(self, message: Mapping[str, Any], params: bytes) -> dict[str, Any]:
+        """Ask for a plan; `message`: PlanRequest."""
+        return self._signed("/plans", "request", "PlanRequest", message, params=params.decode())
+
+    def view_plan(self, run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
+        """Record a look of the clinician at a plan; then brokers give key pieces to `viewer_key`."""
+        path = f"/plans/{run}/attempts/{attempt}/views"
+        return self._signed(path, "view", "PlanView", _viewing(run, attempt, viewer_key))
+
+    def countersign(self, run: str, seal: Mapping[str, Any], notes: bytes) -> dict[str, Any]:
+        """Countersign a sealed plan (`seal`: its newest output) with encrypted notes."""
+        message = {
+            "run": bytes.fromhex(run),
+            "attempt": seal["attempt"],
+            "sealHash": bytes.fromhex(seal["sealHash"]),
+            "notesHash": hashlib.sha256(notes).digest(),
+            "deadline": _until(None),
+        }
+        path = f"/plans/{run}/attempts/{seal['attempt']}/countersign"
+        return self._signed(path, "countersign", "Countersign", message, notes=notes.hex())
+
+    def open_plan(self, run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
+        """Record that the patient opens her plan; then brokers give key pieces to `viewer_key`."""
+        path = f"/plans/{run}/attempts/{attempt}/openings"
+        message = _viewing(run, attempt, viewer_key)
+        signer = self.wallet.signer.hex()
+        return self._signed(path, "opening", "PlanOpening", message, signer=signer)
+
+    def end_plan(self, run: str) -> dict[str, Any]:
+        """End a request that was not countersigned."""
+        message = {"run": bytes.fromhex(run), "deadline": _until(None)}
+        return self._signed(f"/plans/{run}/end", "end", "PlanEnd", message)
+
+    def sealed_plan(self, run: str) -> bytes:
+        """The newest sealed plan as ciphertext."""
+        self._sign_in()
+        return self._send("GET", f"/plans/{run}/output", None, self._bearer()).content
+
+    def plan_notes(self, run: str) -> bytes:
+        """The clinician's notes on a plan as ciphertext."""
+        self._sign_in()
+        return self._send("GET", f"/plans/{run}/notes", None, self._bearer()).content
+
     # -- sending
 
     def sign_in(self) -> int:
@@ -657,6 +726,15 @@ def _sent(type_: str, value: Any) -> Any:
     if type_.startswith("bytes"):
         return value.hex()
     return str(value) if type_ == "uint256" else value
+
+
+def _viewing(run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
+    return {
+        "run": bytes.fromhex(run),
+        "attempt": attempt,
+        "viewerKey": viewer_key,
+        "deadline": _until(None),
+    }
 
 
 def _until(deadline: int | None) -> int:

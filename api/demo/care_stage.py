@@ -112,7 +112,7 @@ def seal_plan(
 def view_plan(
     world: World, run: bytes, attempt: int = 1, by: str = "cleo", **change: Any
 ) -> Receipt:
-    message = _look(run, attempt) | change
+    message = _viewing(run, attempt) | change
     signature = world.by(by, "PlanView", message)
     return world.relay("CareLedger", "viewPlan", "PlanView", message, signature)
 
@@ -132,7 +132,7 @@ def countersign(
 
 
 def open_plan(world: World, run: bytes, subject: bytes, attempt: int = 1, **change: Any) -> Receipt:
-    return _hers(world, "openPlan", "PlanOpening", subject, _look(run, attempt) | change)
+    return _hers(world, "openPlan", "PlanOpening", subject, _viewing(run, attempt) | change)
 
 
 def end_plan(world: World, run: bytes, by: str = "cleo") -> Receipt:
@@ -152,7 +152,7 @@ def sealed_plan(world: World) -> tuple[bytes, bytes, bytes]:
     return subject, run, seal
 
 
-def _look(run: bytes, attempt: int) -> dict[str, Any]:
+def _viewing(run: bytes, attempt: int) -> dict[str, Any]:
     return {"run": run, "attempt": attempt, "viewerKey": random32(), "deadline": FOREVER}
 
 

@@ -228,6 +228,54 @@ class Resume(Incoming):
     deadline: Seconds
 
 
+class Appoint(Incoming):
+    subject: Hex32
+    dataset: Hex32
+    clinician: Hex32 = Field(description="sha256(words(account, salt)): it hides who it is.")
+    epoch: U32
+    replaces: U24
+    untilDay: U24
+    resultToMe: bool
+    noticeHash: Hex32
+    deadline: Seconds
+
+
+class PlanRequest(Incoming):
+    permit: Hex32
+    subject: Hex32
+    salt: Hex32
+    paramsHash: Hex32
+    nonce: Number256
+    deadline: Seconds
+
+
+class PlanView(Incoming):
+    run: Hex32
+    attempt: U32
+    viewerKey: Hex32
+    deadline: Seconds
+
+
+class Countersign(Incoming):
+    run: Hex32
+    attempt: U32
+    sealHash: Hex32
+    notesHash: Hex32
+    deadline: Seconds
+
+
+class PlanOpening(Incoming):
+    run: Hex32
+    attempt: U32
+    viewerKey: Hex32
+    deadline: Seconds
+
+
+class PlanEnd(Incoming):
+    run: Hex32
+    deadline: Seconds
+
+
 # --- bodies -------------------------------------------------------------------------------------
 
 
@@ -423,6 +471,58 @@ class ResumeBody(Incoming):
 
 class ReviewBody(Incoming):
     review: Review
+    signature: Signature
+
+
+class AppointBody(Incoming):
+    appoint: Appoint
+    signer: Signer
+    signature: Signature
+    clinician: Address = Field(description="Whom the hash hides; this service shows it to both.")
+    salt: Hex32
+
+
+class PlanBody(Incoming):
+    request: PlanRequest
+    params: Annotated[
+        str,
+        Field(
+            min_length=2,
+            max_length=2048,
+            examples=['{"analysis":"plan"}'],
+            description="canonical JSON, of which the request signs the sha256",
+        ),
+    ]
+    signature: Signature
+
+
+class PlanViewBody(Incoming):
+    view: PlanView
+    signature: Signature
+
+
+class CountersignBody(Incoming):
+    countersign: Countersign
+    signature: Signature
+    notes: Annotated[
+        str,
+        StringConstraints(pattern=r"^([0-9a-f]{2})*$"),
+        Field(
+            min_length=56,
+            max_length=2 << 16,
+            description="The clinician's notes in hex, encrypted for the plan's readers.",
+        ),
+    ]
+
+
+class PlanOpeningBody(Incoming):
+    opening: PlanOpening
+    signer: Signer
+    signature: Signature
+
+
+class PlanEndBody(Incoming):
+    end: PlanEnd
     signature: Signature
 
 

@@ -408,6 +408,40 @@ class Approved(BaseModel):
     receipt: Receipt | None
 
 
+class Appointment(BaseModel):
+    """`clinician` is the account that she named; `live`: whether he may ask for a plan now."""
+
+    dataset: str
+    subject: str
+    clinician: str
+    version: int
+    untilDay: int
+    resultToMe: bool
+    live: bool
+    salt: str = Field(description="It opens the hash by which the ledger names the clinician.")
+
+
+class PlanRequested(Written):
+    run: str
+
+
+class Plan(BaseModel):
+    """A plan of one patient's care; what it says stays encrypted."""
+
+    run: str
+    permit: str
+    dataset: str
+    subject: str
+    clinician: str
+    state: Literal["queued", "computing", "sealed", "countersigned", "refused", "ended", "failed"]
+    reason: Reason | None
+    failure: str | None
+    day: int = Field(description="Of the request, in days since 1970.")
+    attempts: list[Attempt]
+    outputs: list[Output]
+    notesHash: str | None
+
+
 class Access(BaseModel):
     run: str
     attempt: int

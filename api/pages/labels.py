@@ -12,7 +12,7 @@ from analytics.explanations import REGISTERED as EXPLANATIONS
 from api.pages.diagnoses import diagnoses
 from chain.vocabulary import PermitStatus, Role
 from governance.consent import CATEGORIES, PURPOSES, names_of
-from governance.permits import OUTPUTS
+from governance.permits import OUTPUT_NAMES
 from governance.rules.encoding import Malformed, strict_json
 
 DAY = 86_400
@@ -63,6 +63,7 @@ _OUTPUTS = {
     "metrics": "metrics of models",
     "table": "tables of counts and survival curves",
     "genomic": "results about genetic variants",
+    "individual": "a plan of one patient's care, for her clinician and her",
 }
 _PERMIT_STATES = {
     PermitStatus.REQUESTED: "waits for votes",
@@ -150,7 +151,7 @@ def output_label(name: str) -> str:
 
 def outputs(mask: int) -> str:
     """Which kinds of results."""
-    return _joined([_OUTPUTS.get(name, name) for name in names_of(mask, OUTPUTS)], "and")
+    return _joined([_OUTPUTS.get(name, name) for name in names_of(mask, OUTPUT_NAMES)], "and")
 
 
 def permit_state(status: int) -> str:

@@ -41,7 +41,7 @@ from api.worker.context import Context
 from api.worker.prior_results import list_earlier
 from api.worker.sandbox import AttemptEnded, Child
 from chain.errors import Refused
-from chain.events import AccessGranted, RunAuthorised, RunRefused
+from chain.events import AccessGranted, Receipt, RunAuthorised, RunRefused
 from chain.ledger import message_tuple
 from chain.vocabulary import Role
 from governance.documents import Documents
@@ -60,7 +60,7 @@ from governance.permits import missing
 from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
 from governance.rules.state import most_attempts
-from governance.rules.vocabulary import MAX_ATTEMPTS
+from governance.rules.vocabulary import DAY, MAX_ATTEMPTS
 from governance.rules.withdrawals import WORKER_REASONS
 from governance.runs import keep_record, mark, still_held, tell
 from governance.supplements import names_gene_sets
@@ -124,6 +124,11 @@ class Attempt:
         self.run = bytes.fromhex(self.claim.run)
         self.number = replayed.newest_attempt(self.run) + 1
         self.permit = replayed.permits[replayed.runs[self.run].request["permit"]].request
+
+    @property
+    def is_care(self) -> bool:
+        """Whether it draws a patient's plan, on a ledger of its own."""
+        return self.worker.projection.replayed.runs[self.run].is_care
 
     def carry_out(self) -> None:
         """Carry out the attempt up to its sealed output.
@@ -236,26 +241,18 @@ class Attempt:
 
         relaxed: the layers of confinement that the child lacks, as inspected from outside.
         """
-        ledger, subjects = self.worker.ledger, self._candidates()
+        ledger = self.worker.ledger
         binding = {
             "run": self.run,
             "attempt": self.number,
-            "subjectsHash": sha256(b"".join(subjects)).digest(),
             "workerKey": bytes.fromhex(ready["workerKey"]),
             "codeHash": bytes.fromhex(ready["codeHash"]),
             "leaseSeconds": REQUESTED_LEASE,
             "relaxed": relaxed,
             "deadline": ledger.now() + 300,
         }
-        signature = self.worker.wallet.sign(ledger.domain, "WorkerBinding", binding)
         try:
-            mined = ledger.relay(
-                "AccessLedger",
-                "authorise",
-                message_tuple("WorkerBinding", binding),
-                signature,
-                subjects,
-            )
+            mined = self._ask_ledger(binding)
         except Refused as refusal:
             used = self.worker.projection.replayed.runs[self.run]
             if refusal.name == "AttemptOutOfOrder" and self.number > most_attempts(used):
@@ -276,6 +273,21 @@ class Attempt:
         self.authorised = True
         epochs = {event.subject: event.epoch for event in mined.all(AccessGranted)}
         return Authorisation(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
+
+    def _ask_ledger(self, binding: dict[str, Any]) -> Receipt:
+        """Check and record in one transaction: all candidates of research, or the patient of a
+        plan, whom its request names. Raises Refused.
+        """
+        ledger, sign = self.worker.ledger, self.worker.wallet.sign
+        if self.is_care:
+            signature = sign(ledger.domain, "PlanBinding", binding)
+            named = message_tuple("PlanBinding", binding)
+            return ledger.relay("CareLedger", "authorisePlan", named, signature)
+        subjects = self._candidates()
+        binding |= {"subjectsHash": sha256(b"".join(subjects)).digest()}
+        signature = sign(ledger.domain, "WorkerBinding", binding)
+        named = message_tuple("WorkerBinding", binding)
+        return ledger.relay("AccessLedger", "authorise", named, signature, subjects)
 
     def _candidates(self) -> list[bytes]:
         """All enrolled people with a registered record; the cohort is known only after decryption."""
@@ -298,7 +310,7 @@ class Attempt:
         wanted = [
             leaf
             for leaf in worker.projection.records_of(self.permit["dataset"])
-            if leaf.subject in receipt.epochs and self.permit["categories"] >> leaf.category & 1
+            if leaf.subject in receipt.epochs and self._readable(leaf.subject) >> leaf.category & 1
         ]
         if not wanted:
             raise RunFailed("nobody who agreed has a record of the permitted categories")
@@ -328,6 +340,7 @@ class Attempt:
             "params": params,
             "device": worker.device,
             "minimum": self.permit["minCohort"],
+            **self._chart_facts(receipt),
             "broker": answer.broker.hex(),
             "exchangeKey": worker.broker.exchange_key.hex(),
             "info": answer.info.hex(),
@@ -350,6 +363,29 @@ class Attempt:
             return list(
                 pool.map(lambda leaf: self.worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted)
             )
+
+    def _readable(self, subject: bytes) -> int:
+        """The categories of a person's records that are read: of a plan those of the permit that
+        she allows; of research all of the permit, or she would not have been granted.
+        """
+        categories = int(self.permit["categories"])
+        if self.is_care:
+            replayed = self.worker.projection.replayed
+            categories &= replayed.consent(self.permit["dataset"], subject).categories
+        return categories
+
+    def _chart_facts(self, receipt: Authorisation) -> dict[str, Any]:
+        """What a plan needs besides records: the day of the access, and the categories that she
+        left out.
+        """
+        if not self.is_care:
+            return {}
+        (subject,) = receipt.epochs
+        left_out = int(self.permit["categories"]) & ~self._readable(subject)
+        return {
+            "today": self.worker.ledger.now() // DAY,
+            "leftOut": [category for category in range(32) if left_out >> category & 1],
+        }
 
     def _while_willing(self, receipt: Authorisation, work: Callable[[], T]) -> T:
         """The result of `work`; the ledger is checked before, during and after it."""
@@ -418,7 +454,11 @@ class Attempt:
             for subject, epoch in receipt.epochs.items()
         ):
             raise AttemptEnded("a person is no longer willing", pause=rest_before(self.number + 1))
-        if self.worker.ledger.now() > receipt.lease_until:
+        now = self.worker.ledger.now()
+        run, attempt = replayed.runs[self.run], replayed.attempts[self.run, self.number]
+        if self.is_care and replayed.plan_ended(run, attempt, now):
+            raise AttemptEnded("the appointment, or the permit, has ended", pause=LONGEST_REST)
+        if now > receipt.lease_until:
             raise AttemptEnded("the lease is over")
 
     def _seal(self, done: dict[str, Any]) -> None:
@@ -438,9 +478,14 @@ class Attempt:
             "statistics": done["statistics"],
             "deadline": ledger.now() + 300,
         }
-        signature = self.worker.wallet.sign(ledger.domain, "Seal", message)
+        contract, function, kind = (
+            ("CareLedger", "sealPlan", "PlanSeal")
+            if self.is_care
+            else ("AccessLedger", "seal", "Seal")
+        )
+        signature = self.worker.wallet.sign(ledger.domain, kind, message)
         try:
-            ledger.relay("AccessLedger", "seal", message_tuple("Seal", message), signature)
+            ledger.relay(contract, function, message_tuple(kind, message), signature)
         except Refused as refusal:
             if refusal.name in FINAL_REFUSALS:
                 raise RunFailed(FINAL_REFUSALS[refusal.name]) from None

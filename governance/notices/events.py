@@ -162,7 +162,9 @@ def _read(connection: Connection, events: Sequence[Any]) -> _Page:
         rows = connection.execute(select(Permit).where(Permit.permit.in_(permits)))
         page.permits = {row.permit: Permit(**row._mapping) for row in rows}
     if runs:
-        asked = connection.execute(select(Run.run, Run.analyst).where(Run.run.in_(runs)))
+        asked = connection.execute(
+            select(Run.run, Run.analyst).where(Run.run.in_(runs), Run.subject == "")
+        )
         page.analysts = {run: analyst for run, analyst in asked}
     if votes:
         ends = select(Event.tx).where(

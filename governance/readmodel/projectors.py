@@ -149,6 +149,7 @@ def _run(p: Derived, name: bytes) -> tables.Run:
         run=name.hex(),
         permit=request["permit"].hex(),
         analyst=address(run.analyst),
+        subject=request["subject"].hex() if run.is_care else "",
         params=p.params[name],
         params_hash=request["paramsHash"].hex(),
         # A plan has none: who opens it asks on the ledger each time.

@@ -210,10 +210,16 @@ def list_runs(
     offset: int = 0,
     analyst: str = "",
 ) -> list[Run]:
-    """Runs, newest first, at most `limit` after the first `offset`; only those in `state`, and of
-    this analyst, if given.
+    """Runs of research, newest first, at most `limit` after the first `offset`; only those in
+    `state`, and of this analyst, if given. Plans are in no list that others read (`list_plans`).
     """
-    query = select(Run).order_by(Run.block.desc(), Run.run).limit(limit).offset(offset)
+    query = (
+        select(Run)
+        .where(Run.subject == "")
+        .order_by(Run.block.desc(), Run.run)
+        .limit(limit)
+        .offset(offset)
+    )
     if state:
         query = query.where(Run.state == state)
     return _all(engine, Run, query.where(Run.analyst == analyst) if analyst else query)
@@ -221,7 +227,7 @@ def list_runs(
 
 def count_runs(engine: Engine) -> int:
     with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(Run)).scalar_one())
+        return int(connection.execute(select(func.count()).where(Run.subject == "")).scalar_one())
 
 
 def params_of(engine: Engine, names: Sequence[str]) -> dict[str, str]:
@@ -231,8 +237,30 @@ def params_of(engine: Engine, names: Sequence[str]) -> dict[str, str]:
 
 
 def find_run(engine: Engine, run: str) -> Run:
-    """Raises NotFound."""
-    return Run(**_only(engine, select(Run).where(Run.run == run), "run")._mapping)
+    """A run of research. Raises NotFound, also for a plan."""
+    query = select(Run).where(Run.run == run, Run.subject == "")
+    return Run(**_only(engine, query, "run")._mapping)
+
+
+def find_plan(engine: Engine, run: str) -> Run:
+    """The run of a plan. Raises NotFound."""
+    query = select(Run).where(Run.run == run, Run.subject != "")
+    return Run(**_only(engine, query, "plan")._mapping)
+
+
+def list_plans(
+    engine: Engine,
+    clinician: str = "",
+    subject: str = "",
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[Run]:
+    """The plans that a clinician asked for, or of a patient: newest first, at most `limit` after
+    the first `offset`.
+    """
+    mine = Run.analyst == clinician if clinician else Run.subject == subject
+    query = select(Run).where(Run.subject != "", mine).order_by(Run.block.desc(), Run.run)
+    return _all(engine, Run, query.limit(limit).offset(offset))
 
 
 def attempts_of(engine: Engine, run: str) -> list[Attempt]:
@@ -437,6 +465,13 @@ def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
         "count": step["count"],
         "head": step["head"],
     }
+
+
+def time_of_block(engine: Engine, number: int) -> int:
+    """The time in seconds of a block with events, 0 for any other."""
+    with engine.connect() as connection:
+        query = select(Block.timestamp).where(Block.number == number)
+        return int(connection.execute(query).scalar() or 0)
 
 
 def newest_step(engine: Engine) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from governance.readmodel.tables import (
 
 # Scripts in `migrations/versions`, in order. The first describes the tables from before there were
 # any scripts: such a database names no version.
-VERSIONS = ("0001", "0002", "0003", "0004", "0005")
+VERSIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 _MAKING_TABLES = 0x766F6C656E73  # "volens", the name of a lock
 _DERIVED = [table_of(noun) for noun in PROJECTION]
 

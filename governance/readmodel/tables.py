@@ -149,7 +149,8 @@ class Run(Row):
 
     run: Mapped[Hash] = mapped_column(primary_key=True)
     permit: Mapped[Hash]
-    analyst: Mapped[Account]
+    analyst: Mapped[Account]  # of a plan, the clinician
+    subject: Mapped[Hash] = mapped_column(index=True)  # of a plan, whose it is; "" for research
     params: Mapped[LongText]
     params_hash: Mapped[Hash]
     result_key: Mapped[Hash]
@@ -370,6 +371,20 @@ class Comment(Row):
     account: Mapped[Account]
     text: Mapped[LongText]
     at: Mapped[int]
+
+
+class AppointedClinician(Row):
+    """Whom a patient appointed for her care, as she told this service: the ledger holds a hash with
+    this salt. version: of the appointment.
+    """
+
+    __tablename__ = "appointed_clinicians"
+
+    dataset: Mapped[Hash] = mapped_column(primary_key=True)
+    subject: Mapped[Hash] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    clinician: Mapped[Account] = mapped_column(index=True)
+    salt: Mapped[Hash]
 
 
 class GivenReason(Row):

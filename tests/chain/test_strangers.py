@@ -249,6 +249,7 @@ def rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Strangers, li
         {"name": "ConsentRegistry", "address": CONSENTS},
         {"name": "PermitRegistry", "address": "0x" + "44" * 20},
         {"name": "AccessLedger", "address": "0x" + "55" * 20},
+        {"name": "CareLedger", "address": "0x" + "66" * 20},
     ]
     (tmp_path / "identity.json").write_text(json.dumps({"contracts": contracts}))
     (tmp_path / "senders").write_text("")

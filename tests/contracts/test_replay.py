@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from eth_utils.address import to_checksum_address
+from narrated import tell_of_care
 
 from api.demo.stage import MemoryOutbox, World, random32
 from api.operate.bootstrap import FOREVER
@@ -48,6 +49,7 @@ def lived(world: World) -> list[tuple[str, bytes]]:
         world.relay(
             "AccessLedger", "reject", "Decision", decision, world.by(name, "Decision", decision)
         )
+    tell_of_care(world)
     world.void_records(world.register_records())
     newcomer = Wallet.new().address
     world.set_role(newcomer, "worker")

@@ -438,7 +438,7 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("requestPermit", "noor", "known permit", {"dataset": bytes(32)}),
     ("requestPermit", "noor", "purposes", {"purposeNeed": 1 << 7}),
     ("requestPermit", "noor", "purposes", {"purposeNeed": 1 << 6 | 2}),
-    ("requestPermit", "noor", "purposes", {"purposeNeed": 1 << 6}),
+    ("requestPermit", "noor", "not live in that role", {"purposeNeed": 1 << 6}),
     ("requestPermit", "noor", "purposes", {"purposeNeed": 0}),
     ("requestPermit", "noor", "categories", {"categories": 1 << 10}),
     ("requestPermit", "noor", "categories", {"categories": 0}),

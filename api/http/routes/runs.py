@@ -71,7 +71,7 @@ def show_run(run: RunId, services: Parts) -> Any:
 )
 def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
     """The analyst cancels the run."""
-    _same(body.cancel.run, run)
+    same_run(body.cancel.run, run)
     receipt = permits.cancel_run(
         services.ledger, schemas.message_of("Cancel", body.cancel), bytes.fromhex(body.signature)
     )
@@ -83,7 +83,7 @@ def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
 )
 def resume(run: RunId, body: schemas.ResumeBody, services: Parts) -> Any:
     """Give a run that used up its attempts the same number again, in the analyst's name."""
-    _same(body.resume.run, run)
+    same_run(body.resume.run, run)
     receipt = permits.resume_run(
         services.ledger, schemas.message_of("Resume", body.resume), bytes.fromhex(body.signature)
     )
@@ -101,7 +101,7 @@ def view_output(
     """A checker views an output: the view is recorded first, then the broker gives key pieces to
     the viewer key.
     """
-    _same(body.review.run, run, body.review.attempt, attempt)
+    same_run(body.review.run, run, body.review.attempt, attempt)
     receipt = release.view_output(
         services.ledger,
         schemas.message_of("Review", body.review),
@@ -119,7 +119,7 @@ def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, serv
     """One checker's yes. The second yes to the identical decision releases, if all granted people
     are still willing.
     """
-    _same(body.decision.run, run, body.decision.attempt, attempt)
+    same_run(body.decision.run, run, body.decision.attempt, attempt)
     decision = schemas.message_of("Decision", body.decision)
     services.projection.sync()
     try:
@@ -154,7 +154,7 @@ def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, serv
 )
 def reject(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
     """One checker's no, with its reason; the run ends."""
-    _same(body.decision.run, run, body.decision.attempt, attempt)
+    same_run(body.decision.run, run, body.decision.attempt, attempt)
     receipt = release.reject(
         services.ledger,
         schemas.message_of("Decision", body.decision),
@@ -204,7 +204,7 @@ def ask_for_pieces(run: RunId, body: schemas.OutputQuestion, services: Parts) ->
     """Passes a reader's signed question for an output's key on to the broker, and its answer back:
     it is sealed for the reader, who checks that the broker gave it.
     """
-    _same(body.run, run)
+    same_run(body.run, run)
     if [(item.record, item.version) for item in body.records] != [(run, body.attempt)]:
         raise RequestInvalid("an output's record is its run and attempt", "ask for that one")
     services.projection.sync()
@@ -216,7 +216,8 @@ def ask_for_pieces(run: RunId, body: schemas.OutputQuestion, services: Parts) ->
     return services.broker.pass_on(question)
 
 
-def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) -> None:
+def same_run(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) -> None:
+    """Raise RequestInvalid unless a signed message is for the run (and attempt) of its address."""
     if signed_run != run or signed_attempt != attempt:
         raise RequestInvalid(
             "the signed message is for another run or attempt", "send it to that one"
@@ -248,11 +249,11 @@ def describe_run(
         "resultKey": run.result_key,
         "deadline": run.deadline,
         "attempts": [
-            _show_attempt(services, run.run, attempt)
+            show_attempt(services, run.run, attempt)
             for attempt in register.attempts_of(services.engine, run.run)
         ],
         "outputs": [
-            _show_output(services, output)
+            show_output(services, output)
             for output in register.outputs_of(services.engine, run.run)
         ],
         "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)}
@@ -277,7 +278,8 @@ def _doing(run: Run, steps: list[register.Step], failure: str) -> str:
     return "computing" if computing else run.state
 
 
-def _show_attempt(services: Services, run: str, attempt: register.Attempt) -> dict[str, Any]:
+def show_attempt(services: Services, run: str, attempt: register.Attempt) -> dict[str, Any]:
+    """An attempt of a run or plan, as `answers.Attempt`."""
     known = _replayed(services, run, attempt.attempt)
     return {
         "attempt": attempt.attempt,
@@ -304,7 +306,8 @@ def _replayed(services: Services, run: str, attempt: int, sealed: bool = False) 
     return known
 
 
-def _show_output(services: Services, output: Output) -> dict[str, Any]:
+def show_output(services: Services, output: Output) -> dict[str, Any]:
+    """A sealed output of a run or plan, as `answers.Output`."""
     mined = register.find_receipt(services.engine, output.release_tx) if output.released else None
     seal = _replayed(services, output.run, output.attempt, sealed=True).seal
     return {

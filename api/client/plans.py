@@ -1,0 +1,204 @@
+"""A patient's own care on her and her clinician's machines: appointments, requests, opened plans,
+notes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.client.client import DEADLINE_SECONDS, Client
+from api.client.results import Opened, keep_pair, open_output
+from api.errors import NotThere, RefusedByPolicy, UsageError
+from governance import care
+from governance.objects.broker_client import BrokerClient
+from governance.objects.notes import open_notes, seal_notes
+from governance.rules.encoding import canonical_json, strict_json
+
+DAY = 86_400
+NOTES = "volens/plan-notes/1"
+DECISIONS = ("accept", "decline", "defer")
+LONGEST_NOTE = 2000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPlan:
+    """A plan and what its clinician noted on it; `notes` is empty before the countersignature."""
+
+    plan: dict[str, Any]
+    notes: dict[str, Any]
+
+
+def appointment(
+    client: Client, dataset: bytes, clinician: str, until_day: int, result_to_me: bool
+) -> tuple[dict[str, Any], bytes]:
+    """The message by which a patient appoints a clinician, or ends that, and its salt.
+
+    Raises UsageError if she has no live consent for the dataset.
+    """
+    consent = client.consent_to(dataset)
+    if consent is None or client.subject is None:
+        raise UsageError(
+            "you have agreed to nothing in this dataset, so nobody can draw up a plan",
+            "allow your own care first: volens consent grant --preset care",
+        )
+    earlier = [row for row in client.appointments() if row["dataset"] == dataset.hex()]
+    salt = secrets.token_bytes(32)
+    message = {
+        "subject": client.subject,
+        "dataset": dataset,
+        "clinician": care.hidden(clinician, salt),
+        "epoch": consent["epoch"],
+        "replaces": max((row["version"] for row in earlier), default=0),
+        "untilDay": until_day,
+        "resultToMe": result_to_me,
+        "noticeHash": care.notice_hash(),
+        "deadline": int(time.time()) + DEADLINE_SECONDS,
+    }
+    return message, salt
+
+
+def request_plan(
+    client: Client, permit: str, subject: str, params: bytes, seconds: int = DAY
+) -> dict[str, Any]:
+    """Ask for a plan of a patient who appointed this clinician; workers may begin within `seconds`.
+
+    Raises NotThere if she has not appointed him, UsageError for a permit that is not for care.
+    """
+    given = client.permit(permit)
+    if given["purposes"] != ["care"]:
+        raise UsageError(
+            "this permit is not for care", "ask for one: volens permit request --purpose care"
+        )
+    mine = [
+        row
+        for row in client.appointments()
+        if (row["subject"], row["dataset"]) == (subject, given["dataset"])
+    ]
+    if not mine or not mine[0]["live"]:
+        raise NotThere(
+            404,
+            "She has not appointed you, or the appointment has ended.",
+            "Ask her: she appoints with volens care appoint.",
+        )
+    message = {
+        "permit": bytes.fromhex(permit),
+        "subject": bytes.fromhex(subject),
+        "salt": bytes.fromhex(mine[0]["salt"]),
+        "paramsHash": hashlib.sha256(params).digest(),
+        "nonce": secrets.randbits(256),
+        "deadline": int(time.time()) + seconds,
+    }
+    return client.request_plan(message, params)
+
+
+def open_as_clinician(client: Client, broker: BrokerClient, run: str, key_file: Path) -> OpenedPlan:
+    """Open a sealed plan of this clinician's; the look is recorded first.
+
+    Raises NotThere, RefusedByPolicy, VerificationFailed, BrokerRefused.
+    """
+    plan = client.plan(run)
+    _recorded(client.view_plan, plan, key_file)
+    return _opened(client, broker, plan, key_file)
+
+
+def open_as_patient(client: Client, broker: BrokerClient, run: str, key_file: Path) -> OpenedPlan:
+    """Open her countersigned plan; the opening is recorded first. Raises as `open_as_clinician`."""
+    plan = client.plan(run)
+    if plan["state"] != "countersigned":
+        raise NotThere(
+            404,
+            "Your clinician has not signed this plan yet.",
+            "Wait for it: nobody shows you a plan that he has not confirmed.",
+        )
+    _recorded(client.open_plan, plan, key_file)
+    return _opened(client, broker, plan, key_file)
+
+
+def sign_plan(
+    client: Client, run: str, opened: Opened, decisions: Mapping[str, Any], comment: str
+) -> dict[str, Any]:
+    """Countersign a plan that was opened here, with a decision for each of its items.
+
+    decisions: by item {decision, note}. Raises UsageError.
+    """
+    plan = client.plan(run)
+    document = check_notes({"type": NOTES, "items": dict(decisions), "comment": comment})
+    seal = _newest(plan)
+    sealed = seal_notes(
+        opened.salt, bytes.fromhex(run), int(seal["attempt"]), canonical_json(document)
+    )
+    return client.countersign(run, seal, sealed)
+
+
+def check_notes(document: Any) -> dict[str, Any]:
+    """The notes, of the right form. Raises UsageError."""
+    items = document.get("items") if isinstance(document, dict) else None
+    right = (
+        isinstance(items, dict)
+        and set(document) == {"type", "items", "comment"}
+        and document["type"] == NOTES
+        and _is_note(document["comment"])
+        and all(
+            isinstance(item, dict)
+            and set(item) == {"decision", "note"}
+            and item["decision"] in DECISIONS
+            and _is_note(item["note"])
+            for item in items.values()
+        )
+    )
+    if not right:
+        raise UsageError(
+            f"each item needs a decision ({', '.join(DECISIONS)}) and a note of at most "
+            f"{LONGEST_NOTE} characters",
+            "look at the plan's items, and write one decision for each",
+        )
+    return dict(document)
+
+
+def _is_note(text: object) -> bool:
+    return isinstance(text, str) and len(text) <= LONGEST_NOTE
+
+
+def _newest(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not plan["outputs"]:
+        raise NotThere(404, "The plan is not drawn yet.", "Wait until it is sealed.")
+    newest: Mapping[str, Any] = plan["outputs"][-1]
+    return newest
+
+
+def _recorded(record: Any, plan: Mapping[str, Any], key_file: Path) -> None:
+    """Record a look or an opening, unless this one is on the ledger already."""
+    attempt = int(_newest(plan)["attempt"])
+    try:
+        record(plan["run"], attempt, keep_pair(key_file))
+    except RefusedByPolicy as refusal:
+        if refusal.reason != "AlreadyRecorded":
+            raise
+
+
+def open_sealed(
+    client: Client, broker: BrokerClient, plan: Mapping[str, Any], key_file: Path
+) -> Opened:
+    """The plan's bytes, checked against the ledger's commitments, after a recorded look."""
+    viewer = client.wallet.signer.hex()
+    return open_output(client, broker, plan, key_file, viewer, client.sealed_plan)
+
+
+def _opened(
+    client: Client, broker: BrokerClient, plan: Mapping[str, Any], key_file: Path
+) -> OpenedPlan:
+    opened = open_sealed(client, broker, plan, key_file)
+    notes: Any = {}
+    if plan["notesHash"] is not None:
+        attempt = int(_newest(plan)["attempt"])
+        sealed = client.plan_notes(plan["run"])
+        text = open_notes(opened.salt, bytes.fromhex(plan["run"]), attempt, sealed)
+        notes = check_notes(strict_json(text))
+    return OpenedPlan(json.loads(opened.result), notes)
