@@ -340,7 +340,7 @@ class Attempt:
             "params": params,
             "device": worker.device,
             "minimum": self.permit["minCohort"],
-            **self._chart_facts(receipt),
+            **self._plan_inputs(receipt),
             "broker": answer.broker.hex(),
             "exchangeKey": worker.broker.exchange_key.hex(),
             "info": answer.info.hex(),
@@ -374,7 +374,7 @@ class Attempt:
             categories &= replayed.consent(self.permit["dataset"], subject).categories
         return categories
 
-    def _chart_facts(self, receipt: Authorisation) -> dict[str, Any]:
+    def _plan_inputs(self, receipt: Authorisation) -> dict[str, Any]:
         """What a plan needs besides records: the day of the access, and the categories that she
         left out.
         """
