@@ -81,3 +81,9 @@ class CatalogueError(AnalyticsError):
     """A module of a catalogue (models, explanations) does not register exactly one item."""
 
     hint = "Let each module of the package call register once, with an item of its own name."
+
+
+class RuleSetError(AnalyticsError):
+    """A rule set of care plans is not what its schema or its index says."""
+
+    hint = "Reinstall volens; after a change of a rule, generate the index again with `make fix`."

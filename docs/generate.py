@@ -1,7 +1,8 @@
 """Generates documents and modules from the program: its tables, code, tests and installed packages.
 
 `python docs/generate.py` writes them; with --check it compares and changes nothing. In both cases
-it fails on a licence that is not allowed, and on a threat whose test does not exist.
+it fails on a licence that is not allowed, on a threat whose test does not exist, and on a rule of
+care plans that is expired or without its source.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import care_rules
 import join_verifier
 import links
 import model_lists
@@ -165,6 +167,11 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
         reference.write_settings(), "api/operate/settings.py"
     ),
     "docs/reference/api.md": lambda: _finish(reference.write_api(), "api/http/routes"),
+    # Before the page, which names its hash.
+    "analytics/care/rules/index.json": care_rules.write_index,
+    "docs/reference/care-rules.md": lambda: _finish(
+        care_rules.write_page(), "analytics/care/rules"
+    ),
     # Before what is written from it.
     "analytics/params-schema.json": write_params_schema,
     "docs/reference/parameters.md": lambda: _finish(
@@ -195,6 +202,7 @@ def main(arguments: list[str] | None = None, folder: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     try:
         wrong = third_party.refusals(third_party.collect()) + threats.missing() + links.missing()
+        wrong += care_rules.faults()
         stale = [
             name
             for name, write in DOCUMENTS.items()

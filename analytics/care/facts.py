@@ -95,6 +95,7 @@ _SIGNIFICANCE = (
 
 FACTS: dict[str, FactKind] = {
     "sex": FactKind("sex", Kind.WORD, words=("female", "male", "other")),
+    # The calendar year of its day less the year of birth: the older of the two ages possible.
     "age": FactKind("age", Kind.NUMBER, "a"),
     # The laboratory's report decides: its newest statement about a germline variant of the gene.
     "brca1_germline": FactKind("germline BRCA1", Kind.WORD, words=_SIGNIFICANCE),
@@ -152,4 +153,12 @@ FACTS: dict[str, FactKind] = {
     "dpyd_positions": FactKind("DPYD positions tested", Kind.LIST),
     # Star alleles, as "*1/*4", of a laboratory's report: never from a VCF (copy number).
     "cyp2d6_diplotype": FactKind("CYP2D6 diplotype", Kind.LIST),
+    # Derived from those above (formulas.py); a reader gives none of them.
+    "creatinine_clearance": FactKind("creatinine clearance", Kind.NUMBER, "mL/min"),
+    "dpyd_score": FactKind("DPYD activity score", Kind.NUMBER, "1"),
+    "cyp2d6_score": FactKind("CYP2D6 activity score", Kind.NUMBER, "1"),
+    "hormone_receptor": FactKind("a hormone receptor is positive", _YES),
+    "liver": FactKind("liver function", Kind.WORD, words=("none", "mild", "moderate", "severe")),
+    "pregnancy_excluded": FactKind("pregnancy is excluded", _YES),
+    "breast_feeding_excluded": FactKind("breast-feeding is excluded", _YES),
 }

@@ -1,0 +1,204 @@
+"""The plan of one patient: options with their basis, what was refused and why, what it rests on,
+and until when it holds.
+
+The same facts, rules and day give the same bytes (`analytics.canonical`), in whatever order the
+facts come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from analytics.care.facts import FACTS, Fact, Facts, Known
+from analytics.care.formulas import DERIVATIONS
+from analytics.care.interpreter import Evaluation, Gate, State, evaluate
+from analytics.care.rule_set import RuleSet, conditions_of, facts_of, leaves
+
+TYPE = "volens/plan/1"
+SENTENCE = (
+    "Research demonstration. Not cleared or CE-marked, not for diagnosis or treatment; whoever "
+    "uses it for care may need a device approval."
+)
+_WORDS: Mapping[bool | None, str] = {True: "yes", False: "no", None: "not known"}
+
+
+def draw_plan(facts: Facts, rules: RuleSet, today: int) -> dict[str, Any]:
+    """The plan as canonical JSON holds it: strings, integers, lists and objects only.
+
+    today and every other day are days since 1970-01-01. `valid_until` is the last day on which no
+    fact that an option rests on is too old and no rule of an option is expired; today, if there is
+    no option. Raises RuleSetError, as `evaluate` does.
+    """
+    evaluations = evaluate(facts, rules, today)
+    offered = [e for e in evaluations if e.state is State.OPEN]
+    return {
+        "type": TYPE,
+        "sentence": SENTENCE,
+        "jurisdiction": rules.jurisdiction,
+        "rule_set": rules.digest,
+        "today": today,
+        "valid_until": min([_holds_until(e) for e in offered], default=today),
+        "options": [_option(e, today) for e in offered if not _is_lifestyle(e)],
+        "lifestyle": [_option(e, today) for e in offered if _is_lifestyle(e)],
+        "refused": [_refusal(e, today) for e in evaluations if e.state is not State.OPEN],
+        "facts": _facts(facts, evaluations, today),
+        "warnings": [{"rule": e.rule.id, "text": text} for e in offered for text in _warnings(e)],
+        "schedule": [
+            {"rule": e.rule.id, **item} for e in offered for item in e.rule.content["schedule"]
+        ],
+        "for_patient": [_for_patient(e) for e in evaluations if _concerns(e)],
+    }
+
+
+def _option(evaluation: Evaluation, today: int) -> dict[str, Any]:
+    option, content = evaluation.option or {}, evaluation.rule.content
+    shown = {name: option[name] for name in ("action", "dose", "basis", "grade") if name in option}
+    against = {"against": content["against"]} if "against" in content else {}
+    condition = facts_of(option["when"])
+    return {
+        **_head(evaluation),
+        "option": option["id"],
+        **shown,
+        **against,
+        "computed": _computed(evaluation, [option["when"]]),
+        "facts": [_fact(name, evaluation.facts[name], today) for name in sorted({*condition})],
+        "gates": [_gate(gate, evaluation, today) for gate in evaluation.gates],
+        "unlisted_medicines": list(evaluation.unlisted),
+    }
+
+
+def _refusal(evaluation: Evaluation, today: int) -> dict[str, Any]:
+    closed = [gate for gate in evaluation.gates if gate.value is False]
+    missing = evaluation.missing if evaluation.state is State.UNKNOWN or closed else ()
+    return {
+        **_head(evaluation),
+        "state": evaluation.state.value,
+        "reasons": [*evaluation.refusals, *(gate.content["closed"] for gate in closed)],
+        "closed": [gate.id for gate in closed],
+        "missing": [_fact(name, evaluation.facts[name], today) for name in missing],
+        "change": _change(evaluation, closed),
+        "gates": [_gate(gate, evaluation, today) for gate in evaluation.gates],
+    }
+
+
+def _change(evaluation: Evaluation, closed: Iterable[Gate]) -> list[str]:
+    """What would change it: the gates that say no, then what is not known."""
+    sentences = [gate.content["change"] for gate in closed]
+    return sentences + [f"To be known: {FACTS[name].label}." for name in evaluation.missing]
+
+
+def _head(evaluation: Evaluation) -> dict[str, Any]:
+    content = evaluation.rule.content
+    return {
+        "rule": evaluation.rule.id,
+        "version": content["version"],
+        "title": content["title"],
+        "category": content["category"],
+        "expires": evaluation.rule.expires,
+        "sources": [dict(source) for source in content["sources"]],
+    }
+
+
+def _gate(gate: Gate, evaluation: Evaluation, today: int) -> dict[str, Any]:
+    return {
+        "id": gate.id,
+        "label": gate.content["label"],
+        "value": _WORDS[gate.value],
+        "computed": _computed(evaluation, [gate.content["when"]]),
+        "facts": [_fact(name, evaluation.facts[name], today) for name in gate.facts],
+    }
+
+
+def _computed(evaluation: Evaluation, conditions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The derived facts that are known, by name, with their unit."""
+    names = {leaf["fact"] for condition in conditions for leaf in leaves(condition)}
+    return {
+        name: " ".join([_text(fact), FACTS[name].unit]).strip()
+        for name in sorted(names & DERIVATIONS.keys())
+        if isinstance(fact := evaluation.facts[name], Known)
+    }
+
+
+def _fact(name: str, fact: Fact, today: int) -> dict[str, Any]:
+    """A fact with its value, day and age, or with the reason why it is unknown."""
+    shown: dict[str, Any] = {"fact": name, "label": FACTS[name].label}
+    if isinstance(fact, Known):
+        shown |= {"value": _text(fact), "unit": FACTS[name].unit}
+    else:
+        shown |= {"reason": fact.reason.value, "detail": fact.detail}
+    if fact.day is not None:
+        shown |= {"day": fact.day, "age_days": today - fact.day}
+    return shown | {"sources": sorted(fact.source)}
+
+
+def _text(fact: Known) -> str:
+    value = fact.value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(sorted(value))
+    if isinstance(value, int | Decimal):
+        text = format(Decimal(value), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return value
+
+
+def _facts(
+    facts: Facts, evaluations: Iterable[Evaluation], today: int
+) -> dict[str, list[dict[str, Any]]]:
+    """What the rules read: the facts that are known, and those that are missing, each as the
+    strictest rule may use it."""
+    used: dict[str, Fact] = {}
+    for evaluation in evaluations:
+        for name in evaluation.rule.needs:
+            fact = evaluation.facts[name]
+            if name not in used or isinstance(used[name], Known):
+                used[name] = fact
+    return {
+        "used": [_fact(n, f, today) for n, f in sorted(used.items()) if isinstance(f, Known)],
+        "missing": [
+            _fact(n, f, today) for n, f in sorted(used.items()) if not isinstance(f, Known)
+        ],
+        "not_read": [{"fact": name} for name in sorted(facts.keys() - used.keys())],
+    }
+
+
+def _warnings(evaluation: Evaluation) -> list[str]:
+    texts = list(evaluation.warnings)
+    if evaluation.unlisted:
+        codes = ", ".join(evaluation.unlisted)
+        texts.append(f"On no list of this rule, to be compared with their own labels: {codes}.")
+    return texts
+
+
+def _holds_until(evaluation: Evaluation) -> int:
+    """The last day: of the facts that gates and row of the table read, and of the rule."""
+    names = {
+        name for condition in conditions_of(evaluation.rule.content) for name in facts_of(condition)
+    }
+    ends = [evaluation.rule.expires - 1]
+    for name in names:
+        fact, days = evaluation.facts[name], evaluation.rule.needs[name]
+        if isinstance(fact, Known) and fact.day is not None and days is not None:
+            ends.append(fact.day + days)
+    return min(ends)
+
+
+def _is_lifestyle(evaluation: Evaluation) -> bool:
+    return bool(evaluation.rule.content["category"] == "lifestyle")
+
+
+def _concerns(evaluation: Evaluation) -> bool:
+    """Whether she reads of it: of options, and of what something is missing for."""
+    return evaluation.state in (State.OPEN, State.UNKNOWN)
+
+
+def _for_patient(evaluation: Evaluation) -> dict[str, Any]:
+    about = evaluation.rule.content["for_patient"]
+    if evaluation.option is not None:
+        return {"rule": evaluation.rule.id, "text": f"{about} {evaluation.option['for_patient']}"}
+    labels = ", ".join(FACTS[name].label for name in evaluation.missing)
+    text = f"{about} It cannot be told yet. What is missing: {labels}."
+    return {"rule": evaluation.rule.id, "text": text}
