@@ -161,14 +161,9 @@ class _Usable:
         return False if value is None and condition.get("on_unknown") == "no" else value
 
     def missing(self, conditions: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-        """The unknown facts among those that the conditions read; of a derived fact of which every
-        input is known, its own name."""
-        names: set[str] = set()
-        for condition in conditions:
-            for leaf in leaves(condition):
-                if self._compared(leaf) is None:
-                    names |= set(self._unknown(leaf))
-        return tuple(sorted(names))
+        """The facts that the conditions hang on: those of parts that are unknown themselves. Of a
+        derived fact of which every input is known, its own name."""
+        return tuple(sorted({name for part in conditions for name in self._undecided(part)}))
 
     def unlisted(self) -> tuple[str, ...]:
         """Medicines on none of the lists that the rule reads."""
@@ -182,9 +177,15 @@ class _Usable:
         }
         return tuple(sorted({*_codes(medicines)} - listed)) if listed else ()
 
-    def _unknown(self, leaf: Mapping[str, Any]) -> Iterator[str]:
-        inputs = [name for name in facts_of(leaf) if isinstance(self.facts[name], Unknown)]
-        yield from inputs or [leaf["fact"]]
+    def _undecided(self, condition: Mapping[str, Any]) -> Iterator[str]:
+        if self.truth(condition) is not None:
+            return
+        parts = [*condition.get("all", ()), *condition.get("any", ())]
+        for part in [*parts, condition["not"]] if "not" in condition else parts:
+            yield from self._undecided(part)
+        if "fact" in condition:
+            inputs = [n for n in facts_of(condition) if isinstance(self.facts[n], Unknown)]
+            yield from inputs or [condition["fact"]]
 
     def _compared(self, leaf: Mapping[str, Any]) -> Truth:
         fact, value = self.facts[leaf["fact"]], leaf.get("value")

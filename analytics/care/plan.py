@@ -191,8 +191,10 @@ def _is_lifestyle(evaluation: Evaluation) -> bool:
 
 
 def _concerns(evaluation: Evaluation) -> bool:
-    """Whether she reads of it: of options, and of what something is missing for."""
-    return evaluation.state in (State.OPEN, State.UNKNOWN)
+    """Whether she reads of it: of options, and of what something is missing for. The first gate of
+    a rule says whom it is about: she does not read of medicines that are perhaps not hers."""
+    about_her = all(gate.value is True for gate in evaluation.gates[:1])
+    return evaluation.state is State.OPEN or (evaluation.state is State.UNKNOWN and about_her)
 
 
 def _for_patient(evaluation: Evaluation) -> dict[str, Any]:
