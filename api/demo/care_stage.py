@@ -67,18 +67,28 @@ def appoint(world: World, subject: bytes, by: str = "cleo", **change: Any) -> Re
     return send_appointment(world, appointment(world, subject, by, **change))
 
 
-def request_plan(
-    world: World, permit: bytes, subject: bytes, by: str = "cleo", **change: Any
-) -> bytes:
-    """A mined request for a plan; returns its run id."""
-    message = {
+def plan_request(permit: bytes, subject: bytes) -> dict[str, Any]:
+    """The message by which a clinician asks for a plan."""
+    return {
         "permit": permit,
         "subject": subject,
         "salt": SALT,
         "paramsHash": hashlib.sha256(PLAN_PARAMS).digest(),
         "nonce": secrets.randbits(256),
         "deadline": FOREVER,
-    } | change
+    }
+
+
+def plan_binding(world: World, run: bytes) -> dict[str, Any]:
+    """The message by which a worker asks to draw a plan, at its first attempt."""
+    return {name: value for name, value in world.binding(run, ()).items() if name != "subjectsHash"}
+
+
+def request_plan(
+    world: World, permit: bytes, subject: bytes, by: str = "cleo", **change: Any
+) -> bytes:
+    """A mined request for a plan; returns its run id."""
+    message = plan_request(permit, subject) | change
     receipt = world.relay(
         "CareLedger",
         "requestPlan",
@@ -91,9 +101,7 @@ def request_plan(
 
 
 def authorise_plan(world: World, run: bytes, by: str = "wanda", **change: Any) -> Receipt:
-    message = {
-        name: value for name, value in world.binding(run, ()).items() if name != "subjectsHash"
-    } | change
+    message = plan_binding(world, run) | change
     signature = world.by(by, "PlanBinding", message)
     return world.relay("CareLedger", "authorisePlan", "PlanBinding", message, signature)
 
@@ -112,7 +120,7 @@ def seal_plan(
 def view_plan(
     world: World, run: bytes, attempt: int = 1, by: str = "cleo", **change: Any
 ) -> Receipt:
-    message = _viewing(run, attempt) | change
+    message = viewing(run, attempt) | change
     signature = world.by(by, "PlanView", message)
     return world.relay("CareLedger", "viewPlan", "PlanView", message, signature)
 
@@ -132,7 +140,7 @@ def countersign(
 
 
 def open_plan(world: World, run: bytes, subject: bytes, attempt: int = 1, **change: Any) -> Receipt:
-    return _hers(world, "openPlan", "PlanOpening", subject, _viewing(run, attempt) | change)
+    return _hers(world, "openPlan", "PlanOpening", subject, viewing(run, attempt) | change)
 
 
 def end_plan(world: World, run: bytes, by: str = "cleo") -> Receipt:
@@ -152,7 +160,8 @@ def sealed_plan(world: World) -> tuple[bytes, bytes, bytes]:
     return subject, run, seal
 
 
-def _viewing(run: bytes, attempt: int) -> dict[str, Any]:
+def viewing(run: bytes, attempt: int = 1) -> dict[str, Any]:
+    """The message by which a plan is viewed, or opened, with a new key."""
     return {"run": run, "attempt": attempt, "viewerKey": random32(), "deadline": FOREVER}
 
 

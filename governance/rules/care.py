@@ -174,7 +174,7 @@ class CareRules(Steps):
     def _countersign(self, m: Args, a: Args) -> Effect:
         run, attempt = self._newest_plan(m)
         self._by("Countersign", m, a["signature"], run.analyst)
-        need(not run.ended and attempt.seal, "nothing is sealed, or the plan ended")
+        need(not run.ended, "the plan has ended")
         need(m["sealHash"] == attempt.seal_hash, "the countersignature is not on what was sealed")
         need(run.analyst in attempt.views, "the clinician did not view the plan")
         message = self._unused(words(*m.values()))

@@ -16,6 +16,23 @@ import pytest
 from narrated import ROOT, bundle_of, replay, twisted
 from speed import allowed
 
+from api.demo.care_stage import (
+    PLAN_PARAMS,
+    appoint,
+    appointment,
+    authorise_plan,
+    care_permit,
+    countersign,
+    end_plan,
+    patient,
+    plan_binding,
+    plan_request,
+    request_plan,
+    seal_plan,
+    sealed_plan,
+    view_plan,
+    viewing,
+)
 from api.demo.stage import World, random32
 from chain.devnode.process import DevChain
 from chain.ledger import message_tuple
@@ -88,6 +105,7 @@ class Open:
         self.cancelled = world.request_run(self.permit)
         cancel = {"run": self.cancelled, "deadline": 2**40 - 1}
         world.relay("AccessLedger", "cancel", "Cancel", cancel, world.by("noor", "Cancel", cancel))
+        self.live_through_care()
         (self.left,) = world.enrol(1)
         world.grant([self.left])
         world.revoke(self.left)
@@ -96,6 +114,51 @@ class Open:
         self.replayed = replay(self.bundle, signed=True).replayed
         self.replayed._crypto = None
         self.crypto = load_crypto(self.replayed.identity)
+
+    def live_through_care(self) -> None:
+        """Plans at every point: asked for, authorised, sealed, viewed, countersigned, ended; and of
+        patients who withdrew.
+        """
+        world = self.world
+        self.care_permit, self.undecided = care_permit(world), care_permit(world, approve=())
+        self.patient, self.plan, self.plan_seal = sealed_plan(world)
+        appoint(world, self.patient)
+        self.queued = self.plan_of(self.patient)
+        self.drawn = self.plan_of(self.patient, "authorised")
+        self.unviewed = self.plan_of(self.patient, "sealed")
+        self.unviewed_seal = self.newest_seal
+        self.signed = self.plan_of(self.patient, "countersigned")
+        self.signed_seal = self.newest_seal
+        self.ended_early = self.plan_of(self.patient, "authorised")
+        self.ended_late = self.plan_of(self.patient, "sealed")
+        for run in (self.ended_early, self.ended_late):
+            end_plan(world, run)
+        self.gone = patient(world)
+        appoint(world, self.gone)
+        self.gone_queued = self.plan_of(self.gone)
+        self.gone_viewed = self.plan_of(self.gone, "viewed")
+        self.gone_seal = self.newest_seal
+        self.gone_signed = self.plan_of(self.gone, "countersigned")
+        world.revoke(self.gone)
+        self.silent = patient(world)
+        appoint(world, self.silent, resultToMe=False)
+        self.unwanted = self.plan_of(self.silent, "countersigned")
+
+    def plan_of(self, subject: bytes, point: str = "asked") -> bytes:
+        """A plan of hers, up to that point."""
+        world = self.world
+        run = request_plan(world, self.care_permit, subject)
+        points = ("asked", "authorised", "sealed", "viewed", "countersigned")
+        reached = points.index(point)
+        if reached > 0:
+            authorise_plan(world, run)
+        if reached > 1:
+            self.newest_seal = seal_plan(world, run)
+        if reached > 2:
+            view_plan(world, run)
+        if reached > 3:
+            countersign(world, run, self.newest_seal)
+        return run
 
     def read_by(self, module: ModuleType) -> Open:
         """The same trail as another auditor's file reads it."""
@@ -139,9 +202,7 @@ class Open:
             [world.by(n, row.kind, message) for n in names]
             if names[0] in world.people
             else [
-                world.subjects[[*self.subjects, self.left][int(n)]].sign(
-                    world.ledger.domain, row.kind, message
-                )
+                world.subjects[self.everybody[int(n)]].sign(world.ledger.domain, row.kind, message)
                 for n in names
             ]
         )
@@ -155,6 +216,11 @@ class Open:
         if twice:
             self.answer(replayed, row.contract, row.function, arguments, logs, later)
         return self.answer(replayed, row.contract, row.function, arguments, logs, later)
+
+    @property
+    def everybody(self) -> list[bytes]:
+        """Those whom a row names by number."""
+        return [*self.subjects, self.left, self.patient, self.gone, self.silent]
 
     def answer(
         self,
@@ -393,6 +459,89 @@ ROWS = {
         ("Rejected",),
     ),
     "cancel": Row("AccessLedger", "cancel", "Cancel", lambda o: {"run": o.fresh}),
+    "appoint": Row(
+        "CareLedger",
+        "appoint",
+        "Appoint",
+        lambda o: appointment(o.world, o.patient),
+        (),
+        lambda o, signed: [o.world.subjects[o.patient].signer, signed[0]],
+    ),
+    "appoint by a researched": Row(
+        "CareLedger",
+        "appoint",
+        "Appoint",
+        lambda o: appointment(o.world, o.subjects[0]),
+        (),
+        lambda o, signed: [o.world.subjects[o.subjects[0]].signer, signed[0]],
+    ),
+    "appoint with another's key": Row(
+        "CareLedger",
+        "appoint",
+        "Appoint",
+        lambda o: appointment(o.world, o.patient),
+        (),
+        lambda o, signed: [o.world.subjects[o.subjects[0]].signer, signed[0]],
+    ),
+    "requestPlan": Row(
+        "CareLedger",
+        "requestPlan",
+        "PlanRequest",
+        lambda o: plan_request(o.care_permit, o.patient),
+        (),
+        lambda o, signed: [PLAN_PARAMS, signed[0]],
+    ),
+    "requestPlan with much": Row(
+        "CareLedger",
+        "requestPlan",
+        "PlanRequest",
+        lambda o: (
+            plan_request(o.care_permit, o.patient) | {"paramsHash": hashlib.sha256(LONG).digest()}
+        ),
+        (),
+        lambda o, signed: [LONG, signed[0]],
+    ),
+    "authorisePlan": Row(
+        "CareLedger", "authorisePlan", "PlanBinding", lambda o: plan_binding(o.world, o.queued)
+    ),
+    "sealPlan": Row(
+        "CareLedger",
+        "sealPlan",
+        "PlanSeal",
+        lambda o: o.world.seal_message(o.drawn, outputClass=5),
+    ),
+    "viewPlan": Row("CareLedger", "viewPlan", "PlanView", lambda o: viewing(o.plan)),
+    "countersign": Row(
+        "CareLedger",
+        "countersign",
+        "Countersign",
+        lambda o: {"run": o.plan, "attempt": 1, "sealHash": o.plan_seal, "notesHash": bytes(32)},
+    ),
+    "openPlan": Row(
+        "CareLedger",
+        "openPlan",
+        "PlanOpening",
+        lambda o: viewing(o.signed),
+        (),
+        lambda o, signed: [o.world.subjects[o.patient].signer, signed[0]],
+    ),
+    "openPlan by one who left": Row(
+        "CareLedger",
+        "openPlan",
+        "PlanOpening",
+        lambda o: viewing(o.gone_signed),
+        (),
+        lambda o, signed: [o.world.subjects[o.gone].signer, signed[0]],
+    ),
+    "openPlan by one who did not ask": Row(
+        "CareLedger",
+        "openPlan",
+        "PlanOpening",
+        lambda o: viewing(o.unwanted),
+        (),
+        lambda o, signed: [o.world.subjects[o.silent].signer, signed[0]],
+    ),
+    "endPlan": Row("CareLedger", "endPlan", "PlanEnd", lambda o: {"run": o.queued}),
 }
 TWINS = [
     ("setRole", "pia quinn"),
@@ -413,6 +562,14 @@ TWINS = [
     ("viewOutput", "tess"),
     ("reject", "sol"),
     ("cancel", "noor"),
+    ("appoint", "5"),
+    ("requestPlan", "cleo"),
+    ("authorisePlan", "wanda"),
+    ("sealPlan", "wanda"),
+    ("viewPlan", "cleo"),
+    ("countersign", "cleo"),
+    ("openPlan", "5"),
+    ("endPlan", "cleo"),
 ]
 LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     *((name, by, "deadline", {"deadline": 1}) for name, by in TWINS if name != "revoke"),
@@ -502,6 +659,46 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("reject", "sol", "reason", {"reason": 0}),
     ("reject", "sol", "sealed", {"sealHash": bytes(32)}),
     ("cancel", "sol", "signed by", {}),
+    ("cancel", "cleo", "unknown", {"run": "queued plan"}),
+    ("appoint", "0", "signed by", {}),
+    ("appoint", "5", "not enrolled", {"subject": bytes(32)}),
+    ("appoint with another's key", "5", "that she enrolled", {}),
+    ("appoint", "5", "no such dataset", {"dataset": bytes(32), "replaces": 0, "untilDay": 0}),
+    ("appoint", "5", "replaces another", {"replaces": 0}),
+    ("appoint", "5", "another epoch", {"epoch": 7}),
+    ("appoint by a researched", "0", "her own care", {}),
+    ("requestPlan", "noor", "signed by", {}),
+    ("requestPlan", "cleo", "no such permit", {"permit": bytes(32)}),
+    ("requestPlan", "cleo", "not as signed", {"paramsHash": bytes(32)}),
+    ("requestPlan with much", "cleo", "not as signed", {}),
+    ("requestPlan", "cleo", "exists already", {"nonce": "used plan"}),
+    ("requestPlan", "cleo", "not usable", {"permit": "undecided"}),
+    ("requestPlan", "cleo", "not appointed", {"salt": bytes(32)}),
+    ("authorisePlan", "noor", "not live", {}),
+    ("authorisePlan", "wanda", "no such plan", {"run": bytes(32)}),
+    ("authorisePlan", "wanda", "no such plan", {"run": "fresh"}),
+    ("authorisePlan", "wanda", "plan ended", {"run": "ended plan", "attempt": 2}),
+    ("authorisePlan", "wanda", "next attempt", {"attempt": 2}),
+    ("sealPlan", "wilma", "signed by", {}),
+    ("sealPlan", "wanda", "has ended", {"run": "ended plan"}),
+    ("sealPlan", "wanda", "sealed already", {"run": "viewed plan"}),
+    ("sealPlan", "wanda", "class Individual", {"outputClass": 1}),
+    ("sealPlan", "wanda", "newest", {"attempt": 2}),
+    ("viewPlan", "noor", "signed by", {}),
+    ("viewPlan", "cleo", "nothing is sealed", {"run": "drawn plan"}),
+    ("viewPlan", "cleo", "plan ended", {"run": "plan ended late"}),
+    ("viewPlan", "cleo", "ended", {"run": "plan of one who left"}),
+    ("viewPlan", "cleo", "newest", {"run": "queued plan", "attempt": 0}),
+    ("countersign", "noor", "signed by", {}),
+    ("countersign", "cleo", "has ended", {"run": "signed plan", "sealHash": "signed"}),
+    ("countersign", "cleo", "what was sealed", {"sealHash": bytes(32)}),
+    ("countersign", "cleo", "did not view", {"run": "unviewed plan", "sealHash": "unviewed"}),
+    ("openPlan", "0", "signed by", {}),
+    ("openPlan", "5", "not countersigned", {"run": "viewed plan"}),
+    ("openPlan by one who did not ask", "7", "did not ask", {}),
+    ("openPlan by one who left", "6", "own care", {}),
+    ("endPlan", "noor", "signed by", {}),
+    ("endPlan", "cleo", "has ended", {"run": "ended plan"}),
 ]
 
 
@@ -621,6 +818,36 @@ def enrolled_with_a_short_key(o: Open) -> str:
     return o.batch("enrol", [(message_tuple("Enrolment", message), signature, bytes(65))])
 
 
+def research_under_a_care_permit(o: Open) -> str:
+    """She is an analyst now."""
+    analyst = verify.Member(4, 0, verify.FOREVER, 2)
+    now = o.where(lambda replayed: replayed.members.update({member(o, "cleo"): analyst}))
+    return now.verdict(ROWS["requestRun"], "cleo", permit=o.care_permit)
+
+
+def care_under_a_research_permit(o: Open) -> str:
+    """Its applicant is a clinician now."""
+
+    def change(replayed: Any) -> None:
+        replayed.permits[o.permit] = replayed.permits[o.permit]._replace(
+            applicant=member(o, "cleo")
+        )
+
+    return o.where(change).verdict(ROWS["requestPlan"], "cleo", permit=o.permit)
+
+
+def seventeenth_attempt_at_a_plan(o: Open) -> str:
+    def change(replayed: Any) -> None:
+        replayed.runs[o.queued] = replayed.runs[o.queued]._replace(attempts=16)
+
+    return o.where(change).verdict(ROWS["authorisePlan"], "wanda", attempt=17)
+
+
+def refused_countersignature_repeated(o: Open) -> str:
+    change = {"run": o.gone_viewed, "sealHash": o.gone_seal}
+    return o.verdict(ROWS["countersign"], "cleo", twice=True, **change)
+
+
 TODAY = int(time.time()) // 86_400
 MORE_LIES: dict[str, Callable[[Open], str]] = {
     "a signature by nobody": by_a_twin,
@@ -646,6 +873,16 @@ MORE_LIES: dict[str, Callable[[Open], str]] = {
         ROWS["authorise"], "wanda", twice=True, codeHash=bytes(32)
     ),
     "resumed after its end": resumed_after_its_end,
+    "research under a care permit": research_under_a_care_permit,
+    "care under a research permit": care_under_a_research_permit,
+    "a seventeenth attempt at a plan": seventeenth_attempt_at_a_plan,
+    "a plan sealed after the lease": lambda o: o.verdict(ROWS["sealPlan"], "wanda", later=3_601),
+    "a refused plan repeated": lambda o: o.verdict(
+        ROWS["authorisePlan"], "wanda", twice=True, codeHash=bytes(32)
+    ),
+    "a plan viewed twice": lambda o: o.verdict(ROWS["viewPlan"], "cleo", twice=True),
+    "a plan opened twice": lambda o: o.verdict(ROWS["openPlan"], "5", twice=True),
+    "a refused countersignature repeated": refused_countersignature_repeated,
     "a cancelled run": told_by(("cancel", "noor", "", {"run": "cancelled"})),
     "a batch too long": lambda o: o.batch("enrol", [o.enrolment()] * 257),
     "a batch of strangers": lambda o: o.batch("enrol", [o.enrolment(registrar="noor")]),
@@ -693,6 +930,18 @@ def placed(o: Open, change: dict[str, Any]) -> dict[str, Any]:
         ("ingest", "registered"): o.ingest,
         ("ingest", "void"): o.void,
         ("nonce", "used run"): o.replayed.runs[o.fresh].request["nonce"],
+        ("nonce", "used plan"): o.replayed.runs[o.queued].request["nonce"],
+        ("permit", "undecided"): o.undecided,
+        ("run", "queued plan"): o.queued,
+        ("run", "drawn plan"): o.drawn,
+        ("run", "viewed plan"): o.plan,
+        ("run", "unviewed plan"): o.unviewed,
+        ("run", "signed plan"): o.signed,
+        ("run", "ended plan"): o.ended_early,
+        ("run", "plan ended late"): o.ended_late,
+        ("run", "plan of one who left"): o.gone_viewed,
+        ("sealHash", "unviewed"): o.unviewed_seal,
+        ("sealHash", "signed"): o.signed_seal,
     }
     return {
         name: known.get((name, value), value) if isinstance(value, str) else value
@@ -867,7 +1116,7 @@ def test_records_registered_since_make_another_question(opened: Open) -> None:
 # -- every rule is missed by somebody
 
 SOURCE = ROOT / "governance" / "verify.py"
-RULES = ("Steps", "PermitRules", "ConsentRules", "AccessRules", "ReplayedState")
+RULES = ("Steps", "PermitRules", "ConsentRules", "AccessRules", "CareRules", "ReplayedState")
 # Of the whole trail, not of one call: their forgeries stand in test_verify.py and
 # test_verify_steps.py.
 OF_THE_TRAIL = {"apply", "_compare", "_claim"}
