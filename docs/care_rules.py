@@ -17,6 +17,10 @@ _DOCUMENT = [
     "What a care plan is drawn from: facts in our words, each with its source, the day on which "
     "that was read and where, and the day from which the rule is refused. A committee approves "
     "the hash of the whole set. NCCN, ESMO, NICE, texts of PharmGKB and SNOMED CT are not in it.",
+    "",
+    "RxNorm's codes are courtesy of the US National Library of Medicine, which is not responsible "
+    "for this product and does not endorse it. ATC's codes are those of the WHO Collaborating "
+    "Centre for Drug Statistics Methodology.",
 ]
 
 

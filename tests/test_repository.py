@@ -242,6 +242,8 @@ def test_a_stale_document_is_named(
         "chain/vocabulary.py": ("AUDITOR = 8", "AUDITOR = 7"),
         "analytics/vocabulary.py": ("GENOMIC = 3", "GENOMIC = 4"),
         "analytics/params-schema.json": ('"forest"', '"tree"'),
+        "analytics/care/rules/index.json": ('"US"', '"CH"'),
+        "docs/reference/care-rules.md": ("# Rules of care plans", "# Thoughts"),
         "README.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
         "docs/guide/analyst.md": ("fits `boosting`, ", "fits "),
         "CHANGELOG.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),

@@ -7,21 +7,23 @@ does not hold any more, or here). There is no option while anything that it need
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from analytics.care.days import date_of, day_of
+from analytics.care.days import date_of
 from analytics.care.facts import FACTS, Fact, Facts, Kind, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS, derived
 from analytics.care.logic import Truth, conjunction, disjunction, negation
-from analytics.care.rule_set import COMPLETE, Rule, RuleSet, facts_of, leaves
+from analytics.care.rule_set import COMPLETE, Rule, RuleSet, conditions_of, facts_of, leaves
 from analytics.errors import RuleSetError
 
 _NOT_RECORDED = Unknown(Reason.NOT_RECORDED)
-_ATC_CHARACTERS = 7
+_ATC_LEVEL_5 = re.compile(r"atc:[A-Z][0-9]{2}[A-Z]{2}[0-9]{2}")
+_ATC_ABOVE = re.compile(r"atc:[A-Z]([0-9]{2}[A-Z]{0,2})?")
 
 
 class State(StrEnum):
@@ -47,8 +49,8 @@ class Gate:
 class Evaluation:
     """What one rule says. `option`: the row of its table, only if open; `refusals`: why the rule
     itself does not hold, all of them; `facts`: every fact that the rule reads, as it may be used
-    on this day; `missing`: those without which it cannot be evaluated; `unlisted`: medicines that
-    are on no list of the rule."""
+    on this day; `missing`: those without which it cannot be evaluated; `listed`: her medicines that
+    are on a list of the rule, as (code, list); `unlisted`: those that are on none."""
 
     rule: Rule
     state: State
@@ -58,6 +60,7 @@ class Evaluation:
     warnings: tuple[str, ...]
     facts: Facts
     missing: tuple[str, ...]
+    listed: tuple[tuple[str, str], ...]
     unlisted: tuple[str, ...]
 
 
@@ -103,6 +106,7 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
         ),
         facts=usable.facts,
         missing=usable.missing(open_conditions),
+        listed=usable.listed(),
         unlisted=usable.unlisted(),
     )
 
@@ -128,8 +132,6 @@ def _refusals(rule: Rule, jurisdiction: str, today: int) -> Iterator[str]:
             yield f"its source is {source['status']}: {source['title']}"
     if today >= rule.expires:
         yield f"the rule, or a list or table that it reads, expired on {date_of(rule.expires)}"
-    if today < max(day_of(source["read_on"]) for source in content["sources"]):
-        yield "the rule was read at its source only after this day"
 
 
 class _Usable:
@@ -165,17 +167,20 @@ class _Usable:
         derived fact of which every input is known, its own name."""
         return tuple(sorted({name for part in conditions for name in self._undecided(part)}))
 
+    def listed(self) -> tuple[tuple[str, str], ...]:
+        """Her medicines that are on lists of the rule, each with the list's name."""
+        codes = _codes(self.facts.get("medicines", _NOT_RECORDED))
+        pairs = {(code, name) for name in self._lists() for code in codes}
+        return tuple(sorted(pair for pair in pairs if pair[0] in self._rules.lists[pair[1]]))
+
     def unlisted(self) -> tuple[str, ...]:
-        """Medicines on none of the lists that the rule reads."""
-        medicines = self.facts.get("medicines", _NOT_RECORDED)
-        listed = {
-            code
-            for gate in (*self._rule.content["gates"], *self._rule.content["options"])
-            for leaf in leaves(gate["when"])
-            if leaf["op"] == "any of"
-            for code in self._rules.lists[leaf["value"]]
-        }
-        return tuple(sorted({*_codes(medicines)} - listed)) if listed else ()
+        """Her medicines that are on none of the lists, if the rule reads any."""
+        codes = _codes(self.facts.get("medicines", _NOT_RECORDED)) if self._lists() else ()
+        return tuple(sorted({*codes} - {code for code, _ in self.listed()}))
+
+    def _lists(self) -> set[str]:
+        conditions = conditions_of(self._rule.content)
+        return {x["value"] for c in conditions for x in leaves(c) if x["op"] == "any of"}
 
     def _undecided(self, condition: Mapping[str, Any]) -> Iterator[str]:
         if self.truth(condition) is not None:
@@ -210,23 +215,22 @@ class _Usable:
             fact.value in value if op == "in" and isinstance(value, list) else fact.value == value
         )
 
-    def _any_of(self, name: str, fact: Known, codes: frozenset[str]) -> Truth:
+    def _any_of(self, name: str, fact: Known, codes: Mapping[str, str]) -> Truth:
         """Whether a medicine is of the list: one that was seen is enough. "None of them" can be
         said only of a whole list whose every code is understood."""
         seen = disjunction(self._is_of(code, codes) for code in _codes(fact))
-        whole = self.facts[COMPLETE[name]] if name in COMPLETE else Known(True, None)
-        certain = isinstance(whole, Known) and whole.value is True
+        complete = self.facts[COMPLETE[name]] if name in COMPLETE else Known(True, None)
+        certain = isinstance(complete, Known) and complete.value is True
         return seen if seen is not False or certain else None
 
-    def _is_of(self, code: str, codes: frozenset[str]) -> Truth:
+    def _is_of(self, code: str, codes: Mapping[str, str]) -> Truth:
         """Unknown for a code above ATC's last level that could hold one of the list, for an RxNorm
         code that was never read, and for any other system."""
         if code in codes:
             return True
-        system, _, of = code.partition(":")
-        if system == "atc" and len(of) == _ATC_CHARACTERS:
+        if _ATC_LEVEL_5.fullmatch(code):
             return False
-        if system == "atc" and of:
+        if _ATC_ABOVE.fullmatch(code):
             return None if any(listed.startswith(code) for listed in codes) else False
         return False if code in self._rules.read_codes else None
 

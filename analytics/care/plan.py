@@ -40,9 +40,9 @@ def draw_plan(facts: Facts, rules: RuleSet, today: int) -> dict[str, Any]:
         "rule_set": rules.digest,
         "today": today,
         "valid_until": min([_holds_until(e) for e in offered], default=today),
-        "options": [_option(e, today) for e in offered if not _is_lifestyle(e)],
-        "lifestyle": [_option(e, today) for e in offered if _is_lifestyle(e)],
-        "refused": [_refusal(e, today) for e in evaluations if e.state is not State.OPEN],
+        "options": [_option(e, rules, today) for e in offered if not _is_lifestyle(e)],
+        "lifestyle": [_option(e, rules, today) for e in offered if _is_lifestyle(e)],
+        "refused": [_refusal(e, rules, today) for e in evaluations if e.state is not State.OPEN],
         "facts": _facts(facts, evaluations, today),
         "warnings": [{"rule": e.rule.id, "text": text} for e in offered for text in _warnings(e)],
         "schedule": [
@@ -52,7 +52,7 @@ def draw_plan(facts: Facts, rules: RuleSet, today: int) -> dict[str, Any]:
     }
 
 
-def _option(evaluation: Evaluation, today: int) -> dict[str, Any]:
+def _option(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, Any]:
     option, content = evaluation.option or {}, evaluation.rule.content
     shown = {name: option[name] for name in ("action", "dose", "basis", "grade") if name in option}
     against = {"against": content["against"]} if "against" in content else {}
@@ -65,11 +65,12 @@ def _option(evaluation: Evaluation, today: int) -> dict[str, Any]:
         "computed": _computed(evaluation, [option["when"]]),
         "facts": [_fact(name, evaluation.facts[name], today) for name in sorted({*condition})],
         "gates": [_gate(gate, evaluation, today) for gate in evaluation.gates],
+        "medicines": _medicines(evaluation, rules),
         "unlisted_medicines": list(evaluation.unlisted),
     }
 
 
-def _refusal(evaluation: Evaluation, today: int) -> dict[str, Any]:
+def _refusal(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, Any]:
     closed = [gate for gate in evaluation.gates if gate.value is False]
     missing = evaluation.missing if evaluation.state is State.UNKNOWN or closed else ()
     return {
@@ -79,6 +80,7 @@ def _refusal(evaluation: Evaluation, today: int) -> dict[str, Any]:
         "closed": [gate.id for gate in closed],
         "missing": [_fact(name, evaluation.facts[name], today) for name in missing],
         "change": _change(evaluation, closed),
+        "medicines": _medicines(evaluation, rules),
         "gates": [_gate(gate, evaluation, today) for gate in evaluation.gates],
     }
 
@@ -87,6 +89,14 @@ def _change(evaluation: Evaluation, closed: Iterable[Gate]) -> list[str]:
     """What would change it: the gates that say no, then what is not known."""
     sentences = [gate.content["change"] for gate in closed]
     return sentences + [f"To be known: {FACTS[name].label}." for name in evaluation.missing]
+
+
+def _medicines(evaluation: Evaluation, rules: RuleSet) -> list[dict[str, str]]:
+    """Her medicines that were seen on a list of the rule, whatever else is not known."""
+    return [
+        {"code": code, "name": rules.lists[of][code], "is_one_of": rules.titles[of]}
+        for code, of in evaluation.listed
+    ]
 
 
 def _head(evaluation: Evaluation) -> dict[str, Any]:

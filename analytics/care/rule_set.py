@@ -43,12 +43,14 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Rules in the order of their ids. `lists`: codes of medicines by name of the list;
-    `read_codes`: all RxNorm codes of which we know what they are; `digest`: its hash (hex)."""
+    """Rules in the order of their ids. `lists`: by the list's name, the names of its
+    medicines by code; `titles`: what the lists are; `read_codes`: all codes of which we know what
+    they are; `digest`: its hash (hex)."""
 
     jurisdiction: str
     rules: tuple[Rule, ...]
-    lists: Mapping[str, frozenset[str]]
+    lists: Mapping[str, Mapping[str, str]]
+    titles: Mapping[str, str]
     read_codes: frozenset[str]
     tables: Tables
     digest: str
@@ -96,7 +98,7 @@ def rule_set_of(files: Mapping[str, bytes]) -> RuleSet:
     for name in content.keys() - {"index.json", "schema.json"}:
         if error := next(validator.iter_errors(content[name]), None):
             raise RuleSetError(f"{name}: {error.message[:120]} at {list(error.absolute_path)}")
-    lists = {name: frozenset(part["codes"]) for name, part in parts["lists"].items()}
+    lists = {name: part["codes"] for name, part in parts["lists"].items()}
     expiries = {name: part["expires"] for name, part in parts["lists"].items()}
     rules = [
         _rule(content[name], lists, expiries, tables) for name in sorted(content.keys() - reserved)
@@ -105,6 +107,7 @@ def rule_set_of(files: Mapping[str, bytes]) -> RuleSet:
         jurisdiction,
         tuple(sorted(rules, key=lambda rule: rule.id)),
         lists,
+        {name: part["title"] for name, part in parts["lists"].items()},
         frozenset().union(*lists.values()),
         _tables(tables),
         hashlib.sha256(files["index.json"]).hexdigest(),
@@ -142,7 +145,7 @@ def conditions_of(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _rule(
     content: dict[str, Any],
-    lists: Mapping[str, frozenset[str]],
+    lists: Mapping[str, Mapping[str, str]],
     expiries: Mapping[str, str],
     tables: Mapping[str, dict[str, Any]],
 ) -> Rule:
@@ -168,7 +171,7 @@ def _rule(
     return Rule(content["id"], content, needs, min(map(_day, dates)))
 
 
-def _check_leaf(rule: str, leaf: Mapping[str, Any], lists: Mapping[str, frozenset[str]]) -> None:
+def _check_leaf(rule: str, leaf: Mapping[str, Any], lists: Mapping[str, Mapping[str, str]]) -> None:
     kind, op, value = FACTS.get(leaf["fact"]), leaf["op"], leaf.get("value")
     if kind is None:
         raise RuleSetError(f"{rule} reads {leaf['fact']}, which is no fact")

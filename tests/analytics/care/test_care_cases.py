@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from care_people import (
@@ -25,6 +27,7 @@ from care_people import (
 from analytics.care.facts import Fact, Known, Reason
 from analytics.care.interpreter import Evaluation, State, evaluate
 from analytics.care.rule_set import Rule, RuleSet, leaves, shipped
+from analytics.errors import RuleSetError
 
 OLAPARIB, DPYD, TEST, TAMOX = (
     "olaparib-breast-cancer",
@@ -366,6 +369,10 @@ CASES = [
     Case("ATC class that holds an inhibitor", taking("atc:J02AC"), missing=("medicines",)),
     Case("ATC class that holds none", taking("atc:A10BA"), option=USUAL),
     Case("RxNorm code that was never read", taking("rxnorm:99999999"), missing=("medicines",)),
+    *(
+        Case(f"{code!r} is no code", taking(code), missing=("medicines",))
+        for code in ("atc:j02ac02", "atc:J02AC02 ", "atc:J02AC2", "J02AC02", "")
+    ),
     Case("another system", taking("local:aspirin"), missing=("medicines",)),
     *(
         Case(
@@ -725,20 +732,39 @@ def test_each_row_of_a_table_is_met() -> None:
     assert rows == met
 
 
-def test_each_comparison_matters() -> None:
-    """Each comparison of a gate turned to "always true" changes the answer of somebody."""
+def deaf_comparisons(part: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """The comparisons of gates or options that may be "always true" without anybody noticing."""
     deaf = []
     for rule in shipped().rules:
         cases = [case for case in CASES if case.rule == rule.id]
-        for gate in rule.content["gates"]:
-            for leaf in leaves(gate["when"]):
-                kept = dict(leaf)
-                leaf.clear()  # type: ignore[attr-defined]
-                leaf["all"] = []  # type: ignore[index]
-                try:
-                    if all(fits(case, of(case, shipped())) for case in cases):
-                        deaf.append((rule.id, gate["id"], kept))
-                finally:
-                    leaf.clear()  # type: ignore[attr-defined]
-                    leaf.update(kept)  # type: ignore[attr-defined]
-    assert not deaf, deaf
+        for n, item in enumerate(rule.content[part]):
+            for at in range(len([*leaves(item["when"])])):
+                content = copy.deepcopy(dict(rule.content))
+                leaf: Any = [*leaves(content[part][n]["when"])][at]
+                taken = dict(leaf)
+                leaf.clear()
+                leaf["all"] = []
+                rules = replace(shipped(), rules=(replace(rule, content=content),))
+                if not any(differs(case, rules) for case in cases):
+                    deaf.append((rule.id, item["id"], taken))
+    return deaf
+
+
+def differs(case: Case, rules: RuleSet) -> bool:
+    try:
+        return not fits(case, of(case, rules))
+    except RuleSetError:  # two rows apply
+        return True
+
+
+def test_each_comparison_of_a_gate_matters() -> None:
+    assert deaf_comparisons("gates") == []
+
+
+def test_each_comparison_of_a_row_matters() -> None:
+    """But for those that a gate of the same rule makes too."""
+    in_gates = {
+        rule.id: [leaf for gate in rule.content["gates"] for leaf in leaves(gate["when"])]
+        for rule in shipped().rules
+    }
+    assert [d for d in deaf_comparisons("options") if d[2] not in in_gates[d[0]]] == []

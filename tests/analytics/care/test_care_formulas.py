@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from care_people import CLEAR, TODAY, but, known
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.care.days import date_of, day_of, year_of
@@ -42,6 +42,7 @@ def test_kleenes_tables() -> None:
     assert (conjunction([]), disjunction([])) == (True, False)
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from([True, False, None])))
 def test_many_are_as_two_and_two(values: list[bool | None]) -> None:
     both, either = True, False
@@ -51,6 +52,7 @@ def test_many_are_as_two_and_two(values: list[bool | None]) -> None:
     assert negation(conjunction(values)) is disjunction(negation(value) for value in values)
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.dates(datetime.date(1600, 1, 1), datetime.date(2400, 12, 31)))
 def test_days_are_those_of_the_calendar(date: datetime.date) -> None:
     day = (date - datetime.date(1970, 1, 1)).days
@@ -75,6 +77,7 @@ def clearance(**changes: object) -> Fact:
 POSITIVE = st.decimals("20", "400", places=2), st.decimals("0.1", "25", places=2)
 
 
+@settings(deadline=None, max_examples=100)
 @given(*POSITIVE, st.integers(19, 110), st.sampled_from(["female", "male"]))
 def test_clearance_is_the_formula_rounded_down(
     weight: Decimal, creatinine: Decimal, age: int, sex: str
@@ -92,6 +95,7 @@ def test_clearance_is_the_formula_rounded_down(
         assert (fact.value >= bound) is (exact >= bound)
 
 
+@settings(deadline=None, max_examples=100)
 @given(*POSITIVE, st.decimals("0.1", "25", places=2))
 def test_clearance_falls_as_creatinine_and_age_rise(
     weight: Decimal, creatinine: Decimal, more: Decimal
