@@ -37,7 +37,7 @@ MAX_BYTES = 256 * 1024 * 1024  # of a map: the international RF2 map has about 6
 MAX_CODES = 1_000_000
 MAX_TARGETS = 8  # of one code
 SNOMED = "http://snomed.info/sct"
-TARGETS = ("atc", "icd-10", "icd-10-cm", "icd-10-pcs", "loinc", "rxnorm")
+TARGETS = ("atc", "icd-10", "icd-10-cm", "icd-10-pcs", "icd-o-3", "loinc", "rxnorm", "tnm")
 _CATEGORIES = {
     category.name.lower().replace("_", "-"): int(category)
     for category in (
@@ -70,7 +70,9 @@ _CHOOSE_CATEGORY = (
     "Choose among: conditions, observations, medications, procedures, germline-variants, "
     "lifestyle, mental-health, substance-use, sexual-health, hiv."
 )
-_CHOOSE_SYSTEM = "Write SYSTEM:CODE; systems: atc, icd-10, icd-10-cm, icd-10-pcs, loinc, rxnorm."
+_CHOOSE_SYSTEM = (
+    "Write SYSTEM:CODE; systems: atc, icd-10, icd-10-cm, icd-10-pcs, icd-o-3, loinc, rxnorm, tnm."
+)
 _HINT = "See the guide for custodians for the forms that a map may have."
 
 

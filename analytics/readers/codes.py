@@ -48,15 +48,23 @@ SYSTEMS = {
     "http://hl7.org/fhir/sid/icd-10-cm": "icd-10-cm",
     "http://hl7.org/fhir/sid/icd-10": "icd-10",
     "http://www.cms.gov/Medicare/Coding/ICD10": "icd-10-pcs",
+    "http://terminology.hl7.org/CodeSystem/icd-o-3": "icd-o-3",
     "http://terminology.hl7.org/CodeSystem/v3-ActCode": "act-code",
+    # Categories of the TNM classification, as AJCC and UICC both write them (staging.py).
+    "http://cancerstaging.org": "tnm",
     LOCAL: "local",
     MAPPED: "mapped",
 }
 URIS = {short: uri for uri, short in SYSTEMS.items()}
-HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "atc"})
+HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "icd-o-3", "atc"})
 # A code that does not match its system's pattern may be free text or a disguised listed code, so it
 # is held back.
 _ICD = re.compile(r"[A-Za-z][0-9][0-9A-Za-z](?:\.?[0-9A-Za-z]{1,4})?")
+# A category of T, N or M with its prefix (clinical, pathological, after treatment) and suffix.
+TNM = re.compile(
+    r"[ry]{0,2}[cp]?(?:T(?:X|0|is(?:\((?:DCIS|LCIS|Paget)\))?|[1-4](?:mi|[a-d])?(?:\(m\))?)"
+    r"|N(?:X|0(?:\((?:i|mol)[+-]\))?|[1-3](?:mi|[a-c])?)(?:\((?:sn|f)\))?|M(?:0(?:\(i\+\))?|1[a-c]?))"
+)
 _SHAPES = {
     "loinc": re.compile(r"[1-9][0-9]{0,6}-[0-9]|LA[0-9]{1,6}-[0-9]"),
     "rxnorm": re.compile(r"[1-9][0-9]{0,7}"),
@@ -64,6 +72,8 @@ _SHAPES = {
     "icd-10-cm": _ICD,
     "icd-10": _ICD,
     "icd-10-pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
+    "icd-o-3": re.compile(r"C[0-9]{2}(?:\.[0-9])?|[89][0-9]{3}/[0-9]"),
+    "tnm": TNM,
     # Classes of an encounter (R4 value set v3-ActEncounterCode); its other codes are labels.
     "act-code": re.compile(r"AMB|EMER|FLD|HH|IMP|ACUTE|NONAC|OBSENC|PRENC|SS|VR"),
 }

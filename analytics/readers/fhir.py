@@ -10,9 +10,10 @@ of them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,9 +22,11 @@ from analytics.canonical import key_values, load_strict, paired
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.bundle import (
     CONFIDENTIALITY,
+    COPY,
     FILES,
     MAX_BYTES,
     MAX_DEPTH,
+    NOT_R4,
     ReferenceContext,
     Source,
     contained,
@@ -50,8 +53,18 @@ from analytics.readers.codes import (
     why_unroutable,
 )
 from analytics.readers.dates import check_dates, group_ages, group_birth_year, shift_dates, tomorrow
+from analytics.readers.genomics import IMPLICATION, RESULTS, is_result, spelled
 from analytics.readers.links import read_links, values_at
+from analytics.readers.marks import (
+    ALL_MEDICINES,
+    RESULTS_NOT_KEPT,
+    RESULTS_NOT_FINAL,
+    TRUE_DATES,
+    could_be_medicine,
+    write_marks,
+)
 from analytics.readers.resources import (
+    NO_FACT,
     PROFILES,
     HeldBack,
     codings_or_none,
@@ -113,8 +126,13 @@ _SEARCH = "of a conditional reference that cannot be read"
 _OTHERS = "of something that is about somebody else"
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
+# A report that is preliminary, superseded or withdrawn takes its genomic results with it, whatever
+# their own status is. R4 diagnostic-report-status.
+_REPORT_NOT_FINAL = "a genomic result of a report that is not final"
+_FINAL = frozenset({"final", "amended", "corrected"})
+_ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
 # Spread to the results and members of a part, never to what lists it.
-_DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL})
+_DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL, _REPORT_NOT_FINAL})
 # A medication that many orders name is written with each of them, so the output has its own limits.
 MAX_CODINGS = 64  # of one concept
 MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle; at an ingest, FILES times
@@ -144,7 +162,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     the same bytes. Raises PayloadError if the entire file cannot be trusted: not well-formed JSON,
     no R4 Bundle, about two people, incomplete, or not certainly about one person.
     """
-    return _split(read_source([payload], subject), subject, sets, 0, MAX_RECORDS)
+    return _split(read_source([payload], subject), subject, sets, None, MAX_RECORDS)
 
 
 def split_files(
@@ -152,30 +170,32 @@ def split_files(
     lines: Sequence[bytes],
     subject: str,
     sets: ValueSets = SHIPPED,
-    weeks: int = 0,
+    weeks: int | None = None,
     beside: Sequence[bytes] = (),
     server: str | None = None,
 ) -> Split:
     """Like `split_bundle`, for the only person in several Bundles and lines of NDJSON, and for more
-    of them. weeks: by how much all dates are shifted. beside: lines about somebody else, which
-    hold back what is linked with them. server: that of all lines.
+    of them. weeks: by how much all dates are shifted; None if nobody asked for it. beside: lines
+    about somebody else, which hold back what is linked with them. server: that of all lines.
     """
     source = read_source(bundles, subject, lines, FILES, beside, server)
     return _split(source, subject, sets, weeks, FILES * MAX_RECORDS)
 
 
-def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int) -> Split:
+def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, most: int) -> Split:
     """The records of a person. most: bytes of all of them."""
     marks = _Marks(sets, source)
-    kept: dict[int, list[dict[str, Any]]] = {}
-    held_back: dict[str, int] = dict(source.dropped)
+    kept: dict[int, dict[int, dict[str, Any]]] = {}  # by category, reduced by identity of original
+    held_back = _HeldBack(source.dropped)
     left: dict[str, int] = dict(source.left)
+    not_taken: list[Mapping[str, object]] = []
     size, last = 0, tomorrow()
     for resource in source.resources:
         kind = str(resource.get("resourceType"))
         unfit = source.unfit.get(id(resource))
         if unfit is None and kind != "Patient" and kind not in PROFILES:
             left[kind] = left.get(kind, 0) + 1
+            not_taken.append(resource)
             continue
         try:
             if unfit is not None:
@@ -186,36 +206,125 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int, most: int)
             if weeks:
                 shift_dates(reduced, weeks)
         except HeldBack as why:
-            held_back[str(why)] = held_back.get(str(why), 0) + 1
+            held_back.add(resource, str(why))
         else:
-            kept.setdefault(category, []).append(reduced)
+            kept.setdefault(category, {})[id(resource)] = reduced
             size += len(_encode(reduced))
             if size > most:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
-    late = group_birth_year((one for listed in kept.values() for one in listed), last)
-    for sentence in late.values():
-        held_back[sentence] = held_back.get(sentence, 0) + 1
-    kept = {
-        category: left_over
-        for category, listed in kept.items()
-        if (left_over := [one for one in listed if id(one) not in late])
+    _hold_back_late(kept, source, held_back, last)
+    _link_results(kept.get(Category.GERMLINE_VARIANTS, {}), source, held_back)
+    taken = {key for listed in kept.values() for key in listed}
+    for resource in not_taken:
+        if not _repeats_prescription(resource, source, taken):
+            held_back.note_left(resource)
+    split = {category: list(listed.values()) for category, listed in sorted(kept.items()) if listed}
+    report = _report(source, split, held_back, left)
+    records = {
+        category: write_record(listed, held_back.marks(category, weeks is None))
+        for category, listed in split.items()
     }
+    return Split(records, report, frozenset(marks.unknown))
+
+
+class _HeldBack:
+    """What is held back, counted by reason, and what a later care plan must know of it."""
+
+    def __init__(self, dropped: Mapping[str, int]) -> None:
+        self.counts: dict[str, int] = dict(dropped)
+        self._medicines = any(dropped[why] for why in dropped if why != COPY)
+        self._results: set[str] = set()
+
+    def add(self, resource: Mapping[str, object], why: str) -> None:
+        self.counts[why] = self.counts.get(why, 0) + 1
+        self.note_left(resource)
+        self._medicines = self._medicines or why == NOT_R4  # it may be anything
+        if is_result(resource):
+            not_final = why in (_REPORT_NOT_FINAL, NO_FACT)
+            self._results.add(RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT)
+
+    def note_left(self, resource: Mapping[str, object]) -> None:
+        """Note a resource that comes into no record."""
+        self._medicines = self._medicines or could_be_medicine(resource)
+
+    def marks(self, category: int, true_dates: bool) -> set[str]:
+        """The marks of a record of this category."""
+        marks = {TRUE_DATES} if true_dates else set()
+        marks |= set() if self._medicines else {ALL_MEDICINES}
+        return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
+
+
+def _hold_back_late(
+    kept: Mapping[int, dict[int, dict[str, Any]]],
+    source: Source,
+    held_back: _HeldBack,
+    last: str,
+) -> None:
+    """Group the year of birth, and take out of `kept` what the grouped year does not allow."""
+    late = group_birth_year((one for listed in kept.values() for one in listed.values()), last)
+    for resource in source.resources:
+        for listed in kept.values():
+            reduced = listed.get(id(resource))
+            if reduced is not None and id(reduced) in late:
+                held_back.add(resource, late[id(reduced)])
+                del listed[id(resource)]
+
+
+def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: Set[int]) -> bool:
+    """Whether this is a medicine handed out by prescriptions that are kept. kept: by identity."""
+    context = source.contexts[id(resource)]
+    named = [
+        resolve(reference, context, source)
+        for reference in values_at(resource, "authorizingPrescription")
+    ]
+    return bool(named) and all(one is not None and id(one) in kept for one in named)
+
+
+def _report(
+    source: Source,
+    split: Mapping[int, Sequence[Mapping[str, object]]],
+    held_back: _HeldBack,
+    left: Mapping[str, int],
+) -> dict[str, object]:
+    """Counts of all resources. Raises PayloadError if they do not add up."""
     seen = len(source.resources) + sum(source.dropped.values()) + sum(source.left.values())
-    if seen != sum(map(len, kept.values())) + sum(held_back.values()) + sum(left.values()):
+    taken = sum(map(len, split.values()))
+    if seen != taken + sum(held_back.counts.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
-    report = {
+    return {
         "type": "volens/split/1",
         "seen": seen,
-        "kept": {str(category): len(kept[category]) for category in sorted(kept)},
-        "held back": dict(sorted(held_back.items())),
+        "kept": {str(category): len(listed) for category, listed in split.items()},
+        "held back": dict(sorted(held_back.counts.items())),
         "not taken": dict(sorted(left.items())),
-        "values": _count_values(
-            [resource for resources in kept.values() for resource in resources]
-        ),
+        "values": _count_values([one for listed in split.values() for one in listed]),
         "notes": [*NOTES, *source.notes],
     }
-    records = {category: write_record(kept[category]) for category in sorted(kept)}
-    return Split(records, report, frozenset(marks.unknown))
+
+
+def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _HeldBack) -> None:
+    """Give each genomic result an id, and each implication those of what it is derived from.
+
+    An id is a hash of the reduced result: the ids of the file are kept nowhere, and two results that
+    say the same have the same. kept: reduced resources by identity of the original, changed here.
+    """
+    results = [one for one in source.resources if id(one) in kept and is_result(one)]
+    for resource in results:
+        reduced = kept[id(resource)]
+        reduced["id"] = hashlib.sha256(_encode(reduced)).hexdigest()[:32]
+    for resource in results:
+        reduced = kept[id(resource)]
+        if IMPLICATION not in map(spelled, codings_of(reduced.get("code"))):
+            continue
+        context = source.contexts[id(resource)]
+        origins = [resolve(item, context, source) for item in values_at(resource, "derivedFrom")]
+        ids = {kept[id(one)]["id"] for one in origins if one is not None and id(one) in kept}
+        if not ids or len(ids) < len({id(one) for one in origins}):
+            held_back.add(resource, _ORIGIN_NOT_KEPT)
+            del kept[id(resource)]
+        else:
+            names = sorted(ids)
+            reduced["derivedFrom"] = [{"reference": f"Observation/{name}"} for name in names]
 
 
 def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
@@ -230,10 +339,11 @@ def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
     return any(sensitive_categories(coding, sets) for coding in _walk(document))
 
 
-def write_record(resources: Sequence[Mapping[str, object]]) -> bytes:
-    """A Bundle (collection) of reduced resources, sorted by their bytes."""
+def write_record(resources: Sequence[Mapping[str, object]], marks: Iterable[str] = ()) -> bytes:
+    """A Bundle (collection) of reduced resources, sorted by their bytes, with these marks."""
     encoded = sorted(_encode({"resource": resource}) for resource in resources)
-    return b'{"entry":[' + b",".join(encoded) + b'],"resourceType":"Bundle","type":"collection"}'
+    around = {"resourceType": "Bundle", "type": "collection", **write_marks(marks)}
+    return b'{"entry":[' + b",".join(encoded) + b"]," + _encode(around)[1:]
 
 
 def _encode(value: object) -> bytes:
@@ -334,6 +444,9 @@ def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
     asking = any(str(kind) in _ASKING for kind in key_values(part.get("resourceType")))
     if asking and marks.is_unread(part):
         own_marks.append(_UNREAD)
+    report = part.get("resourceType") == "DiagnosticReport"
+    if report and str(part.get("status")) not in _FINAL:
+        own_marks.append(_REPORT_NOT_FINAL)
     return own_marks
 
 
@@ -402,6 +515,8 @@ def _route(
         if marks.is_unread(reason):
             raise HeldBack("a reason whose code is not known here")
         everywhere |= marks.of(reason)
+    if is_result(resource) and _REPORT_NOT_FINAL in everywhere:
+        raise HeldBack(_REPORT_NOT_FINAL)
     if _OTHERS in everywhere:
         raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")
     if id(resource) in marks.links.unreadable:
@@ -462,8 +577,9 @@ def _ordinary(category: int, reduced: Mapping[str, object]) -> int:
 
 def _deciding(resource: Mapping[str, object], concepts: Sequence[object]) -> Iterator[Coding]:
     """The codings that must all be known: of the record, its answers, and its reasons."""
+    of_result = RESULTS if is_result(resource) else frozenset()
     for concept in concepts or [None]:
-        yield from codings_or_none(concept)
+        yield from (one for one in codings_or_none(concept) if spelled(one) not in of_result)
     yield from value_codings(resource)
     reasons = resource.get("reasonCode")
     for reason in reasons if isinstance(reasons, list) else []:

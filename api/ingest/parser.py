@@ -237,7 +237,7 @@ def _split_person(
         [read(*span) for span in own],
         subject,
         sets,
-        _draw_weeks() if shift else 0,
+        _draw_weeks() if shift else None,
         [read(*span) for span in beside],
         export.server if own else None,
     )
