@@ -63,6 +63,7 @@ ALLOWED = {
     ("api/pages/plots.py", "figure"): "a figure of matplotlib",
     ("api/pages/plots.py", "figures"): "figures of matplotlib",
     ("api/pages/labels.py", "chance"): "better than chance",
+    ("analytics/care", "chart"): "a patient's chart: the facts that are read from her records",
     ("analytics", "birth"): "a year of birth",
     ("chain/vocabulary.py", "look"): "a reason's name on the ledger",
     ("api/demo/attacks", "twin"): "the high-s form of a signature",

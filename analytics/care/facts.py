@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NO_REPORT = "a call without a laboratory's report"
     UNIT = "a unit that cannot be converted"
     NOT_UNDERSTOOD = "a value that is not understood"
+    SOMATIC_ONLY = "known of the tumour alone"
 
 
 class Kind(StrEnum):

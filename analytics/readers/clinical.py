@@ -30,6 +30,7 @@ from analytics.readers.codes import (
     normal_code,
     sensitive_categories,
 )
+from analytics.readers.marks import marks_of
 from analytics.readers.resources import PROFILES, SUBJECT_PREFIX, concepts_of
 from analytics.vocabulary import Category
 
@@ -104,9 +105,8 @@ def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> Clinica
     readings: list[Reading] = []
     days: list[int] = []
     for category in sorted(payloads):
-        for resource in _resources(category, payloads[category]):
+        for resource in read_resources(category, payloads[category], subject)[0]:
             kind = resource["resourceType"]
-            _check_subject(resource, subject)
             if kind == "Patient":
                 birth_year, female = _person(resource)
                 continue
@@ -135,6 +135,20 @@ def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> Clinica
         max(days, default=None),
         min(days, default=None),
     )
+
+
+def read_resources(
+    category: int, payload: bytes, subject: str
+) -> tuple[list[Mapping[str, object]], frozenset[str]]:
+    """The resources of a record of this category about `subject`, and its marks (marks.py).
+
+    Raises PayloadError.
+    """
+    document = _load(category, payload)
+    resources = list(_resources(category, document))
+    for resource in resources:
+        _check_subject(resource, subject)
+    return resources, marks_of(document)
 
 
 def is_record(payload: bytes) -> bool:
@@ -236,7 +250,7 @@ def _age(clinical: ClinicalRecord, day: int | None) -> float | None:
     return float(min(year_of(when) - clinical.birth_year, OLDEST))
 
 
-def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
+def _load(category: int, payload: bytes) -> Mapping[str, object]:
     if category not in _TYPES:
         raise PayloadError("clinical record: its category holds no clinical records")
     try:
@@ -245,6 +259,10 @@ def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
         raise PayloadError(f"clinical record: {refused}") from None
     if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
         raise PayloadError("clinical record: it is not a FHIR Bundle")
+    return document
+
+
+def _resources(category: int, document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     entries = document.get("entry")
     if (
         document.get("type") != "collection"

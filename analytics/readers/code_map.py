@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.codes import (
+    LOCAL_CODES,
     MAPPED,
     SYSTEMS,
     URIS,
@@ -37,7 +38,7 @@ MAX_BYTES = 256 * 1024 * 1024  # of a map: the international RF2 map has about 6
 MAX_CODES = 1_000_000
 MAX_TARGETS = 8  # of one code
 SNOMED = "http://snomed.info/sct"
-TARGETS = ("atc", "icd-10", "icd-10-cm", "icd-10-pcs", "icd-o-3", "loinc", "rxnorm", "tnm")
+TARGETS = ("atc", "icd-10", "icd-10-cm", "icd-10-pcs", "icd-o-3", "local", "loinc", "rxnorm", "tnm")
 _CATEGORIES = {
     category.name.lower().replace("_", "-"): int(category)
     for category in (
@@ -71,7 +72,8 @@ _CHOOSE_CATEGORY = (
     "lifestyle, mental-health, substance-use, sexual-health, hiv."
 )
 _CHOOSE_SYSTEM = (
-    "Write SYSTEM:CODE; systems: atc, icd-10, icd-10-cm, icd-10-pcs, icd-o-3, loinc, rxnorm, tnm."
+    "Write SYSTEM:CODE; systems: atc, icd-10, icd-10-cm, icd-10-pcs, icd-o-3, local, "
+    "loinc, rxnorm, tnm."
 )
 _HINT = "See the guide for custodians for the forms that a map may have."
 
@@ -213,7 +215,8 @@ def _add(
 def _target(text: object) -> Coding:
     short, _, code = text.partition(":") if isinstance(text, str) else ("", "", "")
     coding = Coding(URIS.get(short), code)
-    if short not in TARGETS or not is_well_formed(coding):
+    known = coding in LOCAL_CODES or is_well_formed(coding)
+    if short not in TARGETS or not known:
         raise PayloadError(
             "code map: a code is mapped to something that is no code of a known system",
             _CHOOSE_SYSTEM,

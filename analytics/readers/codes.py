@@ -360,12 +360,20 @@ def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
     return by_name, by_code
 
 
+def _load_care() -> dict[str, dict[str, str]]:
+    document = load_strict((_FOLDER / "care.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=3)
+    return dict(document)  # type: ignore[call-overload, no-any-return]
+
+
 VARIABLES, VARIABLE_OF = _load_variables()
+# Local codes of what a care plan asks and no free code system names: question, answers and words.
+CARE = _load_care()
 LOCAL_CODES = frozenset(
     coding
     for coding in [
         *VARIABLE_OF,
         *(answer for variable in VARIABLES.values() for answer in variable.answers),
+        *(Coding(LOCAL, code) for question in CARE for code in (question, *CARE[question])),
     ]
     if coding.system == LOCAL
 )

@@ -53,12 +53,12 @@ from analytics.readers.codes import (
     why_unroutable,
 )
 from analytics.readers.dates import check_dates, group_ages, group_birth_year, shift_dates, tomorrow
-from analytics.readers.genomics import IMPLICATION, RESULTS, is_result, spelled
+from analytics.readers.genomics import FINAL, IMPLICATION, RESULTS, is_result, spelled
 from analytics.readers.links import read_links, values_at
 from analytics.readers.marks import (
     ALL_MEDICINES,
-    RESULTS_NOT_KEPT,
     RESULTS_NOT_FINAL,
+    RESULTS_NOT_KEPT,
     TRUE_DATES,
     could_be_medicine,
     write_marks,
@@ -129,7 +129,6 @@ _LABEL = "a security label that this reader does not know"
 # A report that is preliminary, superseded or withdrawn takes its genomic results with it, whatever
 # their own status is. R4 diagnostic-report-status.
 _REPORT_NOT_FINAL = "a genomic result of a report that is not final"
-_FINAL = frozenset({"final", "amended", "corrected"})
 _ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
 # Spread to the results and members of a part, never to what lists it.
 _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL, _REPORT_NOT_FINAL})
@@ -445,7 +444,7 @@ def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
     if asking and marks.is_unread(part):
         own_marks.append(_UNREAD)
     report = part.get("resourceType") == "DiagnosticReport"
-    if report and str(part.get("status")) not in _FINAL:
+    if report and str(part.get("status")) not in FINAL:
         own_marks.append(_REPORT_NOT_FINAL)
     return own_marks
 

@@ -25,6 +25,7 @@ _LOINC = URIS["loinc"]
 VARIANT = Coding(_LOINC, "69548-6")
 GENOTYPE = Coding(_LOINC, "84413-4")
 IMPLICATION = Coding(GUIDE, "diagnostic-implication")
+FINAL = frozenset({"final", "amended", "corrected"})  # statuses of a result or report
 RESULTS = frozenset({VARIANT, GENOTYPE, IMPLICATION})
 GENE, C_HGVS, P_HGVS, G_HGVS = "48018-6", "48004-6", "48005-3", "81290-9"
 BUILD, SOURCE_CLASS, ZYGOSITY, SIGNIFICANCE = "62374-4", "48002-0", "53034-5", "53037-8"

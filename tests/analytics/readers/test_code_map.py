@@ -141,7 +141,7 @@ def test_a_target_that_is_too_broad_is_held_back_as_in_a_file() -> None:
         (mapped({LIVER: {"is": "x"}}), "something else than to and category"),
         (mapped({LIVER: {"to": []}}), "not 1 to 8 meanings"),
         (mapped({LIVER: {"to": "icd-10-cm:free text"}}), "no code of a known system"),
-        (mapped({LIVER: {"to": "local:grade-1"}}), "no code of a known system"),
+        (mapped({LIVER: {"to": "local:grade-4"}}), "no code of a known system"),
         (mapped({LIVER: {"to": 7}}), "no code of a known system"),
         (mapped({LIVER: {"category": "demographics"}}), "category is not known"),
         (mapped({LIVER: {"category": ["conditions"]}}), "category is not known"),

@@ -25,8 +25,8 @@ from analytics.readers.fhir import Split, split_bundle, split_files
 from analytics.readers.genomics import UNKNOWN_COMPONENT, UNKNOWN_VALUE
 from analytics.readers.marks import (
     ALL_MEDICINES,
-    RESULTS_NOT_KEPT,
     RESULTS_NOT_FINAL,
+    RESULTS_NOT_KEPT,
     TRUE_DATES,
     marks_of,
 )

@@ -1,0 +1,225 @@
+"""One person's records as entries: what a chart is read from, each with its day and its codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from analytics.care.facts import Fact, Known, Reason, Unknown, Value
+from analytics.errors import InputsError
+from analytics.people import CLINICAL_RECORD, Input
+from analytics.readers.clinical import day_number, is_record, read_resources
+from analytics.readers.codes import LOCAL, SHIPPED, URIS, Coding, codings_of, sensitive_categories
+from analytics.readers.genomics import FINAL
+from analytics.readers.genotypes import Genotypes, is_genotypes, read_genotypes
+from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES
+from analytics.readers.resources import concepts_of
+from analytics.vocabulary import Category
+
+LOINC = URIS["loinc"]
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AGAIN = "Ingest her files again, without shifting dates, with this version."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One resource. name: a hash of its content. day: None if its date is not a complete day, or
+    after the plan's. codes: of what it states."""
+
+    name: str
+    category: int
+    resource: Mapping[str, object]
+    day: int | None
+    codes: frozenset[Coding]
+
+    @property
+    def kind(self) -> str:
+        return str(self.resource["resourceType"])
+
+    def has(self, system: str, codes: Collection[str]) -> bool:
+        """Whether it states one of these codes of a system (a URI)."""
+        return any(code.system == system and code.code in codes for code in self.codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a chart is read from. marks: those that all records of the person have (ALL_MEDICINES),
+    or that of the genome has. withheld: categories that her consent leaves out."""
+
+    entries: tuple[Entry, ...]
+    genotypes: Genotypes | None
+    marks: frozenset[str]
+    withheld: frozenset[int]
+    today: int
+
+    def observations(self, system: str, *codes: str) -> list[Entry]:
+        """The Observations of these codes that a plan may use."""
+        return [one for one in self.entries if one.kind == "Observation" and one.has(system, codes)]
+
+    def missing(self, *categories: int, detail: str = "") -> Unknown:
+        """Why nothing is known of what would be in these categories."""
+        if self.withheld.intersection(categories):
+            return Unknown(Reason.WITHHELD, detail)
+        return Unknown(Reason.NOT_RECORDED, detail)
+
+
+def read_records(inputs: Sequence[Input], granted: Collection[int], today: int) -> Records:
+    """The entries of one person's records. granted: the categories that her consent contains.
+
+    Raises InputsError for records of several people, of a category that she did not grant, or whose
+    dates may have been shifted; PayloadError for one that cannot be read.
+    """
+    if len({item.subject for item in inputs}) != 1:
+        raise InputsError("a care plan is not drawn from the records of exactly one person")
+    if any(item.category not in granted for item in inputs):
+        raise InputsError("a record has a category that her consent leaves out")
+    entries: dict[str, Entry] = {}
+    shared: list[frozenset[str]] = []
+    of_genome: frozenset[str] = frozenset()
+    genotypes = None
+    for item in inputs:
+        if item.category in CLINICAL_RECORD and is_record(item.payload):
+            resources, marks = read_resources(item.category, item.payload, item.subject)
+            shared.append(marks & {ALL_MEDICINES, TRUE_DATES})
+            if item.category == Category.GERMLINE_VARIANTS:
+                of_genome |= marks - {ALL_MEDICINES, TRUE_DATES}
+            for entry in _entries(item.category, resources, granted, today):
+                entries[f"{item.category} {entry.name}"] = entry
+        elif is_genotypes(item.payload):
+            genotypes = read_genotypes(item.payload, {})
+    if not all(TRUE_DATES in marks for marks in shared):
+        raise InputsError("the dates of her records may have been shifted at ingest", _AGAIN)
+    in_all = frozenset.intersection(*shared) if shared else frozenset()
+    ordered = tuple(entries[key] for key in sorted(entries))
+    withheld = frozenset(map(int, Category)) - frozenset(granted)
+    return Records(ordered, genotypes, in_all | of_genome, withheld, today)
+
+
+def _entries(
+    category: int,
+    resources: Iterable[Mapping[str, object]],
+    granted: Collection[int],
+    today: int,
+) -> Iterator[Entry]:
+    for resource in resources:
+        patient = resource["resourceType"] == "Patient"
+        concepts = [] if patient else concepts_of(resource)
+        codes = frozenset(code for concept in concepts for code in codings_of(concept))
+        belongs = frozenset[int]().union(*(sensitive_categories(code, SHIPPED) for code in codes))
+        if not belongs <= frozenset(granted):
+            continue  # of an old record: what it says belongs to a category that is left out
+        text = json.dumps(resource, sort_keys=True, default=str)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        yield Entry(name, category, resource, None if patient else _day_of(resource, today), codes)
+
+
+def _day_of(resource: Mapping[str, object], today: int) -> int | None:
+    """The day of an entry. One from tomorrow, as time zones may write it, is of today."""
+    for element in _DATES:
+        text = resource.get(element)
+        if isinstance(text, dict):
+            text = text.get("end", text.get("start"))
+        if isinstance(text, str):
+            day = day_number(text) if _DAY.fullmatch(text) else None
+            return None if day is None or day > today + 1 else min(day, today)
+    return None
+
+
+_DATES = (
+    "effectiveDateTime",
+    "performedDateTime",
+    "onsetDateTime",
+    "authoredOn",
+    "period",
+    "date",
+    "recordedDate",
+)
+
+
+def is_final(entry: Entry) -> bool:
+    """Whether an Observation has a status in which its laboratory stands by it."""
+    return entry.resource.get("status") in FINAL
+
+
+def newest(
+    entries: Sequence[Entry],
+    read: Callable[[Entry], Value | Reason],
+    missing: Unknown,
+    choose: Callable[[Sequence[Value]], Value | None] = lambda values: None,
+) -> Fact:
+    """What the newest day of these entries says, if all of that day say the same.
+
+    choose: what counts of different values of one day; None if they contradict each other.
+    """
+    final = [entry for entry in entries if is_final(entry)]
+    if not final:
+        return Unknown(Reason.NOT_FINAL) if entries else missing
+    dated = [entry for entry in final if entry.day is not None]
+    if not dated:
+        return Unknown(Reason.NO_DATE, source=names(final))
+    day = max(entry.day for entry in dated if entry.day is not None)
+    of_day = [entry for entry in dated if entry.day == day]
+    source = names(of_day)
+    results = [read(entry) for entry in of_day]
+    reasons = sorted({one for one in results if isinstance(one, Reason)})
+    values = list(dict.fromkeys(one for one in results if not isinstance(one, Reason)))
+    if reasons:
+        return Unknown(reasons[0], day=day, source=source)
+    value = values[0] if len(values) == 1 else choose(values)
+    if value is None:
+        return Unknown(Reason.CONFLICTING, day=day, source=source)
+    return Known(value, day, source)
+
+
+def answer(
+    words: Mapping[str, str | bool], system: str = LOINC
+) -> Callable[[Entry], Value | Reason]:
+    """Reads a coded value by these words."""
+
+    def read(entry: Entry) -> Value | Reason:
+        codings = codings_of(entry.resource.get("valueCodeableConcept"))
+        answers = {words.get(one.code or "") for one in codings if one.system == system}
+        value = answers.pop() if len(answers) == 1 else None
+        return Reason.NOT_UNDERSTOOD if value is None else value
+
+    return read
+
+
+def local_answer(words: Mapping[str, str]) -> Callable[[Entry], Value | Reason]:
+    """Reads a value coded in our own system."""
+    return answer(words, LOCAL)
+
+
+def yes_or_no(entry: Entry) -> Value | Reason:
+    """Reads a boolean."""
+    value = entry.resource.get("valueBoolean")
+    return value if isinstance(value, bool) else Reason.NOT_UNDERSTOOD
+
+
+def number(
+    units: Mapping[str, Decimal], low: Decimal, high: Decimal
+) -> Callable[[Entry], Value | Reason]:
+    """Reads a quantity. units: UCUM unit and what it is multiplied by; plausible: low to high."""
+
+    def read(entry: Entry) -> Value | Reason:
+        quantity = entry.resource.get("valueQuantity")
+        if isinstance(entry.resource.get("valueInteger"), int):
+            quantity = {"value": entry.resource["valueInteger"], "code": "1"}
+        if not isinstance(quantity, dict) or "comparator" in quantity:
+            return Reason.NOT_UNDERSTOOD
+        factor = units.get(str(quantity.get("code")))
+        if factor is None:
+            return Reason.UNIT
+        value = Decimal(str(quantity["value"])) * factor
+        return value if low <= value <= high else Reason.NOT_UNDERSTOOD
+
+    return read
+
+
+def names(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """The names of entries, in order, as the source of a fact."""
+    return tuple(sorted({entry.name for entry in entries}))

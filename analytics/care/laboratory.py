@@ -1,0 +1,156 @@
+"""Measurements and states that a dose depends on: weight, blood, liver, pregnancy, menopause.
+
+This material contains content from LOINC (http://loinc.org), © Regenstrief Institute, Inc.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+from analytics.care.entries import (
+    LOINC,
+    Records,
+    answer,
+    local_answer,
+    newest,
+    number,
+    yes_or_no,
+)
+from analytics.care.facts import Fact, Known, Reason, Unknown, Value
+from analytics.care.tumour import conditions, recorded
+from analytics.readers.clinical import OLDEST, year_of
+from analytics.readers.codes import CARE, LOCAL
+from analytics.vocabulary import Category
+
+_OBSERVATIONS, _SEXUAL = Category.OBSERVATIONS, Category.SEXUAL_HEALTH
+_ONE = Decimal(1)
+_PER_MG_DL = _ONE / Decimal("88.42")  # µmol/L of creatinine
+_COUNTS = {
+    "10*9/L": _ONE,
+    "10*3/uL": _ONE,
+    "/uL": Decimal("0.001"),
+    "10*6/L": Decimal("0.001"),
+}
+# Codes in serum or blood, units of UCUM, and what is plausible.
+_MEASURED: dict[str, tuple[tuple[str, ...], Mapping[str, Decimal], tuple[str, str]]] = {
+    "weight": (
+        ("29463-7", "3141-9"),
+        {"kg": _ONE, "g": Decimal("0.001"), "[lb_av]": Decimal("0.45359237")},
+        ("20", "400"),
+    ),
+    "creatinine": (
+        ("2160-0", "14682-9"),
+        {"mg/dL": _ONE, "umol/L": _PER_MG_DL, "mmol/L": _PER_MG_DL * 1000},
+        ("0.1", "30"),
+    ),
+    "haemoglobin": (("718-7",), {"g/dL": _ONE, "g/L": Decimal("0.1")}, ("1", "25")),
+    "neutrophils": (("751-8", "753-4", "26499-4"), _COUNTS, ("0", "500")),
+    "platelets": (("777-3", "778-1", "26515-7"), _COUNTS, ("0", "5000")),
+}
+# Of several values of a day that are nearly the same, the one that leads to less of a drug.
+_HIGHEST = frozenset({"creatinine"})
+_NEARLY = Decimal("1.05")
+_PREGNANCY, _PREGNANT = "82810-3", {"LA15173-0": True, "LA26683-5": False}
+_PREGNANT_CODES = re.compile(r"Z33(?!2)|Z34|O09|O[1-3][0-9]|O4[0-8]")
+_CONDITIONS = {
+    # Myelodysplastic syndromes; acute myeloid leukaemias.
+    "mds_aml": re.compile(r"D46|C92[04568A]|C930|C940|C942|C946"),
+    "pneumonitis": re.compile(r"J67|J680|J70[0-4]|J84"),
+    "thrombosis": re.compile(r"I26|I80[1-3]|I82"),
+}
+_LIVER = {"A": "mild", "B": "moderate", "C": "severe"}
+
+
+def read_laboratory(records: Records) -> dict[str, Fact]:
+    """The facts of the person, her measurements and her states."""
+    facts = _person(records)
+    for name, (codes, units, (low, high)) in _MEASURED.items():
+        read = number(units, Decimal(low), Decimal(high))
+        choose = _careful(max if name in _HIGHEST else min)
+        entries = records.observations(LOINC, *codes)
+        facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
+    for name, pattern in _CONDITIONS.items():
+        facts[name] = recorded(records, conditions(records, pattern))
+    facts["pregnant"] = _pregnant(records)
+    facts["breast_feeding"] = newest(
+        records.observations(LOCAL, "breast-feeding"),
+        yes_or_no,
+        records.missing(_OBSERVATIONS, _SEXUAL),
+    )
+    facts["menopause"] = _coded(records, "menopausal-status", _OBSERVATIONS, _SEXUAL)
+    facts["child_pugh"] = _coded(records, "child-pugh-class", _OBSERVATIONS)
+    facts["hepatic_impairment"] = _liver(records, facts["child_pugh"])
+    facts["cps_eg"] = newest(
+        records.observations(LOCAL, "cps-eg-score"),
+        number({"1": _ONE}, Decimal(0), Decimal(6)),
+        records.missing(_OBSERVATIONS),
+    )
+    return facts
+
+
+def _coded(records: Records, question: str, *categories: int) -> Fact:
+    entries = records.observations(LOCAL, question)
+    return newest(entries, local_answer(CARE[question]), records.missing(*categories))
+
+
+def _person(records: Records) -> dict[str, Fact]:
+    """Sex, and the age that she has or will have this year: the higher one never makes a dose
+    larger."""
+    patient = next((one for one in records.entries if one.kind == "Patient"), None)
+    missing = records.missing(Category.DEMOGRAPHICS)
+    if patient is None:
+        return {"sex": missing, "age": missing}
+    facts: dict[str, Fact] = {"sex": missing, "age": missing}
+    if patient.resource.get("gender") in ("female", "male", "other"):
+        facts["sex"] = Known(str(patient.resource["gender"]), None, (patient.name,))
+    born = str(patient.resource.get("birthDate", ""))[:4]
+    if born.isdecimal():
+        years = year_of(records.today) - int(born)
+        if years < OLDEST:
+            facts["age"] = Known(Decimal(years), records.today, (patient.name,))
+        else:
+            facts["age"] = Unknown(
+                Reason.NOT_UNDERSTOOD, f"{OLDEST} or more: grouped at ingest", None, (patient.name,)
+            )
+    return facts
+
+
+def _careful(
+    pick: Callable[[Sequence[Decimal]], Decimal],
+) -> Callable[[Sequence[Value]], Value | None]:
+    """Chooses one of several values of a day, if they differ by rounding only."""
+
+    def choose(values: Sequence[Value]) -> Value | None:
+        numbers = [value for value in values if isinstance(value, Decimal)]
+        near = numbers and max(numbers) <= min(numbers) * _NEARLY
+        return pick(numbers) if near else None
+
+    return choose
+
+
+def _pregnant(records: Records) -> Fact:
+    """The newest statement: a coded status, or a diagnosis that only a pregnant woman has."""
+    missing = records.missing(_OBSERVATIONS, _SEXUAL, Category.CONDITIONS)
+    fact = newest(records.observations(LOINC, _PREGNANCY), answer(_PREGNANT), missing)
+    diagnosed = recorded(records, conditions(records, _PREGNANT_CODES))
+    if isinstance(diagnosed, Known) and (
+        isinstance(fact, Unknown) or (diagnosed.day or records.today) > (fact.day or 0)
+    ):
+        return diagnosed
+    return fact
+
+
+def _liver(records: Records, child_pugh: Fact) -> Fact:
+    """As it is stated, or by the Child-Pugh class, as labels of drugs define it."""
+    fact = _coded(records, "hepatic-impairment", _OBSERVATIONS)
+    if not isinstance(child_pugh, Known):
+        return fact
+    by_class = Known(_LIVER[str(child_pugh.value)], child_pugh.day, child_pugh.source)
+    if not isinstance(fact, Known) or (by_class.day or 0) > (fact.day or 0):
+        return by_class if isinstance(fact, Known) or fact.reason == Reason.NOT_RECORDED else fact
+    if fact.day == by_class.day and fact.value != by_class.value:
+        source = tuple(sorted({*fact.source, *by_class.source}))
+        return Unknown(Reason.CONFLICTING, "its grade and the Child-Pugh class", fact.day, source)
+    return fact

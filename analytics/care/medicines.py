@@ -1,0 +1,214 @@
+"""Medicines: what she takes, what she was given, and whether the list can be complete.
+
+A medicine is known by an RxNorm ingredient of the table, or by a full ATC code. One that is coded
+otherwise makes the list incomplete: whether it interacts is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analytics.canonical import load_strict
+from analytics.care.entries import Entry, Records, local_answer, names, newest, yes_or_no
+from analytics.care.facts import Fact, Known, Reason, Unknown
+from analytics.care.tumour import has_icd
+from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
+from analytics.readers.marks import ALL_MEDICINES
+from analytics.vocabulary import Category
+
+_KINDS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
+_NOW = frozenset({"active", "on-hold", "in-progress"})
+# A prescription counts as completed when it was handed out; what it gave may still be taken.
+_STILL_DAYS = 30
+_FULL = 7  # letters of an ATC code that names a substance
+# Whatever its type is, a resource may be in the record of a sensitive category.
+_CATEGORIES = (Category.MEDICATIONS, *sorted(SENSITIVE))
+_SESSION = re.compile(r"Z511(?:1|$)")  # ICD-10-CM, ICD-10: a session of chemotherapy
+_INFUSION = re.compile(r"3E0[34]305")  # ICD-10-PCS: other antineoplastic into a vein
+_SURGERY = re.compile(r"0H[BT][TUV][0-9A-Z]{2}[^X]")  # excision, resection of breast; no biopsy
+# Groups of ATC whose members are all of this class.
+_CLASSES = {
+    "cytotoxic": ("L01A", "L01B", "L01C", "L01D", "L01XA"),
+    "endocrine": ("L02AE", "L02BA", "L02BG"),
+    "parp": ("L01XK",),
+}
+
+
+def _load() -> Any:
+    path = Path(__file__).parent / "medicines.json"
+    return load_strict(path.read_bytes(), max_bytes=1 << 20, max_depth=6)
+
+
+_TABLE = _load()
+_GROUPS = tuple(_TABLE["groups_with_interactions"])
+_NAMES: dict[tuple[str, str], str] = {
+    (URIS[system], code): name
+    for name, row in _TABLE["ingredients"].items()
+    for system, codes in (
+        ("atc", row["atc"]),
+        ("rxnorm", [*row.get("products", []), *([row["rxnorm"]] if "rxnorm" in row else [])]),
+    )
+    for code in codes
+}
+
+
+def code_of(name: str) -> str:
+    """The code of a known ingredient: RxNorm's, or the first of ATC where none was confirmed."""
+    row = _TABLE["ingredients"][name]
+    return f"rxnorm:{row['rxnorm']}" if "rxnorm" in row else f"atc:{row['atc'][0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Medicine:
+    """One medicine entry. understood: whether its codes say for certain what is in it."""
+
+    entry: Entry
+    codes: frozenset[str]
+    classes: frozenset[str]
+    understood: bool
+    now: bool
+
+
+def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
+    """The facts of medicines. metastatic: what is known of distant metastases (tumour.py)."""
+    medicines = [_read(entry, records.today) for entry in records.entries if entry.kind in _KINDS]
+    now = [one for one in medicines if one.now]
+    complete = _complete(records, medicines, now)
+    ever = _complete(records, medicines, medicines)
+    facts = {
+        "medicines": _list(records, medicines, now),
+        "medicines_ever": _list(records, medicines, medicines),
+        "medicines_complete": complete,
+        "earlier_parp_inhibitor": _given(medicines, "parp", ever),
+    }
+    facts["chemotherapy"] = _chemotherapy(records, medicines, ever, metastatic)
+    facts["endocrine_therapy"] = _endocrine(records, medicines, ever)
+    return facts
+
+
+def _read(entry: Entry, today: int) -> _Medicine:
+    atc = {code.code or "" for code in entry.codes if code.system == URIS["atc"]}
+    rxnorm = {code.code or "" for code in entry.codes if code.system == URIS["rxnorm"]}
+    keys = {(code.system or "", code.code or "") for code in entry.codes}
+    known = {_NAMES[key] for key in keys if key in _NAMES}
+    other = {code for code in atc if (URIS["atc"], code) not in _NAMES}
+    codes = {code_of(name) for name in known} | {f"atc:{code}" for code in other}
+    certain = bool(known) or any(len(code) == _FULL for code in other)
+    certain = certain and not any(code.startswith(_GROUPS) or len(code) < _FULL for code in other)
+    if not certain:
+        codes |= {f"rxnorm:{code}" for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
+    classes = {_TABLE["ingredients"][name].get("class", "") for name in known}
+    classes |= {
+        kind for kind, groups in _CLASSES.items() for code in atc if code.startswith(groups)
+    }
+    recent = entry.day is not None and entry.day >= today - _STILL_DAYS
+    active = entry.resource.get("status") in _NOW
+    return _Medicine(entry, frozenset(codes), frozenset(classes), certain, active or recent)
+
+
+def _list(records: Records, medicines: Sequence[_Medicine], chosen: Sequence[_Medicine]) -> Fact:
+    if not medicines:
+        return records.missing(*_CATEGORIES)
+    codes = frozenset[str]().union(*(one.codes for one in chosen))
+    return Known(tuple(sorted(codes)), _newest(medicines), names(one.entry for one in chosen))
+
+
+def _complete(
+    records: Records, medicines: Sequence[_Medicine], chosen: Sequence[_Medicine]
+) -> Fact:
+    """Whether nothing can be missing in a list, and everything in it is understood."""
+    if records.withheld.intersection(_CATEGORIES):
+        return Unknown(Reason.WITHHELD, "a category that could hold a medicine")
+    if ALL_MEDICINES not in records.marks:
+        return Unknown(Reason.HELD_BACK, "an entry that is or could be a medicine")
+    if not medicines:
+        return Unknown(Reason.NOT_RECORDED, "no medicine is recorded")
+    strange = [one.entry for one in chosen if not one.understood]
+    if strange:
+        detail = "a medicine without an ATC code or a known RxNorm ingredient"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(strange))
+    return Known(True, _newest(medicines), names(one.entry for one in medicines))
+
+
+def _given(medicines: Sequence[_Medicine], kind: str, complete: Fact) -> Fact:
+    """Whether she ever had a medicine of a class; no only if the list is complete."""
+    of_class = [one for one in medicines if kind in one.classes]
+    if of_class:
+        return Known(True, _newest(of_class), names(one.entry for one in of_class))
+    return Known(False, complete.day, complete.source) if isinstance(complete, Known) else complete
+
+
+def _chemotherapy(
+    records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
+) -> Fact:
+    entries = [one.entry for one in medicines if "cytotoxic" in one.classes]
+    entries += [
+        one
+        for one in records.entries
+        if has_icd(one, _SESSION) or (one.kind == "Procedure" and _has_pcs(one, _INFUSION))
+    ]
+    if not entries:
+        if records.withheld & {Category.PROCEDURES, Category.CONDITIONS}:
+            return Unknown(Reason.WITHHELD)
+        given = _given(medicines, "cytotoxic", complete)
+        return Known("none", given.day, given.source) if isinstance(given, Known) else given
+    days = [entry.day for entry in entries if entry.day is not None]
+    if len(days) < len(entries):
+        return Unknown(Reason.NO_DATE, "a day of chemotherapy is not known", None, names(entries))
+    stated = newest(
+        records.observations(LOCAL, "chemotherapy-setting"),
+        local_answer(CARE["chemotherapy-setting"]),
+        Unknown(Reason.NOT_RECORDED),
+    )
+    if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
+        return stated
+    setting = (
+        str(stated.value) if isinstance(stated, Known) else _setting(records, days, metastatic)
+    )
+    source = tuple(sorted({*names(entries), *stated.source}))
+    return Known(setting, max(days), source)
+
+
+def _setting(records: Records, days: Sequence[int], metastatic: Fact) -> str:
+    """By what came first: chemotherapy before an operation of the breast, after it, or after
+    metastases were recorded."""
+    if isinstance(metastatic, Known) and metastatic.value is True:
+        after = metastatic.day is not None and min(days) >= metastatic.day
+        return "metastatic" if after else "setting not said"
+    operations = [
+        one.day
+        for one in records.entries
+        if one.kind == "Procedure" and _has_pcs(one, _SURGERY) and one.day is not None
+    ]
+    if not operations or min(operations) in days:
+        return "setting not said"
+    return "neoadjuvant" if min(days) < min(operations) else "adjuvant"
+
+
+def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:
+    unsuitable = newest(
+        records.observations(LOCAL, "endocrine-therapy-unsuitable"),
+        yes_or_no,
+        Unknown(Reason.NOT_RECORDED),
+    )
+    given = _given(medicines, "endocrine", complete)
+    if isinstance(given, Known) and given.value:
+        return Known("given", given.day, given.source)
+    if isinstance(unsuitable, Known) and unsuitable.value:
+        return Known("unsuitable", unsuitable.day, unsuitable.source)
+    return Known("none", given.day, given.source) if isinstance(given, Known) else given
+
+
+def _has_pcs(entry: Entry, pattern: re.Pattern[str]) -> bool:
+    return any(
+        code.system == URIS["icd-10-pcs"] and pattern.fullmatch(code.code or "")
+        for code in entry.codes
+    )
+
+
+def _newest(medicines: Sequence[_Medicine]) -> int | None:
+    return max((one.entry.day for one in medicines if one.entry.day is not None), default=None)

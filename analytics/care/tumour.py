@@ -1,0 +1,183 @@
+"""The tumour: diagnosis, receptors, TNM, lymph nodes, and how it answered to treatment.
+
+Codes: LOINC as HL7 mCODE names them (tumour marker and TNM profiles; read on 2026-11-30), ICD-10,
+ICD-10-CM, ICD-O-3. This material contains content from LOINC (http://loinc.org), © Regenstrief
+Institute, Inc.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from analytics.care.entries import LOINC, Entry, Records, answer, names, newest, number
+from analytics.care.facts import Fact, Known, Reason, Unknown, Value
+from analytics.readers.codes import URIS, codings_of
+from analytics.readers.staging import CLINICAL, PATHOLOGICAL
+from analytics.vocabulary import Category
+
+_OBSERVATIONS, _CONDITIONS = Category.OBSERVATIONS, Category.CONDITIONS
+_POSITIVE = {"LA6576-8": "positive", "LA6577-6": "negative"}
+_HER2 = {**_POSITIVE, "LA11884-6": "equivocal"}
+# In tissue or a breast cancer specimen: interpretation, immune stain, FISH.
+_RECEPTORS: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
+    "her2": (("48676-1", "18474-7", "85319-2", "85318-4", "31150-6"), _HER2),
+    "oestrogen_receptor": (("16112-5", "85337-4", "40556-3"), _POSITIVE),
+    "progesterone_receptor": (("16113-3", "85339-0", "40557-1"), _POSITIVE),
+}
+_NODES = "21893-3"  # regional lymph nodes positive [#]
+_COUNT = {"1": Decimal(1)}
+_ICD = (URIS["icd-10"], URIS["icd-10-cm"])
+_ICD_O = URIS["icd-o-3"]
+_BREAST = re.compile(r"C50")
+_METASTASIS = re.compile(r"C7[89]")  # of other than lymph nodes (C77), which may be regional
+_CARCINOMA = re.compile(r"8[0-5][0-9]{2}/3")  # ICD-O-3: invasive carcinomas
+_FAMILY = re.compile(r"C50|C56|D05|Z803|Z8041")
+_OF_FAMILY = re.compile(r"Z803|Z8041")  # stated as a condition of the person
+_STAGE = re.compile(r"([ry]*)([cp]?)([TNM])(is|[0-9])(.*)")
+
+
+def read_tumour(records: Records) -> dict[str, Fact]:
+    """The facts of the tumour."""
+    facts: dict[str, Fact] = {}
+    for name, (codes, words) in _RECEPTORS.items():
+        entries = records.observations(LOINC, *codes)
+        facts[name] = newest(entries, answer(words), records.missing(_OBSERVATIONS), _definite)
+    facts["breast_cancer"] = _breast_cancer(records)
+    facts["breast_cancer_in_family"] = _family(records)
+    facts["tumour_size"] = _stage(records, "T")
+    facts["nodes"] = _stage(records, "N")
+    facts["metastatic"] = _metastatic(records)
+    facts["complete_response"] = _complete_response(records)
+    facts["positive_nodes"] = newest(
+        records.observations(LOINC, _NODES),
+        number(_COUNT, Decimal(0), Decimal(100)),
+        records.missing(_OBSERVATIONS),
+    )
+    return facts
+
+
+def has_icd(entry: Entry, pattern: re.Pattern[str]) -> bool:
+    """Whether an entry has a code of ICD-10 or ICD-10-CM that begins so."""
+    return any(
+        code.system in _ICD and pattern.match((code.code or "").replace(".", "").upper())
+        for code in entry.codes
+    )
+
+
+def conditions(records: Records, pattern: re.Pattern[str]) -> list[Entry]:
+    """The person's own conditions with such a code."""
+    return [one for one in records.entries if one.kind == "Condition" and has_icd(one, pattern)]
+
+
+def recorded(records: Records, entries: Sequence[Entry]) -> Fact:
+    """Yes if there is an entry; otherwise unknown, since what is not recorded is no "no"."""
+    if not entries:
+        return records.missing(_CONDITIONS)
+    days = [entry.day for entry in entries if entry.day is not None]
+    return Known(True, max(days, default=None), names(entries))
+
+
+def _breast_cancer(records: Records) -> Fact:
+    entries = [
+        one
+        for one in records.entries
+        if one.kind == "Condition" and (has_icd(one, _BREAST) or _is_breast_carcinoma(one))
+    ]
+    return recorded(records, entries)
+
+
+def _is_breast_carcinoma(entry: Entry) -> bool:
+    """ICD-O-3: an invasive carcinoma by its morphology, in the breast by its topography."""
+    codes = [code.code or "" for code in entry.codes if code.system == _ICD_O]
+    return any(map(_BREAST.match, codes)) and any(map(_CARCINOMA.fullmatch, codes))
+
+
+def _family(records: Records) -> Fact:
+    entries = [
+        one
+        for one in records.entries
+        if one.kind == "FamilyMemberHistory" and has_icd(one, _FAMILY)
+    ]
+    entries += conditions(records, _OF_FAMILY)
+    if not entries:
+        return records.missing(Category.GERMLINE_VARIANTS, _CONDITIONS)
+    return recorded(records, entries)
+
+
+def _definite(values: Sequence[Value]) -> Value | None:
+    """Of one day's tests: an equivocal stain is settled by the test made after it."""
+    definite = [value for value in values if value != "equivocal"]
+    return definite[0] if len(definite) == 1 else None
+
+
+def _parts(entry: Entry) -> tuple[str, bool, str, str] | None:
+    """(prefix of treatment, whether pathological, number, suffix) of a category of T, N or M."""
+    codings = codings_of(entry.resource.get("valueCodeableConcept"))
+    texts = {code.code or "" for code in codings if code.system == URIS["tnm"]}
+    match = _STAGE.fullmatch(texts.pop()) if len(texts) == 1 else None
+    if match is None:
+        return None
+    pathological = entry.has(LOINC, PATHOLOGICAL.values()) and match[2] != "c"
+    return match[1], pathological, f"{match[3]}{match[4]}", match[5]
+
+
+def _categories(records: Records, letter: str) -> list[Entry]:
+    return records.observations(LOINC, CLINICAL[letter], PATHOLOGICAL[letter])
+
+
+def _category(entry: Entry) -> Value | Reason:
+    parts = _parts(entry)
+    return Reason.NOT_UNDERSTOOD if parts is None else parts[2]
+
+
+def _stage(records: Records, letter: str) -> Fact:
+    """The category before drug treatment: pathological, or else clinical."""
+    entries = _categories(records, letter)
+    before = [entry for entry in entries if not (_parts(entry) or ("",))[0]]
+    pathological = [entry for entry in before if (_parts(entry) or ("", False))[1]]
+    return newest(pathological or before, _category, records.missing(_OBSERVATIONS))
+
+
+def _metastatic(records: Records) -> Fact:
+    """Yes by any M1 or a code of a metastasis; no by the newest M0 if there is none."""
+    staged = _categories(records, "M")
+    positive = [entry for entry in staged if _category(entry) == "M1"]
+    positive += conditions(records, _METASTASIS)
+    if positive:
+        return recorded(records, positive)
+    if records.withheld & {_CONDITIONS}:
+        return Unknown(Reason.WITHHELD)
+    fact = newest(staged, _category, records.missing(_OBSERVATIONS, _CONDITIONS))
+    return Known(False, fact.day, fact.source) if isinstance(fact, Known) else fact
+
+
+def _complete_response(records: Records) -> Fact:
+    """ypT0 or ypTis with ypN0, as most trials define a complete pathological response."""
+    treated = {
+        letter: [
+            entry
+            for entry in _categories(records, letter)
+            if (parts := _parts(entry)) is not None and "y" in parts[0] and parts[1]
+        ]
+        for letter in "TN"
+    }
+
+    def is_free(entry: Entry) -> Value | Reason:
+        parts = _parts(entry)
+        if parts is None:
+            return Reason.NOT_UNDERSTOOD
+        cells = parts[3].startswith("(") and "+" in parts[3]  # isolated tumour cells: no response
+        return parts[2] in ("T0", "Tis", "N0") and not cells
+
+    missing = records.missing(_OBSERVATIONS)
+    tumour, nodes = (newest(treated[letter], is_free, missing) for letter in "TN")
+    for fact in (tumour, nodes):
+        if isinstance(fact, Known) and fact.value is False:
+            return fact
+    for fact in (tumour, nodes):
+        if isinstance(fact, Unknown):
+            return fact
+    both = treated["T"] + treated["N"]
+    return Known(True, max(entry.day or 0 for entry in both), names(both))

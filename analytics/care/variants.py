@@ -1,0 +1,343 @@
+"""Germline findings of a laboratory's report: BRCA1, BRCA2, DPYD and CYP2D6.
+
+The variant's value decides: only Present is a finding. Its significance is what a diagnostic
+implication of it says. What is not certain is a reason, never a "no": a variant of the tumour
+alone, one whose source class, build, value or coded change is missing, or of which two statements
+differ. A laboratory system's own advice on medicines is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from analytics.care.dpyd import CAUSAL, PROXY, VARIANTS, name_of
+from analytics.care.entries import LOINC, Entry, Records, is_final, names
+from analytics.care.facts import Fact, Known, Reason, Unknown
+from analytics.readers.codes import codings_of
+from analytics.readers.genomics import (
+    BUILD,
+    C_HGVS,
+    CONFIDENCE,
+    G_HGVS,
+    GENE,
+    GENOTYPE,
+    IMPLICATION,
+    SIGNIFICANCE,
+    SOURCE_CLASS,
+    TRANSCRIPT,
+    VARIANT,
+    ZYGOSITY,
+)
+from analytics.readers.marks import RESULTS_NOT_FINAL, RESULTS_NOT_KEPT
+from analytics.vocabulary import Category
+
+# HGNC ids, and the sequence of the gene's chromosome in GRCh38 (NCBI).
+BRCA = {"brca1_germline": "HGNC:1100", "brca2_germline": "HGNC:1101"}
+DPYD, CYP2D6 = "HGNC:3012", "HGNC:2625"
+_SEQUENCES = {"HGNC:1100": "NC_000017.11", "HGNC:1101": "NC_000013.11", DPYD: "NC_000001.11"}
+# Answers of LOINC: LL1971-2, LL378-1, LL381-5, LL1040-6, LL4034-6.
+PRESENT, ABSENT = "LA9633-4", "LA9634-2"
+_NO_FINDING = {"LA18198-4": Reason.NO_CALL, "LA11884-6": Reason.INDETERMINATE}
+_GERMLINE, _SOMATIC = "LA6683-2", frozenset({"LA6684-0", "LA18195-0"})
+_COPIES = {"LA6706-1": 1, "LA6705-3": 2}
+_GRCH38, _GRCH38_TEXT = "LA26806-2", re.compile(r"GRCh38(?:\.p[0-9]{1,2})?|hg38")
+_WORDS = {
+    "LA6668-3": "pathogenic",
+    "LA26332-9": "likely pathogenic",
+    "LA26333-7": "uncertain significance",
+    "LA26334-5": "likely benign",
+    "LA6675-8": "benign",
+}
+_ORDER = (*_WORDS.values(), "absent")
+_QUALIFYING = _ORDER[:2]
+_GENOME = Category.GERMLINE_VARIANTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A germline variant that is present (or absent), with its entry. change: c. or g., coded."""
+
+    entry: Entry
+    present: bool
+    day: int
+    change: str
+    copies: int | None
+
+
+def read_variants(records: Records) -> dict[str, Fact]:
+    """The facts of a laboratory's report."""
+    facts: dict[str, Fact] = {
+        name: _significance(records, _of_gene(records, gene)) for name, gene in BRCA.items()
+    }
+    facts |= _dpyd(records, _of_gene(records, DPYD))
+    facts["cyp2d6_diplotype"] = _diplotype(records)
+    return facts
+
+
+def _of_gene(records: Records, gene: str) -> list[Entry]:
+    return [
+        entry for entry in records.entries if VARIANT in entry.codes and gene in _codes(entry, GENE)
+    ]
+
+
+def _significance(records: Records, entries: Sequence[Entry]) -> Fact:
+    """The most serious of what is known of a gene's variants, unless one that is not known could be
+    more serious."""
+    known: list[Known] = []
+    unknown: list[Unknown] = []
+    for entry_facts in _by_variant(entries):
+        fact = _classify(records, entry_facts)
+        known += [fact] if isinstance(fact, Known) else []
+        unknown += [fact] if isinstance(fact, Unknown) else []
+    best = min(
+        known, key=lambda fact: (_ORDER.index(str(fact.value)), -(fact.day or 0)), default=None
+    )
+    if best is not None and best.value in _QUALIFYING:
+        return best
+    unknown += _not_kept(records)
+    if unknown:
+        return _first(unknown)
+    return best or records.missing(_GENOME)
+
+
+def _by_variant(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Entries by the change that they name; one without a coded change stays alone."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_change(entry) or f"without: {entry.name}", []).append(entry)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _classify(records: Records, entries: Sequence[Entry]) -> Known | Unknown:
+    """What is known of one variant from all entries about it."""
+    findings = [_finding(entry) for entry in entries]
+    # Of the tumour alone says nothing about the germline, beside a statement that does.
+    about = [one for one in findings if not _is_somatic(one)] or findings
+    unknown = [one for one in about if isinstance(one, Unknown)]
+    if unknown:
+        return _first(unknown)
+    known = [one for one in about if isinstance(one, _Finding)]
+    source = names(one.entry for one in known)
+    day = max(one.day for one in known)
+    if len({one.present for one in known}) > 1:
+        return Unknown(Reason.CONFLICTING, "the variant is present and absent", day, source)
+    if not known[0].present:
+        return Known("absent", day, source)
+    return _classification(records, [one.entry for one in known], day)
+
+
+def _classification(records: Records, entries: Sequence[Entry], day: int) -> Known | Unknown:
+    """What the diagnostic implications of a present variant say, with their day."""
+    ids = {str(entry.resource.get("id")) for entry in entries}
+    own = {word for entry in entries for word in _codes(entry, SIGNIFICANCE)}
+    implications = [
+        entry
+        for entry in records.entries
+        if IMPLICATION in entry.codes and ids & _origins(entry) and _codes(entry, SIGNIFICANCE)
+    ]
+    source = names((*entries, *implications))
+    if not implications:
+        return Unknown(Reason.NOT_RECORDED, "the variant is not classified", day, source)
+    answers = own.union(*(_codes(entry, SIGNIFICANCE) for entry in implications))
+    if len(answers) > 1:
+        return Unknown(Reason.CONFLICTING, "two classifications differ", day, source)
+    if any(len(_origins(entry)) > 1 for entry in implications):
+        return Unknown(Reason.NOT_UNDERSTOOD, "one classification of several variants", day, source)
+    if not all(map(is_final, implications)):
+        return Unknown(Reason.NOT_FINAL, "", day, source)
+    days = [entry.day for entry in implications if entry.day is not None]
+    if len(days) < len(implications):
+        return Unknown(Reason.NO_DATE, "the classification has no day", day, source)
+    word = _WORDS.get(answers.pop())
+    if word is None:
+        return Unknown(Reason.NOT_UNDERSTOOD, "the classification", day, source)
+    return Known(word, max(days), source)
+
+
+def _finding(entry: Entry) -> _Finding | Unknown:
+    """One variant Observation as a finding of the germline, or why it is none."""
+    why = _why_no_finding(entry)
+    change = _change(entry)
+    if why is not None or entry.day is None or change is None:
+        reason, detail = why or (Reason.NO_DATE, "")
+        return Unknown(reason, detail, entry.day, names([entry]))
+    copies = {_COPIES[code] for code in _codes(entry, ZYGOSITY) if code in _COPIES}
+    (value,) = _value_codes(entry)
+    return _Finding(
+        entry, value == PRESENT, entry.day, change, copies.pop() if len(copies) == 1 else None
+    )
+
+
+def _why_no_finding(entry: Entry) -> tuple[Reason, str] | None:
+    sources, values = _codes(entry, SOURCE_CLASS), _value_codes(entry)
+    if sources and sources <= _SOMATIC:
+        return Reason.SOMATIC_ONLY, ""
+    if sources != {_GERMLINE}:
+        detail = "the source class is not germline for certain" if sources else ""
+        return Reason.SOURCE_CLASS_MISSING, detail
+    if not is_final(entry):
+        return Reason.NOT_FINAL, ""
+    if not values:
+        return Reason.NO_VALUE, ""
+    if len(values) > 1 or not values <= {PRESENT, ABSENT, *_NO_FINDING}:
+        return Reason.NOT_UNDERSTOOD, "the variant's value"
+    if not values <= {PRESENT, ABSENT}:
+        return _NO_FINDING[next(iter(values))], ""
+    if entry.day is None:
+        return Reason.NO_DATE, ""
+    if not _is_grch38(entry):
+        return Reason.BUILD_MISSING, ""
+    if _change(entry) is None:
+        return Reason.TEXT_ONLY, ""
+    if _codes(entry, CONFIDENCE) - {"high"}:
+        return Reason.INDETERMINATE, "the laboratory is not confident of the call"
+    return None
+
+
+def _is_grch38(entry: Entry) -> bool:
+    """Whether the build is said, and no genomic change is on another."""
+    texts = _texts(entry, BUILD)
+    stated = _codes(entry, BUILD) == {_GRCH38} or (
+        len(texts) == 1 and _GRCH38_TEXT.fullmatch(texts[0]) is not None
+    )
+    sequences = {change.partition(":")[0] for change in _codes(entry, G_HGVS)}
+    expected = {_SEQUENCES[gene] for gene in _codes(entry, GENE) if gene in _SEQUENCES}
+    return stated and sequences <= expected
+
+
+def _change(entry: Entry) -> str | None:
+    """The coded change: c. without its reference sequence, or else g.; None for none or several."""
+    coding = {change.rpartition(":")[2] for change in _codes(entry, C_HGVS)}
+    changes = {re.sub(r"(del|dup)[ACGT]+$", r"\1", change) for change in coding}
+    changes = changes or _codes(entry, G_HGVS)
+    return next(iter(changes)) if len(changes) == 1 else None
+
+
+def _is_somatic(finding: _Finding | Unknown) -> bool:
+    return isinstance(finding, Unknown) and finding.reason == Reason.SOMATIC_ONLY
+
+
+def _not_kept(records: Records) -> list[Unknown]:
+    """What ingest did not keep could be another variant of the gene."""
+    reasons = {RESULTS_NOT_FINAL: Reason.NOT_FINAL, RESULTS_NOT_KEPT: Reason.HELD_BACK}
+    detail = "another genomic result, of whatever gene"
+    return [Unknown(reasons[mark], detail) for mark in sorted(records.marks & reasons.keys())]
+
+
+def _first(unknown: Sequence[Unknown]) -> Unknown:
+    """The one that is told, whatever the order of the records."""
+    return min(
+        unknown, key=lambda one: (_ORDER_OF_REASONS.index(one.reason), one.detail, one.source)
+    )
+
+
+_ORDER_OF_REASONS = tuple(sorted(Reason, key=lambda reason: (reason != Reason.CONFLICTING, reason)))
+
+
+def _dpyd(records: Records, entries: Sequence[Entry]) -> dict[str, Fact]:
+    """Variants and positions of DPYD that the laboratory tested."""
+    germline = [entry for entry in entries if not _is_somatic(_finding(entry))]
+    if not germline:
+        nothing = _first(_not_kept(records) or [records.missing(_GENOME)])
+        return {"dpyd_variants": nothing, "dpyd_positions": nothing}
+    copies: dict[str, int] = {}
+    tested: dict[str, int] = {}
+    unknown = _not_kept(records)
+    for entry in germline:
+        finding = _finding(entry)
+        if isinstance(finding, Unknown):
+            unknown.append(finding)
+            continue
+        name = name_of(_codes(entry, C_HGVS), _codes(entry, G_HGVS), _codes(entry, TRANSCRIPT))
+        number = (finding.copies or 0) if finding.present else 0
+        source = names([entry])
+        if name is None and finding.present:
+            detail = "a DPYD variant that CPIC's table does not have"
+            unknown.append(Unknown(Reason.NOT_UNDERSTOOD, detail, finding.day, source))
+        elif finding.present and finding.copies is None:
+            detail = "how many copies of a DPYD variant there are is not said"
+            unknown.append(Unknown(Reason.NOT_RECORDED, detail, finding.day, source))
+        elif name is not None and copies.get(name, number) != number:
+            unknown.append(Unknown(Reason.CONFLICTING, f"DPYD {name}", finding.day, source))
+        elif name is not None:
+            copies[name] = number
+            tested[name] = max(tested.get(name, finding.day), finding.day)
+    source = names(germline)
+    if not tested:
+        missing = _first(unknown) if unknown else records.missing(_GENOME)
+        return {"dpyd_variants": missing, "dpyd_positions": missing}
+    # Not all of one day: the oldest is the day of the whole.
+    positions = Known(tuple(sorted(tested)), min(tested.values()), source)
+    variants: Fact = Known(listed(copies), positions.day, source)
+    return {"dpyd_variants": _first(unknown) if unknown else variants, "dpyd_positions": positions}
+
+
+def listed(copies: dict[str, int]) -> tuple[str, ...]:
+    """Variants as often as they were called. c.1236G>A only marks c.1129-5923C>G: where that one was
+    tested, it alone counts."""
+    counted = {name: n for name, n in copies.items() if name != PROXY or CAUSAL not in copies}
+    return tuple(name for name in VARIANTS for _ in range(counted.get(name, 0)))
+
+
+def _diplotype(records: Records) -> Fact:
+    """CYP2D6 as a laboratory reports it."""
+    entries = [
+        entry
+        for entry in records.entries
+        if GENOTYPE in entry.codes
+        and CYP2D6 in _codes(entry, GENE)
+        and not _codes(entry, SOURCE_CLASS) & _SOMATIC
+    ]
+    if not entries:
+        return _first(_not_kept(records) or [records.missing(_GENOME)])
+    source = names(entries)
+    texts = {str(entry.resource.get("valueString")) for entry in entries}
+    alleles = {re.sub(r"^CYP2D6 ", "", text) for text in texts}
+    ordered = {tuple(sorted(text.split("/"))) for text in alleles}
+    days = [entry.day for entry in entries if entry.day is not None]
+    if not all(map(is_final, entries)):
+        return Unknown(Reason.NOT_FINAL, source=source)
+    if any(" " in text for text in alleles):
+        return Unknown(Reason.CONFLICTING, "the diplotype names another gene", source=source)
+    if len(ordered) > 1:
+        return Unknown(Reason.CONFLICTING, "two CYP2D6 diplotypes differ", source=source)
+    if len(days) < len(entries):
+        return Unknown(Reason.NO_DATE, source=source)
+    return Known((min(alleles),), max(days), source)
+
+
+def _components(entry: Entry, name: str) -> list[dict[str, object]]:
+    listed_parts = entry.resource.get("component")
+    return [
+        part
+        for part in (listed_parts if isinstance(listed_parts, list) else [])
+        if any(code.code == name for code in codings_of(part.get("code")))
+    ]
+
+
+def _codes(entry: Entry, name: str) -> set[str]:
+    """The codes of a component of the entry."""
+    return {
+        str(code.code)
+        for part in _components(entry, name)
+        for code in codings_of(part.get("valueCodeableConcept"))
+    }
+
+
+def _texts(entry: Entry, name: str) -> list[str]:
+    texts = (part.get("valueString") for part in _components(entry, name))
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _value_codes(entry: Entry) -> set[str]:
+    codings = codings_of(entry.resource.get("valueCodeableConcept"))
+    return {str(code.code) for code in codings if code.system == LOINC}
+
+
+def _origins(entry: Entry) -> set[str]:
+    """The ids of the results that an implication is derived from."""
+    derived = entry.resource.get("derivedFrom")
+    references = [one.get("reference") for one in (derived if isinstance(derived, list) else [])]
+    return {str(reference).removeprefix("Observation/") for reference in references}

@@ -1,0 +1,599 @@
+"""The chart: what a person's records say for certain, and for all else the reason why not."""
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from charts import (
+    EVERYTHING,
+    LOCAL,
+    SUBJECT,
+    TODAY,
+    bea,
+    chart,
+    coded,
+    inputs_of,
+    measured,
+    medicine,
+    said,
+    staged,
+)
+from fhir_files import ATC, CM, LOINC, PCS, RXNORM, bundle, condition, observation, order, procedure
+from genomic_files import (
+    ABSENT,
+    BENIGN,
+    BRCA2,
+    CYP2D6,
+    DPYD,
+    GRCH37,
+    HGNC,
+    HGVS,
+    HOMOZYGOUS,
+    INDETERMINATE,
+    LIKELY_BENIGN,
+    LIKELY_PATHOGENIC,
+    NO_CALL,
+    PATHOGENIC,
+    SOMATIC,
+    UNCERTAIN,
+    component,
+    implication,
+    report,
+    variant,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.care.chart import read_chart
+from analytics.care.dpyd import VARIANTS
+from analytics.care.facts import FACTS, Known, Reason, Unknown
+from analytics.errors import InputsError
+from analytics.people import Input
+from analytics.readers.clinical import day_number
+from analytics.readers.codes import SHIPPED
+from analytics.readers.fhir import split_files
+from analytics.readers.genotypes import build_sites, write_genotypes
+from analytics.vocabulary import Category
+
+FIRST = day_number("2024-05-06")
+TEXT_CHANGE = {
+    "code": {"coding": [{"system": LOINC, "code": "48004-6"}]},
+    "valueCodeableConcept": {"text": "NM_007294.4:c.68_69del"},
+}
+GRCH37_CHANGE = component("81290-9", HGVS, "NC_000017.10:g.41276045_41276046del")
+LOW = component("variant-confidence-status", "http://x", "low")
+LOW["code"]["coding"][0]["system"] = (
+    "http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs"
+)
+TWO = [variant("a"), variant("b", change="NM_007294.4:c.5266dup")]
+UNDATED = {"effectiveDateTime": "2024-05"}
+
+# What a laboratory wrote of BRCA1, and what is known by it.
+BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
+    "pathogenic": ([variant(), implication()], "pathogenic"),
+    "likely pathogenic": ([variant(), implication(LIKELY_PATHOGENIC)], "likely pathogenic"),
+    "of uncertain significance": ([variant(), implication(UNCERTAIN)], "uncertain significance"),
+    "likely benign": ([variant(), implication(LIKELY_BENIGN)], "likely benign"),
+    "benign": ([variant(), implication(BENIGN)], "benign"),
+    "absent": ([variant(value=ABSENT)], "absent"),
+    "no call": ([variant(value=NO_CALL), implication()], Reason.NO_CALL),
+    "indeterminate": ([variant(value=INDETERMINATE), implication()], Reason.INDETERMINATE),
+    "no value": ([variant(value=None), implication()], Reason.NO_VALUE),
+    "another value": ([variant(value="LA6576-8"), implication()], Reason.NOT_UNDERSTOOD),
+    "somatic": ([variant(source=SOMATIC), implication()], Reason.SOMATIC_ONLY),
+    "source class missing": ([variant(source=None), implication()], Reason.SOURCE_CLASS_MISSING),
+    "likely germline": ([variant(source="LA18194-3"), implication()], Reason.SOURCE_CLASS_MISSING),
+    "build missing": ([variant(build=None), implication()], Reason.BUILD_MISSING),
+    "GRCh37": ([variant(build=GRCH37), implication()], Reason.BUILD_MISSING),
+    "GRCh37 position": ([variant(more=(GRCH37_CHANGE,)), implication()], Reason.BUILD_MISSING),
+    "text alone": ([variant(change=None, more=(TEXT_CHANGE,)), implication()], Reason.TEXT_ONLY),
+    "protein alone": (
+        [variant(change=None, more=(component("48005-3", HGVS, "p.Glu23fs"),)), implication()],
+        Reason.TEXT_ONLY,
+    ),
+    "low confidence": ([variant(more=(LOW,)), implication()], Reason.INDETERMINATE),
+    "not classified": ([variant()], Reason.NOT_RECORDED),
+    "two classifications": (
+        [variant(), implication(), implication(UNCERTAIN, name="j")],
+        Reason.CONFLICTING,
+    ),
+    "two that agree": ([variant(), implication(), implication(name="j")], "pathogenic"),
+    "classified together": ([*TWO, implication(PATHOGENIC, "a", "b")], Reason.NOT_UNDERSTOOD),
+    "unknown class": ([variant(), implication("LA1-1")], Reason.NOT_UNDERSTOOD),
+    "variant without a day": ([variant(**UNDATED), implication()], Reason.NO_DATE),
+    "class without a day": ([variant(), implication(**UNDATED)], Reason.NO_DATE),
+    "present and absent": ([variant("a"), variant("b", value=ABSENT)], Reason.CONFLICTING),
+    "germline and somatic": (
+        [variant(), implication(), variant("s", source=SOMATIC)],
+        "pathogenic",
+    ),
+    "the worse of two": (
+        [*TWO, implication(UNCERTAIN, "a"), implication(LIKELY_PATHOGENIC, "b", name="j")],
+        "likely pathogenic",
+    ),
+    "one of two without call": (
+        [
+            variant("a"),
+            implication(UNCERTAIN, "a"),
+            variant("b", change="c.5266dup", value=NO_CALL),
+        ],
+        Reason.NO_CALL,
+    ),
+    "a carrier with a failed second": (
+        [variant("a"), implication(PATHOGENIC, "a"), variant("b", change="c.1A>G", value=NO_CALL)],
+        "pathogenic",
+    ),
+    "preliminary": ([variant(status="preliminary"), variant("o", BRCA2)], Reason.NOT_FINAL),
+    "of a preliminary report": (
+        [variant(), implication(), report("v", "i", status="preliminary"), variant("o", BRCA2)],
+        Reason.NOT_FINAL,
+    ),
+    "of a withdrawn report": (
+        [
+            variant(),
+            implication(),
+            report("v", "i", status="entered-in-error"),
+            variant("o", BRCA2),
+        ],
+        Reason.NOT_FINAL,
+    ),
+    "held back": ([variant(change="c.1Q>Z"), variant("o", BRCA2)], Reason.HELD_BACK),
+    "absent beside one held back": (
+        [variant(value=ABSENT), variant("o", change="c.1Q>Z")],
+        Reason.HELD_BACK,
+    ),
+    "another gene": ([variant(gene=BRCA2), implication()], Reason.NOT_RECORDED),
+    "nothing": ([], Reason.NOT_RECORDED),
+    "significance on the variant alone": (
+        [variant(more=(component("53037-8", LOINC, PATHOGENIC),))],
+        Reason.NOT_RECORDED,
+    ),
+    "significance on the variant differs": (
+        [variant(more=(component("53037-8", LOINC, UNCERTAIN),)), implication()],
+        Reason.CONFLICTING,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BRCA1)
+def test_the_laboratory_s_report_decides_about_brca(case: str) -> None:
+    resources, expected = BRCA1[case]
+    fact = chart(*resources)["brca1_germline"]
+    assert said(fact) == expected
+    if isinstance(fact, Known):
+        assert fact.day == FIRST
+        assert fact.source
+
+
+def test_a_classification_has_its_own_day() -> None:
+    later = implication(effectiveDateTime="2024-05-20")
+    fact = chart(variant(), later)["brca1_germline"]
+    assert isinstance(fact, Known)
+    assert fact.day == day_number("2024-05-20")
+
+
+def test_what_is_not_read_of_a_report_is_what_it_advises() -> None:
+    guide = "http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs"
+    advice = implication() | {
+        "id": "t",
+        "code": {"coding": [{"system": guide, "code": "therapeutic-implication"}]},
+        "component": [component("51963-7", RXNORM, "1597582")],
+    }
+    facts = chart(variant(), implication(), advice)
+    assert said(facts["brca1_germline"]) == "pathogenic"
+    assert "rxnorm:1597582" not in str(facts)
+
+
+def test_every_fact_is_named_and_has_the_kind_of_its_name() -> None:
+    facts = chart(*bea())
+    assert set(facts) == set(FACTS)
+    for name, fact in facts.items():
+        if isinstance(fact, Known):
+            kind, value = FACTS[name], fact.value
+            assert type(value) is {"yes or no": bool, "number": Decimal}.get(
+                kind.kind, str if kind.words else tuple
+            ), name
+            assert not kind.words or value in kind.words, name
+
+
+def test_a_chart_that_answers_all_gates_of_olaparib() -> None:
+    facts = chart(*bea())
+    expected = {
+        "sex": "female",
+        "age": Decimal(64),
+        "brca1_germline": "pathogenic",
+        "brca2_germline": Reason.NOT_RECORDED,
+        "breast_cancer": True,
+        "her2": "negative",
+        "oestrogen_receptor": "negative",
+        "progesterone_receptor": "negative",
+        "tumour_size": "T2",
+        "nodes": "N0",
+        "metastatic": False,
+        "chemotherapy": "adjuvant",
+        "endocrine_therapy": "none",
+        "earlier_parp_inhibitor": False,
+        "medicines": ("rxnorm:6809",),
+        "medicines_ever": ("rxnorm:3639", "rxnorm:56946", "rxnorm:6809"),
+        "medicines_complete": True,
+        "weight": Decimal("61.5"),
+        "creatinine": Decimal("1.4"),
+        "haemoglobin": Decimal("12.1"),
+        "neutrophils": Decimal("2.9"),
+        "platelets": Decimal(210),
+        "pregnant": False,
+        "menopause": "after",
+        "mds_aml": Reason.NOT_RECORDED,
+        "complete_response": Reason.NOT_RECORDED,
+    }
+    assert {name: said(facts[name]) for name in expected} == expected
+    last = facts["chemotherapy"]
+    assert last.day == day_number("2024-04-10")
+
+
+UNITS = "http://unitsofmeasure.org"
+ICD_O = "http://terminology.hl7.org/CodeSystem/icd-o-3"
+DAY = {"effectiveDateTime": "2024-05-20"}
+LESS = {"valueQuantity": {"value": 1, "comparator": "<", "system": UNITS, "code": "mg/dL"}}
+BELOW_ONE = observation((LOINC, "2160-0"), **LESS, **DAY)
+PREGNANT_NOW = condition((CM, "Z33.1"), onsetDateTime="2024-05-01")
+PREGNANT_ONCE = condition((CM, "Z33.1"), onsetDateTime="2021-05-01")
+NOT_FEEDING = observation((LOCAL, "breast-feeding"), valueBoolean=False, **DAY)
+CLASS_C = coded("child-pugh-class", "child-pugh-c", system=LOCAL)
+METASTASIS = condition((CM, "C78.7"), onsetDateTime="2024-03-01")
+UNSUITABLE = observation((LOCAL, "endocrine-therapy-unsuitable"), valueBoolean=True, **DAY)
+BOTH_CODES = order((RXNORM, "860975"), (ATC, "A10BA02")) | {"authoredOn": "2024-05-20"}
+STRANGE_ONCE = order((RXNORM, "860975")) | {"status": "stopped", "authoredOn": "2020-01-01"}
+IN_WORDS = order(medicationCodeableConcept={"text": "Paxlovid"})
+MEASURED = [
+    ([measured("14682-9", 88.42, "umol/L")], "creatinine", Decimal(1)),
+    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 0.9, "mg/dL", "2024-05-01")], "creatinine", Decimal("1.4")),
+    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 1.42, "mg/dL")], "creatinine", Decimal("1.42")),
+    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 2.8, "mg/dL")], "creatinine", Reason.CONFLICTING),
+    ([measured("2160-0", 1.4, "g/L")], "creatinine", Reason.UNIT),
+    ([measured("2160-0", 140, "mg/dL")], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([measured("2160-0", 1.4, "mg/dL", None)], "creatinine", Reason.NO_DATE),
+    ([measured("2160-0", 1.4, "mg/dL", "2024-05")], "creatinine", Reason.NO_DATE),
+    ([measured("2160-0", 1.4, "mg/dL", "2024-06-04")], "creatinine", Reason.NO_DATE),
+    ([measured("38483-4", 1.4, "mg/dL")], "creatinine", Reason.NOT_RECORDED),
+    ([measured("33914-3", 50, "mL/min")], "creatinine", Reason.NOT_RECORDED),
+    ([BELOW_ONE], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([measured("29463-7", 150, "[lb_av]")], "weight", Decimal("68.0388555")),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 60, "kg")], "weight", Decimal(60)),
+    ([measured("26499-4", 2900, "/uL")], "neutrophils", Decimal("2.9")),
+    ([measured("718-7", 121, "g/L")], "haemoglobin", Decimal("12.1")),
+    ([coded("82810-3", "LA15173-0")], "pregnant", True),
+    ([coded("82810-3", "LA4489-6")], "pregnant", Reason.NOT_UNDERSTOOD),
+    ([coded("82810-3", "LA26683-5", "2024-01-01"), PREGNANT_NOW], "pregnant", True),
+    ([coded("82810-3", "LA26683-5", "2024-05-20"), PREGNANT_ONCE], "pregnant", False),
+    ([], "pregnant", Reason.NOT_RECORDED),
+    ([NOT_FEEDING], "breast_feeding", False),
+    ([coded("menopausal-status", "before-menopause", system=LOCAL)], "menopause", "before"),
+    ([coded("child-pugh-class", "child-pugh-b", system=LOCAL)], "hepatic_impairment", "moderate"),
+    ([coded("hepatic-impairment", "impairment-none", system=LOCAL)], "hepatic_impairment", "none"),
+    ([coded("hepatic-impairment", "impairment-none", system=LOCAL), CLASS_C], "hepatic_impairment", Reason.CONFLICTING),
+    ([], "hepatic_impairment", Reason.NOT_RECORDED),
+    ([observation((LOCAL, "cps-eg-score"), valueInteger=3, effectiveDateTime="2024-05-01")], "cps_eg", Decimal(3)),
+    ([condition((CM, "D46.9"))], "mds_aml", True),
+    ([condition((CM, "J84.9"))], "pneumonitis", True),
+    ([condition((CM, "I26.99"))], "thrombosis", True),
+    ([condition((CM, "I83.90"))], "thrombosis", Reason.NOT_RECORDED),
+]  # fmt: skip
+TUMOUR = [
+    ([coded("48676-1", "LA6576-8")], "her2", "positive"),
+    ([coded("48676-1", "LA11884-6")], "her2", "equivocal"),
+    ([coded("85319-2", "LA11884-6"), coded("85318-4", "LA6577-6")], "her2", "negative"),
+    ([coded("85319-2", "LA6576-8"), coded("85318-4", "LA6577-6")], "her2", Reason.CONFLICTING),
+    ([coded("85319-2", "LA6577-6", "2020-01-01"), coded("85319-2", "LA6576-8")], "her2", "positive"),
+    ([coded("85319-2", "LA6577-6", None)], "her2", Reason.NO_DATE),
+    ([coded("85319-2", "LA1-1")], "her2", Reason.NOT_UNDERSTOOD),
+    ([], "her2", Reason.NOT_RECORDED),
+    ([staged("21905-5", "cT2"), staged("21899-0", "pT1c", "2023-01-01")], "tumour_size", "T1"),
+    ([staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")], "tumour_size", "T3"),
+    ([staged("21899-0", "pT1c"), staged("21899-0", "pT2")], "tumour_size", Reason.CONFLICTING),
+    ([staged("21899-0", "pTis(DCIS)")], "tumour_size", "Tis"),
+    ([staged("21900-6", "pN1a(sn)")], "nodes", "N1"),
+    ([staged("21899-0", "ypT0"), staged("21900-6", "ypN0")], "complete_response", True),
+    ([staged("21899-0", "ypTis"), staged("21900-6", "ypN0(i+)")], "complete_response", False),
+    ([staged("21899-0", "ypT1a"), staged("21900-6", "ypN0")], "complete_response", False),
+    ([staged("21899-0", "ypT0")], "complete_response", Reason.NOT_RECORDED),
+    ([staged("21907-1", "cM0")], "metastatic", False),
+    ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")], "metastatic", True),
+    ([staged("21907-1", "cM0"), condition((CM, "C79.51"))], "metastatic", True),
+    ([condition((CM, "C77.3"))], "metastatic", Reason.NOT_RECORDED),
+    ([observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")], "positive_nodes", Decimal(4)),
+    ([condition((CM, "D05.10"))], "breast_cancer", Reason.NOT_RECORDED),
+    ([condition((ICD_O, "C50.4"), (ICD_O, "8500/3"))], "breast_cancer", True),
+    ([condition((ICD_O, "C50.4"), (ICD_O, "8500/2"))], "breast_cancer", Reason.NOT_RECORDED),
+    ([condition((CM, "Z80.3"))], "breast_cancer_in_family", True),
+]  # fmt: skip
+SURGERY = procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": "2024-02-01"}
+BIOPSY = procedure((PCS, "0HBT3ZX")) | {"performedDateTime": "2024-02-01"}
+SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
+MEDICINES = [
+    ([medicine("L01DB01", "2024-01-05")], "chemotherapy", "setting not said"),
+    ([medicine("L01DB01", "2024-01-05"), SURGERY], "chemotherapy", "neoadjuvant"),
+    ([medicine("L01DB01", "2024-03-05"), SURGERY], "chemotherapy", "adjuvant"),
+    ([medicine("L01DB01", "2024-03-05"), BIOPSY], "chemotherapy", "setting not said"),
+    ([medicine("L01DB01", "2024-02-01"), SURGERY], "chemotherapy", "setting not said"),
+    ([medicine("L01DB01", "2024-03-05"), SETTING], "chemotherapy", "neoadjuvant"),
+    ([medicine("L01DB01", "2024-03-05"), METASTASIS], "chemotherapy", "metastatic"),
+    ([medicine("L01DB01", "2024-02-05"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
+    ([medicine("L01DB01", "2024-03")], "chemotherapy", Reason.NO_DATE),
+    ([procedure((PCS, "3E03305")) | {"performedDateTime": "2024-03-05"}], "chemotherapy", "setting not said"),
+    ([medicine("A10BA02")], "chemotherapy", "none"),
+    ([], "chemotherapy", Reason.NOT_RECORDED),
+    ([medicine("L02BG04")], "endocrine_therapy", "given"),
+    ([medicine("A10BA02"), UNSUITABLE], "endocrine_therapy", "unsuitable"),
+    ([medicine("L01XK02", "2020-01-01", "stopped")], "earlier_parp_inhibitor", True),
+    ([medicine("A10BA02")], "earlier_parp_inhibitor", False),
+    ([], "earlier_parp_inhibitor", Reason.NOT_RECORDED),
+    ([medicine("A10BA02"), order((RXNORM, "860975"))], "earlier_parp_inhibitor", Reason.NOT_UNDERSTOOD),
+    ([order((RXNORM, "1597582"))], "medicines", ("rxnorm:1597582",)),
+    ([order((RXNORM, "197517"))], "medicines", ("rxnorm:21212",)),
+    ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
+    ([medicine("C08CA01")], "medicines_complete", Reason.NOT_UNDERSTOOD),
+    ([medicine("C09AA05")], "medicines_complete", True),
+    ([medicine("C09AA")], "medicines_complete", Reason.NOT_UNDERSTOOD),
+    ([order((RXNORM, "860975"))], "medicines_complete", Reason.NOT_UNDERSTOOD),
+    ([BOTH_CODES], "medicines_complete", True),
+    ([medicine("A10BA02"), STRANGE_ONCE], "medicines_complete", True),
+    ([medicine("A10BA02"), IN_WORDS], "medicines_complete", Reason.HELD_BACK),
+    ([medicine("A10BA02"), observation(valueString="takes nothing else")], "medicines_complete", True),
+    ([], "medicines_complete", Reason.NOT_RECORDED),
+    ([medicine("J01FA09", "2024-05-20", "completed")], "medicines", ("rxnorm:21212",)),
+    ([medicine("J01FA09", "2024-04-20", "completed")], "medicines", ()),
+    ([medicine("J01FA09", "2014-04-20", "active")], "medicines", ("rxnorm:21212",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("resources", "name", "expected"), [*MEASURED, *TUMOUR, *MEDICINES])
+def test_each_fact_is_a_value_or_a_reason(
+    resources: list[dict[str, Any]], name: str, expected: object
+) -> None:
+    assert said(chart(*resources)[name]) == expected
+
+
+CODING = "NM_000110.4:"
+SPLICE, REDUCED = CODING + "c.1905+1G>A", CODING + "c.2846A>T"
+DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
+    "heterozygous": ([variant(gene=DPYD, change=SPLICE)], ("c.1905+1G>A",)),
+    "homozygous": (
+        [variant(gene=DPYD, change=SPLICE, zygosity=HOMOZYGOUS)],
+        ("c.1905+1G>A", "c.1905+1G>A"),
+    ),
+    "two": (
+        [variant("a", DPYD, SPLICE), variant("b", DPYD, REDUCED)],
+        ("c.1905+1G>A", "c.2846A>T"),
+    ),
+    "absent": ([variant(gene=DPYD, change=SPLICE, value=ABSENT)], ()),
+    "no call": ([variant(gene=DPYD, change=SPLICE, value=NO_CALL)], Reason.NO_CALL),
+    "one without call": (
+        [variant("a", DPYD, SPLICE, ABSENT), variant("b", DPYD, REDUCED, NO_CALL)],
+        Reason.NO_CALL,
+    ),
+    "unknown variant": ([variant(gene=DPYD, change=CODING + "c.7A>G")], Reason.NOT_UNDERSTOOD),
+    "zygosity missing": ([variant(gene=DPYD, change=SPLICE, zygosity=None)], Reason.NOT_RECORDED),
+    "without a transcript": ([variant(gene=DPYD, change="c.1905+1G>A")], Reason.NOT_UNDERSTOOD),
+    "another transcript": (
+        [variant(gene=DPYD, change="NM_001160301.1:c.1905+1G>A")],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "transcript beside it": (
+        [variant(gene=DPYD, change="c.1905+1G>A", more=(component("51958-7", "x", "NM_000110.4"),))],
+        ("c.1905+1G>A",),
+    ),
+    "genomic": (
+        [variant(gene=DPYD, change=None, more=(component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"),))],
+        ("c.1905+1G>A",),
+    ),
+    "its parts disagree": (
+        [variant(gene=DPYD, change=REDUCED, more=(component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"),))],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "HapB3 by both": (
+        [variant("a", DPYD, CODING + "c.1129-5923C>G"), variant("b", DPYD, CODING + "c.1236G>A")],
+        ("c.1129-5923C>G",),
+    ),
+    "HapB3 by its mark": ([variant(gene=DPYD, change=CODING + "c.1236G>A")], ("c.1236G>A",)),
+    "somatic": ([variant(gene=DPYD, change=SPLICE, source=SOMATIC)], Reason.NOT_RECORDED),
+    "one held back": (
+        [variant("a", DPYD, SPLICE, ABSENT), variant("b", DPYD, "c.1Q>Z")],
+        Reason.HELD_BACK,
+    ),
+    "two calls differ": (
+        [variant("a", DPYD, SPLICE, ABSENT), variant("b", DPYD, SPLICE)],
+        Reason.CONFLICTING,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DPYD_CASES)
+def test_dpyd_of_a_report(case: str) -> None:
+    resources, expected = DPYD_CASES[case]
+    assert said(chart(*resources)["dpyd_variants"]) == expected
+
+
+def genotypes(*rows: tuple[int, int, str, int], build: str = "GRCh38") -> bytes:
+    """Packed genotypes of (chromosome, position, alleles, dosage)."""
+    ordered = sorted(rows)
+    sites = build_sites(
+        build,
+        [row[0] for row in ordered],
+        [row[1] for row in ordered],
+        [row[2] for row in ordered],
+        [1] * len(rows),
+    )
+    dosage = np.array([row[3] for row in ordered], np.int8)
+    given = np.full(len(rows), 255, np.uint8)
+    return write_genotypes(sites, bytes(32), dosage, given, given)
+
+
+def site(name: str, dosage: int) -> tuple[int, int, str, int]:
+    return 1, VARIANTS[name].position, VARIANTS[name].alleles, dosage
+
+
+CALLS: dict[str, tuple[bytes, object]] = {
+    "heterozygous": (genotypes(site("c.1905+1G>A", 1)), ("c.1905+1G>A",)),
+    "homozygous": (genotypes(site("c.2846A>T", 2)), ("c.2846A>T", "c.2846A>T")),
+    "reference": (genotypes(site("c.1905+1G>A", 0), site("c.1898delC", 0)), ()),
+    "no call": (genotypes(site("c.1905+1G>A", -1), site("c.2846A>T", 0)), Reason.NO_CALL),
+    "another allele there": (
+        genotypes((1, VARIANTS["c.1905+1G>A"].position, "C>G", 1)),
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "no position of the table": (genotypes((2, 5, "A>G", 1)), Reason.NOT_RECORDED),
+    "GRCh37": (genotypes(site("c.1905+1G>A", 1), build="GRCh37"), Reason.BUILD_MISSING),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_dpyd_of_a_vcf(case: str) -> None:
+    payload, expected = CALLS[case]
+    assert said(chart(genotypes=payload)["dpyd_variants"]) == expected
+
+
+def test_only_called_positions_are_tested() -> None:
+    payload = genotypes(site("c.1905+1G>A", 0), site("c.2846A>T", -1))
+    assert said(chart(genotypes=payload)["dpyd_positions"]) == ("c.1905+1G>A",)
+
+
+def test_report_and_vcf_must_agree_in_dpyd() -> None:
+    reported = variant(gene=DPYD, change=SPLICE, value=ABSENT)
+    facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 1)))
+    assert said(facts["dpyd_variants"]) == Reason.CONFLICTING
+    facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 0), site("c.2846A>T", 1)))
+    assert said(facts["dpyd_variants"]) == ()
+
+
+def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:
+    facts = chart(genotypes=genotypes((17, 43124027, "ACT>A", 1)))
+    assert said(facts["brca_call"]) is True
+    assert said(facts["brca1_germline"]) == said(facts["brca2_germline"]) == Reason.NO_REPORT
+    assert (
+        said(chart(genotypes=genotypes((17, 43124027, "ACT>A", 0)))["brca_call"])
+        == Reason.NO_REPORT
+    )
+    assert said(chart()["brca_call"]) == Reason.NOT_RECORDED
+
+
+def diplotype(text: str, name: str = "g", **elements: Any) -> dict[str, Any]:
+    return {
+        **observation((LOINC, "84413-4"), component=[component("48018-6", HGNC, CYP2D6)]),
+        "id": name,
+        "valueCodeableConcept": {"text": text},
+        "effectiveDateTime": "2024-05-06",
+        **elements,
+    }
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ([diplotype("*1/*4")], ("*1/*4",)),
+        ([diplotype("CYP2D6 *1/*4x2")], ("*1/*4x2",)),
+        ([diplotype("CYP2C19 *1/*2")], Reason.CONFLICTING),
+        ([diplotype("*1/*4"), diplotype("*4/*1", "h")], ("*1/*4",)),
+        ([diplotype("*1/*4"), diplotype("*4/*4", "h")], Reason.CONFLICTING),
+        ([diplotype("*1/*4", effectiveDateTime="2024")], Reason.NO_DATE),
+        ([diplotype("poor metaboliser"), variant()], Reason.HELD_BACK),
+        ([], Reason.NOT_RECORDED),
+    ],
+)
+def test_cyp2d6_is_what_a_laboratory_reports(
+    resources: list[dict[str, Any]], expected: object
+) -> None:
+    assert said(chart(*resources)["cyp2d6_diplotype"]) == expected
+
+
+def test_cyp2d6_is_never_read_from_a_vcf() -> None:
+    """rs3892097, *4: its copies are not known from calls."""
+    facts = chart(genotypes=genotypes((22, 42128945, "C>T", 1)))
+    assert said(facts["cyp2d6_diplotype"]) == Reason.NOT_RECORDED
+
+
+WITHHELD = [
+    (Category.HIV, "medicines_complete"),
+    (Category.MENTAL_HEALTH, "medicines_complete"),
+    (Category.SUBSTANCE_USE, "medicines_complete"),
+    (Category.SEXUAL_HEALTH, "medicines_complete"),
+    (Category.MEDICATIONS, "medicines"),
+    (Category.GERMLINE_VARIANTS, "brca1_germline"),
+    (Category.GERMLINE_VARIANTS, "dpyd_variants"),
+    (Category.OBSERVATIONS, "her2"),
+    (Category.OBSERVATIONS, "creatinine"),
+    (Category.CONDITIONS, "breast_cancer"),
+    (Category.CONDITIONS, "metastatic"),
+    (Category.DEMOGRAPHICS, "age"),
+]
+
+
+@pytest.mark.parametrize(("category", "name"), WITHHELD)
+def test_what_she_withholds_is_a_reason_and_never_no(category: int, name: str) -> None:
+    assert said(chart(*bea(), withheld={category})[name]) == Reason.WITHHELD
+
+
+def test_a_medicine_of_a_withheld_category_is_not_told() -> None:
+    facts = chart(*bea(), medicine("J05AR22"), withheld={Category.HIV})
+    assert "rxnorm:1306284" not in str(facts)
+    assert said(facts["medicines_complete"]) == Reason.WITHHELD
+
+
+def test_a_chart_is_refused_where_its_dates_may_be_shifted() -> None:
+    shifted = split_files([bundle(*bea())], [], SUBJECT, SHIPPED, 0).records
+    inputs = [Input(SUBJECT, category, payload) for category, payload in shifted.items()]
+    with pytest.raises(InputsError, match="may have been shifted"):
+        read_chart(inputs, EVERYTHING, TODAY)
+
+
+def test_a_record_of_an_earlier_version_has_no_marks_and_no_chart() -> None:
+    old = [
+        Input(
+            one.subject, one.category, one.payload.replace(b'"meta":', b'"language":"en","meta_":')
+        )
+        for one in inputs_of(*bea())
+    ]
+    with pytest.raises(InputsError, match="may have been shifted"):
+        read_chart(old, EVERYTHING, TODAY)
+
+
+def test_a_chart_is_of_one_person_and_of_what_she_granted() -> None:
+    inputs = inputs_of(*bea())
+    with pytest.raises(InputsError, match="exactly one person"):
+        read_chart([*inputs, Input("cd" * 32, 1, b"{}")], EVERYTHING, TODAY)
+    with pytest.raises(InputsError, match="exactly one person"):
+        read_chart([], EVERYTHING, TODAY)
+    with pytest.raises(InputsError, match="leaves out"):
+        read_chart(inputs, EVERYTHING - {Category.CONDITIONS}, TODAY)
+
+
+def test_an_age_that_was_grouped_is_not_an_age() -> None:
+    file = bundle(*bea()).replace(b'"1960-05-17"', b'"1930-05-17"')
+    records = split_files([file], [], SUBJECT).records
+    inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
+    assert said(read_chart(inputs, EVERYTHING, TODAY)["age"]) == Reason.NOT_UNDERSTOOD
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_order_of_the_records_changes_nothing(seed: int) -> None:
+    """Of the file, of the entries of a record, and of the records."""
+    resources = [*bea(), measured("2160-0", 1.41, "mg/dL"), implication(UNCERTAIN, name="j")]
+    expected = chart(*resources)
+    draw = random.Random(seed)
+    draw.shuffle(resources)
+    inputs = inputs_of(*resources)
+    draw.shuffle(inputs)
+    assert read_chart(inputs, EVERYTHING, TODAY) == expected
+
+
+def test_facts_that_are_unknown_tell_no_word_of_the_record() -> None:
+    canary = "Frau Muster"
+    noted = [
+        one | {"note": [{"text": canary}]} for one in bea() if one["resourceType"] != "Encounter"
+    ]
+    facts = chart(*noted, observation((LOINC, "2160-0"), valueString=canary))
+    assert canary not in str(facts)
+    assert any(isinstance(fact, Unknown) for fact in facts.values())
