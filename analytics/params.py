@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from analytics.canonical import dump_canonical, load_strict
+from analytics.care.rule_set import rule_set_hash
 from analytics.catalogue import AUTOENCODER, COMBINED, FEATURE_SETS, FUSED, PCA, TOGETHER
 from analytics.errors import JsonRefused, ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
@@ -48,7 +49,8 @@ OUTPUT_CLASSES = {
     "associate": OutputClass.GENOMIC,
     "frequencies": OutputClass.GENOMIC,
 }
-ANALYSES = tuple(OUTPUT_CLASSES)
+ANALYSES = tuple(OUTPUT_CLASSES)  # of research
+PLAN = "plan"  # of one patient's care: neither a cohort nor an outcome
 # The category of each source of gene columns.
 GENE_RECORDS: dict[str, int] = {
     "variants": Category.GERMLINE_VARIANTS,
@@ -152,6 +154,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "statistics": 10,
     },
     "frequencies": {"cohort": _COHORT, "variants": _VARIANTS},
+    PLAN: {},
 }
 
 
@@ -259,6 +262,7 @@ class Params:
     whether each model's settings are chosen within the fold (`Model.grid`). explain: explanations
     of the primary model, in the catalogue's order. fairness: by which groups its predictions are
     compared, as strata. assays: by name, besides the genes; each is a feature set of its own.
+    rules: of a plan, the sha256 of the rule set that draws it.
     """
 
     analysis: str
@@ -289,12 +293,13 @@ class Params:
     clusters: int = 0
     resamples: int = 0
     references: int = 0
+    rules: str = ""
 
     @property
     def gene_source(self) -> str:
         """The gene record people must have: expression, variants, or none (no genes are used)."""
         if self.genes is None:
-            return "variants"
+            return "none" if self.analysis == PLAN else "variants"
         source = "expression" if self.genes.source == GENE_SETS else self.genes.source
         if self.analysis in ("survival", "clusters"):
             return source
@@ -339,6 +344,8 @@ class Params:
         """The contract's OutputClass of the result: 1 metrics, 2 table, 3 genomic. An explanation
         that names single columns of genes makes it genomic: it is a statistic of each.
         """
+        if self.analysis == PLAN:
+            return OutputClass.INDIVIDUAL
         names_columns = any(EXPLANATIONS[name].of == COLUMNS for name in self.explain)
         if names_columns and self.examines_genes:
             return OutputClass.GENOMIC
@@ -403,6 +410,10 @@ class Params:
         return tuple(sorted(set(needed)))
 
 
+_ANYBODY = CohortRules((0, 130), (), ())
+_ANY_VARIANT = VariantRules(0.0, 0.0, 0.0, 0, 0, False)
+
+
 def find_late_models(params: str) -> list[str]:
     """The models of these parameters whose libraries are loaded late, and the autoencoder.
 
@@ -426,8 +437,10 @@ def complete(document: Mapping[str, Any]) -> bytes:
     analysis = document.get("analysis", "evaluate")
     defaults = _DEFAULTS.get(analysis) if isinstance(analysis, str) else None
     if defaults is None:
-        raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
+        raise ParamsError("parameters: analysis is not one of " + ", ".join((*ANALYSES, PLAN)))
     completed: dict[str, Any] = {"analysis": analysis, **defaults, **document}
+    if analysis == PLAN:
+        completed.setdefault("rules", rule_set_hash().hex())
     outcome = document.get("outcome")
     if isinstance(outcome, Mapping) and "clinical" not in document:
         usual = [name for name in completed.get("clinical", ()) if name != outcome.get("variable")]
@@ -481,8 +494,8 @@ def parse_params(params: bytes) -> Params:
 def _check(document: object) -> None:
     """Check the document against its branch of the schema. Raises ParamsError."""
     analysis = document.get("analysis") if isinstance(document, dict) else None
-    if not isinstance(analysis, str) or analysis not in ANALYSES:
-        raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
+    if not isinstance(analysis, str) or analysis not in (*ANALYSES, PLAN):
+        raise ParamsError("parameters: analysis is not one of " + ", ".join((*ANALYSES, PLAN)))
     error = best_match(_validator(analysis).iter_errors(document))
     if error is not None:
         raise ParamsError(f"parameters: {_sentence(error)}")
@@ -514,6 +527,8 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _build(document: Mapping[str, Any]) -> Params:
+    if document["analysis"] == PLAN:
+        return Params(PLAN, _ANYBODY, _ANY_VARIANT, rules=document["rules"])
     cohort, given = document["cohort"], dict(document)
     rules: dict[str, Any] = {
         n: float(v) if isinstance(v, str) else v for n, v in document["variants"].items()

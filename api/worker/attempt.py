@@ -376,15 +376,15 @@ class Attempt:
 
     def _plan_inputs(self, receipt: Authorisation) -> dict[str, Any]:
         """What a plan needs besides records: the day of the access, and the categories that she
-        left out.
+        allows.
         """
         if not self.is_care:
             return {}
         (subject,) = receipt.epochs
-        left_out = int(self.permit["categories"]) & ~self._readable(subject)
+        readable = self._readable(subject)
         return {
             "today": self.worker.ledger.now() // DAY,
-            "leftOut": [category for category in range(32) if left_out >> category & 1],
+            "granted": [category for category in range(32) if readable >> category & 1],
         }
 
     def _while_willing(self, receipt: Authorisation, work: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from analytics.params import parse_params
+from analytics.params import PLAN, parse_params
 from api.confinement.interpreter import find_devices
 from api.worker.known_sentences import Sentences, reachable
 
@@ -92,6 +92,7 @@ def steps_of(params: str) -> list[str]:
         "clusters": ["cluster", "filter"],
         "associate": ["components", "scan"],
         "frequencies": ["count"],
+        PLAN: ["draw", "filter"],
     }
     return ["decrypted", "read", "compute", *computing[parsed.analysis], "disclose"]
 

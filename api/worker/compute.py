@@ -30,6 +30,7 @@ from typing import Any, BinaryIO
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.errors import AnalyticsError, CohortTooSmall
+from analytics.params import PLAN
 from api.confinement import Confinement
 from api.confinement.inside import Forks, confine
 from api.worker.frames import PipeClosed, read_frame, write_frame
@@ -220,6 +221,12 @@ def _exchange(source: BinaryIO, sink: BinaryIO, code: bytes) -> None:
     # The supervisor looked the file up; what is computed with is what the run's parameters name.
     sets = {"gene_sets": check_gene_sets(others[0], parsed.gene_sets)} if others else {}
     write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
+    if parsed.analysis == PLAN:
+        from analytics.plan_run import run_plan
+
+        params, tell = job["params"].encode(), _teller(sink)
+        _seal(source, sink, job, run_plan(params, inputs, job["granted"], job["today"], tell))
+        return
     earlier = [
         analysis.Earlier(
             entry["params"].encode(),

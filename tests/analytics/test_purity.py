@@ -58,8 +58,14 @@ FILES = {
     "readers/vcf/text.py": {"io"},
 }
 # These read a file of the package itself.
-OWN_FILES = {"care/rule_set.py", "code.py", "params.py", "readers/codes.py"}
-OWN_FILES = {"code.py", "params.py", "readers/codes.py", "care/dpyd.py", "care/medicines.py"}
+OWN_FILES = {
+    "care/dpyd.py",
+    "care/medicines.py",
+    "care/rule_set.py",
+    "code.py",
+    "params.py",
+    "readers/codes.py",
+}
 REACHING_CALLS = {"open", "exec", "eval", "compile", "__import__", "input", "print", "breakpoint"}
 REACHING_METHODS = {
     "read_bytes",
