@@ -644,6 +644,7 @@ def test_no_text_promises_too_much() -> None:
         "api/demo/templates/report.html",
         "contracts/reasons.json",
         "analytics/params-schema.json",
+        "analytics/care/rules/olaparib-breast-cancer.json",
         "volens consent grant",
     ):
         assert seen in texts

@@ -475,19 +475,19 @@ CASES = [
         "one c.1905+1G>A",
         but(FLUOROURACIL, dpyd_variants=("c.1905+1G>A",)),
         DPYD,
-        option="score-1-to-1.5 50 %",
+        option="score-1 50 %",
     ),
     Case(
         "one c.2846A>T",
         but(FLUOROURACIL, dpyd_variants=("c.2846A>T",)),
         DPYD,
-        option="score-1-to-1.5 50 %",
+        option="score-1.5 50 %",
     ),
     Case(
         "two c.2846A>T",
         but(FLUOROURACIL, dpyd_variants=("c.2846A>T", "c.2846A>T")),
         DPYD,
-        option="score-1-to-1.5 50 %",
+        option="score-1 50 %",
     ),
     Case(
         "c.1905+1G>A and c.2846A>T",
@@ -511,7 +511,7 @@ CASES = [
         "HapB3 by its mark, once",
         but(FLUOROURACIL, dpyd_variants=("c.1236G>A",)),
         DPYD,
-        option="score-1-to-1.5 50 %",
+        option="score-1.5 50 %",
     ),
     Case(
         "variant that is not in the table",
