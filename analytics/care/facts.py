@@ -147,7 +147,7 @@ FACTS: dict[str, FactKind] = {
     "medicines_ever": FactKind("medicines ever", Kind.LIST),
     # True only if no category that could hold a medicine is withheld, and no entry that is or
     # could be one was held back at ingest: else "no interacting medicine" cannot be said.
-    "medicines_complete": FactKind("the list of medicines is complete", _YES),
+    "medicines_complete": FactKind("whether the list of medicines is complete", _YES),
     # Variants as "c.1905+1G>A", each as often as it was called; an empty list: all tested
     # positions were called and none differs.
     "dpyd_variants": FactKind("DPYD variants", Kind.LIST),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from analytics.care.facts import FACTS, Fact, Facts, Known
+from analytics.care.facts import FACTS, Fact, Facts, Known, Reason
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.interpreter import Evaluation, Gate, State, evaluate
 from analytics.care.rule_set import RuleSet, conditions_of, facts_of, leaves
@@ -86,9 +86,19 @@ def _refusal(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, An
 
 
 def _change(evaluation: Evaluation, closed: Iterable[Gate]) -> list[str]:
-    """What would change it: the gates that say no, then what is not known."""
-    sentences = [gate.content["change"] for gate in closed]
-    return sentences + [f"To be known: {FACTS[name].label}." for name in evaluation.missing]
+    """What would change it: for the gates that say no, then for what is not known."""
+    return [gate.content["change"] for gate in closed] + [
+        _to_be_known(FACTS[name].label, evaluation.facts[name]) for name in evaluation.missing
+    ]
+
+
+def _to_be_known(label: str, fact: Fact) -> str:
+    if isinstance(fact, Known):  # a value that does not decide, such as an equivocal one
+        return f"To be known: {label}; {_text(fact)} does not decide."
+    if fact.reason is Reason.WITHHELD:
+        return f"Ask her: {label}; it is in what she withholds, or could be."
+    detail = f": {fact.detail}" if fact.detail else ""
+    return f"To be known: {label} ({fact.reason.value}{detail})."
 
 
 def _medicines(evaluation: Evaluation, rules: RuleSet) -> list[dict[str, str]]:

@@ -257,6 +257,10 @@ def test_what_was_seen_is_listed_though_the_list_is_not_whole() -> None:
     changes = {"medicines_complete": unknown(Reason.WITHHELD), "medicines": ("atc:J02AC01",)}
     item = refused(drawn(but(BEA, **changes)))  # type: ignore[arg-type]
     assert item["state"] == "cannot be evaluated"
+    assert item["change"] == [
+        "Ask her: whether the list of medicines is complete; it is in what she withholds, or could "
+        "be."
+    ]
     assert item["medicines"] == [
         {
             "code": "atc:J02AC01",
@@ -264,6 +268,41 @@ def test_what_was_seen_is_listed_though_the_list_is_not_whole() -> None:
             "is_one_of": "moderate inhibitors of CYP3A",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"weight": known(Decimal(72), 31)}, "To be known: weight (too old: 31 days old, at most 30)."),
+        ({"her2": known("equivocal")}, "To be known: HER2; equivocal does not decide."),
+        ({"creatinine": unknown(Reason.UNIT)}, "To be known: creatinine in serum (a unit that cannot be converted)."),
+    ],
+)  # fmt: skip  # a table
+def test_what_would_change_it(changes: dict[str, Fact], sentence: str) -> None:
+    assert refused(drawn(but(BEA, **changes)))["change"] == [sentence]
+
+
+LIMITS = [
+    (rule.id, name, days) for rule in shipped().rules for name, days in rule.needs.items() if days
+]
+
+
+@pytest.mark.parametrize(("rule", "name", "days"), LIMITS)
+def test_each_age_limit_is_kept_to_the_day(rule: str, name: str, days: int) -> None:
+    value = {Kind.YES_NO: True, Kind.NUMBER: Decimal(50), Kind.LIST: ()}
+    for age, usable in ((days, True), (days + 1, False)):
+        fact = known(value.get(FACTS[name].kind, (*FACTS[name].words, "")[0]), age)
+        evaluation = next(e for e in evaluate({name: fact}, shipped(), TODAY) if e.rule.id == rule)
+        seen = evaluation.facts[name]
+        assert isinstance(seen, Known) is usable
+        assert usable or (isinstance(seen, Unknown) and seen.reason is Reason.TOO_OLD)
+
+
+def test_the_limits_of_the_design() -> None:
+    needs = next(rule.needs for rule in shipped().rules if rule.id == OLAPARIB)
+    assert {needs[name] for name in ("creatinine", "weight", "haemoglobin", "neutrophils")} == {30}
+    assert needs["platelets"] == 30
+    assert needs["brca1_germline"] == needs["brca2_germline"] == 730
 
 
 def test_a_plan_holds_until_its_first_fact_is_too_old() -> None:
