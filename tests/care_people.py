@@ -1,4 +1,4 @@
-"""Simulated people of the care plan's tests and demo: their facts on one day."""
+"""Simulated people of the tests of care plans: their facts on one day."""
 
 from __future__ import annotations
 
