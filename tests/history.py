@@ -172,7 +172,15 @@ def multiply_runs(source: str, target: str, runs: int, people: int) -> str:
             queued = number % 3 == 2
             rows["blocks"].append((block, random32().hex(), 1_790_000_000 + number))
             state = "queued" if queued else "released"
-            asked = (run, permit, "0x" + "ab" * 20, '{"model":"logistic"}', "cd" * 32, "ef" * 32)
+            asked = (
+                run,
+                permit,
+                "0x" + "ab" * 20,
+                "",
+                '{"model":"logistic"}',
+                "cd" * 32,
+                "ef" * 32,
+            )
             rows["runs"].append((*asked, 2**40 - 1, 0 if queued else 1, state, 0, block))
             names = ["RunRequested"] if queued else _RELEASED
             said = [(name, run, None, _FIELDS.format(run=run)) for name in names]
@@ -208,7 +216,7 @@ _FIELDS = (
 _INSERTS = {
     "blocks": "INSERT INTO blocks VALUES (?,?,?)",
     "events": "INSERT INTO events VALUES (?,?,?,?,?,?,?,?)",
-    "runs": "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+    "runs": "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
     "accesses": "INSERT INTO accesses VALUES (?,?,?,?,?,?,?,?,?)",
     "outputs": "INSERT INTO outputs VALUES (?,?,?,?,?,?,?,?,?)",
     "run_records": "INSERT INTO run_records VALUES (?,?,?)",

@@ -80,6 +80,34 @@ REFUSALS = {
         "The consent has changed since this was signed, or what this follows is not recorded yet.",
         "Look at the consent: sign again if it changed, send this again if it comes first.",
     ),
+    "AppointmentInvalid": (
+        "She does not allow this now, or her clinician is another.",
+        "Look at her appointment: volens care list.",
+    ),
+    "NotAppointed": (
+        "She has not appointed this clinician.",
+        "Ask her: she appoints with volens care appoint.",
+    ),
+    "NotCountersigned": (
+        "The plan is not countersigned by its clinician.",
+        "Wait for it: volens plan list.",
+    ),
+    "NotForCare": (
+        "The permit is not for care, not approved, or has expired.",
+        "Ask for one: volens care permit.",
+    ),
+    "NotForResearch": (
+        "The permit is for the care of single patients.",
+        "Ask for a permit for research: volens permit request.",
+    ),
+    "NotHerPlan": (
+        "She said that she does not want to open plans.",
+        "Appoint again with --to-me, if you want to.",
+    ),
+    "NotTheClinician": (
+        "Only the clinician who asked for the plan may do this.",
+        "Let that clinician sign.",
+    ),
     "AttemptOutOfOrder": (
         "The run has attempts left, or is at another one.",
         "Look at the run: volens run show.",

@@ -35,6 +35,8 @@ GROUPS = (
     "review",
     "result",
     "trail",
+    "care",
+    "plan",
     "init",
 )
 
@@ -83,6 +85,8 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
     found = {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}  # type: ignore[attr-defined]
     assert found == {
         "keys": {"new", "show"},
+        "care": {"appoint", "end", "list", "permit"},
+        "plan": {"end", "list", "open", "read", "request", "sign"},
         "demo": set(),
         "serve": set(),
         "worker": set(),
