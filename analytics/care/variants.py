@@ -30,7 +30,12 @@ from analytics.readers.genomics import (
     VARIANT,
     ZYGOSITY,
 )
-from analytics.readers.marks import RESULTS_NOT_FINAL, RESULTS_NOT_KEPT
+from analytics.readers.marks import (
+    CLASS_NOT_KEPT,
+    RESULTS_NOT_FINAL,
+    RESULTS_NOT_KEPT,
+    marks_of,
+)
 from analytics.vocabulary import Category
 
 # HGNC ids, and the sequence of the gene's chromosome in GRCh38 (NCBI).
@@ -68,9 +73,7 @@ class _Finding:
 
 def read_variants(records: Records) -> dict[str, Fact]:
     """The facts of a laboratory's report."""
-    facts: dict[str, Fact] = {
-        name: _significance(records, _of_gene(records, gene)) for name, gene in BRCA.items()
-    }
+    facts: dict[str, Fact] = {name: _significance(records, gene) for name, gene in BRCA.items()}
     facts |= _dpyd(records, _of_gene(records, DPYD))
     facts["cyp2d6_diplotype"] = _diplotype(records)
     return facts
@@ -82,12 +85,12 @@ def _of_gene(records: Records, gene: str) -> list[Entry]:
     ]
 
 
-def _significance(records: Records, entries: Sequence[Entry]) -> Fact:
+def _significance(records: Records, gene: str) -> Fact:
     """The most serious of what is known of a gene's variants, unless one that is not known could be
     more serious."""
     known: list[Known] = []
     unknown: list[Unknown] = []
-    for entry_facts in _by_variant(entries):
+    for entry_facts in _by_variant(_of_gene(records, gene)):
         fact = _classify(records, entry_facts)
         known += [fact] if isinstance(fact, Known) else []
         unknown += [fact] if isinstance(fact, Unknown) else []
@@ -96,7 +99,7 @@ def _significance(records: Records, entries: Sequence[Entry]) -> Fact:
     )
     if best is not None and best.value in _QUALIFYING:
         return best
-    unknown += _not_kept(records)
+    unknown += _not_kept(records, gene)
     if unknown:
         return _first(unknown)
     return best or records.missing(_GENOME)
@@ -138,6 +141,8 @@ def _classification(records: Records, entries: Sequence[Entry], day: int) -> Kno
         if IMPLICATION in entry.codes and ids & _origins(entry) and _codes(entry, SIGNIFICANCE)
     ]
     source = names((*entries, *implications))
+    if any(CLASS_NOT_KEPT in marks_of(entry.resource) for entry in entries):
+        return Unknown(Reason.HELD_BACK, "a classification of the variant", day, source)
     if not implications:
         return Unknown(Reason.NOT_RECORDED, "the variant is not classified", day, source)
     answers = own.union(*(_codes(entry, SIGNIFICANCE) for entry in implications))
@@ -219,11 +224,15 @@ def _is_somatic(finding: _Finding | Unknown) -> bool:
     return isinstance(finding, Unknown) and finding.reason == Reason.SOMATIC_ONLY
 
 
-def _not_kept(records: Records) -> list[Unknown]:
-    """What ingest did not keep could be another variant of the gene."""
+def _not_kept(records: Records, gene: str) -> list[Unknown]:
+    """What ingest did not keep, if it could be another result of the gene."""
     reasons = {RESULTS_NOT_FINAL: Reason.NOT_FINAL, RESULTS_NOT_KEPT: Reason.HELD_BACK}
-    detail = "another genomic result, of whatever gene"
-    return [Unknown(reasons[mark], detail) for mark in sorted(records.marks & reasons.keys())]
+    marks = {mark: f"{mark}/{gene}" in records.marks for mark in reasons}
+    return [
+        Unknown(reason, "" if marks[mark] else "another genomic result, of an unknown gene")
+        for mark, reason in reasons.items()
+        if marks[mark] or mark in records.marks
+    ]
 
 
 def _first(unknown: Sequence[Unknown]) -> Unknown:
@@ -240,11 +249,11 @@ def _dpyd(records: Records, entries: Sequence[Entry]) -> dict[str, Fact]:
     """Variants and positions of DPYD that the laboratory tested."""
     germline = [entry for entry in entries if not _is_somatic(_finding(entry))]
     if not germline:
-        nothing = _first(_not_kept(records) or [records.missing(_GENOME)])
+        nothing = _first(_not_kept(records, DPYD) or [records.missing(_GENOME)])
         return {"dpyd_variants": nothing, "dpyd_positions": nothing}
     copies: dict[str, int] = {}
     tested: dict[str, int] = {}
-    unknown = _not_kept(records)
+    unknown = _not_kept(records, DPYD)
     for entry in germline:
         finding = _finding(entry)
         if isinstance(finding, Unknown):
@@ -291,7 +300,7 @@ def _diplotype(records: Records) -> Fact:
         and not _codes(entry, SOURCE_CLASS) & _SOMATIC
     ]
     if not entries:
-        return _first(_not_kept(records) or [records.missing(_GENOME)])
+        return _first(_not_kept(records, CYP2D6) or [records.missing(_GENOME)])
     source = names(entries)
     texts = {str(entry.resource.get("valueString")) for entry in entries}
     alleles = {re.sub(r"^CYP2D6 ", "", text) for text in texts}

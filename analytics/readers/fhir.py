@@ -53,10 +53,18 @@ from analytics.readers.codes import (
     why_unroutable,
 )
 from analytics.readers.dates import check_dates, group_ages, group_birth_year, shift_dates, tomorrow
-from analytics.readers.genomics import FINAL, IMPLICATION, RESULTS, is_result, spelled
+from analytics.readers.genomics import (
+    FINAL,
+    IMPLICATION,
+    RESULTS,
+    gene_of,
+    is_result,
+    spelled,
+)
 from analytics.readers.links import read_links, values_at
 from analytics.readers.marks import (
     ALL_MEDICINES,
+    CLASS_NOT_KEPT,
     RESULTS_NOT_FINAL,
     RESULTS_NOT_KEPT,
     TRUE_DATES,
@@ -238,9 +246,10 @@ class _HeldBack:
         self.counts[why] = self.counts.get(why, 0) + 1
         self.note_left(resource)
         self._medicines = self._medicines or why == NOT_R4  # it may be anything
-        if is_result(resource):
+        if is_result(resource) and not _is_implication(resource):
             not_final = why in (_REPORT_NOT_FINAL, NO_FACT)
-            self._results.add(RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT)
+            mark, gene = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT, gene_of(resource)
+            self._results.add(mark if gene is None else f"{mark}/{gene}")
 
     def note_left(self, resource: Mapping[str, object]) -> None:
         """Note a resource that comes into no record."""
@@ -307,23 +316,36 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
     An id is a hash of the reduced result: the ids of the file are kept nowhere, and two results that
     say the same have the same. kept: reduced resources by identity of the original, changed here.
     """
-    results = [one for one in source.resources if id(one) in kept and is_result(one)]
-    for resource in results:
-        reduced = kept[id(resource)]
-        reduced["id"] = hashlib.sha256(_encode(reduced)).hexdigest()[:32]
-    for resource in results:
-        reduced = kept[id(resource)]
-        if IMPLICATION not in map(spelled, codings_of(reduced.get("code"))):
-            continue
-        context = source.contexts[id(resource)]
-        origins = [resolve(item, context, source) for item in values_at(resource, "derivedFrom")]
-        ids = {kept[id(one)]["id"] for one in origins if one is not None and id(one) in kept}
-        if not ids or len(ids) < len({id(one) for one in origins}):
+    implications = [one for one in source.resources if _is_implication(one)]
+    origins = {id(one): _origins(one, source) for one in implications}
+    for resource in implications:
+        complete = all(id(one) in kept for one in origins[id(resource)])
+        if id(resource) in kept and not (complete and origins[id(resource)]):
             held_back.add(resource, _ORIGIN_NOT_KEPT)
             del kept[id(resource)]
-        else:
-            names = sorted(ids)
-            reduced["derivedFrom"] = [{"reference": f"Observation/{name}"} for name in names]
+        if id(resource) not in kept:
+            for origin in origins[id(resource)]:
+                kept.get(id(origin), {}).update(write_marks({CLASS_NOT_KEPT}))
+    for resource in source.resources:
+        if id(resource) in kept and is_result(resource):
+            reduced = kept[id(resource)]
+            reduced["id"] = hashlib.sha256(_encode(reduced)).hexdigest()[:32]
+    for resource in implications:
+        if id(resource) in kept:
+            ids = sorted({kept[id(one)]["id"] for one in origins[id(resource)]})
+            references = [{"reference": f"Observation/{name}"} for name in ids]
+            kept[id(resource)]["derivedFrom"] = references
+
+
+def _is_implication(resource: Mapping[str, object]) -> bool:
+    return is_result(resource) and IMPLICATION in map(spelled, codings_of(resource.get("code")))
+
+
+def _origins(resource: Mapping[str, object], source: Source) -> list[Mapping[str, object]]:
+    """What an implication of the file is derived from."""
+    context = source.contexts[id(resource)]
+    resolved = [resolve(item, context, source) for item in values_at(resource, "derivedFrom")]
+    return [one for one in resolved if one is not None]
 
 
 def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:

@@ -101,6 +101,20 @@ def is_result(resource: Mapping[str, object]) -> bool:
     )
 
 
+def gene_of(resource: Mapping[str, object]) -> str | None:
+    """The HGNC id of the only gene that a result names, also of one that is not kept."""
+    listed = resource.get("component")
+    genes = {
+        coding.code
+        for part in (listed if isinstance(listed, list) else [])
+        if isinstance(part, dict) and _name_of(part.get("code")) == GENE
+        for coding in map(spelled, codings_of(part.get("valueCodeableConcept")))
+        if coding.system == HGNC
+    }
+    gene = genes.pop() if len(genes) == 1 else None
+    return gene if gene and _PATTERNS[GENE].fullmatch(gene) else None
+
+
 def reduce_components(resource: Mapping[str, object]) -> list[dict[str, object]]:
     """The kept components. Raises UnfitResult."""
     listed = resource.get("component")

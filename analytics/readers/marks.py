@@ -12,9 +12,12 @@ SYSTEM = "urn:volens:record"
 TRUE_DATES = "true-dates"  # no date was shifted
 # Nothing was held back that is or could be a medicine that she takes or took.
 ALL_MEDICINES = "all-medicines"
-# Of the record with the genome's category alone, since they tell of genomic results.
+# Of the record with the genome's category alone, since they tell of genomic results; followed by
+# a slash and the HGNC id where the result names its gene.
 RESULTS_NOT_FINAL = "genomic-results-not-final"
 RESULTS_NOT_KEPT = "genomic-results-held-back"
+# Of a variant, in its own tag: a classification of it was held back, which may say otherwise.
+CLASS_NOT_KEPT = "classification-held-back"
 _MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _MEDICINES_UNREAD = frozenset({"MedicationDispense", "MedicationUsage"})
 # By these statuses a medicine was surely not taken.
@@ -41,7 +44,7 @@ def write_marks(marks: Iterable[str]) -> dict[str, object]:
 
 
 def marks_of(record: Mapping[str, object]) -> frozenset[str]:
-    """The marks of a record's Bundle."""
+    """The marks of a record's Bundle, or of a resource."""
     meta = record.get("meta")
     tags: object = meta.get("tag") if isinstance(meta, dict) else None
     return frozenset(

@@ -141,6 +141,26 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
         Reason.NOT_FINAL,
     ),
     "held back": ([variant(change="c.1Q>Z"), variant("o", BRCA2)], Reason.HELD_BACK),
+    "held back, gene unknown": (
+        [variant(gene="BRCA", change="c.1A>G"), variant("o", BRCA2)],
+        Reason.HELD_BACK,
+    ),
+    "of another gene, held back": (
+        [variant(), implication(), variant("o", BRCA2, change="c.1Q>Z")],
+        "pathogenic",
+    ),
+    "absent beside another gene, held back": (
+        [variant(value=ABSENT), variant("o", BRCA2, change="c.1Q>Z")],
+        "absent",
+    ),
+    "a second classification held back": (
+        [variant(), implication(), implication(UNCERTAIN, name="j", valueString="so it seems")],
+        Reason.HELD_BACK,
+    ),
+    "a second classification not final": (
+        [variant(), implication(), implication(UNCERTAIN, name="j", status="preliminary")],
+        Reason.HELD_BACK,
+    ),
     "absent beside one held back": (
         [variant(value=ABSENT), variant("o", change="c.1Q>Z")],
         Reason.HELD_BACK,
