@@ -27,7 +27,8 @@ MAX_REASON = 80  # characters of a reason, without its path
 READERS = Path(str(analytics.__file__)).parent / "readers"
 VCF, VCF_REPORT = READERS / "vcf" / "split.py", READERS / "vcf" / "calls.py"
 FHIR = tuple(
-    READERS / f"{name}.py" for name in ("bundle", "codes", "dates", "fhir", "links", "resources")
+    READERS / f"{name}.py"
+    for name in ("bundle", "codes", "dates", "fhir", "genomics", "links", "resources")
 )
 JSON = (READERS.parent / "canonical.py",)
 FHIR_REPORT = {"type", "seen", "kept", "held back", "not taken", "values", "notes"}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fhir_files as fhir
+import genomic_files as genomic
 import numpy as np
 import pytest
 import vcf_files as vcf
@@ -192,6 +193,9 @@ def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> No
         fhir.observation(
             (fhir.LOINC, "21636-6"), valueCodeableConcept=fhir.concept((fhir.LOINC, "LA9633-4"))
         ),
+        genomic.variant(note=[{"text": CANARY}]),
+        genomic.implication(),
+        genomic.variant("words", change=f"c.68_69del, {CANARY}"),
     ]
     (alone,) = deployment.people(1, agree=False)
     for subject in (cohort.people[0], alone):
@@ -207,7 +211,10 @@ def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> No
         record_id(cohort.dataset, cohort.people[0], category, ordinal)
         for category, ordinal in ((0, 0), (5, 0), (5, 1), (5, 2))
     }
-    assert json.loads(told.out)["report"]["fhir"]["kept"]["germline-variants"] == 4
+    report = json.loads(told.out)["report"]["fhir"]
+    assert report["kept"]["germline-variants"] == 8
+    assert report["held back"]["a genomic result with a value that fits no pattern"] == 2
+    assert CANARY not in told.out
 
 
 def test_a_dictionary_of_the_clinical_records_is_written(

@@ -1,0 +1,243 @@
+"""Charts of files that nobody here wrote: each is read to the right facts, or refused for a reason.
+
+Where the files are from: tests/data/foreign/SOURCES.md. The variants of the guide's examples are of
+other genes than a plan asks about, so each is read as if it were of BRCA1.
+"""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from charts import EVERYTHING, SUBJECT, said
+from fhir_files import LOINC, concept
+from genomic_files import BRCA1, GERMLINE, GRCH38, HGVS, PRESENT, component
+
+from analytics.care.chart import read_chart
+from analytics.care.facts import Fact, Reason
+from analytics.errors import PayloadError
+from analytics.people import Input
+from analytics.readers.clinical import day_number
+from analytics.readers.code_map import load_code_map, with_maps
+from analytics.readers.codes import SHIPPED
+from analytics.readers.fhir import split_files
+
+FOREIGN = Path(__file__).parents[2] / "data" / "foreign"
+TODAY = day_number("2026-11-30")
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(gzip.decompress((FOREIGN / name).read_bytes()))
+    return loaded
+
+
+GUIDE, PACK = load("genomics-reporting.json.gz"), load("synthea-genomics.json.gz")
+# What the ids that stand for SNOMED CT's mean, and the codes of a national ICD-10.
+SNOMED = {
+    "910000007": {"to": "icd-10:C50.9"},
+    "910000014": {"to": "icd-10:C34.9"},
+    "910000001": {"to": "loinc:LA6576-8"},
+    "910000008": {"to": "loinc:LA6577-6"},
+    "910000009": {"to": "icd-10-pcs:0HBT0ZZ"},
+    **{code: {"category": "procedures"} for code in ("910000004", "910000010", "910000011")},
+}
+NATIONAL = {"C50.919": {"to": "icd-10-cm:C50.919"}, "C34.90": {"to": "icd-10-cm:C34.90"}}
+MAP = [
+    {"system": "http://snomed.info/sct", "source": "test", "codes": SNOMED},
+    {"system": "https://tiet.ai/fhir/CodeSystem/cie10-es", "source": "test", "codes": NATIONAL},
+]
+SETS = with_maps(SHIPPED, [load_code_map(json.dumps(MAP).encode())])
+
+
+def chart(*bundles: dict[str, Any]) -> dict[str, Fact]:
+    files = [json.dumps(one).encode() for one in bundles]
+    records = split_files(files, [], SUBJECT, SETS).records
+    inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
+    return read_chart(inputs, EVERYTHING, TODAY)
+
+
+def components(resource: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {part["code"]["coding"][0]["code"]: part for part in resource.get("component", [])}
+
+
+def variants(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    return [one for one in resources if one.get("code", {}).get("coding") and is_variant(one)]
+
+
+def is_variant(resource: dict[str, Any]) -> bool:
+    return bool(resource["code"]["coding"][0].get("code") == "69548-6")
+
+
+def as_brca1(bundle: dict[str, Any], at: int, **more: Any) -> dict[str, Any]:
+    """The file with its variant number `at` as one of BRCA1, without the other variants."""
+    changed = copy.deepcopy(bundle)
+    listed = variants(changed)
+    kept = listed[at]
+    others = {id(one) for one in listed if one is not kept}
+    changed["entry"] = [one for one in changed["entry"] if id(one["resource"]) not in others]
+    parts = components(kept)
+    # A change on the chromosome of another gene would be a reason of its own.
+    kept["component"] = [part for code, part in parts.items() if code not in ("48018-6", "81290-9")]
+    gene = {"code": concept((LOINC, "48018-6"))}
+    kept["component"].append(
+        {**gene, "valueCodeableConcept": concept(("http://www.genenames.org", BRCA1))}
+    )
+    for code, value in more.pop("coded", {}).items():
+        if value is not None and code not in parts:
+            kept["component"].append({"code": concept((LOINC, code))})
+        for part in kept["component"]:
+            if part["code"]["coding"][0]["code"] == code:
+                part["valueCodeableConcept"] = concept((LOINC, value))
+    kept.update(more)
+    return changed
+
+
+def without_labels(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The file without its own security labels, which this reader does not know."""
+    changed = copy.deepcopy(bundle)
+    for entry in changed["entry"]:
+        entry["resource"].get("meta", {}).pop("security", None)
+    return changed
+
+
+SOURCE, SOMATIC, BUILD = Reason.SOURCE_CLASS_MISSING, Reason.SOMATIC_ONLY, Reason.BUILD_MISSING
+# By example of the guide: why each of its variants is no germline finding, in order. None of its
+# examples says Absent or No call.
+EXAMPLES = {
+    "oncology-diagnostic": [SOURCE],
+    "oncologyexamples-r4": [BUILD] * 3,
+    "oncology-report-example": [SOMATIC] * 12,
+    "pgxexample": [SOURCE] * 2,
+    "compound-heterozygote": [SOURCE] * 2,
+    "cgexample": [Reason.HELD_BACK, Reason.HELD_BACK, SOURCE, SOURCE],
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_the_guide_gives_no_finding_and_the_right_reason(name: str) -> None:
+    example = GUIDE[name]
+    reasons = [
+        said(chart(as_brca1(example, at))["brca1_germline"]) for at in range(len(variants(example)))
+    ]
+    assert reasons == EXAMPLES[name]
+    assert set(GUIDE) == set(EXAMPLES)
+
+
+def test_a_finding_of_the_guide_s_example_becomes_one_with_what_it_lacks() -> None:
+    """BRAF V600E, pathogenic: said to be germline, and of GRCh38."""
+    coded = {"48002-0": GERMLINE, "62374-4": GRCH38}
+    example = as_brca1(GUIDE["oncology-diagnostic"], 0, coded=coded)
+    assert said(chart(example)["brca1_germline"]) == Reason.TEXT_ONLY  # a protein's change alone
+    kept = variants(example)[0]["component"]
+    kept.append(component("48004-6", HGVS, "NM_004333.4:c.1799T>A"))
+    assert said(chart(example)["brca1_germline"]) == "pathogenic"
+
+
+# By fixture: its variants of PIK3CA, TP53 and BRCA1 as if of BRCA1's germline, Present (the pack
+# gives no value). "oncogenic" is no class of LOINC, so that such an implication is held back.
+HELD, PATHOGENIC = Reason.HELD_BACK, "pathogenic"
+VALID = [HELD, HELD, PATHOGENIC]
+REPORTS: dict[str, list[object]] = {
+    "report-oc_0002": VALID,
+    "negative-01-build-missing": [BUILD, HELD, PATHOGENIC],
+    "negative-02-build-hg19": [BUILD, HELD, PATHOGENIC],
+    "negative-03-source-class": VALID,
+    "negative-04-hgvs-invalid": [HELD, Reason.NOT_RECORDED, PATHOGENIC],
+    "negative-05-hgvs-text-only": [Reason.TEXT_ONLY, HELD, PATHOGENIC],
+    "negative-06-variant-no-ge-category": VALID,
+    "negative-07-classification-source": VALID,
+    "negative-08-significance-on-variant": VALID,
+    "negative-10-knowledge-release": VALID,
+    "negative-14-germline-unlabelled": VALID,
+    "negative-15-report-no-provenance": VALID,
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_of_the_pack_gives_what_its_variants_say(name: str) -> None:
+    present = {"valueCodeableConcept": concept((LOINC, PRESENT))}
+    file = without_labels(PACK[name])
+    facts = [
+        chart(as_brca1(file, at, coded={"48002-0": GERMLINE}, **present))["brca1_germline"]
+        for at in range(3)
+    ]
+    assert [said(fact) for fact in facts] == REPORTS[name]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_of_the_pack_as_it_is_gives_no_finding(name: str) -> None:
+    """Its variants have no value, and a label of its own holds the germline one back."""
+    labelled = Reason.NO_VALUE if "unlabelled" in name else Reason.HELD_BACK
+    assert said(chart(PACK[name])["brca1_germline"]) == labelled
+    assert said(chart(without_labels(PACK[name]))["brca1_germline"]) == Reason.NO_VALUE
+    for at, somatic in enumerate([SOURCE if "source-class" in name else SOMATIC, SOMATIC]):
+        fact = chart(as_brca1(without_labels(PACK[name]), at))["brca1_germline"]
+        invalid = "hgvs-invalid" in name and at == 1
+        assert said(fact) == (Reason.NOT_RECORDED if invalid else somatic)
+
+
+@pytest.mark.parametrize(
+    "name", ["negative-09-specimen-other-patient", "negative-13-subject-mismatch"]
+)
+def test_a_file_about_two_people_is_refused(name: str) -> None:
+    with pytest.raises(PayloadError, match="more than one patient"):
+        chart(PACK[name])
+
+
+BREAST = {
+    "sex": "female",
+    "breast_cancer": True,
+    "her2": "negative",
+    "oestrogen_receptor": "positive",
+    "progesterone_receptor": "positive",
+    "tumour_size": "T2",
+    "nodes": "N1",
+    "metastatic": False,
+    "chemotherapy": "none",
+    "endocrine_therapy": "given",
+    "earlier_parp_inhibitor": False,
+    "medicines": (),
+    "medicines_ever": ("atc:L01EF01", "rxnorm:10324"),
+    "medicines_complete": True,
+    "creatinine": Reason.NOT_RECORDED,
+    "weight": Reason.NOT_RECORDED,
+}
+UNSTAGED = {
+    **BREAST,
+    **dict.fromkeys(["tumour_size", "nodes", "metastatic"], Reason.NOT_RECORDED),
+}
+LUNG = {
+    **dict.fromkeys(["breast_cancer", "her2"], Reason.NOT_RECORDED),
+    "tumour_size": "T1",
+    "chemotherapy": "setting not said",
+    "medicines_ever": ("rxnorm:2555", "rxnorm:56946"),
+    "medicines_complete": True,
+}
+ONCOLOGY: dict[str, dict[str, object]] = {
+    "oncology-oc_0002": BREAST,
+    "negative-11-icdo-no-morphology": BREAST,
+    "negative-12-staging-no-method": BREAST,
+    "negative-16-stage-without-tnm": UNSTAGED,
+    "oncology-oc_0003": LUNG,
+    # Of a diagnosis that the map does not name, its medicines are held back with it.
+    "oncology-oc_0001": {"medicines_complete": HELD, "chemotherapy": HELD, "tumour_size": "T2"},
+}
+
+
+@pytest.mark.parametrize("name", ONCOLOGY)
+def test_an_oncology_file_is_read_by_a_code_map(name: str) -> None:
+    facts = chart(PACK[name])
+    assert {fact: said(facts[fact]) for fact in ONCOLOGY[name]} == ONCOLOGY[name]
+
+
+def test_every_fixture_of_the_pack_has_its_row() -> None:
+    refused = {"negative-09-specimen-other-patient", "negative-13-subject-mismatch"}
+    others = {"report-oc_0001", "report-oc_0003"}  # of lung cancer, EGFR alone
+    assert set(PACK) == set(REPORTS) | set(ONCOLOGY) | refused | others
+    for name in others:
+        assert said(chart(PACK[name])["brca1_germline"]) == Reason.NOT_RECORDED
