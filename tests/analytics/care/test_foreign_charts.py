@@ -35,7 +35,7 @@ def load(name: str) -> dict[str, Any]:
     return loaded
 
 
-GUIDE, PACK = load("genomics-reporting.json.gz"), load("synthea-genomics.json.gz")
+GUIDE, PACK = load("hl7-genomics-reporting.json.gz"), load("synthea-genomics.json.gz")
 # What the ids that stand for SNOMED CT's mean, and the codes of a national ICD-10.
 SNOMED = {
     "910000007": {"to": "icd-10:C50.9"},
