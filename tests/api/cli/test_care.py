@@ -16,7 +16,7 @@ from fhir_files import bundle
 from rig import CHILDREN
 
 from analytics.readers.fhir import split_bundle
-from api.worker.supervisor import Worker
+from api.worker.supervisor import HOLD, Worker
 from chain.ledger import Ledger
 from governance.objects.broker_client import BrokerClient
 from governance.objects.ingest import Source, encrypt, store_leaves
@@ -24,6 +24,7 @@ from governance.objects.leaves import leaves_root
 from governance.readmodel.database import TableOutbox, open_database
 from governance.readmodel.projection import Projection
 from governance.rules.ledger_data import identity_id
+from governance.runs import claim
 
 
 def broker_of(deployment: Any) -> BrokerClient:
@@ -45,8 +46,8 @@ def bring_in(deployment: Any, subject: str, *resources: dict[str, Any]) -> None:
     broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
 
 
-def work(deployment: Any) -> None:
-    """One run of a worker, in this process."""
+def work(deployment: Any, run: str) -> None:
+    """A worker in this process draws the plan, whatever else waits."""
     wallet, engine = deployment.world.people["wanda"], open_database(deployment.settings.database)
     ledger = Ledger.connect(
         str(deployment.world.ledger.node.url),
@@ -67,7 +68,9 @@ def work(deployment: Any) -> None:
         children=CHILDREN,
         device="cpu",
     )
-    assert worker.step()
+    own = claim(engine, run, wallet.address, worker.clock(), HOLD)
+    assert own is not None
+    worker.attempt(own)
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     assert subject in volens("care", "list", "--as", "cleo").out
     run = volens(*ask).out.split()[0]
     assert volens("plan", "open", "--as", "cleo", run).code == 4  # not drawn yet
-    work(deployment)
+    work(deployment, run)
     assert volens("plan", "read", "--as", name, run).code == 4  # not countersigned
     assert volens("plan", "open", "--as", "noor", run).code in (4, 5)
     opened = json.loads(volens("plan", "open", "--as", "cleo", run).out)
