@@ -55,7 +55,8 @@ class Preset:
     days: int
 
 
-# The sensitive categories (16-19) are in none: "all" never implies them.
+# The sensitive categories (16-19) are in none but the one that names them: "all" never implies
+# them. A plan of care that does not see them cannot tell whether a medicine interacts.
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -74,6 +75,13 @@ PRESETS = {
             730,
         ),
         Preset("care", "my own care only, ten years", ("care",), _ORDINARY, 3652),
+        Preset(
+            "care-all",
+            "my own care only, sensitive records included, ten years",
+            ("care",),
+            (*_ORDINARY, "mental-health", "substance-use", "sexual-health", "hiv"),
+            3652,
+        ),
     )
 }
 

@@ -56,9 +56,9 @@ _PREGNANCY, _PREGNANT = "82810-3", {"LA15173-0": True, "LA26683-5": False}
 _PREGNANT_CODES = re.compile(r"Z33(?!2)|Z34|O09|O[1-3][0-9]|O4[0-8]")
 _CONDITIONS = {
     # Myelodysplastic syndromes; acute myeloid leukaemias.
-    "mds_aml": re.compile(r"D46|C92[04568A]|C930|C940|C942|C946"),
-    "pneumonitis": re.compile(r"J67|J680|J70[0-4]|J84"),
-    "thrombosis": re.compile(r"I26|I80[1-3]|I82"),
+    "mds_aml": (re.compile(r"D46|C92[04568A]|C930|C940|C942|C946"), "mds-aml"),
+    "pneumonitis": (re.compile(r"J67|J680|J70[0-4]|J84"), "pneumonitis"),
+    "thrombosis": (re.compile(r"I26|I80[1-3]|I82"), "venous-thromboembolism"),
 }
 _LIVER = {"A": "mild", "B": "moderate", "C": "severe"}
 
@@ -71,8 +71,8 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         choose = _careful(max if name in _HIGHEST else min)
         entries = records.observations(LOINC, *codes)
         facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
-    for name, pattern in _CONDITIONS.items():
-        facts[name] = recorded(records, conditions(records, pattern))
+    for name, (pattern, question) in _CONDITIONS.items():
+        facts[name] = _disease(records, pattern, question)
     facts["pregnant"] = _pregnant(records)
     facts["breast_feeding"] = newest(
         records.observations(LOCAL, "breast-feeding"),
@@ -93,6 +93,17 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
 def _coded(records: Records, question: str, *categories: int) -> Fact:
     entries = records.observations(LOCAL, question)
     return newest(entries, local_answer(CARE[question]), records.missing(*categories))
+
+
+def _disease(records: Records, pattern: re.Pattern[str], question: str) -> Fact:
+    """Yes by a diagnosis; otherwise as a clinician answered when he asked for it: a list of
+    diagnoses never says that there is none.
+    """
+    diagnosed = recorded(records, conditions(records, pattern))
+    if isinstance(diagnosed, Known) or records.withheld & {Category.CONDITIONS}:
+        return diagnosed
+    entries = records.observations(LOCAL, question)
+    return newest(entries, yes_or_no, records.missing(_OBSERVATIONS))
 
 
 def _person(records: Records) -> dict[str, Fact]:

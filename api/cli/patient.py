@@ -136,7 +136,7 @@ def grant(
     preset: Annotated[
         str,
         typer.Option(
-            help="health, cancer or care; you are asked if you name none.",
+            help="health, cancer, care or care-all; you are asked if you name none.",
             autocompletion=completion.preset_names,
         ),
     ] = "",
@@ -148,7 +148,8 @@ def grant(
 
     Presets: `health` (all health research, five years), `cancer` (cancer research, not for profit,
     two years), `care` (your own care only). None of them covers mental health, substance use,
-    sexual health or HIV. None is chosen for you.
+    sexual health or HIV; `care-all` is your own care with these, since a plan that does not see them
+    cannot tell whether medicines go together. None is chosen for you.
 
     Example: `volens consent grant --as ada DATASET --preset cancer`
     """

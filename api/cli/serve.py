@@ -49,7 +49,7 @@ def worker(engine: Engine = "") -> None:
 def demo(
     scene: Annotated[
         str | None,
-        typer.Argument(help="attacks, tampers, kills, science or reach; default: the story."),
+        typer.Argument(help="attacks, tampers, kills, science, care or reach; default: the story."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="The story, then every scene.")] = False,
 ) -> None:
@@ -58,6 +58,7 @@ def demo(
     A scene shows one topic in full, on a temporary ledger: `volens demo attacks` tries every attack
     on the contracts, `tampers` changes an exported trail in two dozen ways, `kills` kills the
     ledger while it writes, `science` adds survival, clusters, explanation, fairness and series to the report,
+    `care` draws up plans for invented patients under their own consent,
     and `reach` has two workers, PostgreSQL and Ray where they are there.
 
     Exit code 7 when a check failed.

@@ -154,7 +154,7 @@ class Cast:
         return _counted(
             "logged",
             self.parts.urls["chain"],
-            self.domain.contracts["AccessLedger"],
+            ",".join(self.domain.contracts[name] for name in ("AccessLedger", "CareLedger")),
             str(self.identity["deployBlock"]),
         )
 

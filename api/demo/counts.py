@@ -1,7 +1,7 @@
 """Count keys and accesses without any of our code: from the broker's journal file and the ledger's
 raw logs.
 
-`python counts.py keys JOURNAL` and `python counts.py logged URL ADDRESS FROM_BLOCK` print one JSON
+`python counts.py keys JOURNAL` and `python counts.py logged URL ADDRESSES FROM_BLOCK` print one JSON
 line each: {"run:attempt": [subject, …]}. Standard library only; the caller compares both.
 """
 
@@ -25,15 +25,17 @@ def keys(journal: str) -> dict[str, list[str]]:
     return {name: sorted(subjects) for name, subjects in people.items()}
 
 
-def logged(url: str, address: str, first: str) -> dict[str, list[str]]:
-    """The people whose access the ledger recorded, by run and attempt."""
+def logged(url: str, addresses: str, first: str) -> dict[str, list[str]]:
+    """The people whose access the ledger recorded, by run and attempt; addresses of its contracts,
+    with commas between.
+    """
     question = {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "eth_getLogs",
         "params": [
             {
-                "address": address,
+                "address": addresses.split(","),
                 "topics": [ACCESS_GRANTED],
                 "fromBlock": hex(int(first)),
                 "toBlock": "latest",

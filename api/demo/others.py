@@ -51,9 +51,10 @@ def _attacks(folder: Path, say: Say) -> bool:
 
     with DevChain.start(folder) as chain:
         world, wrong = World.create(chain.url), 0
-        for attacker in dict.fromkeys(attack.attacker for attack in attacks.TABLE):
+        table = [*attacks.TABLE, *attacks.CARE_TABLE]
+        for attacker in dict.fromkeys(attack.attacker for attack in table):
             say(f" {attacker}")
-            for attack in (attack for attack in attacks.TABLE if attack.attacker == attacker):
+            for attack in (attack for attack in table if attack.attacker == attacker):
                 forged, control = (
                     attacks.outcome(partial(attack.action, world, tried)) for tried in (True, False)
                 )
@@ -152,6 +153,12 @@ def _science(folder: Path, say: Say) -> bool:
     return methods.play(folder, say)
 
 
+def _care(folder: Path, say: Say) -> bool:
+    from api.demo import care
+
+    return care.play(folder, say)
+
+
 SCENES = {
     "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
     "tampers": Scene(
@@ -162,5 +169,6 @@ SCENES = {
         "survival and clusters on real data; explanation, fairness and series on simulated people",
         _science,
     ),
+    "care": Scene("plans of care for invented patients, under their own consent", _care),
     "reach": Scene("a database server, two workers, Ray, and a second home that joins", _reach),
 }

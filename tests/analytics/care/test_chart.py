@@ -618,3 +618,23 @@ def test_facts_that_are_unknown_tell_no_word_of_the_record() -> None:
     facts = chart(*noted, observation((LOINC, "2160-0"), valueString=canary))
     assert canary not in str(facts)
     assert any(isinstance(fact, Unknown) for fact in facts.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "question"),
+    [
+        ("mds_aml", "D46.9", "mds-aml"),
+        ("pneumonitis", "J70.2", "pneumonitis"),
+        ("thrombosis", "I26.99", "venous-thromboembolism"),
+    ],
+)
+def test_that_a_disease_is_absent_is_stated_and_never_read_from_silence(
+    name: str, code: str, question: str
+) -> None:
+    stated = observation((LOCAL, question), valueBoolean=False, effectiveDateTime="2024-05-20")
+    diagnosed = condition((CM, code), onsetDateTime="2024-05-01")
+    assert said(chart(measured("29463-7", 62, "kg"))[name]) == Reason.NOT_RECORDED
+    assert said(chart(stated)[name]) is False
+    assert said(chart(stated, diagnosed)[name]) is True  # a diagnosis outweighs the answer
+    withheld = chart(stated, withheld=(Category.CONDITIONS,))[name]
+    assert said(withheld) == Reason.WITHHELD

@@ -49,7 +49,7 @@ def completed(
         ("volens keys show no", ["noor"]),
         ("volens enrol invite --for om", ["omar"]),
         ("volens role give 0x a", ["analyst", "auditor"]),
-        ("volens consent grant --preset ca", ["cancer", "care"]),
+        ("volens consent grant --preset ca", ["cancer", "care", "care-all"]),
         ("volens permit request --purpose methods,ca", ["methods,cancer-research", "methods,care"]),
         ("volens permit request --purpose care,ca", ["care,cancer-research"]),
         ("volens permit request --categories ob", ["observations"]),
