@@ -143,12 +143,12 @@ def _operation(day: str) -> Resource:
 
 def _genetics(day: str, genome: Genome | None = None) -> tuple[Resource, ...]:
     """A variant, and what the laboratory says that it means (HL7 genomics-reporting)."""
-    told = genome or Genome()
+    reported = genome or Genome()
     parts = [
         ("48018-6", "http://www.genenames.org", _BRCA1),
         ("48004-6", "http://varnomen.hgvs.org", _LOSS),
-        ("62374-4", _LOINC, told.build),
-        ("48002-0", _LOINC, told.source),
+        ("62374-4", _LOINC, reported.build),
+        ("48002-0", _LOINC, reported.source),
         ("53034-5", _LOINC, _HETEROZYGOUS),
     ]
     genetics = {"category": [_concept("http://terminology.hl7.org/CodeSystem/v2-0074", "GE")]}
@@ -167,7 +167,7 @@ def _genetics(day: str, genome: Genome | None = None) -> tuple[Resource, ...]:
         day,
         id="implication",
         derivedFrom=[{"reference": "Observation/variant"}],
-        component=[_component("53037-8", _LOINC, told.significance)],
+        component=[_component("53037-8", _LOINC, reported.significance)],
         **genetics,
     )
     other = {
@@ -176,7 +176,7 @@ def _genetics(day: str, genome: Genome | None = None) -> tuple[Resource, ...]:
         "component": [
             _component("48018-6", "http://www.genenames.org", _BRCA2),
             _component("48004-6", "http://varnomen.hgvs.org", "NM_000059.4:c.5946del"),
-            _component("62374-4", _LOINC, told.build),
+            _component("62374-4", _LOINC, reported.build),
             _component("48002-0", _LOINC, _GERMLINE),
         ],
     }
