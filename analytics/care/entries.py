@@ -118,7 +118,8 @@ def _entries(
 
 
 def _day_of(resource: Mapping[str, object], today: int) -> int | None:
-    """The day of an entry. One from tomorrow, as time zones may write it, is of today."""
+    """The day of an entry, of a period its end. One from tomorrow, as time zones may write it, is of
+    today."""
     for element in _DATES:
         text = resource.get(element)
         if isinstance(text, dict):
@@ -131,6 +132,8 @@ def _day_of(resource: Mapping[str, object], today: int) -> int | None:
 
 _DATES = (
     "effectiveDateTime",
+    "effectivePeriod",
+    "performedPeriod",
     "performedDateTime",
     "onsetDateTime",
     "authoredOn",

@@ -105,7 +105,7 @@ def _read(entry: Entry, today: int) -> _Medicine:
     classes |= {
         kind for kind, groups in _CLASSES.items() for code in atc if code.startswith(groups)
     }
-    recent = entry.day is not None and entry.day >= today - _STILL_DAYS
+    recent = entry.day is None or entry.day >= today - _STILL_DAYS
     active = entry.resource.get("status") in _NOW
     return _Medicine(entry, frozenset(codes), frozenset(classes), certain, active or recent)
 

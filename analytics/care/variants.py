@@ -99,9 +99,10 @@ def _significance(records: Records, gene: str) -> Fact:
     )
     if best is not None and best.value in _QUALIFYING:
         return best
-    unknown += _not_kept(records, gene)
-    if unknown:
-        return _first(unknown)
+    # A finding of the tumour alone is told only where nothing is known of the germline.
+    unsure = [fact for fact in unknown if not _is_somatic(fact)] + _not_kept(records, gene)
+    if unsure or (unknown and best is None):
+        return _first(unsure or unknown)
     return best or records.missing(_GENOME)
 
 

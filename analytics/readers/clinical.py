@@ -309,11 +309,13 @@ def _person(patient: Mapping[str, object]) -> tuple[int | None, bool | None]:
 
 
 def _days_of(resource: Mapping[str, object]) -> Iterator[int]:
-    """Its days, best first. A visit counts from its end, when it is settled what it was for."""
+    """Its days, best first. A visit counts from its end, when it is settled what it was for; a
+    treatment from its start."""
     for element in _TIMES[str(resource["resourceType"])]:
         value = resource.get(element)
         if isinstance(value, dict):  # a period
-            value = value.get("end")
+            visit = element == "period"
+            value = value.get("end") if visit else value.get("start", value.get("end"))
         if value is not None:
             yield day_number(value if isinstance(value, str) else "")
 

@@ -31,7 +31,7 @@ _DATES = frozenset(
 )
 # What makes a day of a year, a month and a day, by their length.
 _MIDDLE = {4: "-07-15", 7: "-15", 10: ""}
-_PERIOD = "period"
+_PERIODS = ("period", "effectivePeriod", "performedPeriod")
 _AGE = VARIABLES["age_years"]
 # LOINC: age; estimated, reported, calculated; at the taking of a specimen.
 _AGES = frozenset(
@@ -49,6 +49,17 @@ _FOR_UNKNOWN = frozenset({"1899-12-30", "1899-12-31", "1900-01-01", "1901-01-01"
 def tomorrow() -> str:
     """The last day that can have begun anywhere."""
     return str(np.datetime64("now") + np.timedelta64(1, "D"))[: len("2011-02-03")]
+
+
+def open_periods(resource: dict[str, Any], last: str) -> None:
+    """Take out the end of a treatment that is after the day `last`: it is planned, and no date of
+    the person's record."""
+    for name in _PERIODS[1:]:
+        period = resource.get(name, {})
+        if "end" in period and period["end"] > last[: len(period["end"])]:
+            del period["end"]
+        if name in resource and not period:
+            del resource[name]
 
 
 def check_dates(resource: Mapping[str, Any], last: str) -> None:
@@ -131,9 +142,6 @@ def shift_dates(resource: dict[str, Any], weeks: int) -> None:
 
 def _dates(resource: Mapping[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
     """(object, element, date) of each date in a reduced resource, except years of a Patient."""
-    period = resource.get(_PERIOD, {})
-    holders: list[tuple[Any, Iterable[str]]] = [
-        (resource, _DATES & resource.keys()),
-        (period, period.keys()),
-    ]
+    holders: list[tuple[Any, Iterable[str]]] = [(resource, _DATES & resource.keys())]
+    holders += [(resource[name], [*resource[name]]) for name in _PERIODS if name in resource]
     return [(holder, name, holder[name]) for holder, names in holders for name in names]

@@ -52,7 +52,14 @@ from analytics.readers.codes import (
     sensitive_categories,
     why_unroutable,
 )
-from analytics.readers.dates import check_dates, group_ages, group_birth_year, shift_dates, tomorrow
+from analytics.readers.dates import (
+    check_dates,
+    group_ages,
+    group_birth_year,
+    open_periods,
+    shift_dates,
+    tomorrow,
+)
 from analytics.readers.genomics import (
     FINAL,
     IMPLICATION,
@@ -208,6 +215,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
             if unfit is not None:
                 raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
+            open_periods(reduced, last)
             check_dates(reduced, last)
             group_ages(reduced)
             if weeks:

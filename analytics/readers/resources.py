@@ -107,6 +107,8 @@ def _statuses(taken: str, refused: str) -> dict[str, bool]:
 
 
 _EFFECTIVE = (("effectiveDateTime", "effectiveDateTime"), ("effectivePeriod", "effectiveDateTime"))
+# What lasts keeps its period: a care plan asks when it ended, research when it began.
+_LASTING = (("effectiveDateTime", "effectiveDateTime"), ("effectivePeriod", "effectivePeriod"))
 _MEDICATION = "medicationCodeableConcept"
 # Value sets: FHIR R4 (4.0.1) observation-status, medicationrequest-status,
 # medication-statement-status, medication-admin-status, event-status, encounter-status,
@@ -173,13 +175,13 @@ PROFILES = {
         _statuses(
             "active completed stopped on-hold", "entered-in-error intended unknown not-taken"
         ),
-        (*_EFFECTIVE, ("dateAsserted", "effectiveDateTime")),
+        (*_LASTING, ("dateAsserted", "effectiveDateTime")),
     ),
     "MedicationAdministration": Profile(
         Category.MEDICATIONS,
         _MEDICATION,
         _statuses("in-progress completed stopped on-hold", "not-done entered-in-error unknown"),
-        _EFFECTIVE,
+        _LASTING,
     ),
     "Procedure": Profile(
         Category.PROCEDURES,
@@ -187,7 +189,7 @@ PROFILES = {
         _statuses(
             "completed in-progress", "preparation not-done on-hold stopped entered-in-error unknown"
         ),
-        (("performedDateTime", "performedDateTime"), ("performedPeriod", "performedDateTime")),
+        (("performedDateTime", "performedDateTime"), ("performedPeriod", "performedPeriod")),
     ),
 }
 
@@ -356,12 +358,14 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
     """Its dates: when it was, and for what has both, when it was recorded. Raises HeldBack."""
     dates: dict[str, object] = {}
+    kind = str(resource["resourceType"])
     for source, target in profile.times:
-        value = None if target in dates else resource.get(source)
-        if target == "period" and isinstance(value, dict):
-            ends = [end for end in ("start", "end") if end in value]
-            kind = str(resource["resourceType"])
-            return {target: {end: _day(kind, source, value[end]) for end in ends}} if ends else {}
+        taken = target in dates or (source == "dateAsserted" and dates)
+        value = None if taken else resource.get(source)
+        if source == target and isinstance(value, dict):  # a period that stays one
+            ends = {end: _day(kind, source, value[end]) for end in ("start", "end") if end in value}
+            dates |= {target: ends} if ends else {}
+            continue
         if isinstance(value, dict):
             # A period: its start; for an observation, its end, when it was complete.
             order = (

@@ -54,8 +54,9 @@ from analytics.errors import InputsError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
 from analytics.readers.codes import SHIPPED
-from analytics.readers.fhir import split_files
+from analytics.readers.fhir import split_files, write_record
 from analytics.readers.genotypes import build_sites, write_genotypes
+from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES
 from analytics.vocabulary import Category
 
 FIRST = day_number("2024-05-06")
@@ -109,6 +110,10 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
     "germline and somatic": (
         [variant(), implication(), variant("s", source=SOMATIC)],
         "pathogenic",
+    ),
+    "of the tumour, beside one of the germline": (
+        [variant("a"), implication(UNCERTAIN, "a"), variant("b", change="c.1A>G", source=SOMATIC)],
+        "uncertain significance",
     ),
     "the worse of two": (
         [*TWO, implication(UNCERTAIN, "a"), implication(LIKELY_PATHOGENIC, "b", name="j")],
@@ -367,6 +372,7 @@ MEDICINES = [
     ([medicine("J01FA09", "2024-05-20", "completed")], "medicines", ("rxnorm:21212",)),
     ([medicine("J01FA09", "2024-04-20", "completed")], "medicines", ()),
     ([medicine("J01FA09", "2014-04-20", "active")], "medicines", ("rxnorm:21212",)),
+    ([medicine("J01FA09", "2024", "completed")], "medicines", ("rxnorm:21212",)),
 ]  # fmt: skip
 
 
@@ -560,6 +566,23 @@ def test_a_medicine_of_a_withheld_category_is_not_told() -> None:
     facts = chart(*bea(), medicine("J05AR22"), withheld={Category.HIV})
     assert "rxnorm:1306284" not in str(facts)
     assert said(facts["medicines_complete"]) == Reason.WITHHELD
+
+
+def test_an_older_record_does_not_tell_what_she_withholds() -> None:
+    """It may hold a code that is now of another category: among the medicines one against HIV."""
+    told = order((ATC, "J05AR22")) | {"subject": {"reference": f"urn:volens:subject:{SUBJECT}"}}
+    payload = write_record([told], {TRUE_DATES, ALL_MEDICINES})
+    inputs = [Input(SUBJECT, Category.MEDICATIONS, payload)]
+    without = read_chart(inputs, EVERYTHING - {Category.HIV}, TODAY)
+    assert "rxnorm:1306284" not in str(without)
+    assert said(read_chart(inputs, EVERYTHING, TODAY)["medicines_ever"]) == ("rxnorm:1306284",)
+
+
+def test_the_last_day_of_chemotherapy_is_the_end_of_its_last_period() -> None:
+    period = {"start": "2024-02-20", "end": "2024-04-30"}
+    given = procedure((PCS, "3E03305")) | {"performedPeriod": period}
+    fact = chart(given, SURGERY)["chemotherapy"]
+    assert (said(fact), fact.day) == ("adjuvant", day_number("2024-04-30"))
 
 
 def test_a_chart_is_refused_where_its_dates_may_be_shifted() -> None:

@@ -179,7 +179,7 @@ def test_times_are_cut_to_the_day() -> None:
         "medicationCodeableConcept": concept((ATC, "L01EX02")),
         "effectivePeriod": period,
     }
-    assert only(statement)[1]["effectiveDateTime"] == "2010-01-01"
+    assert only(statement)[1]["effectivePeriod"] == {"start": "2010-01-01", "end": "2010-02-02"}
     assert only(observation(effectivePeriod=period))[1]["effectiveDateTime"] == "2010-02-02"
     late = {**condition((CM, "I10")), "recordedDate": "2013-01-01"}
     del late["onsetDateTime"]

@@ -20,7 +20,7 @@ from genomic_files import (
 )
 
 from analytics.canonical import load_strict
-from analytics.readers.clinical import read_clinical_record
+from analytics.readers.clinical import day_number, read_clinical_record
 from analytics.readers.codes import SHIPPED
 from analytics.readers.fhir import Split, split_bundle, split_files
 from analytics.readers.genomics import UNKNOWN_COMPONENT, UNKNOWN_VALUE
@@ -272,3 +272,33 @@ def test_a_record_without_marks_has_none() -> None:
         == frozenset()
     )
     assert json.loads(split(variant()).records[GENOME])["type"] == "collection"
+
+
+def statement(**period: str) -> dict[str, Any]:
+    drug = order((RXNORM, "6918"))["medicationCodeableConcept"]
+    stated = {"resourceType": "MedicationStatement", "status": "completed"}
+    return {
+        **stated,
+        "subject": {"reference": "Patient/p"},
+        "medicationCodeableConcept": drug,
+        "effectivePeriod": period,
+        "dateAsserted": "2020-01-01",
+    }
+
+
+def test_the_end_of_a_treatment_stays_and_research_counts_from_its_start() -> None:
+    """It is shifted with all else, and an end that is only planned is no date of hers."""
+    ended = split(statement(start="2023-01-02", end="2023-05-06T10:00:00Z"))
+    (kept,) = [one["resource"] for one in record_of(ended, Category.MEDICATIONS)["entry"]]
+    assert kept["effectivePeriod"] == {"start": "2023-01-02", "end": "2023-05-06"}
+    assert "effectiveDateTime" not in kept
+    (fact,) = read_clinical_record(dict(ended.records), SUBJECT).facts
+    assert (fact.day, fact.recorded) == (day_number("2023-01-02"), None)
+    shifted = split_files(
+        [bundle(statement(start="2023-01-02", end="2023-05-06"))], [], SUBJECT, SHIPPED, 1
+    )
+    assert b'{"end":"2023-05-13","start":"2023-01-09"}' in shifted.records[Category.MEDICATIONS]
+    planned = split(statement(start="2023-01-02", end="2999-01-01"))
+    assert b'"effectivePeriod":{"start":"2023-01-02"}' in planned.records[Category.MEDICATIONS]
+    (fact,) = read_clinical_record(dict(split(statement(end="2999-01-01")).records), SUBJECT).facts
+    assert fact.day is None
