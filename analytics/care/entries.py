@@ -143,6 +143,16 @@ _DATES = (
 )
 
 
+def start_of(entry: Entry) -> int | None:
+    """The day on which what an entry states began; of a single day, that day."""
+    for element in ("effectivePeriod", "performedPeriod"):
+        period = entry.resource.get(element)
+        if isinstance(period, dict):
+            start = str(period.get("start", ""))
+            return day_number(start) if _DAY.fullmatch(start) else None
+    return entry.day
+
+
 def is_final(entry: Entry) -> bool:
     """Whether an Observation has a status in which its laboratory stands by it."""
     return entry.resource.get("status") in FINAL

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from analytics.canonical import load_strict
-from analytics.care.entries import Entry, Records, local_answer, names, newest, yes_or_no
+from analytics.care.entries import (
+    Entry,
+    Records,
+    local_answer,
+    names,
+    newest,
+    start_of,
+    yes_or_no,
+)
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.tumour import has_icd
 from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
@@ -167,26 +175,35 @@ def _chemotherapy(
     if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
         return stated
     setting = (
-        str(stated.value) if isinstance(stated, Known) else _setting(records, days, metastatic)
+        str(stated.value) if isinstance(stated, Known) else _setting(records, entries, metastatic)
     )
     source = tuple(sorted({*names(entries), *stated.source}))
     return Known(setting, max(days), source)
 
 
-def _setting(records: Records, days: Sequence[int], metastatic: Fact) -> str:
+def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> str:
     """By what came first: chemotherapy before an operation of the breast, after it, or after
     metastases were recorded."""
+    periods = [
+        (start, entry.day)
+        for entry in entries
+        if (start := start_of(entry)) is not None and entry.day is not None
+    ]
+    if len(periods) < len(entries):
+        return "setting not said"
+    first = min(start for start, _ in periods)
     if isinstance(metastatic, Known) and metastatic.value is True:
-        after = metastatic.day is not None and min(days) >= metastatic.day
+        after = metastatic.day is not None and first >= metastatic.day
         return "metastatic" if after else "setting not said"
     operations = [
         one.day
         for one in records.entries
         if one.kind == "Procedure" and _has_pcs(one, _SURGERY) and one.day is not None
     ]
-    if not operations or min(operations) in days:
+    operation = min(operations, default=None)
+    if operation is None or any(start <= operation <= end for start, end in periods):
         return "setting not said"
-    return "neoadjuvant" if min(days) < min(operations) else "adjuvant"
+    return "neoadjuvant" if first < operation else "adjuvant"
 
 
 def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:

@@ -337,6 +337,8 @@ TUMOUR = [
 ]  # fmt: skip
 SURGERY = procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": "2024-02-01"}
 BIOPSY = procedure((PCS, "0HBT3ZX")) | {"performedDateTime": "2024-02-01"}
+AROUND = {"start": "2024-01-01", "end": "2024-03-05"}
+ENDING = {"end": "2024-03-05"}
 SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
 MEDICINES = [
     ([medicine("L01DB01", "2024-01-05")], "chemotherapy", "setting not said"),
@@ -349,6 +351,8 @@ MEDICINES = [
     ([medicine("L01DB01", "2024-02-05"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03")], "chemotherapy", Reason.NO_DATE),
     ([procedure((PCS, "3E03305")) | {"performedDateTime": "2024-03-05"}], "chemotherapy", "setting not said"),
+    ([procedure((PCS, "3E03305"), performedPeriod=AROUND), SURGERY], "chemotherapy", "setting not said"),
+    ([procedure((PCS, "3E03305"), performedPeriod=ENDING), SURGERY], "chemotherapy", "setting not said"),
     ([medicine("A10BA02")], "chemotherapy", "none"),
     ([], "chemotherapy", Reason.NOT_RECORDED),
     ([medicine("L02BG04")], "endocrine_therapy", "given"),
