@@ -18,6 +18,7 @@ from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
 from analytics.explanations.registry import GENES
 from analytics.params import Params, parse_params
+from api.pages.output_arithmetic import contradictions, few_people, few_to_read
 from api.pages.output_numbers import complements, complements_of_strata, misplaced, unexpected
 from api.pages.output_vocabulary import (
     fine_steps,
@@ -95,9 +96,10 @@ def check_result(
     params: str,
     output_classes: int,
     minimum: int,
+    opened: int,
 ) -> list[OutputCheck]:
     """What the checker should see first. `params`, `output_classes` and `minimum` are the run's and
-    its permit's.
+    its permit's; opened: how many people's data the ledger granted this attempt.
     """
     values = list(_walk(result, ""))
     disclosed = list(_walk(disclosure, "disclosure"))
@@ -111,6 +113,17 @@ def check_result(
         _check(
             f"At least {minimum} people are in it, as the permit wants.",
             [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
+        ),
+        _check(
+            f"Result and record say how many people's data the ledger records as opened: {opened}.",
+            [
+                (path, part)
+                for path, part in (
+                    ("granted", granted),
+                    ("disclosure.people", disclosure.get("people")),
+                )
+                if type(part) is not int or part != opened
+            ],
         ),
         _check(f"No count of people is below {SMALLEST_COUNT}.", _small(counts)),
         _check(
@@ -132,6 +145,12 @@ def check_result(
             [(path, value) for path, value in _rates(result) if not _on_grid(value)],
         ),
         _all_alike(result),
+        _few(result),
+        _check(
+            "Numbers that follow from each other agree: a value with its interval, a gain with its two "
+            "rows, the metrics of a row with each other, and the times of a curve.",
+            contradictions(result),
+        ),
         _check(
             "Steps are those of the rules of disclosure control.",
             unknown_steps(result, asked) if asked else [],
@@ -164,7 +183,7 @@ def check_result(
 
 
 def _small(counts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    return [(p, v) for p, v in counts if not isinstance(v, int) or 0 < v < SMALLEST_COUNT]
+    return [(p, v) for p, v in counts if not isinstance(v, int) or v < SMALLEST_COUNT]
 
 
 def _unknown(values: list[_Value], disclosed: list[_Value]) -> list[tuple[str, Any]]:
@@ -348,6 +367,20 @@ def _all_alike(result: Mapping[str, Any]) -> OutputCheck:
         " What is 0 or 100 here is an end of an interval, a point of a curve or a measure of order:"
     )
     return OutputCheck(text, True, _check("", others).places)
+
+
+def _few(result: Mapping[str, Any]) -> OutputCheck:
+    """Whether a share stands for few people; those that the rules let stand are named, and pass."""
+    text = f"No share stands for fewer than {SMALLEST_COUNT} people, or for all but fewer."
+    wrong = few_people(result)
+    if wrong or not (named := few_to_read(result)):
+        return _check(text, wrong)
+    text = (
+        f"Shares that stand for fewer than {SMALLEST_COUNT} people, or for all but fewer, are those of "
+        "a curve's times or of a model's calls, whose numbers have noise. Whether they tell about "
+        "somebody, only you can judge:"
+    )
+    return OutputCheck(text, True, _check("", named).places)
 
 
 def _proportions(result: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

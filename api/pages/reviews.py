@@ -88,7 +88,12 @@ async def show_opened(run: RunId, request: Request, services: Parts, me: Checker
             "part-review-result.html",
             run=description,
             checks=check_result(
-                result, disclosure, description["params"], permit.output_classes, permit.minimum
+                result,
+                disclosure,
+                description["params"],
+                permit.output_classes,
+                permit.minimum,
+                description["attempts"][-1]["granted"],
             ),
             raw=canonical_json(result).decode(),
             raw_disclosure=canonical_json(disclosure).decode(),

@@ -89,7 +89,7 @@ def test_named_genes_count_as_statistics_of_the_people(printed: Result) -> None:
 
 def test_checks_and_page_know_what_is_printed(printed: Result) -> None:
     result, record = json.loads(printed.result), json.loads(printed.disclosure)
-    checks = check_result(result, record, asked(*ALL_KINDS).decode(), 0b1110, 10)
+    checks = check_result(result, record, asked(*ALL_KINDS).decode(), 0b1110, 10, result["granted"])
     assert [check for check in checks if not check.passed] == []
     page = describe(result, record)
     titles = [one.title for one in page["shown"]]
@@ -117,7 +117,9 @@ def test_checks_and_page_know_what_is_printed(printed: Result) -> None:
 )
 def test_what_is_planted_beside_them_is_seen(printed: Result, planted: dict[str, Any]) -> None:
     result, record = json.loads(printed.result), json.loads(printed.disclosure)
-    checks = check_result(result | planted, record, asked(*ALL_KINDS).decode(), 0b1110, 10)
+    checks = check_result(
+        result | planted, record, asked(*ALL_KINDS).decode(), 0b1110, 10, result["granted"]
+    )
     assert [check for check in checks if not check.passed]
 
 

@@ -236,7 +236,7 @@ def test_checks_and_page_know_what_is_printed(
 ) -> None:
     result, record = printed
     params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
-    checks = check_result(result, record, params, 0b0010, 10)
+    checks = check_result(result, record, params, 0b0010, 10, result["granted"])
     assert [check for check in checks if not check.passed] == []
     shown = [one for one in describe(result, record)["shown"] if "good for everybody" in one.title]
     assert len(shown) == 2
@@ -295,7 +295,7 @@ def test_what_nobody_asked_for_is_shown_to_the_checkers(
 ) -> None:
     result, record = printed
     params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
-    found = check_result(result | planted, record, params, 0b0010, 10)
+    found = check_result(result | planted, record, params, 0b0010, 10, result["granted"])
     (wrong,) = [one for one in found if one.text.startswith("Outcome, groups and explanations")]
     assert any(place in one for one in wrong.places)
 
@@ -310,5 +310,5 @@ def test_the_name_of_a_group_cannot_hold_anything(
         ("age_years:31:50", "age_years:77"),
     ):
         planted = json.loads(json.dumps(result).replace(old, new))
-        found = check_result(planted, record, params, 0b0010, 10)
+        found = check_result(planted, record, params, 0b0010, 10, planted["granted"])
         assert not all(check.passed for check in found)

@@ -330,11 +330,11 @@ def test_attention_is_a_mean_of_everybody_in_steps(printed: Result) -> None:
 def test_checks_and_pages_know_what_is_printed(printed: Result) -> None:
     result, record = json.loads(printed.result), json.loads(printed.disclosure)
     params = complete(ASKED).decode()
-    checks = check_result(result, record, params, 0b1110, 10)
+    checks = check_result(result, record, params, 0b1110, 10, result["granted"])
     assert [check for check in checks if not check.passed] == []
     swapped = json.loads(printed.result)
     swapped["explanations"][0]["features"][0]["feature"] = "steps_per_day over time"
-    checks = check_result(swapped, record, params, 0b1110, 10)
+    checks = check_result(swapped, record, params, 0b1110, 10, swapped["granted"])
     assert [check for check in checks if not check.passed]
     shown = describe(result, record)["shown"]
     attention = next(one for one in shown if "by attention: LSTM on all data" in one.title)

@@ -33,7 +33,7 @@ from analytics.kinship import REACHES
 from analytics.params import complete, parse_params
 from analytics.run import run
 from analytics.simulate.rehearsal import invent
-from api.pages import output_vocabulary, rendering, result_view, reviews
+from api.pages import output_arithmetic, output_vocabulary, rendering, result_view, reviews
 from api.pages.output_checks import RATE_STEP, OutputCheck, check_result
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
@@ -59,14 +59,14 @@ SECRETS = (
     *("ada-lovelace-1815", "Ada Lovelace", "MRN 12345", "1961-03-12", "er_positive 7", "C50.9"),
     *("carries BRCA1 5382insC", "patient 7 relapsed", "7a" * 8, "svm/secret", "secret variants"),
 )
-ANY_CLASS, MINIMUM = 0b1110, 10
+ANY_CLASS, MINIMUM, PEOPLE = 0b1110, 10, 160
 
 
 @cache
 def computed(analysis: str) -> tuple[str, str, str]:
     """(parameters, result, disclosure record) of a real run on made-up people."""
     params = complete(ASKED[analysis])
-    done = run(params, invent(parse_params(params), 160, 1), MINIMUM, noise_key=NOISE_KEY)
+    done = run(params, invent(parse_params(params), PEOPLE, 1), MINIMUM, noise_key=NOISE_KEY)
     return params.decode(), done.result.decode(), done.disclosure.decode()
 
 
@@ -87,7 +87,7 @@ def planted(analysis: str, path: tuple[Any, ...], value: Any) -> list[OutputChec
     for step in path[:-1]:
         holder = holder[step]
     holder[path[-1]] = value
-    return check_result(*documents, params, ANY_CLASS, MINIMUM)
+    return check_result(*documents, params, ANY_CLASS, MINIMUM, PEOPLE)
 
 
 def places_of(analysis: str) -> list[tuple[Any, ...]]:
@@ -102,7 +102,9 @@ def names(checks: list[OutputCheck], text: str) -> bool:
 @pytest.mark.parametrize("analysis", list(ASKED))
 def test_what_an_analysis_writes_passes(analysis: str) -> None:
     params, result, disclosure = computed(analysis)
-    checks = check_result(json.loads(result), json.loads(disclosure), params, ANY_CLASS, MINIMUM)
+    checks = check_result(
+        json.loads(result), json.loads(disclosure), params, ANY_CLASS, MINIMUM, PEOPLE
+    )
     assert [check for check in checks if not check.passed] == []
 
 
@@ -168,7 +170,7 @@ def test_a_checker_reads_what_is_planted_even_where_nothing_can_be_drawn(
     holder[part[-1]] = secret
     page = rendering._TEMPLATES.get_template("part-review-result.html").render(
         run={"outputs": [{"release": None}]},
-        checks=check_result(*documents, params, ANY_CLASS, MINIMUM),
+        checks=check_result(*documents, params, ANY_CLASS, MINIMUM, PEOPLE),
         raw="",
         raw_disclosure="",
         **reviews._drawn(*documents),
@@ -195,7 +197,7 @@ def test_a_stratum_that_leaves_few_others_is_named(name: str) -> None:
     total = everybody.get(name, result["granted"])
     first[name] = total - 5
     second.pop(name)
-    checks = check_result(result, disclosure, params, ANY_CLASS, MINIMUM)
+    checks = check_result(result, disclosure, params, ANY_CLASS, MINIMUM, PEOPLE)
     assert [check for check in checks if not check.passed and "complement" in check.text]
 
 
@@ -331,7 +333,7 @@ RESULT = {
             "model": "svm",
             "feature_set": "genes",
             "roc": [[0, 0], [20, 45], [40, 65], [60, 85], [80, 100], [100, 100]],
-            "calibration": {"slope": "0.9", "step": 5, "groups": [[20, 15], [45, 50]]},
+            "calibration": {"slope": "0.9", "step": 5, "groups": [[20, 20], [45, 50]]},
         }
     ],
 }
@@ -353,7 +355,7 @@ RECORD = {
 @pytest.mark.parametrize("part", [{"patients": ["ada"]}, {"withheld": [{"why": "5e" * 32}]}])
 def test_what_is_planted_in_the_disclosure_record_is_shown_too(part: dict[str, object]) -> None:
     """It leaves with the result."""
-    checks = check_result(RESULT, RECORD | part, PARAMS, 2, 20)
+    checks = check_result(RESULT, RECORD | part, PARAMS, 2, 20, 120)
     assert [check for check in checks if not check.passed]
 
 
@@ -392,8 +394,8 @@ def test_what_is_planted_in_the_disclosure_record_is_shown_too(part: dict[str, o
 def test_what_is_planted_in_an_output_is_shown_first(
     part: dict[str, object], sentence: str
 ) -> None:
-    assert all(check.passed for check in check_result(RESULT, RECORD, PARAMS, 2, 20))
-    checks = check_result(RESULT | part, RECORD, PARAMS, 2, 20)
+    assert all(check.passed for check in check_result(RESULT, RECORD, PARAMS, 2, 20, 120))
+    checks = check_result(RESULT | part, RECORD, PARAMS, 2, 20, 120)
     assert [check.text for check in checks if not check.passed and sentence in check.text]
 
 
@@ -410,7 +412,7 @@ def test_a_100_that_may_be_is_named_beside_the_sentence_about_shares(
 ) -> None:
     (check,) = [
         check
-        for check in check_result(RESULT | part, RECORD, PARAMS, 2, 20)
+        for check in check_result(RESULT | part, RECORD, PARAMS, 2, 20, 120)
         if "0 or 100 %" in check.text
     ]
     assert check.passed
@@ -420,14 +422,14 @@ def test_a_100_that_may_be_is_named_beside_the_sentence_about_shares(
 
 def test_an_output_of_another_class_is_shown_first() -> None:
     params = complete(ASKED["associate"]).decode()
-    checks = check_result(RESULT, RECORD, params, 2, 20)
+    checks = check_result(RESULT, RECORD, params, 2, 20, 120)
     assert "It is of a class that the permit allows." in [
         check.text for check in checks if not check.passed
     ]
 
 
 def test_parameters_that_cannot_be_read_pass_nothing() -> None:
-    failed = [c.text for c in check_result(RESULT, RECORD, "{}", 2, 20) if not c.passed]
+    failed = [c.text for c in check_result(RESULT, RECORD, "{}", 2, 20, 120) if not c.passed]
     assert len(failed) == 2
 
 
@@ -486,7 +488,7 @@ def test_a_known_name_that_belongs_elsewhere_is_named(
 ) -> None:
     params, result, disclosure = computed(analysis)
     checks = check_result(
-        json.loads(result) | change, json.loads(disclosure), params, ANY_CLASS, MINIMUM
+        json.loads(result) | change, json.loads(disclosure), params, ANY_CLASS, MINIMUM, PEOPLE
     )
     assert [check for check in checks if not check.passed]
 
@@ -495,7 +497,7 @@ def test_a_row_that_stands_twice_is_named() -> None:
     params, result, disclosure = computed("evaluate")
     document = json.loads(result)
     document["rows"].append(document["rows"][0])
-    checks = check_result(document, json.loads(disclosure), params, ANY_CLASS, MINIMUM)
+    checks = check_result(document, json.loads(disclosure), params, ANY_CLASS, MINIMUM, PEOPLE)
     assert [check for check in checks if not check.passed]
 
 
@@ -514,7 +516,115 @@ def test_an_output_whose_parts_are_none_of_ours_is_shown_with_its_checks(
     """The page is drawn without it, instead of failing after the checks have seen it."""
     params, result, disclosure = computed("evaluate")
     documents = json.loads(result) | change, json.loads(disclosure)
-    checks = check_result(*documents, params, ANY_CLASS, MINIMUM)
+    checks = check_result(*documents, params, ANY_CLASS, MINIMUM, PEOPLE)
     drawn = reviews._drawn(*documents)
     assert [check for check in checks if not check.passed]
     assert drawn == {"drawn": False}
+
+
+FEW = "No share stands for fewer than 10 people, or for all but fewer."
+
+
+@pytest.mark.parametrize(
+    ("analysis", "path", "value", "place"),
+    [
+        (
+            "frequencies",
+            ("rows", 0, "frequency"),
+            1,
+            "rows.0.frequency: 1 % of at most 320 alleles",
+        ),
+        ("frequencies", ("rows", 0, "frequency"), 97, "rows.0.frequency: 97 % of at most 160 peo"),
+        ("evaluate", ("baseline",), 98, "baseline: 98 % of at most 160 people"),
+        ("survival", ("strata", 1, "risk"), 1, "strata.1.risk: 1 % of at most 87 people"),
+        ("survival", ("calibration", "groups", 0), [60, 5], "calibration.groups.0: 5 % of at mos"),
+    ],
+)
+def test_a_share_of_fewer_than_ten_people_is_named(
+    analysis: str, path: tuple[Any, ...], value: Any, place: str
+) -> None:
+    checks = planted(analysis, (0, *path), value)
+    (few,) = [check for check in checks if check.text == FEW]
+    assert not few.passed
+    assert any(one.startswith(place) for one in few.places), few.places
+
+
+@pytest.mark.parametrize(
+    ("analysis", "name", "value", "place"),
+    [
+        ("survival", "survival", 95, "rows.0.survival: 95 %, about 8 of 160 people"),
+        ("evaluate", "recall", 90, "rows.0.recall: 90 %, about 8 of 75 people"),
+        ("evaluate", "accuracy", 95, "rows.0.accuracy: 95 %, about 8 of 160 people"),
+    ],
+)
+def test_a_share_of_few_that_the_rules_let_stand_is_shown_to_a_reader(
+    analysis: str, name: str, value: int, place: str
+) -> None:
+    checks = planted(analysis, (0, "rows", 0, name), value)
+    (few,) = [check for check in checks if "only you can judge" in check.text]
+    assert few.passed
+    assert place in few.places
+
+
+@pytest.mark.parametrize("value", [0, 5])
+def test_nobody_at_risk_is_a_small_count_too(value: int) -> None:
+    checks = planted("survival", (0, "rows", 0, "at_risk"), value)
+    assert [check for check in checks if not check.passed and "below 10" in check.text]
+
+
+@pytest.mark.parametrize(
+    ("analysis", "path", "value", "place"),
+    [
+        ("evaluate", ("rows", 0, "auc"), 71, "rows.0.auc: 71, and its interval"),
+        ("evaluate", ("gains", 0, "auc"), 11, "gains.0.auc: 11, and its rows have"),
+        ("evaluate", ("gains", 0, "over"), "clinical", "gains.0.auc"),
+        ("evaluate", ("rows", 0, "accuracy"), 85, "rows.0.accuracy: 85"),
+        ("evaluate", ("rows", 0, "precision"), 80, "rows.0.precision: 80"),
+        ("evaluate", ("rows", 0, "f1"), 65, "rows.0.f1: 65"),
+        ("evaluate", ("rows", 0, "net_benefit"), 30, "rows.0.net_benefit: 30"),
+        ("evaluate", ("fairness", 0, "gaps", 0, "gap"), 40, "fairness.0.gaps.0.gap"),
+        ("survival", ("rows", 1, "survival"), 90, "rows.1.survival"),
+        ("survival", ("rows", 1, "at_risk"), 130, "rows.1.at_risk: 130 after 115"),
+        ("survival", ("rows", 1, "censored"), 5, "rows.1.censored: 5 after 10"),
+        ("survival", ("strata", 0, "median"), "not reached", ""),
+        ("survival", ("strata", 0, "median"), 365, "strata.0.median: 365"),
+        ("survival", ("concordance", "c_index"), 90, "concordance.c_index: 90"),
+    ],
+)
+def test_numbers_that_contradict_each_other_are_named(
+    analysis: str, path: tuple[Any, ...], value: Any, place: str
+) -> None:
+    (agree,) = [c for c in planted(analysis, (0, *path), value) if "agree:" in c.text]
+    assert agree.passed is (not place)
+    assert not place or any(one.startswith(place) for one in agree.places), agree.places
+
+
+@pytest.mark.parametrize(("at", "name"), [(0, "granted"), (1, "people")])
+def test_people_that_differ_from_the_ledger_are_named(at: int, name: str) -> None:
+    """In the result, or in the record that leaves with it."""
+    checks = planted("evaluate", (at, name), PEOPLE - 1)
+    assert [c for c in checks if not c.passed and f"as opened: {PEOPLE}." in c.text]
+
+
+@given(st.integers(1, 99), st.integers(1, 99), st.integers(15, 85), st.sampled_from((1, 2, 5)))
+@settings(max_examples=300, deadline=None)
+def test_metrics_of_one_table_never_contradict_each_other(
+    recall: int, alarm: int, share: int, step: int
+) -> None:
+    """Whatever a model gets right, as disclosure control prints it."""
+    found, called, rate = recall / 100, alarm / 100, share / 100
+    positives, alarms = found * rate, called * (1 - rate)
+    metrics = {
+        "accuracy": positives + 1 - rate - alarms,
+        "precision": positives / (positives + alarms),
+        "recall": found,
+        "f1": 2 * positives / (positives + alarms + rate),
+        "balanced_accuracy": (found + 1 - called) / 2,
+    }
+    row: dict[str, Any] = {
+        name: counts.inner_percent(value, step) for name, value in metrics.items()
+    }
+    row |= {"step": step, "net_benefit": counts.percent(rate * (found - called), step)}
+    baseline = counts.inner_percent(max(rate, 1 - rate))
+    printed = {"granted": 1000, "events": 10 * share, "baseline": baseline, "rows": [row]}
+    assert output_arithmetic.contradictions(printed) == []
