@@ -67,17 +67,45 @@ _COLUMNS = {
     "permutations": "permutations",
     "step": "rounded to",
 }
-# What a column means, for who has not met its name; in the order of `_COLUMNS`.
+# What a column means, for who has not met its name; each of `_COLUMNS` has one.
 _MEANINGS = {
+    "model": "the method that predicts the outcome",
+    "feature_set": "which data the model is given: one kind alone, all kinds as columns of one model, or a "
+    "model each whose scores are joined",
+    "variant": "chromosome, position, reference and alternative allele",
+    "cluster": "a number, the largest cluster first",
+    "feature": "a column of the data, or columns that are looked at as one",
+    "group": "which people the row is about",
+    "measure": "what is compared: the AUC, or of those with the outcome or without it the share that is called",
+    "gap": "the measure in this group, less that of the people it is compared with",
+    "importance": "how much the predictions rest on it, in the unit that the table's title names",
+    "direction": "whether the model predicts more or less risk where its values are higher",
+    "beyond_chance": "yes where it is more than the noise and the choice of people give",
+    "stratum": "which people the row is about",
+    "days": "days since the follow-up began",
     "survival": "of 100 people, so many have not had the event by that day (Kaplan–Meier estimate)",
+    "share": "of 100 people of the cluster, so many have the outcome",
+    "interval": "where the number before it would be in 95 of 100 such studies; it counts the noise",
+    "verdict": "a difference is shown where its interval leaves out 0",
+    "risk": "of 100 people, so many have had the event by the last day (100 less the curve)",
+    "risk_interval": "where the risk would be in 95 of 100 such studies",
+    "median": "the first printed day by which surely half have had the event",
+    "median_interval": "the first and the last day that it may be",
+    "people": "people in this row, rounded to 5",
+    "events": "of them with the event or the outcome, rounded to 5",
     "stability": "in how much of resampled data the same cluster is drawn again (mean Jaccard similarity: "
     "people in both, of those in either)",
+    "mean": "0 is the mean of everybody; 1 is one standard deviation above it",
+    "at_risk": "people who are still followed up then and have not had the event, rounded to 5",
     "censored": "people whose follow-up had ended by then, so that nothing more is known of them",
     "c_index": "of two people, how often the model gives the higher risk to the one who has the event "
     "earlier: 50 is chance, 100 is always",
+    "c_interval": "where the concordance would be in 95 of 100 such studies",
     "auc": "of two people of whom one has the outcome, how often the model gives her the higher score: 50 "
     "is chance, 100 is always",
     "auc_interval": "where the AUC of 95 in 100 such studies would be; too narrow where it is by DeLong",
+    "interval_method": "how the interval was made: by DeLong from these predictions alone, or by a bootstrap "
+    "that trains the model again on resampled people",
     "p": "the share of shuffled outcomes in which the model does as well: small where it has found more "
     "than chance",
     "z": "the effect, divided by its standard error: beyond about 2 or -2 chance is an unlikely reason for "
@@ -90,10 +118,21 @@ _MEANINGS = {
     "precision": "of those who are called, the share that has the outcome",
     "recall": "of those with the outcome, the share that is called",
     "f1": "the harmonic mean of precision and recall",
-    "average_precision": "precision, averaged over all thresholds: chance is the share with the outcome",
     "scaled_brier": "how much smaller the squared error of the predicted probabilities is than if everybody "
     "were given the share with the outcome: 100 is perfect, 0 is no better, below 0 worse",
+    "frequency": "the share of all alleles that is the alternative one, in percent",
+    "carriers": "people with one or two alternative alleles, rounded to 5",
     "permutations": "how often the outcome was shuffled for p; it ends early where p will not be small",
+    "step": "shares in this row are multiples of it: the fewer people, the coarser",
+}
+# Of the two columns of a curve's table.
+_PAIRS = {
+    "false alarms": "of those without the outcome, the share that is called",
+    "found": "of those with the outcome, the share that is called at the same threshold",
+    "predicted": "the mean predicted probability of a group of people",
+    "seen": "the share of the same people that had the outcome",
+    "expected": "−log10 p as chance alone gives it",
+    "observed": "−log10 p of the variants that were tested",
 }
 OPENED = "People whose data was opened"
 _FACTS = {
@@ -155,6 +194,7 @@ _ONE_SIDED = (
     "not mean that there is none."
 )
 _NO_CLUSTERS = "None were drawn: fewer than 10 kinds of people can be told apart by these columns."
+_MEANING_OF = {_COLUMNS[name]: meaning for name, meaning in _MEANINGS.items()} | _PAIRS
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
 
@@ -165,6 +205,11 @@ class Table:
     caption: str
     columns: list[str]
     rows: list[list[str]]
+
+    @property
+    def meanings(self) -> list[tuple[str, str]]:
+        """(column, what it means), but for columns of older versions that no longer have one."""
+        return [(name, _MEANING_OF[name]) for name in self.columns if name in _MEANING_OF]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +232,6 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
     return {
         "facts": [*_facts(result), *_noise(disclosure)],
         "shown": shown,
-        "meanings": _meanings(result),
         "gains": [_gain(gain) for gain in result.get("gains", [])],
         # Read here: what is no result shall fail before its page is drawn (reviews._drawn).
         "flow": [(step["step"], step["people"]) for step in result.get("flow", [])],
@@ -198,13 +242,6 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
         "withheld": _in_words(disclosure.get("withheld", [])),
         "coarsened": _in_words(disclosure.get("coarsened", [])),
     }
-
-
-def _meanings(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The columns of the result's tables whose names are terms, with what they mean."""
-    listed = [result.get("rows", []), result.get("strata", []), [result.get("concordance", {})]]
-    names = {name for rows in listed for row in rows for name in row}
-    return [(_COLUMNS[name], meaning) for name, meaning in _MEANINGS.items() if name in names]
 
 
 def _in_words(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -631,9 +668,9 @@ def _gain(gain: Mapping[str, Any]) -> str:
     low, high = gain["interval"]
     shown = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
     return (
-        f"{words.model(gain['model'])}: {words.feature_set(gain.get('feature_set', 'combined'))} "
+        f"{words.model(gain['model'])}: with {words.feature_set(gain.get('feature_set', 'combined'))} "
         f"instead of {words.feature_set(gain['over'])} "
-        f"change the AUC by {_signed(gain['auc'])} points (95 %: {_signed(low)} to {_signed(high)}): {shown}."
+        f"the AUC changes by {_signed(gain['auc'])} points (95 %: {_signed(low)} to {_signed(high)}): {shown}."
     )
 
 

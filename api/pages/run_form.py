@@ -31,6 +31,7 @@ from analytics.readers.codes import VARIABLES
 from api.pages import labels as words
 from api.pages import run_text
 from api.pages.forms import number_from
+from api.pages.run_problems import in_words
 from governance.errors import RequestInvalid
 from governance.rules.encoding import strict_json
 
@@ -40,6 +41,7 @@ _SPLIT_BY = ("strata", "fairness")
 _MOST_SPLITS, _MOST_CUTS = 2, 3  # of the schema
 _POINT = re.compile(r"[0-9]{1,5}(\.[0-9]{1,2})?", re.ASCII)
 _PATH = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")  # of a parameter, in a problem's text
+_POSITIONS = re.compile(r"^(\.[0-9]+)+")  # of an item in a list, in a problem's text
 _TRY_AGAIN = "change it, and try again"
 # Where a number is usually cut: tumour stages by size (TNM), overweight and obesity (WHO), limits
 # of blood pressure, diabetes, lipids and kidney function.
@@ -73,7 +75,8 @@ class FormPart:
     kind: group, kinds (one of several groups, chosen by `options`), choice, many (boxes), splits (a
     box for each variable by which people are split), split (one of them; its values are the points
     at which a number is cut, its hint the unit), number, words (a list of words) or flag. options:
-    (value, label). problem: what is wrong with what was given.
+    (value, label). problem: what is wrong with what was given. folds: whether it is one line until it
+    is opened, where it holds nothing.
     """
 
     kind: str
@@ -87,6 +90,32 @@ class FormPart:
     optional: bool = False
     values: tuple[str, ...] = field(default=())
     problem: str = ""
+    folds: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something in it was ticked, or is wrong: a part that folds stands open then."""
+        ticked = self.kind in ("many", "splits") and bool(self.values)
+        return ticked or bool(self.problem) or any(part.is_open for part in self.parts)
+
+    @property
+    def ticked(self) -> list[Any]:
+        """The boxes that are ticked, each an option or a part; of splits, those with a problem too."""
+        return [one for one in self._boxes if self._is_ticked(one)]
+
+    @property
+    def unticked(self) -> list[Any]:
+        """The other boxes."""
+        return [one for one in self._boxes if not self._is_ticked(one)]
+
+    @property
+    def _boxes(self) -> Sequence[Any]:
+        return self.parts if self.kind == "splits" else self.options
+
+    def _is_ticked(self, box: Any) -> bool:
+        if isinstance(box, FormPart):
+            return _variable(box) in self.values or bool(box.problem)
+        return box[0] in self.values
 
 
 class FieldInvalid(RequestInvalid):
@@ -118,7 +147,29 @@ def form_parts(
         usual["genes"] |= {"source": gene_source, "encoder": PCA}
         usual["series"] = {"variables": [], **USUAL_SERIES}
     usual |= {name: part for name, part in (study or {}).items() if name in usual}
-    return _parts(schema, "", usual, given)
+    parts = _parts(schema, "", usual, given)
+    return _with_folds(parts, _parts(schema, "", usual, None))
+
+
+def _with_folds(parts: Sequence[FormPart], usual: Sequence[FormPart]) -> tuple[FormPart, ...]:
+    """The form with what most people leave as it is in one line each: boxes, measurements over time,
+    and how genotypes are filtered where nobody changed it and genes are not read from variants.
+    """
+    of_variants = any(
+        part.name == "genes.source" and "variants" in part.values for part in _flattened(parts)
+    )
+    reads_genes = any(part.name == "genes" for part in parts)
+
+    def folds(part: FormPart) -> bool:
+        if part.name == "variants":
+            return reads_genes and not of_variants and part in usual
+        return part.name == "series" or (
+            part.kind in ("many", "splits") and part.name != "series.variables"
+        )
+
+    return tuple(
+        replace(part, folds=folds(part), parts=_with_folds(part.parts, usual)) for part in parts
+    )
 
 
 def with_variables(
@@ -236,6 +287,10 @@ def _problem_of(
 ) -> RequestInvalid:
     """What is wrong with the parameters, at the field that the text names, by its label."""
     by_name = {part.name: part for part in _flattened(parts)}
+    explanations = {name: run_text.explanation(name) for name in EXPLANATIONS}
+    problem = in_words(text, document, explanations)
+    if problem is not None and problem.field in by_name:
+        return FieldInvalid(problem.field, problem.message, problem.hint)
     kind = (document.get("outcome") or {}).get("kind", "")
 
     def part_of(word: str) -> FormPart | None:
@@ -251,12 +306,11 @@ def _problem_of(
     if part.kind == "words" and part.hint:
         return FieldInvalid(part.name, f"“{part.label}” is not {part.hint}", _TRY_AGAIN)
     if text.startswith(named[0]):
-        text = f"“{part.label}”: {text.removeprefix(named[0]).lstrip()}"
+        rest = _POSITIONS.sub("", text.removeprefix(named[0])).lstrip()
+        text = f"“{part.label}”{' ' if rest.startswith('is ') else ': '}{rest}"
     for word in filter(lambda word: "." in word, words_of_it):
         if (other := part_of(word)) is not None:
             text = text.replace(word, f"“{other.label}”")
-    for name in EXPLANATIONS:
-        text = text.replace(name, run_text.explanation(name))
     return FieldInvalid(part.name, text, _TRY_AGAIN)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 from quiet import NOISE_KEY
 
 from analytics import association, explanation_run, fairness_run, survival_run
@@ -206,18 +207,41 @@ def test_an_emptied_record_is_named() -> None:
     assert [check for check in checks if not check.passed and "says its rules" in check.text]
 
 
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_each_table_of_a_result_says_what_its_columns_mean(analysis: str) -> None:
+    """Beside the table, folded where it is open: the model and the rounding as well."""
+    _, *documents = computed(analysis)
+    described = result_view.describe(*(json.loads(one) for one in documents))
+    for shown in described["shown"]:
+        assert [name for name, _ in shown.table.meanings] == shown.table.columns, shown.title
+    page = rendering._TEMPLATES.get_template("part-review-result.html").render(
+        run={"outputs": [{"release": None}]}, checks=[], raw="", raw_disclosure="",
+        drawn=True, **described,
+    )  # fmt: skip
+    first = described["shown"][0].table
+    start, end = (
+        page.index(f"<caption>{first.caption}"),
+        page.index("</section>", page.index("<caption>")),
+    )
+    assert f'What the columns mean<span class="away">: {first.caption}' in page[start:end]
+    for _, meaning in first.meanings:
+        assert str(escape(meaning)) in page[start:end]
+
+
 @pytest.mark.parametrize(
-    ("analysis", "terms"),
+    ("over", "sentence"),
     [
-        ("evaluate", {*METRICS, "auc", "auc_interval", "p", "scaled_brier", "permutations"}),
-        ("survival", {"survival", "censored", "c_index"}),
-        ("associate", {"z"}),
+        ("genes", "with all data in one model instead of genes the AUC changes by +6 points"),
+        ("clinical", "with all data in one model instead of clinical data the AUC changes by +6"),
     ],
 )
-def test_a_result_says_what_the_terms_of_its_tables_mean(analysis: str, terms: set[str]) -> None:
-    _, *documents = computed(analysis)
-    said = dict(result_view.describe(*(json.loads(one) for one in documents))["meanings"])
-    assert {result_view._COLUMNS[term] for term in terms} <= said.keys()
+def test_a_gain_is_a_sentence(over: str, sentence: str) -> None:
+    gain = {"model": "svm", "feature_set": "combined", "over": over, "auc": 6, "interval": [-1, 9]}
+    assert sentence in result_view._gain(gain)
+
+
+def test_every_column_has_a_meaning() -> None:
+    assert result_view._MEANINGS.keys() == result_view._COLUMNS.keys()
 
 
 @pytest.mark.parametrize(("analysis", "part"), [("evaluate", "rows"), ("survival", "strata")])

@@ -103,6 +103,7 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
         assert one.sentence.endswith(".")
         assert one.table.rows
         assert all(len(row) == len(one.table.columns) for row in one.table.rows)
+        assert [name for name, _ in one.table.meanings] == one.table.columns
     assert [one["why"] for one in page["withheld"]] == [
         one["why"] for one in disclosure["withheld"]
     ]

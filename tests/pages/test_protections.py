@@ -657,7 +657,7 @@ def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
     assert "Two checkers released the result" in shown
     assert "the output is sealed" in shown
     page.get_by_role("link", name="Open the result").click()
-    assert "What was withheld, and why" in page.inner_text("main")
+    expect(page.locator("main")).to_contain_text("What was withheld, and why")
     assert page.get_by_role("img", name="AUC of each model").is_visible()
     assert "was opened for a run" in look("vera", "/trail?kind=access")
     look("vera", "/trail?kind=dataset")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from run_forms import Given, usual_form
 
 from analytics.params import ANALYSES, complete
@@ -157,12 +159,161 @@ def test_what_is_wrong_is_said_at_its_field_and_by_its_label(
     assert f'id="{name}"' in html  # where the message's link leads
 
 
+FILE = "ab" * 32
+OF_SERIES = OF_DIAGNOSIS | {
+    "outcome.diagnosis.horizon_days": ["365"],
+    "outcome.diagnosis.lookback_days": ["365"],
+    "outcome.diagnosis.censoring": ["exclude"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "text", "hint"),
+    [
+        (
+            {"genes.source": ["gene-sets"], "genes.sets": [""]},
+            *("genes.sets", "“Gene columns from” is gene activity, as means of gene sets, and no"),
+            "choose a file here",
+        ),
+        (
+            {"genes.sets": [FILE]},
+            *("genes.sets", "a file of gene sets is chosen, and “Gene columns from” is gene activ"),
+            "or no file here",
+        ),
+        (
+            {"genes.source": ["gene-sets"], "genes.sets": ["no digest"]},
+            *("genes.sets", "“File of gene sets” is none that the dataset has"),
+            "one that is listed",
+        ),
+        (
+            {"models.logistic": ["genes", "mirna"]},
+            *("models", "not ticked under “Assays, each a kind of data of its own”"),
+            "tick the assay there too",
+        ),
+        ({"assays": ["genes"]}, "assays", "the dataset has no such assay", "that are listed"),
+        ({"assays": ["a b"]}, "assays", "the dataset has no such assay", "that are listed"),
+        (
+            {"models.lstm": ["series"]},
+            *("series", "none is ticked under “Measurements over time”"),
+            "tick a variable under “Of these variables”",
+        ),
+        (
+            {"series.variables": ["steps_per_day"]},
+            *("series", "what is predicted has none"),
+            "choose “whether a diagnosis follows another” under “What is predicted”",
+        ),
+        (
+            OF_SERIES | {"series.variables": ["steps_per_day"], "series.days": ["10"]},
+            *("series.days", "“In so many days until the index diagnosis” is not 2 to 26 times “D"),
+            "84 days in steps of 7",
+        ),
+        (
+            OF_SERIES | {"series.variables": ["lobular"]},
+            *("series", "is not measured over time"),
+            "steps a day",
+        ),
+        (
+            {"genes.encoder": ["autoencoder"], "genes.components": ["0"]},
+            *(
+                "genes.components",
+                "“Components from” is an autoencoder, and “Components added to th",
+            ),
+            "ask for one or more",
+        ),
+        (
+            {"outcome.kind": ["finding"], "outcome.finding.variable": [""]},
+            *("outcome.finding.variable", "“The finding”: none is chosen", "choose one"),
+        ),
+        (
+            {"explain": ["attention"]},
+            *("explain", "“attention” does not fit “The model whose intervals count"),
+            "“permutation importance” and “Shapley values”, which explain every model",
+        ),
+        ({"impute": ["x"]}, "impute", "“Missing values are filled by” is not knn", "change it"),
+    ],
+)
+def test_problems_of_newer_boxes_name_them_as_the_page_does_and_what_to_do(
+    change: Given, field: str, text: str, hint: str
+) -> None:
+    with pytest.raises(FieldInvalid) as wrong:
+        params_from("evaluate", usual_form("evaluate") | change)
+    assert wrong.value.field == field
+    assert text in str(wrong.value)
+    assert hint in wrong.value.hint
+    for sentence in (str(wrong.value), wrong.value.hint):
+        assert not re.search(r"_|\b(genes|series|outcome|assays)\.[a-z0-9]", sentence)
+    parts = with_problem(form_parts("evaluate", usual_form("evaluate") | change), wrong.value)
+    folded = [one for one in flattened(parts) if one.folds and not one.is_open]
+    assert field not in {inner.name for one in folded for inner in flattened((one,))}
+
+
+def flattened(parts: Sequence[FormPart]) -> list[FormPart]:
+    return [one for part in parts for one in (part, *flattened(part.parts))]
+
+
+def shown_form(browser: Browser, parts: Sequence[FormPart], width: int) -> Page:
+    html = "".join(
+        rendering._TEMPLATES.get_template("part-form.html").module.show(p) for p in parts
+    )
+    css = (rendering.Path(rendering.__file__).parent / "static" / "pages.css").read_text()
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_content(
+        f'<html lang="en"><title>Form</title><style>{css}</style><main><h1>Form</h1><form '
+        f'class="parameters">{html}</form></main></html>'
+    )
+    return page
+
+
+@pytest.mark.parametrize("analysis", ANALYSES)
+def test_a_form_is_short_on_a_telephone_without_a_dictionary(
+    browser: Browser, analysis: str
+) -> None:
+    page = shown_form(browser, with_variables(form_parts(analysis, None), None), 390)
+    assert page.evaluate("document.documentElement.scrollHeight") < 4500
+    sent = page.evaluate("[...new FormData(document.querySelector('form')).keys()]")
+    assert set(sent) >= {name for name, values in usual_form(analysis).items() if values}
+    page.close()
+
+
+def test_what_is_folded_opens_by_keyboard_and_stands_open_where_it_holds_something(
+    browser: Browser,
+) -> None:
+    given: Any = usual_form("evaluate") | {"fairness": ["grade"], "variants.min_depth": ["12"]}
+    page = shown_form(browser, with_variables(form_parts("evaluate", given), None), 390)
+    series = page.locator("[name='series.variables']").first
+    least = page.get_by_label("Least depth")
+    assert not series.is_visible()
+    page.locator("summary", has_text="Measurements over time").focus()
+    page.keyboard.press("Enter")
+    assert series.is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert page.locator("[name='series.variables']:checked").count() == 1
+    assert least.is_visible()  # it was changed
+    assert page.locator("[name=fairness]:checked").is_visible()
+    assert not page.locator("[name=fairness][value=bmi]").is_visible()
+    page.locator("summary", has_text="others: Compare that model").click()
+    assert page.locator("[name=fairness][value=bmi]").is_visible()
+    page.close()
+
+
+def test_filters_of_genotypes_fold_only_where_genes_are_not_variants() -> None:
+    def folds(analysis: str, change: Given) -> bool:
+        parts = form_parts(analysis, usual_form(analysis) | change)
+        return next(part.folds for part in parts if part.name == "variants")
+
+    assert folds("evaluate", {})
+    assert not folds("evaluate", {"genes.source": ["variants"]})
+    assert not folds("evaluate", {"variants.passed_only": []})
+    assert not folds("associate", {})
+
+
 def test_a_form_takes_measurements_over_time_and_an_autoencoder() -> None:
     usual: Any = usual_form("evaluate")
     assert "series" not in parameters_of(usual)
     assert "encoder" not in parameters_of(usual)["genes"]
     given = usual | {"series.variables": ["steps_per_day"], "series.days": ["56"]}
-    with pytest.raises(FieldInvalid, match="end on the index day"):
+    with pytest.raises(FieldInvalid, match="end on the day of the index diagnosis"):
         params_from("evaluate", given)
     given |= {"genes.components": ["2"], "genes.encoder": ["autoencoder"]}
     given |= OF_DIAGNOSIS | {"outcome.diagnosis.censoring": ["exclude"]}
@@ -182,14 +333,7 @@ def parameters_of(given: Given) -> Any:
 def test_a_form_with_a_problem_has_no_barrier(browser: Browser, analysis: str, width: int) -> None:
     given = usual_form(analysis) | {"strata": ["age_years"], "fairness": ["bmi"]}
     parts = with_problem(form_parts(analysis, given), FieldInvalid("cohort.age", "it is wrong"))
-    html = "".join(
-        rendering._TEMPLATES.get_template("part-form.html").module.show(p) for p in parts
-    )
-    css = (rendering.Path(rendering.__file__).parent / "static" / "pages.css").read_text()
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.set_content(
-        f'<html lang="en"><title>Form</title><style>{css}</style><main><h1>Form</h1>{html}</main></html>'
-    )
+    page = shown_form(browser, parts, width)
     assert Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if analysis == "survival":  # the cut of a number is asked for once it is chosen
