@@ -17,10 +17,10 @@ import httpx
 import needs
 import pytest
 import tiers
-from postgres import Postgres
 from rig import Rig
 from speed import Watch
 
+from api.demo.postgres import Postgres
 from api.demo.stage import World
 from chain.devnode.process import DevChain
 from chain.errors import ChainError

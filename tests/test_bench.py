@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from postgres import Postgres
 from sqlalchemy import Engine
 
 from analytics.readers.observations import Findings
 from analytics.readers.tcga_brca import ASSAYS, Person
+from api.demo.postgres import Postgres
 from bench.__main__ import CONFINED_PAIRS
 from bench.assays import measure
 from bench.confinement import TRAINING, Trainings

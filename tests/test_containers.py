@@ -28,8 +28,8 @@ import pytest
 import yaml
 from eth_keys import keys
 from founders import Founders
-from postgres import Postgres
 
+from api.demo.postgres import Postgres
 from api.errors import UsageError
 from api.operate.besu import COMPOSED, write_network
 from api.operate.containers import write_secrets

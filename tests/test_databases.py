@@ -7,10 +7,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from postgres import Postgres
 from rig import Rig
 from sqlalchemy import Engine, delete, insert, select
 
+from api.demo.postgres import Postgres
 from governance import runs as queue
 from governance.errors import DatabaseBroken
 from governance.readmodel import queries as register

@@ -24,9 +24,9 @@ from faults import boundaries, oracle
 from faults.campaign import Stage, Violated, stages, sweep
 from faults.operations import Grant, Ingest, Operation, Release, Revoke, Run
 from faults.random_kills import DATABASE, ServedHome, kill_from_outside
-from postgres import Postgres
 from speed import allowed
 
+from api.demo.postgres import Postgres
 from chain.devnode.snapshots import Snapshots
 from chain.transactor import Transactor
 from governance.broker.journal import Journal

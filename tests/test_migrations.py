@@ -11,10 +11,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from postgres import Postgres
 from rig import Rig
 from sqlalchemy import Engine, create_engine, delete, func, insert, inspect, select, text, update
 
+from api.demo.postgres import Postgres
 from governance.errors import DatabaseBroken
 from governance.readmodel import schema
 from governance.readmodel.database import open_database

@@ -28,8 +28,8 @@ import pytest
 from asked_runs import WORKERS, ask, await_all
 from extent import extent
 from faults.random_kills import ServedHome
-from postgres import Postgres
 
+from api.demo.postgres import Postgres
 from api.errors import UsageError
 from api.operate.settings import Settings
 from api.worker import ray_engine

@@ -16,9 +16,9 @@ import pytest
 from asked_runs import WORKERS, ask, await_all
 from extent import extent
 from faults.random_kills import ServedHome
-from postgres import Postgres
 from sqlalchemy import func, select
 
+from api.demo.postgres import Postgres
 from governance.readmodel.database import open_database
 from governance.readmodel.tables import Claim, Output
 

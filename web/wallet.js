@@ -8,6 +8,7 @@ const listeners = [];
 const LONGEST = 60; // characters of a name that is shown
 const INVISIBLE = /\p{C}/gu; // would turn the text beside a wallet's name around, or hide in it
 const ANNOUNCED_WITHIN = 2000; // milliseconds: the wallet that signed in, on a later page
+const ANSWERED_WITHIN = 120_000; // milliseconds, in which somebody reads in her wallet what it asks
 const NO_NETWORK = 4902,
   CANNOT = [4200, -32601];
 const SENTENCES = {
@@ -94,7 +95,9 @@ async function goTo(wallet, { id, node }) {
   const current = async () => Number(await request(wallet, "eth_chainId"));
   if ((await current()) === id) return;
   const change = () =>
-    wallet.provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] });
+    answered(
+      wallet.provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] }),
+    );
   const elsewhere = new Problem(
     `Your wallet is on another network than the ledger. Choose the one with chain id ${id} there.`,
   );
@@ -125,13 +128,32 @@ async function goTo(wallet, { id, node }) {
 
 async function request({ provider }, method, params = []) {
   try {
-    return await provider.request({ method, params });
+    return await answered(provider.request({ method, params }));
   } catch (error) {
     throw problemOf(error);
   }
 }
 
+/** What a wallet answers, or a Problem once it has not for long. What it answers later is not used. */
+function answered(answer) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(
+      () =>
+        reject(
+          new Problem(
+            "Your wallet has not answered for two minutes, and nothing was sent. Open it, refuse there what still waits, " +
+              "then try again. If it shows nothing, load this page anew.",
+          ),
+        ),
+      ANSWERED_WITHIN,
+    );
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+}
+
 function problemOf(error) {
+  if (error instanceof Problem) return error;
   const code = codeOf(error);
   return new Problem(
     SENTENCES[code] ??

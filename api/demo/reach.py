@@ -1,11 +1,13 @@
 """The scene `reach`: a database server, several workers, Ray where it is installed, and a second
 home that joins.
 
-PostgreSQL is used where VOLENS_DATABASE_URL names an empty database.
+PostgreSQL is started where its programs and psycopg are installed, unless VOLENS_DATABASE_URL names
+an empty database.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import signal
@@ -19,6 +21,7 @@ from analytics.simulate.known_truth import simulate_cohort
 from analytics.simulate.synthetic import simulate_people
 from api.client.joining import address_to_join, check_fingerprint, fetch_identity, keep
 from api.demo.cast import Cast
+from api.demo.postgres import Postgres, find_programs
 from api.demo.steps import ask_permits, ingest_all, request
 from api.errors import NotServing, UsageError, VerificationFailed
 from api.operate.bootstrap import key_of
@@ -47,7 +50,12 @@ Say = Callable[[str], None]
 
 def play(folder: Path, say: Say) -> bool:
     """Play the scene; whether everything was as expected. Raises UsageError, NotServing."""
-    database, engine = _database(), _engine()
+    with contextlib.ExitStack() as stack:
+        return _play(folder, say, _database() or _start_database(stack))
+
+
+def _play(folder: Path, say: Say, database: str) -> bool:
+    engine = _engine()
     settings = Settings(
         home=folder / "home",
         chain_url="",  # a temporary ledger
@@ -94,18 +102,36 @@ def _database() -> str:
     return url
 
 
+def _start_database(stack: contextlib.ExitStack) -> str:
+    """An empty database of a server that is stopped with the stack; none where the programs or the
+    library are not installed.
+    """
+    if find_programs() is None or not _is_installed("psycopg"):
+        return ""
+    server = Postgres.start()
+    stack.callback(server.stop)
+    return server.url("volens")
+
+
 def _engine() -> str:
+    return RAY if _is_installed(RAY) else LOCAL
+
+
+def _is_installed(package: str) -> bool:
     try:
-        importlib.metadata.version(RAY)
+        importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return LOCAL
-    return RAY
+        return False
+    return True
 
 
 def _describe(rows: Database) -> str:
     version = server_version(rows)
     if not version:
-        return "SQLite; name an empty PostgreSQL database in VOLENS_DATABASE_URL to see that"
+        return (
+            "SQLite; install PostgreSQL and pip install 'volens[postgres]', or name an empty "
+            "database in VOLENS_DATABASE_URL, to see PostgreSQL"
+        )
     return f"PostgreSQL {version}"
 
 

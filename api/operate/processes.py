@@ -94,6 +94,8 @@ class Parts:
     def start_all(self, worker: bool = True) -> None:
         """Start all services, as `start` does."""
         self.settings.check_network()
+        if self.settings.bucket_url:
+            open_bucket(self.settings)  # asks nothing: a wrong address is said before all starts
         self.make_home()
         try:
             self.name_senders()

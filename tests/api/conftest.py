@@ -17,11 +17,11 @@ import pytest
 import structlog
 import uvicorn
 from copied_rows import copy_rows
-from postgres import Postgres
 
 from api.app import create_app
 from api.client.client import Client
 from api.client.results import keep_pair
+from api.demo.postgres import Postgres
 from api.demo.stage import CAST, World, random32
 from api.http.services import Services, open_services
 from api.operate.bootstrap import sign_identity

@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from postgres import Postgres
 
 from api.client.client import wire
 from api.client.orders import read_order, role_order
+from api.demo.postgres import Postgres
 from api.errors import Answered, NotAuthorised, NotUnderstood
 from api.pages.forms import LARGEST, file_in
 from chain.errors import LedgerUnsure

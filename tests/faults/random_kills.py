@@ -22,12 +22,12 @@ import httpx
 from copied_rows import copy_rows
 from faults import oracle
 from faults.operations import PARAMS
-from postgres import Postgres
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.simulate.synthetic import simulate_people
 from api.client.client import Client
 from api.demo.cast import CONSENT, Cast, Patient
+from api.demo.postgres import Postgres
 from api.demo.steps import request
 from api.errors import Answered, NotServing
 from api.ingest.sources import bring_in

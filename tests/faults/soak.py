@@ -11,7 +11,8 @@ from typing import Any
 from faults.campaign import ROOT, TARGETS, stages, sweep
 from faults.operations import OPERATIONS
 from faults.random_kills import DATABASE, PARTS, Outcome, kill_from_outside
-from postgres import Postgres
+
+from api.demo.postgres import Postgres
 
 
 def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[str, Any]:

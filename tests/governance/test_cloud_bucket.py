@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from google_cloud import Google, serve, write_key_file
 
+from api.cli import main
 from api.operate import doctor
 from api.operate.buckets import open_bucket
 from api.operate.doctor_files import Check
@@ -286,6 +288,37 @@ def test_serving_makes_the_bucket_only_where_a_place_is_named(
     asked = [path for method, path, _ in google.requests if method == "POST" and "/b?" in path]
     assert asked
     assert all("project=hospital" in path for path in asked)
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("gs://", "names no bucket: the name after gs:// is missing"),
+        ("gs:", "names no bucket: the name after gs:// is missing"),
+        ("gs://name/folder", "after gs:// stands its name alone"),
+        (
+            "s3://ledger:word@x",
+            "s3:// is of another kind of storage, and only Google Cloud Storage",
+        ),
+        ("http://", "http:// without a host"),
+        ("bucket", "begins with neither gs:// nor http://"),
+        ("localhost:9000", "begins with neither gs:// nor http://"),
+    ],
+)
+def test_an_address_of_no_bucket_says_what_is_missing_before_anything_starts(
+    address: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    monkeypatch.setenv("VOLENS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VOLENS_BUCKET_URL", address)
+    monkeypatch.setattr(sys, "argv", ["volens", "serve"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    told = "".join(capfd.readouterr())
+    assert stopped.value.code == 2
+    assert text in told.replace("\n", " ")
+    assert "gs://NAME" in told
+    assert "word" not in told
+    assert not (tmp_path / "home" / "chain").exists()
 
 
 # -- a real one

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from notice_rows import DAY, NOW, Rows, account
-from postgres import Postgres
 from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.event import listen
 
+from api.demo.postgres import Postgres
 from chain import events as ev
 from chain.vocabulary import ConsentStatus, PermitStatus
 from governance.errors import NotFound, RequestInvalid

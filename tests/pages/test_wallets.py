@@ -293,6 +293,7 @@ def test_key_files_agree_with_foreign_programs(visit) -> None:
 ANNOUNCED = r"""(() => {
     const request = async (question) => {
         const answer = await window.askWallet(question);
+        if (answer.silent) return new Promise(() => {});
         if (answer.error) throw answer.error;
         return answer.result;
     };
@@ -318,6 +319,7 @@ class ScriptedWallet:
     knows: set[int] = field(default_factory=set)
     connected: bool = True
     nothing: set[str] = field(default_factory=set)  # methods that it answers with null
+    silent: set[str] = field(default_factory=set)  # methods that it never answers
     stays: bool = False  # on its network, whatever it answers
     others: list[str] = field(default_factory=list)  # accounts it names in place of its own
     fails: dict[str, int] = field(default_factory=dict)  # error by method
@@ -328,6 +330,8 @@ class ScriptedWallet:
     def answer(self, question: dict) -> dict:
         method, params = question["method"], question.get("params", [])
         self.asked.append(method)
+        if method in self.silent:
+            return {"silent": True}
         if method in self.fails:
             return {"error": {"code": self.fails[method], "message": "<i>words of a wallet</i>"}}
         if method in self.nothing:
@@ -443,6 +447,40 @@ def test_without_a_wallet_none_is_offered(visit) -> None:
     page = visit.open("/sign-in")
     page.get_by_label("Your key file").wait_for()
     assert page.get_by_role("heading", name="Or use a wallet").is_hidden()
+
+
+def test_a_wallet_that_never_answers_is_told_and_can_be_asked_again(
+    deployment, visit, wallet_of
+) -> None:
+    """At the sign-in, before a signature and at it; the button is of use again."""
+    wallet, page = wallet_of("pia"), visit.page
+    page.clock.install()
+    button = visit.open("/sign-in").get_by_role("button", name="Sign in with <b>Own</b> wallet")
+    late = "Your wallet has not answered for two minutes, and nothing was sent."
+
+    def wait_in_vain(method: str, alert) -> None:
+        wallet.silent, before = {method}, wallet.asked.count(method)
+        button.click()
+        while wallet.asked.count(method) == before:
+            page.wait_for_timeout(20)
+        expect(button).to_be_disabled()
+        page.clock.fast_forward(121_000)
+        expect(alert).to_contain_text(late)
+        expect(alert).to_contain_text("then try again")
+        expect(button).to_be_enabled()
+        wallet.silent = set()
+
+    wait_in_vain("eth_requestAccounts", page.locator("[data-act=wallet] [role=alert]"))
+    button.click()
+    page.wait_for_url(lambda url: "/sign-in" not in url)
+    permit = vote_form(deployment, visit)
+    button = page.get_by_role("button", name="Yes")
+    for method in ("eth_accounts", "eth_signTypedData_v4"):
+        wait_in_vain(method, page.get_by_role("alert"))
+    button.click()
+    page.wait_for_url("**/runs")
+    row = deployment.client("noor").permit(permit)
+    assert (row["yes"], row["no"]) == (1, 0)
 
 
 def test_what_a_wallet_refuses_or_forges_is_told_in_plain_words(
