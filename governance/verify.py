@@ -2051,6 +2051,19 @@ RECEIPTS = {
     "volens/run-receipt/2": "releases",
     "volens/withdrawal-receipt/2": "withdrawals",
 }
+# What an export has (docs/ledger.md), by part.
+TRAIL_FIELDS = {
+    "trail": "type identity blocks transactions head witnesses",
+    "identity": (
+        "type chainId genesisHash deployBlock salt quorum cohortFloor maxLease roleDelay contracts "
+        "founders signatures"
+    ),
+    "contract": "name address codeHash",
+    "block": "hash timestamp",
+    "transaction": "hash block index to input logs",
+    "log": "address topics data index",
+    "head": "count head",
+}
 POSITION = "tx block blockHash time count head"
 WITNESS = "broker block blockHash time count head signature"
 RECEIPT_FIELDS = {
@@ -2081,6 +2094,7 @@ class Replay:
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")
+        _check_fields(source)
         self.replayed, self.crypto = ReplayedState(part(source, "identity")), crypto
         self.steps = list[Step]()
         self.id, self.blocks = identity_id(part(source, "identity")), part(source, "blocks", dict)
@@ -2348,6 +2362,22 @@ class Replay:
         )
 
 
+def _check_fields(source: Any) -> None:
+    """Raise Malformed for a field that no export has: a reader could take it for one that is checked."""
+    identity = part(source, "identity", dict)
+    transactions = part(source, "transactions", list)
+    parts = [("trail", source), ("identity", identity), ("head", part(source, "head", dict))]
+    parts += [("contract", contract) for contract in part(identity, "contracts", list)]
+    parts += [("block", block) for block in part(source, "blocks", dict).values()]
+    parts += [("transaction", tx) for tx in transactions]
+    parts += [("log", log) for tx in transactions for log in part(tx, "logs", list)]
+    allowed = {name: set(fields.split()) for name, fields in TRAIL_FIELDS.items()}
+    for name, item in parts:
+        # What is no object is refused where it is read.
+        extra = item.keys() - allowed[name] if isinstance(item, dict) else set()
+        need(not extra, f"the trail's file has other fields than an export, in: {name}")
+
+
 def _as_proven(effect: Any, use: Use) -> bool:
     """Whether nothing of the use can still be stopped; raises Malformed unless the effect is as the
     trail proves it.
@@ -2485,11 +2515,11 @@ def code_of(verdicts: Verdicts) -> int:
 
 
 def held_heads(data: bytes) -> list[Args]:
-    """The heads in a file that `volens trail hold` keeps: one JSON object on each line. Raises
-    Malformed.
+    """The heads in a file that `volens trail hold` keeps: one JSON object on each line; blank lines,
+    which editors add, say nothing. Raises Malformed.
     """
     heads = list[Args]()
-    for line in data.splitlines():
+    for line in filter(bytes.strip, data.splitlines()):
         head: Any = strict_json(line)
         need(part(head, "type") == "volens/held-head/1", "this is not a file of held heads")
         heads.append({name: part(head, name) for name in ("identity", "count", "head")})

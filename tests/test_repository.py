@@ -277,12 +277,20 @@ def test_a_link_or_a_document_that_is_missing_is_named(
 
     assert links.missing() == []
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    (tmp_path / "here.md").write_text("[there](there.md), [here](here.md#top), [web](https://a.b)")
+    (tmp_path / "here.md").write_text("[there](there.md), [here](#top), [web](https://a.b)")
+    (tmp_path / "parts.md").write_text(
+        '# Top\n## What `it` does: a, b\n## Top\n<a id="own"></a>\n```\n# No heading\n```\n'
+        "[1](#top) [2](parts.md#what-it-does-a-b) [3](#top-1) [4](#own) [5](#no-heading) [6](code.py#L1)"
+        " [7](parts.md#gone)"
+    )
     (tmp_path / "code.py").write_text('"""See design.md, and plan.md of the user."""')
     assert links.missing(tmp_path) == [
         "code.py names design.md, which does not exist",
         "here.md links to there.md, which does not exist",
+        "here.md links to #top, and there is no such heading",
         "here.md names there.md, which does not exist",
+        "parts.md links to #no-heading, and there is no such heading",
+        "parts.md links to parts.md#gone, and there is no such heading",
     ]
 
 
@@ -337,7 +345,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         {f"R{n}" for n in range(1, 18)}
         | {f"L{n}" for n in range(1, 21)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 48)}
+        | {f"I{n}" for n in range(1, 49)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",

@@ -165,7 +165,47 @@ def headings() -> Iterator[str]:
             yield from re.findall(r"(?m)^#+ (.+)$", path.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("names", [commands, api_names, result_keys, headings])
+TEMPLATES = ROOT / "api" / "pages" / "templates"
+
+
+def page_words() -> Iterator[str]:
+    """What pages call things: the texts of headings, buttons, labels and links, and the names of
+    parts and classes; the sentences between them are plain English.
+    """
+    for path in sorted(TEMPLATES.glob("*.html")):
+        text = path.read_text("utf-8")
+        yield path.stem
+        for inner in re.findall(
+            r"(?s)<(?:h[1-6]|button|label|legend|summary|th|dt|title|a)\b[^>]*>(.*?)</", text
+        ):
+            yield re.sub(r"(?s)\{[{%].*?[%}]\}|<[^>]*>", " ", inner)
+        for value in re.findall(r'\s(?:class|id)="([^"]*)"', text):
+            yield re.sub(r"\{[{%].*?[%}]\}", " ", value)
+        yield from re.findall(r"\{%-? (?:set|macro|for) ([\w, ]+?)(?: in |\(| =| %)", text)
+
+
+def script_names() -> Iterator[str]:
+    """Declared names of the script that signs in a browser: of values, functions and parameters."""
+    for path in sorted((ROOT / "web").glob("*.js")):
+        text = re.sub(r"(?s)/\*.*?\*/|//[^\n]*", "", path.read_text("utf-8"))
+        yield path.stem
+        yield from re.findall(r"\b(?:const|let|var|function|class)\s+\*?\s*([\w$]+)", text)
+        for names in re.findall(
+            r"\bfunction\s*[\w$]*\(([^)]*)\)|\(([^()]*)\)\s*=>|\b([\w$]+)\s*=>", text
+        ):
+            yield from re.findall(r"[\w$]+", " ".join(names))
+        for names in re.findall(r"\b(?:const|let)\s*[\[{]([^\]}]*)[\]}]\s*=", text):
+            yield from re.findall(r"[\w$]+", names)
+
+
+def test_names_of_pages_and_scripts_are_seen() -> None:
+    assert {"request", "wallets", "answered", "timer", "chainId"} <= set(script_names())
+    assert {"Exactly what is signed", "quoted", "part-form"} <= set(page_words())
+
+
+@pytest.mark.parametrize(
+    "names", [commands, api_names, result_keys, headings, page_words, script_names]
+)
 def test_no_name_that_people_meet_has_a_replaced_word(names: Any) -> None:
     met = list(names())
     assert len(met) > 20

@@ -62,8 +62,8 @@ const WORD = "volens-demo"; // gives access to the keys of the demo accounts (ap
 // ---- signing in
 
 async function signIn(who) {
-  const place = await openSession(who);
-  location.assign(one("[data-next]")?.dataset.next || place.next);
+  const opened = await openSession(who);
+  location.assign(one("[data-next]")?.dataset.next || opened.next);
 }
 
 /** A session of this signer in this browser; where it leads to first. */
@@ -88,9 +88,9 @@ async function openSession(who) {
     issuedAt: message.issuedAt,
     signature: await who.sign("SignIn", message),
   });
-  const place = await ask("POST", "/pages/session", { token: session.token });
+  const opened = await ask("POST", "/pages/session", { token: session.token });
   who.keep();
-  return place;
+  return opened;
 }
 
 async function openAndSignIn(form) {

@@ -20,12 +20,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from typing import Any
 
+import h11
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.http.problems import problem
 from api.http.rate_limit import client_of
+from api.http.strict_http import StrictHttp
 
 HEAD_SECONDS = 20.0
 BODY_SECONDS = 60.0
@@ -123,7 +126,13 @@ def timed_connections(most: int) -> Callable[..., TimedConnection]:
     any number.
     """
     open_from: Counter[str] = Counter()
-    return lambda **of_server: TimedConnection(H11Protocol(**of_server), open_from, most)
+
+    def connect(**of_server: Any) -> TimedConnection:
+        protocol = H11Protocol(**of_server)
+        protocol.conn = StrictHttp(h11.SERVER)
+        return TimedConnection(protocol, open_from, most)
+
+    return connect
 
 
 class Timeouts:

@@ -115,11 +115,11 @@ def code_of(verdicts: Verdicts) -> int:
 
 
 def held_heads(data: bytes) -> list[Args]:
-    """The heads in a file that `volens trail hold` keeps: one JSON object on each line. Raises
-    Malformed.
+    """The heads in a file that `volens trail hold` keeps: one JSON object on each line; blank lines,
+    which editors add, say nothing. Raises Malformed.
     """
     heads = list[Args]()
-    for line in data.splitlines():
+    for line in filter(bytes.strip, data.splitlines()):
         head: Any = strict_json(line)
         need(part(head, "type") == "volens/held-head/1", "this is not a file of held heads")
         heads.append({name: part(head, name) for name in ("identity", "count", "head")})

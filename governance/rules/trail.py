@@ -45,6 +45,19 @@ RECEIPTS = {
     "volens/run-receipt/2": "releases",
     "volens/withdrawal-receipt/2": "withdrawals",
 }
+# What an export has (docs/ledger.md), by part.
+TRAIL_FIELDS = {
+    "trail": "type identity blocks transactions head witnesses",
+    "identity": (
+        "type chainId genesisHash deployBlock salt quorum cohortFloor maxLease roleDelay contracts "
+        "founders signatures"
+    ),
+    "contract": "name address codeHash",
+    "block": "hash timestamp",
+    "transaction": "hash block index to input logs",
+    "log": "address topics data index",
+    "head": "count head",
+}
 POSITION = "tx block blockHash time count head"
 WITNESS = "broker block blockHash time count head signature"
 RECEIPT_FIELDS = {
@@ -75,6 +88,7 @@ class Replay:
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")
+        _check_fields(source)
         self.replayed, self.crypto = ReplayedState(part(source, "identity")), crypto
         self.steps = list[Step]()
         self.id, self.blocks = identity_id(part(source, "identity")), part(source, "blocks", dict)
@@ -340,6 +354,22 @@ class Replay:
         return canonical_json(part(r, "granted")) == canonical_json(facts["granted"]) and all(
             raw(part(r, n), 32) == facts[n] for n in hashes
         )
+
+
+def _check_fields(source: Any) -> None:
+    """Raise Malformed for a field that no export has: a reader could take it for one that is checked."""
+    identity = part(source, "identity", dict)
+    transactions = part(source, "transactions", list)
+    parts = [("trail", source), ("identity", identity), ("head", part(source, "head", dict))]
+    parts += [("contract", contract) for contract in part(identity, "contracts", list)]
+    parts += [("block", block) for block in part(source, "blocks", dict).values()]
+    parts += [("transaction", tx) for tx in transactions]
+    parts += [("log", log) for tx in transactions for log in part(tx, "logs", list)]
+    allowed = {name: set(fields.split()) for name, fields in TRAIL_FIELDS.items()}
+    for name, item in parts:
+        # What is no object is refused where it is read.
+        extra = item.keys() - allowed[name] if isinstance(item, dict) else set()
+        need(not extra, f"the trail's file has other fields than an export, in: {name}")
 
 
 def _as_proven(effect: Any, use: Use) -> bool:

@@ -282,3 +282,43 @@ def test_an_unsure_message_is_not_reported_as_unchanged() -> None:
     assert b"may have taken effect" in sent.body
     assert b"nothing was read or changed" in down.body
     assert (sent.status_code, down.status_code) == (503, 503)
+
+
+FRAMED = {
+    "two lengths": b"Content-Length: 2\r\nContent-Length: 40\r\n",
+    "a list of lengths": b"Content-Length: 2, 40\r\n",
+    "a length and a transfer coding": b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+    "a transfer coding and a length": b"Transfer-Encoding: chunked\r\nContent-Length: 40\r\n",
+    "a transfer coding of another name": b"Transfer-Encoding: xchunked\r\nContent-Length: 2\r\n",
+    "two transfer codings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+    "a length with a sign": b"Content-Length: +2\r\n",
+    "a folded line": b"X-A: b\r\n Content-Length: 40\r\nContent-Length: 2\r\n",
+    "a folded length": b"Content-Length:\r\n 2\r\n",
+    "a length behind a bare CR": b"X-A: b\rContent-Length: 40\r\nContent-Length: 2\r\n",
+    "a space before the colon": b"Content-Length : 40\r\nContent-Length: 2\r\n",
+    "a line that ends in LF alone": b"X-A: b\nContent-Length: 2\r\n",
+}
+
+
+@pytest.mark.parametrize("name", FRAMED)
+def test_a_request_that_can_be_read_in_two_ways_is_refused(
+    deployment, connect: Open, name: str
+) -> None:
+    """400, closed, and nothing behind it is taken for a request of its own (request smuggling)."""
+    connection = connect(deployment.url)
+    connection.sendall(
+        b"POST /sign-in/challenge HTTP/1.1\r\nHost: x\r\n"
+        + FRAMED[name]
+        + b"\r\n"
+        + b"0\r\n\r\nGET /identity HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+    connection.settimeout(1)
+    answer = b""
+    try:
+        while part := connection.recv(65_536):
+            answer += part
+    except TimeoutError:
+        answer += b"(open)"
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert not answer.endswith(b"(open)")

@@ -152,6 +152,39 @@ def test_a_cut_tail_is_found_with_a_head_only(narrative: Narrative) -> None:
     assert "the trail ends at step" in reasons(cut, heads=[narrative.bundle["head"]])
 
 
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ((), "trail"),
+        (("identity",), "identity"),
+        (("identity", "contracts", 0), "contract"),
+        (("blocks", None), "block"),
+        (("transactions", 0), "transaction"),
+        (("transactions", 0, "logs", 0), "log"),
+        (("head",), "head"),
+        (("witnesses", 0), ""),
+    ],
+)
+def test_a_field_that_no_export_has_is_refused_as_in_receipts(
+    narrative: Narrative, part: tuple[Any, ...], name: str
+) -> None:
+    """A reader could take it for one that is checked; and one of a log would move it elsewhere."""
+    trail = narrative.copy()
+    held = [trail["head"]]
+    holder: Any = trail
+    if "witnesses" in part:
+        trail["witnesses"] = [{"count": trail["head"]["count"], "head": trail["head"]["head"]}]
+        trail["witnesses"][0]["broker"] = "00" * 20
+    for step in part:
+        holder = next(iter(holder.values())) if step is None else holder[step]
+    holder["note"] = "approved by the committee"
+    assert "no" in states(trail, heads=held)
+    if name:
+        assert f"the trail's file has other fields than an export, in: {name}" in reasons(trail)
+    else:
+        assert "a witness has other fields" in reasons(trail)
+
+
 def edited(bundle: dict[str, Any]) -> None:
     """A grant's purposes widened, in the message itself."""
     item = bundle["transactions"][calls(bundle, "grant")[0]]

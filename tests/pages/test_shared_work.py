@@ -568,7 +568,7 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
     page = as_(visit, "Noor")
     page.get_by_role("link", name="Read the released result").first.click()
     page.get_by_role("button", name="Open it with my key").click()
-    expect(page.locator("#result")).to_contain_text("What the run found")
+    expect(page.locator("#result")).to_contain_text("The run's result")
     for label, kind in (("Download it", "volens-result"), ("Download my receipt", "volens-")):
         with page.expect_download() as saved:
             page.get_by_role("link", name=label).click()

@@ -147,11 +147,6 @@ class _HeaderLines:
             or self._commas > MAX_HEADER_COMMAS
             or len(self.lines) > MAX_HEADER_LINES
         )
-        if line.startswith(b"\xef\xbb\xbf"):
-            raise PayloadError(
-                "variant file: it begins with a byte order mark",
-                "Save it as UTF-8 without one.",
-            )
         if many or not line.startswith(b"#"):
             raise PayloadError("variant file: it has no VCF header, or one that is too long")
         self.tabs = line.count(b"\t") if line.startswith(b"#CHROM\t") else 0

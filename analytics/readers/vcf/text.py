@@ -20,6 +20,7 @@ BLOCK = 1 << 20  # bytes, inflated; htslib's calls of a block take 20 times as m
 
 _RAW_BLOCK = 1 << 18  # bytes; small, since each bgzip member end copies the rest of a block
 _RATIO_FROM = 16 << 20  # bytes: below this a high ratio is harmless
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
 _GZIP = b"\x1f\x8b"
 # SAM specification §4.1.2
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -28,15 +29,15 @@ _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b000300000000000000
 def read_lines(file: FileIO) -> Iterator[list[bytes]]:
     """The complete lines of each block of about BLOCK bytes, without line ends.
 
-    Restores the file position between blocks, since another reader may share the descriptor. Raises
-    PayloadError.
+    Line ends of Windows and a byte order mark before the first line, which the specification does
+    not have and editors write, are taken away: neither can be read in two ways. Restores the file
+    position between blocks, since another reader may share the descriptor. Raises PayloadError.
     """
     rest = last = b""
-    for block in _blocks(_bounded(file)):
-        if b"\0" in block or b"\r" in block:
+    for block in _with_unix_ends(_blocks(_bounded(file))):
+        if b"\0" in block:
             raise PayloadError(
-                "variant file: it holds a zero byte or a carriage return",
-                "Convert the line ends to Unix ones.",
+                "variant file: it holds a zero byte", "Save it as plain text in UTF-8 or ASCII."
             )
         # Checked before splitting: a megabyte of them would be a million lines.
         if b"\n\n" in block:
@@ -53,6 +54,22 @@ def read_lines(file: FileIO) -> Iterator[list[bytes]]:
         if not _is_complete(rest, last, _read_at(file, 0)[:2] == _GZIP):
             raise _truncated()
         yield [rest]
+
+
+def _with_unix_ends(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks without a byte order mark at their start, and with \\n for each \\r\\n. A carriage
+    return elsewhere, where programs read another number of lines, raises PayloadError.
+    """
+    kept = b""  # a carriage return at the end of a block: its line end may begin the next
+    for at, block in enumerate(blocks):
+        text = kept + (block if at else block.removeprefix(_BYTE_ORDER_MARK))
+        kept = b"\r" if text.endswith(b"\r") else b""
+        text = text.removesuffix(kept).replace(b"\r\n", b"\n") if b"\r" in text else text
+        if b"\r" in text:
+            raise _stray()
+        yield text
+    if kept:
+        raise _stray()
 
 
 def _is_complete(line: bytes, before: bytes, compressed: bool) -> bool:
@@ -142,6 +159,13 @@ def _read_at(file: FileIO, offset: int) -> bytes:
     raw = file.read(_RAW_BLOCK)
     file.seek(here)
     return raw or b""
+
+
+def _stray() -> PayloadError:
+    return PayloadError(
+        "variant file: it holds a carriage return within a line",
+        "Convert the line ends to Unix ones.",
+    )
 
 
 def _truncated() -> PayloadError:

@@ -872,8 +872,40 @@ def test_a_file_that_is_not_vcf_is_refused() -> None:
     ):
         refused("variant file", data)
     refused("VCF 4.0 to 4.5", text([line.replace("v4.2", "v3.3") for line in header(TWO)] + [ROW]))
-    refused("a byte order mark", b"\xef\xbb\xbf" + text([*header(TWO), ROW]))
-    refused("zero byte or a carriage return", text([*header(TWO), ROW]).replace(b"\n", b"\r\n"))
+    refused("a zero byte", text([*header(TWO), ROW]).decode().encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip, bgzip])
+@pytest.mark.parametrize("block", [64, 1 << 20])
+def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing(
+    pack: object, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where a block ends between the two bytes of a line end."""
+    data, names, _ = cohort(3, 60)
+    plain = split(data, names)
+    monkeypatch.setattr(vcftext, "BLOCK", block)
+    monkeypatch.setattr(vcftext, "_RAW_BLOCK", 61)
+    for other in (
+        data.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + data,
+        b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n", 40),
+    ):
+        taken = split(pack(other), names)  # type: ignore[operator]
+        assert (taken.sources, taken.report) == (plain.sources, plain.report)
+
+
+def test_a_carriage_return_within_a_line_is_refused() -> None:
+    """Programs read another number of lines there."""
+    data = text([*header(TWO), ROW, ROW])
+    for broken in (
+        data.replace(b"\n", b"\r"),
+        data.replace(b"\t", b"\t\r", 1),
+        data.replace(b"\n", b"\r\r\n"),
+        data + b"\r",
+    ):
+        refused("a carriage return within a line", broken)
+    refused("no VCF header", b"\xef\xbb\xbf" * 2 + data)
+    refused("an empty line", data.replace(b"\n", b"\r\n\r\n"))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip, bgzip])

@@ -31,6 +31,9 @@ def test_a_head_from_ones_own_node_anchors_an_export_to_its_end(
     whole = volens("verify", "trail.json", "--heads", "heads.jsonl")
     assert (whole.code, whole.out.splitlines()[-1]) == (0, "valid")
     assert "no head covers them" in whole.out
+    with Path("heads.jsonl").open("a") as kept:
+        kept.write("\n \n")  # as editors leave it
+    assert volens("verify", "trail.json", "--heads", "heads.jsonl").code == 0
     volens("trail", "hold", "--node", devchain.url)  # newer than the export: it was cut, or is old
     newer = volens("verify", "trail.json", "--heads", "heads.jsonl")
     assert (newer.code, "the trail ends at step" in newer.out) == (7, True)
