@@ -244,6 +244,11 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
     }
 
 
+def name_of(key: str, of_row: bool) -> str:
+    """What the page calls a column of its tables, or a fact of the result; "" for others."""
+    return (_COLUMNS if of_row else _FACTS).get(key, "")
+
+
 def _in_words(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Withheld or coarsened numbers, each called as on the rest of the page."""
     return [

@@ -18,6 +18,7 @@ from api.pages import labels as words
 from api.pages import result_check, result_view, run_text
 from api.pages.forms import form_of
 from api.pages.output_checks import check_result
+from api.pages.output_places import in_words
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Checker, OwnOrigin
 from chain.vocabulary import Reason
@@ -83,18 +84,19 @@ async def show_opened(run: RunId, request: Request, services: Parts, me: Checker
             raise NotAllowed("you have not viewed this output", "open it first: it is recorded")
         result, disclosure = result_check.check_opened(description, body)
         permit = register.find_permit(services.engine, description["permit"])
+        checks = check_result(
+            result,
+            disclosure,
+            description["params"],
+            permit.output_classes,
+            permit.minimum,
+            description["attempts"][-1]["granted"],
+        )
         return render(
             request,
             "part-review-result.html",
             run=description,
-            checks=check_result(
-                result,
-                disclosure,
-                description["params"],
-                permit.output_classes,
-                permit.minimum,
-                description["attempts"][-1]["granted"],
-            ),
+            checks=in_words(checks, result, disclosure),
             raw=canonical_json(result).decode(),
             raw_disclosure=canonical_json(disclosure).decode(),
             **_drawn(result, disclosure),

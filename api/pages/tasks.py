@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from api.http.services import Services
@@ -16,19 +16,23 @@ from governance.readmodel import queries as register
 from governance.sessions import Caller
 
 MOST = 20  # tasks on a page
+_MOST_READ = 60  # tasks that are made for a page, before those that read alike are one
 _LOOKED_AT = 200  # newest entries of a list that are looked through for tasks
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """Something to do: `text` says what, `note` why or until when; `what` names a permit or dataset
-    by (digest of its document, id), if it is about one.
+    by (digest of its document, id), if it is about one. times: how many alike there are, which
+    `list_href` lists.
     """
 
     href: str
     text: str
     note: str = ""
     what: tuple[str, str] | None = None
+    list_href: str = ""
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,20 @@ def starts_of(me: Caller) -> tuple[Start, ...]:
 
 
 def tasks_of(services: Services, me: Caller) -> list[Task]:
-    """What waits for this visitor, most urgent first, at most MOST."""
+    """What waits for this visitor, most urgent first, at most MOST; those that read alike are one."""
     if me.subject or me.role not in _TASKS:
         return []
-    return list(islice(_TASKS[me.role](services, me), MOST))
+    return merge(islice(_TASKS[me.role](services, me), _MOST_READ))[:MOST]
+
+
+def merge(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks with those that read alike as one, which leads to the first, and to the list of them."""
+    merged: dict[tuple[object, ...], Task] = {}
+    for task in tasks:
+        alike = (task.text, task.note, task.what)
+        first = merged.get(alike)
+        merged[alike] = replace(first, times=first.times + 1) if first else task
+    return list(merged.values())
 
 
 def _committee(services: Services, me: Caller) -> Iterator[Task]:
@@ -108,11 +122,18 @@ def _analyst(services: Services, me: Caller) -> Iterator[Task]:
     for run in runs:
         question = words.question(run.params) or "a run"
         if run.run in shut:
-            yield Task(f"/runs/{run.run}", "See why a released result stays shut", question)
+            yield Task(
+                f"/runs/{run.run}",
+                "See why a released result stays shut",
+                question,
+                list_href="/runs",
+            )
         elif run.state == "released":
-            yield Task(f"/runs/{run.run}", "Read the released result", question)
+            yield Task(f"/runs/{run.run}", "Read the released result", question, list_href="/runs")
         elif register.failure_of(services.engine, run.run):
-            yield Task(f"/runs/{run.run}", "See why no worker tries it again", question)
+            yield Task(
+                f"/runs/{run.run}", "See why no worker tries it again", question, list_href="/runs"
+            )
     for permit in register.list_permits(
         services.engine, PermitStatus.APPROVED, me.account, limit=MOST
     ):
@@ -167,6 +188,7 @@ def _orders(services: Services, me: Caller) -> Iterator[Task]:
                 f"/roles#order-{order.digest[:8]}",
                 f"Sign or leave {what}",
                 f"{len(order.signers)} of {services.identity['quorum']} signatures",
+                list_href="/roles",
             )
 
 

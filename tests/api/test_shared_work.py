@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from api.client.client import wire
 from api.client.orders import read_order, role_order
 from api.demo.postgres import Postgres
 from api.errors import Answered, NotAuthorised, NotUnderstood
+from api.http.auth import COOKIE as SESSION
 from api.pages.forms import LARGEST, file_in
 from chain.errors import LedgerUnsure
 from chain.events import Receipt
@@ -92,6 +94,21 @@ def test_the_quorums_last_signature_carries_an_order_out(deployment) -> None:
     again = send(deployment, "rui", message)
     assert again.status_code == 422
     assert "carried out already" in again.json()["detail"]
+
+
+def test_tasks_that_read_alike_are_one_with_their_number(deployment) -> None:
+    """Two role changes that wait for the same member were two lines of the same words."""
+    for _ in range(2):
+        sent = send(deployment, "pia", order_of(deployment, Wallet.new().address))
+        assert sent.json()["receipt"] is None
+    quinn = deployment.as_("quinn")
+    quinn.sign_in()
+    page = httpx.get(
+        f"{deployment.url}/",
+        headers={"Accept": "text/html", "Cookie": f"{SESSION}={quinn._token}"},
+    )
+    assert page.text.count("Sign or leave a role change") == 1
+    assert re.search(r'<a [^>]*href="/roles">\([2-9] of these\)</a>', page.text)
 
 
 @pytest.mark.parametrize("name", ["noor", "sol", "rita"])

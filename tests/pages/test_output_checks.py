@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import cycle
@@ -34,7 +35,14 @@ from analytics.kinship import REACHES
 from analytics.params import complete, parse_params
 from analytics.run import run
 from analytics.simulate.rehearsal import invent
-from api.pages import output_arithmetic, output_vocabulary, rendering, result_view, reviews
+from api.pages import (
+    output_arithmetic,
+    output_places,
+    output_vocabulary,
+    rendering,
+    result_view,
+    reviews,
+)
 from api.pages.output_checks import RATE_STEP, OutputCheck, check_result
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
@@ -200,6 +208,24 @@ def test_a_stratum_that_leaves_few_others_is_named(name: str) -> None:
     second.pop(name)
     checks = check_result(result, disclosure, params, ANY_CLASS, MINIMUM, PEOPLE)
     assert [check for check in checks if not check.passed and "complement" in check.text]
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_places_are_named_as_the_page_names_them(analysis: str) -> None:
+    """No name or path of the document is left: a checker reads tables."""
+    _, *parts = computed(analysis)
+    result, disclosure = (json.loads(part) for part in parts)
+    paths = [".".join(map(str, path)) for path in leaves(result | {"disclosure": disclosure})]
+    shown = output_places.in_words([OutputCheck("", False, tuple(paths))], result, disclosure)
+    labels = dict(zip(paths, shown[0].places, strict=True))
+    assert [label for label in labels.values() if re.search(r"_|[a-z]\.[a-z0-9]", label)] == []
+    if analysis == "evaluate":
+        assert labels["rows.0.auc"] == "the table, logistic on genes, AUC"
+        assert labels["curves.0.roc.1.1"] == "curves, logistic on genes, ROC curve, no. 2, no. 2"
+        assert labels["disclosure.people"] == "record of disclosure control, how many people"
+    odd = OutputCheck("", False, ("patients.0.name: Ada", "rows.0.x_y: 1: 2", "a"))
+    (named,) = output_places.in_words([odd], {"rows": 7, "a": ["ada"]}, {})
+    assert named.places == ("patients, 0, name: Ada", "the table, 0, x_y: 1: 2", "a")
 
 
 def test_an_emptied_record_is_named() -> None:
