@@ -103,83 +103,106 @@ def check_result(
     """
     values = list(_walk(result, ""))
     disclosed = list(_walk(disclosure, "disclosure"))
-    counts = [(path, value) for path, name, value in values if name in _COUNTS]
-    granted, asked = result.get("granted"), _parsed(params)
+    asked = _parsed(params)
+    allowed = asked is not None and bool(output_classes >> asked.output_class & 1)
     return [
-        _check(
-            "It is of a class that the permit allows.",
-            [] if asked and output_classes >> asked.output_class & 1 else [("analysis", "")],
-        ),
-        _check(
-            f"At least {minimum} people are in it, as the permit wants.",
-            [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
-        ),
-        _check(
-            f"Result and record say how many people's data the ledger records as opened: {opened}.",
-            [
-                (path, part)
-                for path, part in (
-                    ("granted", granted),
-                    ("disclosure.people", disclosure.get("people")),
-                )
-                if type(part) is not int or part != opened
-            ],
-        ),
-        _check(f"No count of people is below {SMALLEST_COUNT}.", _small(counts)),
-        _check(
-            f"Nobody's complement is below {SMALLEST_COUNT}.",
-            [*complements(result), *complements_of_strata(result)],
-        ),
-        _check(
-            "The record of disclosure control says its rules.",
-            [] if disclosure.get("rules") else [("disclosure.rules", "none")],
-        ),
-        _check("Metrics are multiples of their row's step.", _off_step(result)),
-        _check(
-            f"One step of a curve holds at least {SMALLEST_COUNT} people: it draws no single "
-            "person.",
-            _fine_steps(result),
-        ),
-        _check(
-            f"Rates of curves and calibration are in steps of at least {RATE_STEP} %.",
-            [(path, value) for path, value in _rates(result) if not _on_grid(value)],
-        ),
-        _all_alike(result),
-        _few(result),
-        _check(
-            "Numbers that follow from each other agree: a value with its interval, a gain with its two "
-            "rows, the metrics of a row with each other, and the times of a curve.",
-            contradictions(result),
-        ),
-        _check(
-            "Steps are those of the rules of disclosure control.",
-            unknown_steps(result, asked) if asked else [],
-        ),
-        _check(
-            "No step is finer than its number of people allows.",
-            fine_steps(result, asked) if asked else [],
-        ),
-        _check(
-            f"Counts of people are rounded to {COUNT_GRID}.",
-            [(p, v) for p, v in counts if isinstance(v, int) and v % COUNT_GRID],
-        ),
+        _check("It is of a class that the permit allows.", [] if allowed else [("analysis", "")]),
+        *_checks_of_people(result, disclosure, values, minimum, opened),
+        *_checks_of_steps(result, values, asked),
+        *_checks_of_contents(result, disclosure, asked, params),
         _check("It holds nothing that this analysis does not write.", _unknown(values, disclosed)),
-        _check(
-            "Every number stands where this analysis prints one, is whole where it prints whole ones, and "
-            "is one that the parameters allow.",
-            [*misplaced(result, asked), *unexpected(result, asked)] if asked else [],
-        ),
-        _check(
-            "Outcome, groups and explanations are those that were asked for, and every other text is "
-            "one that the analysis writes.",
-            _unasked(result, disclosure, asked, params),
-        ),
-        _to_read(result, asked),
         _check(
             "No text in it is an id, or long enough to hold a record.", _long(values, disclosed)
         ),
         _check(f"No number in it has more than {_MOST_DIGITS} digits that count.", _exact(values)),
     ]
+
+
+def _checks_of_people(
+    result: Mapping[str, Any],
+    disclosure: Mapping[str, Any],
+    values: list[_Value],
+    minimum: int,
+    opened: int,
+) -> Iterator[OutputCheck]:
+    """Numbers and shares of people."""
+    granted, recorded = result.get("granted"), disclosure.get("people")
+    yield _check(
+        f"At least {minimum} people are in it, as the permit wants.",
+        [] if isinstance(granted, int) and granted >= minimum else [("granted", granted)],
+    )
+    yield _check(
+        f"Result and record say how many people's data the ledger records as opened: {opened}.",
+        [
+            (path, part)
+            for path, part in (("granted", granted), ("disclosure.people", recorded))
+            if type(part) is not int or part != opened
+        ],
+    )
+    yield _check(f"No count of people is below {SMALLEST_COUNT}.", _small(_counts(values)))
+    yield _check(
+        f"Nobody's complement is below {SMALLEST_COUNT}.",
+        [*complements(result), *complements_of_strata(result)],
+    )
+    yield _all_alike(result)
+    yield _few(result)
+
+
+def _checks_of_steps(
+    result: Mapping[str, Any], values: list[_Value], asked: Params | None
+) -> Iterator[OutputCheck]:
+    """How far numbers are rounded."""
+    yield _check("Metrics are multiples of their row's step.", _off_step(result))
+    yield _check(
+        f"One step of a curve holds at least {SMALLEST_COUNT} people: it draws no single person.",
+        _fine_steps(result),
+    )
+    yield _check(
+        f"Rates of curves and calibration are in steps of at least {RATE_STEP} %.",
+        [(path, value) for path, value in _rates(result) if not _on_grid(value)],
+    )
+    yield _check(
+        "Steps are those of the rules of disclosure control.",
+        unknown_steps(result, asked) if asked else [],
+    )
+    yield _check(
+        "No step is finer than its number of people allows.",
+        fine_steps(result, asked) if asked else [],
+    )
+    yield _check(
+        f"Counts of people are rounded to {COUNT_GRID}.",
+        [(p, v) for p, v in _counts(values) if isinstance(v, int) and v % COUNT_GRID],
+    )
+
+
+def _checks_of_contents(
+    result: Mapping[str, Any], disclosure: Mapping[str, Any], asked: Params | None, params: str
+) -> Iterator[OutputCheck]:
+    """Whether it is what was asked for, and agrees with itself."""
+    yield _check(
+        "The record of disclosure control says its rules.",
+        [] if disclosure.get("rules") else [("disclosure.rules", "none")],
+    )
+    yield _check(
+        "Numbers that follow from each other agree: a value with its interval, a gain with its two "
+        "rows, the metrics of a row with each other, and the times of a curve.",
+        contradictions(result),
+    )
+    yield _check(
+        "Every number stands where this analysis prints one, is whole where it prints whole ones, and "
+        "is one that the parameters allow.",
+        [*misplaced(result, asked), *unexpected(result, asked)] if asked else [],
+    )
+    yield _check(
+        "Outcome, groups and explanations are those that were asked for, and every other text is "
+        "one that the analysis writes.",
+        _unasked(result, disclosure, asked, params),
+    )
+    yield _to_read(result, asked)
+
+
+def _counts(values: list[_Value]) -> list[tuple[str, Any]]:
+    return [(path, value) for path, name, value in values if name in _COUNTS]
 
 
 def _small(counts: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
