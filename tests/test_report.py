@@ -40,13 +40,21 @@ REPORT: dict[str, Any] = {
             "ledger": "",
             "holds": True,
         }
-        for n in range(1, 18)
+        for n in range(1, 19)
     ],
     "seconds": "41.0",
     "attacks": {"tried": 2, "refused": 2, "names": ["one key alone", "one key twice"]},
     "tampers": {"tried": 1, "detected": 1, "names": ["the tail cut"]},
     "accesses": {"recorded": 7, "explained": 7},
     "keys": {"released": 7, "logged": 7},
+    "care": {
+        "plans": 2,
+        "options": 1,
+        "refused": 1,
+        "by_reason": {"No chemotherapy before.": 1},
+        "keys": 2,
+        "accesses": 2,
+    },
     "after_revocation": {"accesses": 0, "keys": 0},
     "revocation": {"refusal_blocks": 1, "stop_seconds": "0.41", "mined_seconds": "0.08"},
     "phi": {"canaries": 64, "surfaces": 7, "hits": 0},
@@ -211,6 +219,10 @@ MATERIAL: dict[str, Any] = {
             "refused": True,
         },
     ],
+    "plans": [
+        {"name": "Ada", "dose": "", "why": "No chemotherapy before."},
+        {"name": "Bea", "dose": "200 mg, 2 times a day", "why": "clearance 44 mL/min"},
+    ],
     "tampers": [
         {
             "name": "the tail cut",
@@ -295,7 +307,7 @@ def check_page(html: str) -> None:
         assert len(figure["label"]) > 20
         assert len(figure["said"].split()) >= 4
     assert all(one["table"] for one in page.sections if one["svg"])
-    assert [int(n) for n in re.findall(r"<h2>(\d+)\.", html)] == list(range(1, 12))
+    assert [int(n) for n in re.findall(r"<h2>(\d+)\.", html)] == list(range(1, 13))
 
 
 @cache

@@ -105,7 +105,7 @@ def test_the_change_of_mind(told: Told) -> None:
     assert line(told, 11)["ledger"] == "REFUSED revoked"
     assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
     assert float(told.report["revocation"]["stop_seconds"]) <= told.allowed(2)
-    assert line(told, 14)["ledger"] == "released with her in it: 0"
+    assert line(told, 15)["ledger"] == "released with her in it: 0"
     kept = {
         json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()
     }
@@ -113,6 +113,14 @@ def test_the_change_of_mind(told: Told) -> None:
         "volens/receipt/2",
         "volens/withdrawal-receipt/2",
     }  # both are among those that Vera verifies
+
+
+def test_two_plans_of_care(told: Told) -> None:
+    assert line(told, 13)["ledger"] == "Bea: olaparib 200 mg, 2 times a day"
+    care = told.report["care"]
+    assert (care["plans"], care["options"], care["refused"]) == (2, 1, 1)
+    assert care["keys"] == care["accesses"] == care["plans"]
+    assert any("No chemotherapy" in reason for reason in care["by_reason"])
 
 
 def test_the_science_is_honest(told: Told) -> None:

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -44,6 +44,7 @@ from governance.objects.vault import Bucket
 
 PARAMS = complete({"analysis": "plan"})
 OLAPARIB = "olaparib-breast-cancer"
+BEAS_DOSE = "200 mg, 2 times a day"
 NO_SENSITIVE = "sensitive records left out"
 CLINICIANS = ("cleo", "nora")
 SECONDS = 60.0
@@ -53,10 +54,15 @@ Say = Callable[[str], None]
 class Care:
     """The patients of the scene, and what their clinician does."""
 
-    def __init__(self, cast: Cast, today: date) -> None:
-        self.cast = cast
+    def __init__(
+        self, cast: Cast, today: date, names: Collection[str] = (), first: int = 0
+    ) -> None:
+        """names: of the patients, all by default. first: the number of the first in the cast."""
+        self.cast, self._first = cast, first
         built = {"Ada": ada, "Bea": bea, **VARIANTS, NO_SENSITIVE: bea}
-        self.bundles = {name: build(today) for name, build in built.items()}
+        self.bundles = {
+            name: build(today) for name, build in built.items() if not names or name in names
+        }
         self.people: dict[str, Patient] = {}
         self.permit = b""
         self.plans: dict[str, str] = {}
@@ -65,7 +71,7 @@ class Care:
     def prepare(self) -> None:
         """Patients, their records, their consents and appointments, and a permit for care."""
         cast = self.cast
-        cast.enrol(len(self.bundles), 0)
+        cast.enrol(len(self.bundles), 0, self._first)
         self.people = dict(zip(self.bundles, cast.patients, strict=True))
         omar, text = cast.client("omar"), document("care")
         omar.register_dataset(cast.dataset, sha256(text).digest())
@@ -84,7 +90,8 @@ class Care:
         self.permit = self._approved("cleo")
         careful = [person for name, person in self.people.items() if name != NO_SENSITIVE]
         cast.agree(cast.dataset, careful, PRESETS["care-all"])
-        cast.agree(cast.dataset, [self.people[NO_SENSITIVE]], PRESETS["care"])
+        if NO_SENSITIVE in self.people:
+            cast.agree(cast.dataset, [self.people[NO_SENSITIVE]], PRESETS["care"])
         for name in self.people:
             self.appoint(name)
 
@@ -235,6 +242,15 @@ def dose_of(plan: dict[str, Any]) -> str:
     return f"{doses[0]['mg']} mg, {doses[0]['times_a_day']} times a day" if doses else ""
 
 
+def summary_of(name: str, plan: dict[str, Any]) -> dict[str, str]:
+    """A plan for the report: {name, dose, why}."""
+    options = [one for one in plan["options"] if one["rule"] == OLAPARIB]
+    basis = [gate["label"] for one in options for gate in one["gates"] if gate["value"] == "yes"]
+    clearance = [value for one in options for value in one["computed"].values()]
+    why = f"clearance {', '.join(clearance)}; {', '.join(basis)}" if options else ""
+    return {"name": name, "dose": dose_of(plan), "why": why or " ".join(why_refused(plan))}
+
+
 def play(folder: Path, say: Say) -> bool:
     """Play the scene; whether everything was as expected. Raises NotServing."""
     settings = Settings(home=folder / "home", chain_url="", bucket_url="", database_url="")
@@ -267,7 +283,7 @@ def play(folder: Path, say: Say) -> bool:
     doses = {name: dose_of(opened.plan) for name, opened in care.opened.items()}
     return (
         {name for name, dose in doses.items() if dose} == {"Bea"}
-        and doses["Bea"] == "200 mg, 2 times a day"
+        and doses["Bea"] == BEAS_DOSE
         and all(why_refused(care.opened[name].plan) for name in doses if name != "Bea")
         and other == "REFUSED NotAppointed"
         and same

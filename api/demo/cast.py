@@ -81,11 +81,14 @@ class Cast:
     def broker(self) -> BrokerClient:
         return BrokerClient(self.parts.urls["broker"], self.domain, identity_id(self.identity))
 
-    def enrol(self, patients: int, invented: int) -> int:
-        """Enrol so many new people for each dataset; returns how many the ledger accepted."""
+    def enrol(self, patients: int, invented: int, first: int = 0) -> int:
+        """Enrol so many new people for each dataset; returns how many the ledger accepted.
+
+        first: the number of the first; 0 is Ada.
+        """
         rita = self.client("rita")
         items = []
-        for number in range(patients + invented):
+        for number in range(first, first + patients + invented):
             wallet, subject = Wallet.new(), secrets.token_bytes(32)
             name = "ada" if number == 0 else f"person-{number:03d}"
             save(wallet, self.home / "keys" / f"{name}.json", {"subject": subject.hex()})
@@ -102,7 +105,7 @@ class Cast:
                     "signerSignature": wallet.sign(self.domain, "Enrolment", message).hex(),
                 }
             )
-            (self.patients if number < patients else self.invented).append(
+            (self.patients if number < first + patients else self.invented).append(
                 Patient(number, subject, wallet)
             )
         answers = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PARTS = {1: "THE GATE", 10: "THE WITHDRAWAL", 12: "THE SCIENCE", 14: "THE PROOF"}
+PARTS = {1: "THE GATE", 10: "THE WITHDRAWAL", 12: "THE SCIENCE", 15: "THE PROOF"}
 
 
 @dataclass(slots=True)
@@ -28,8 +28,9 @@ class Teller:
     def tell(self, n: int, who: str, what: str, ledger: str = "", holds: bool = True) -> None:
         """One numbered line: who did what, the ledger's answer, and whether it is the expected one."""
         if n in PARTS and PARTS[n] != self.part:
+            break_before = "\n" if self.part else ""
             self.part = PARTS[n]
-            self.say(f"\n {self.part}")
+            self.say(f"{break_before} {self.part}")
         seconds = round(self.seconds, 1)
         self.say(f" {n:>2} {seconds:>5.1f} s  {who:<11}{what:<59} {ledger}".rstrip())
         self.lines.append(

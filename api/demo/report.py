@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analytics.care.plan import SENTENCE
 from analytics.catalogue import IN_FULL
 from api.demo import attacks, science
 from api.demo.others import SCENES
@@ -47,6 +48,7 @@ WORDS = {
     "receipt": "it is not what the trail recorded, or not witnessed",
     "result": "it is not the output that was sealed",
 }
+_PLANS = "plans"  # where the steps of all plans stand together
 # What is counted towards a person: the events that one call writes for each.
 PER_PERSON = {
     "Enrolled": "enrol",
@@ -96,6 +98,7 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
             for one in attacks.made()
         ],
         "tampers": cast.facts["tampers"],
+        "plans": cast.facts["plans"],
         "gas": _gas(steps, cast.parts.urls["chain"]),
     }
 
@@ -132,6 +135,7 @@ def render(material: Mapping[str, Any]) -> str:
     return templates.get_template("report.html").render(
         material,
         style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+        sentence=SENTENCE,
         verdict=_verdict(material["report"]),
         held=_all_hold(material["report"]),
         groups=_groups(material),
@@ -289,14 +293,16 @@ def _all_hold(report: Mapping[str, Any]) -> bool:
 
 
 def _groups(material: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Group the trail: everything around the runs first, then run by run."""
+    """Group the trail: everything around the runs first, then run by run, then the plans of care."""
     label = {run["id"]: f"{run['label']}, {words.state(run['state'])}" for run in material["runs"]}
-    order = {"": 0} | {run: position for position, run in enumerate(label, 1)}
-    ordered = sorted(material["steps"], key=lambda step: (order[step["run"]], step["count"]))
-    return [
-        (label.get(run, "People, roles, records, permits"), list(steps_))
-        for run, steps_ in groupby(ordered, key=lambda step: step["run"])
-    ]
+    label = {"": "People, roles, records, permits", **label, _PLANS: "Plans of care"}
+    order = {run: position for position, run in enumerate(label)}
+
+    def group_of(step: Mapping[str, Any]) -> str:
+        return step["run"] if step["run"] in label else _PLANS
+
+    ordered = sorted(material["steps"], key=lambda step: (order[group_of(step)], step["count"]))
+    return [(label[group], list(steps_)) for group, steps_ in groupby(ordered, key=group_of)]
 
 
 def _by(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[str, list[Mapping[str, Any]]]]:

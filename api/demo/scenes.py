@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from api.client.results import (
     write_receipt,
 )
 from api.demo import attacks, evidence_tampers, tampers
+from api.demo.care import BEAS_DOSE, Care, dose_of, summary_of, why_refused
 from api.demo.cast import Cast
 from api.demo.science import (
     ENOUGH,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from api.demo.narrator import Teller
 
 REFUSING = 14
+FIRST_OF_CARE = 900  # number of the first patient of care: her key has another name than theirs
 
 
 def gate(cast: Cast, teller: Teller) -> None:
@@ -206,6 +209,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     known = json.loads(truth[0].result)
     teller.note(truth_sentence(known))
     teller.note(enough_sentence(controls["truth"]))
+    plans = _care(cast, teller)  # before the receipts, so that these anchor its steps as well
     released = release(cast, second)
     release(cast, third)
     run = cast.client("noor").run(second)
@@ -220,7 +224,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
         < controls["leak"]["outside"]["accuracy"] - 0.5
     )
     teller.tell(
-        13,
+        14,
         "Sol, Tess",
         "check the outputs; the SVM file is withheld",
         withheld(mine),
@@ -246,14 +250,18 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
             "optimum": shares(controls["truth"]["optimum"]),
         },
     }
-    return {
-        "models": result["rows"],
-        "gain": gain,
-        "noise": permutation_control(controls),
-        "known_truth": known_truth,
-        "device": record["device"],
-        "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"},
-    } | ({"baseline": result["baseline"]} if "baseline" in result else {})
+    return (
+        plans
+        | {
+            "models": result["rows"],
+            "gain": gain,
+            "noise": permutation_control(controls),
+            "known_truth": known_truth,
+            "device": record["device"],
+            "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"},
+        }
+        | ({"baseline": result["baseline"]} if "baseline" in result else {})
+    )
 
 
 def proof(cast: Cast, teller: Teller) -> dict[str, Any]:
@@ -261,6 +269,24 @@ def proof(cast: Cast, teller: Teller) -> dict[str, Any]:
     return (
         _her_accesses(cast, teller) | _audit(cast, teller) | _attacks(cast, teller) | _totals(cast)
     )
+
+
+def _care(cast: Cast, teller: Teller) -> dict[str, Any]:
+    """Two plans of care, in a dataset of its own."""
+    care = Care(
+        Cast(cast.home, cast.parts), datetime.now(UTC).date(), ("Ada", "Bea"), FIRST_OF_CARE
+    )
+    care.prepare()
+    care.draw()
+    plans = {name: opened.plan for name, opened in care.opened.items()}
+    reasons, dose = why_refused(plans["Ada"]), dose_of(plans["Bea"])
+    what = "asks for plans of two patients who appointed her"
+    right = bool(reasons) and not dose_of(plans["Ada"]) and dose == BEAS_DOSE
+    teller.tell(13, "Cleo", what, f"Bea: olaparib {dose}", right)
+    short = "; ".join(reason.partition(":")[0].rstrip(".") for reason in reasons)
+    teller.note(f"the other not now: {short}")
+    cast.facts["plans"] = [summary_of(name, plan) for name, plan in plans.items()]
+    return {"care": care.result()}
 
 
 def _her_accesses(cast: Cast, teller: Teller) -> dict[str, Any]:
@@ -279,7 +305,7 @@ def _her_accesses(cast: Cast, teller: Teller) -> dict[str, Any]:
     }
     late = len(released & set(granted))
     what = f"who used my data? {', '.join(by)}, {len(granted)} times, for {', '.join(why)}"
-    teller.tell(14, "Ada", what, f"released with her in it: {late}", late == 0 and by == {"Noor"})
+    teller.tell(15, "Ada", what, f"released with her in it: {late}", late == 0 and by == {"Noor"})
     return {}
 
 
@@ -303,7 +329,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     explained = sum(len(attempt.granted) for attempt in Replay(bundle).replayed.attempts.values())
     what = f"verifies offline, without our database: {verdict}"
     right = verdict == "valid" and explained == recorded
-    teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
+    teller.tell(16, "Vera", what, f"{explained} of {recorded} accesses explained", right)
     return {
         "verified": verdict,
         "accesses": {"recorded": recorded, "explained": explained},
@@ -339,7 +365,7 @@ def _tampers(
     detected = [tamper.name for tamper in table if results[tamper.name][0] == tamper.word]
     what = "edits trail, objects, journal, receipts; drops; forges"
     named = f"{len(detected)} of {len(table)} found, bad place named"
-    teller.tell(16, "Otto", what, named, len(detected) == len(table))
+    teller.tell(17, "Otto", what, named, len(detected) == len(table))
     return {"tampers": {"tried": len(table), "detected": len(detected), "names": detected}}
 
 
@@ -367,7 +393,7 @@ def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
     refused, tried = cast.facts["attacks"].result(), attacks.made()
     what = f"tries {len(attacks.TABLE)} attacks on the contracts, {len(tried) - len(attacks.TABLE)} on the endpoints"
     summary = f"{len(refused)} of {len(tried)} refused, each by its rule"
-    teller.tell(17, "Mallory", what, summary, len(refused) == len(tried))
+    teller.tell(18, "Mallory", what, summary, len(refused) == len(tried))
     return {"attacks": {"tried": len(tried), "refused": len(refused), "names": refused}}
 
 

@@ -149,7 +149,6 @@ def _close(home: Path, report: dict[str, Any], say: Callable[[str], None] = prin
     )
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
     say(f" Look:   {where}/report.html   Pages:  {tools}/volens serve --demo")
-    say(f" Try:    VOLENS_HOME={where} {tools}/volens access list --as ada   (while it serves)")
     say(
         f" Check it:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json"
     )
