@@ -510,16 +510,7 @@ def _route(
     medication = resolve(resource.get("medicationReference"), context, source) or {}
     if id(medication) in source.unfit:
         raise HeldBack("its medication is held back")
-    # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a
-    # relative, a device.
-    focuses = _related(resource, "focus", context, source)
-    if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
-        raise HeldBack(_FOCUS)
-    if any(
-        _OTHER_FOCUS.search(str(extension.get("url")))
-        for extension in marks.links.extensions.get(id(resource), ())
-    ):
-        raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
+    _check_focus(resource, context, source, marks)
     originals = concepts_of(resource, medication)
     concepts, meant = _meant(originals, marks.sets), _meant(resource, marks.sets)
     if sum(len(list(codings_of(concept))) for concept in concepts) > MAX_CODINGS:
@@ -563,6 +554,22 @@ def _route(
     if meant_for - {category}:
         raise HeldBack("of another category than its code map says")
     return category, reduced
+
+
+def _check_focus(
+    resource: Mapping[str, object], context: ReferenceContext, source: Source, marks: _Marks
+) -> None:
+    """Raises HeldBack for what is about something else than the person or her own disease."""
+    # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a
+    # relative, a device.
+    focuses = _related(resource, "focus", context, source)
+    if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
+        raise HeldBack(_FOCUS)
+    if any(
+        _OTHER_FOCUS.search(str(extension.get("url")))
+        for extension in marks.links.extensions.get(id(resource), ())
+    ):
+        raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
 
 
 def _meant(value: Any, sets: ValueSets) -> Any:
