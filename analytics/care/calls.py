@@ -23,6 +23,8 @@ _PATHOGENIC = (
     (13, 32340300, "GT>G"),
 )
 _SOURCE = ("genotypes",)
+# Reads and quality of a call that a dose may rest on; what the file does not give is not below.
+_MIN_DEPTH, _MIN_QUALITY = 10, 20
 _NO_FACT = Unknown(Reason.NOT_RECORDED, "no genotypes")
 
 
@@ -51,13 +53,14 @@ def read_calls(genotypes: Genotypes | None) -> Calls:
 def _dpyd(genotypes: Genotypes) -> tuple[Fact, Fact]:
     copies: dict[str, int] = {}
     unknown: list[Unknown] = []
+    trusted = genotypes.sites.passed & genotypes.is_trusted(_MIN_DEPTH, _MIN_QUALITY)
     for name, site in VARIANTS.items():
         rows = _rows(genotypes, CHROMOSOME, site.position)
         if not len(rows):
             continue
         dosages = genotypes.dosage[rows]
         alleles = [genotypes.sites.alleles[row] for row in rows]
-        if (dosages < 0).any() or not genotypes.sites.passed[rows].all():
+        if (dosages < 0).any() or not trusted[rows].all():
             unknown.append(Unknown(Reason.NO_CALL, f"DPYD {name}", source=_SOURCE))
             continue
         others = [int(dosages[at]) for at, pair in enumerate(alleles) if pair != site.alleles]

@@ -447,19 +447,19 @@ def test_dpyd_of_a_report(case: str) -> None:
     assert said(chart(*resources)["dpyd_variants"]) == expected
 
 
-def genotypes(*rows: tuple[int, int, str, int], build: str = "GRCh38") -> bytes:
-    """Packed genotypes of (chromosome, position, alleles, dosage)."""
+def genotypes(
+    *rows: tuple[int, int, str, int],
+    build: str = "GRCh38",
+    depth: int = 255,
+    quality: int = 255,
+    passed: int = 1,
+) -> bytes:
+    """Packed genotypes of (chromosome, position, alleles, dosage); 255 is "not given"."""
     ordered = sorted(rows)
-    sites = build_sites(
-        build,
-        [row[0] for row in ordered],
-        [row[1] for row in ordered],
-        [row[2] for row in ordered],
-        [1] * len(rows),
-    )
-    dosage = np.array([row[3] for row in ordered], np.int8)
-    given = np.full(len(rows), 255, np.uint8)
-    return write_genotypes(sites, bytes(32), dosage, given, given)
+    chromosome, position, alleles, dosage = zip(*ordered, strict=True)
+    sites = build_sites(build, chromosome, position, alleles, [passed] * len(rows))
+    given = (np.full(len(rows), value, np.uint8) for value in (depth, quality))
+    return write_genotypes(sites, bytes(32), np.array(dosage, np.int8), *given)
 
 
 def site(name: str, dosage: int) -> tuple[int, int, str, int]:
@@ -471,6 +471,10 @@ CALLS: dict[str, tuple[bytes, object]] = {
     "homozygous": (genotypes(site("c.2846A>T", 2)), ("c.2846A>T", "c.2846A>T")),
     "reference": (genotypes(site("c.1905+1G>A", 0), site("c.1898delC", 0)), ()),
     "no call": (genotypes(site("c.1905+1G>A", -1), site("c.2846A>T", 0)), Reason.NO_CALL),
+    "few reads": (genotypes(site("c.1905+1G>A", 0), depth=9), Reason.NO_CALL),
+    "enough reads": (genotypes(site("c.1905+1G>A", 0), depth=10, quality=20), ()),
+    "low quality": (genotypes(site("c.1905+1G>A", 0), quality=19), Reason.NO_CALL),
+    "filtered": (genotypes(site("c.1905+1G>A", 0), passed=0), Reason.NO_CALL),
     "another allele there": (
         genotypes((1, VARIANTS["c.1905+1G>A"].position, "C>G", 1)),
         Reason.NOT_UNDERSTOOD,
@@ -507,6 +511,8 @@ def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:
         said(chart(genotypes=genotypes((17, 43124027, "ACT>A", 0)))["brca_call"])
         == Reason.NO_REPORT
     )
+    filtered = genotypes((17, 43124027, "ACT>A", 1), passed=0)
+    assert said(chart(genotypes=filtered)["brca_call"]) == Reason.NO_REPORT
     assert said(chart()["brca_call"]) == Reason.NOT_RECORDED
 
 
