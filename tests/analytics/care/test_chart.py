@@ -320,6 +320,7 @@ TUMOUR = [
     ([staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")], "tumour_size", "T3"),
     ([staged("21899-0", "pT1c"), staged("21899-0", "pT2")], "tumour_size", Reason.CONFLICTING),
     ([staged("21899-0", "pTis(DCIS)")], "tumour_size", "Tis"),
+    ([staged("21899-0", "cT2", "2024-01-01"), staged("21905-5", "cT3")], "tumour_size", "T3"),
     ([staged("21900-6", "pN1a(sn)")], "nodes", "N1"),
     ([staged("21899-0", "ypT0"), staged("21900-6", "ypN0")], "complete_response", True),
     ([staged("21899-0", "ypTis"), staged("21900-6", "ypN0(i+)")], "complete_response", False),
@@ -516,6 +517,9 @@ def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:
     assert said(chart()["brca_call"]) == Reason.NOT_RECORDED
 
 
+OF_TUMOUR = [component("48018-6", HGNC, CYP2D6), component("48002-0", LOINC, SOMATIC)]
+
+
 def diplotype(text: str, name: str = "g", **elements: Any) -> dict[str, Any]:
     return {
         **observation((LOINC, "84413-4"), component=[component("48018-6", HGNC, CYP2D6)]),
@@ -536,6 +540,7 @@ def diplotype(text: str, name: str = "g", **elements: Any) -> dict[str, Any]:
         ([diplotype("*1/*4"), diplotype("*4/*4", "h")], Reason.CONFLICTING),
         ([diplotype("*1/*4", effectiveDateTime="2024")], Reason.NO_DATE),
         ([diplotype("poor metaboliser"), variant()], Reason.HELD_BACK),
+        ([diplotype("*4/*4", component=OF_TUMOUR)], Reason.NOT_RECORDED),
         ([], Reason.NOT_RECORDED),
     ],
 )
@@ -565,11 +570,19 @@ WITHHELD = [
     (Category.CONDITIONS, "metastatic"),
     (Category.DEMOGRAPHICS, "age"),
 ]
+NO_CHEMOTHERAPY = [medicine("A10BA02")]
 
 
 @pytest.mark.parametrize(("category", "name"), WITHHELD)
 def test_what_she_withholds_is_a_reason_and_never_no(category: int, name: str) -> None:
     assert said(chart(*bea(), withheld={category})[name]) == Reason.WITHHELD
+
+
+@pytest.mark.parametrize("category", [Category.PROCEDURES, Category.CONDITIONS, Category.HIV])
+def test_no_chemotherapy_is_not_said_where_it_could_be_withheld(category: int) -> None:
+    assert said(chart(*NO_CHEMOTHERAPY)["chemotherapy"]) == "none"
+    facts = chart(*NO_CHEMOTHERAPY, withheld={category})
+    assert said(facts["chemotherapy"]) == Reason.WITHHELD
 
 
 def test_a_medicine_of_a_withheld_category_is_not_told() -> None:
