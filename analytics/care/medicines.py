@@ -106,7 +106,7 @@ def _read(entry: Entry, today: int) -> _Medicine:
     other = {code for code in atc if (URIS["atc"], code) not in _NAMES}
     codes = {code_of(name) for name in known} | {f"atc:{code}" for code in other}
     certain = bool(known) or any(len(code) == _FULL for code in other)
-    certain = certain and not any(code.startswith(_GROUPS) or len(code) < _FULL for code in other)
+    certain = certain and not any(code.startswith(_GROUPS) for code in other)
     if not certain:
         codes |= {f"rxnorm:{code}" for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
     classes = {_TABLE["ingredients"][name].get("class", "") for name in known}
