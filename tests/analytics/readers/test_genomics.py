@@ -302,3 +302,13 @@ def test_the_end_of_a_treatment_stays_and_research_counts_from_its_start() -> No
     assert b'"effectivePeriod":{"start":"2023-01-02"}' in planned.records[Category.MEDICATIONS]
     (fact,) = read_clinical_record(dict(split(statement(end="2999-01-01")).records), SUBJECT).facts
     assert fact.day is None
+
+
+def test_an_entry_without_a_resource_could_be_a_medicine_and_a_copy_is_none() -> None:
+    drug = order((RXNORM, "6918"), id="o")
+    file = json.loads(bundle(drug, drug))
+    assert ALL_MEDICINES in marks_of(record_of(split_bundle(json.dumps(file).encode(), SUBJECT), 3))
+    file["entry"].append({"fullUrl": "urn:uuid:1"})
+    read = split_bundle(json.dumps(file).encode(), SUBJECT)
+    assert read.report["held back"]["an entry that has no resource"] == 1
+    assert ALL_MEDICINES not in marks_of(record_of(read, Category.MEDICATIONS))
