@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from analytics.canonical import dump_canonical
 from analytics.care.chart import read_chart
+from analytics.care.entries import read_records
+from analytics.care.monitoring import read_series
 from analytics.care.plan import draw_plan
 from analytics.care.rule_set import shipped
 from analytics.errors import InputsError, ParamsError
@@ -35,10 +37,11 @@ def run_plan(
     if len({one.subject for one in inputs}) != 1:
         raise InputsError("a plan is drawn from the records of one person")
     progress("read", 0.0)
-    facts = read_chart(inputs, granted, today)
+    records = read_records(inputs, granted, today)
+    facts, series = read_chart(records), read_series(records)
     progress("compute", 0.0)
     progress("draw", 0.0)
-    plan = draw_plan(facts, rules, today)
+    plan = draw_plan(facts, rules, today, series)
     progress("filter", 1.0)
     progress("disclose", 1.0)
     disclosure = {

@@ -18,6 +18,7 @@ from fhir_files import (
 from genomic_files import implication, variant
 
 from analytics.care.chart import read_chart
+from analytics.care.entries import read_records
 from analytics.care.facts import Fact, Known, Reason, Value
 from analytics.people import Input
 from analytics.readers.clinical import day_number
@@ -49,7 +50,7 @@ def chart(
 ) -> dict[str, Fact]:
     inputs = inputs_of(*resources, withheld=withheld)
     inputs += [] if genotypes is None else [Input(SUBJECT, Category.GERMLINE_VARIANTS, genotypes)]
-    return read_chart(inputs, EVERYTHING - frozenset(withheld), today)
+    return read_chart(read_records(inputs, EVERYTHING - frozenset(withheld), today))
 
 
 def said(fact: Fact) -> Value | Reason:

@@ -6,31 +6,22 @@ fact is too old, and what an unknown fact means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from analytics.care.calls import Calls, read_calls
-from analytics.care.entries import Records, read_records
+from analytics.care.entries import Records
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.laboratory import read_laboratory
 from analytics.care.medicines import read_medicines
 from analytics.care.tumour import read_tumour
 from analytics.care.variants import BRCA, read_variants
-from analytics.people import Input
 from analytics.vocabulary import Category
 
 _NOTHING = (Reason.NOT_RECORDED, Reason.WITHHELD)
 
 
-def read_chart(inputs: Sequence[Input], granted: Collection[int], today: int) -> dict[str, Fact]:
-    """Every fact of `FACTS`, from one person's records.
-
-    granted: the categories that her consent contains. today: the day of the plan, in days since
-    1970-01-01. The order of the records changes nothing. Raises InputsError for records of several
-    people, of a category that is not granted, or with dates that may have been shifted; PayloadError
-    for one that cannot be read.
-    """
-    records = read_records(inputs, granted, today)
+def read_chart(records: Records) -> dict[str, Fact]:
+    """Every fact of `FACTS`, from one person's records (`entries.read_records`)."""
     facts = {**read_laboratory(records), **read_tumour(records)}
     facts |= read_medicines(records, facts["metastatic"])
     facts |= _with_calls(records, read_variants(records), read_calls(records.genotypes))

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from analytics.care.entries import (
     LOINC,
+    Entry,
     Records,
     answer,
     local_answer,
@@ -49,6 +50,7 @@ _MEASURED: dict[str, tuple[tuple[str, ...], Mapping[str, Decimal], tuple[str, st
     "neutrophils": (("751-8", "753-4", "26499-4"), _COUNTS, ("0", "500")),
     "platelets": (("777-3", "778-1", "26515-7"), _COUNTS, ("0", "5000")),
 }
+MONITORED = tuple(_MEASURED)
 # Of several values of a day that are nearly the same, the one that leads to less of a drug.
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
@@ -66,10 +68,9 @@ _LIVER = {"A": "mild", "B": "moderate", "C": "severe"}
 def read_laboratory(records: Records) -> dict[str, Fact]:
     """The facts of the person, her measurements and her states."""
     facts = _person(records)
-    for name, (codes, units, (low, high)) in _MEASURED.items():
-        read = number(units, Decimal(low), Decimal(high))
+    for name in MONITORED:
+        entries, read = measurements(records, name)
         choose = _careful(max if name in _HIGHEST else min)
-        entries = records.observations(LOINC, *codes)
         facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
     for name, (pattern, question) in _CONDITIONS.items():
         facts[name] = _disease(records, pattern, question)
@@ -88,6 +89,14 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         records.missing(_OBSERVATIONS),
     )
     return facts
+
+
+def measurements(
+    records: Records, name: str
+) -> tuple[list[Entry], Callable[[Entry], Value | Reason]]:
+    """The entries that measure one of `MONITORED`, and how to read the value of one."""
+    codes, units, (low, high) = _MEASURED[name]
+    return records.observations(LOINC, *codes), number(units, Decimal(low), Decimal(high))
 
 
 def _coded(records: Records, question: str, *categories: int) -> Fact:

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from analytics.care.facts import FACTS, Fact, Facts, Known, Reason
+from analytics.care.facts import FACTS, Fact, Facts, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.interpreter import Evaluation, Gate, State, evaluate
+from analytics.care.laboratory import MONITORED
+from analytics.care.monitoring import NOTHING_MEASURED, Series, next_due
 from analytics.care.rule_set import RuleSet, conditions_of, facts_of, leaves
 
 TYPE = "volens/plan/1"
@@ -24,8 +26,12 @@ SENTENCE = (
 _WORDS: Mapping[bool | None, str] = {True: "yes", False: "no", None: "not known"}
 
 
-def draw_plan(facts: Facts, rules: RuleSet, today: int) -> dict[str, Any]:
+def draw_plan(
+    facts: Facts, rules: RuleSet, today: int, measured: Mapping[str, Series] = NOTHING_MEASURED
+) -> dict[str, Any]:
     """The plan as canonical JSON holds it: strings, integers, lists and objects only.
+
+    measured: her values over time (`monitoring.read_series`), which no option rests on.
 
     today and every other day are days since 1970-01-01. `valid_until` is the last day on which no
     fact that an option rests on is too old and no rule of an option is expired; today, if there is
@@ -33,6 +39,7 @@ def draw_plan(facts: Facts, rules: RuleSet, today: int) -> dict[str, Any]:
     """
     evaluations = evaluate(facts, rules, today)
     offered = [e for e in evaluations if e.state is State.OPEN]
+    schedule = [{"rule": e.rule.id, **item} for e in offered for item in e.rule.content["schedule"]]
     return {
         "type": TYPE,
         "sentence": SENTENCE,
@@ -45,8 +52,10 @@ def draw_plan(facts: Facts, rules: RuleSet, today: int) -> dict[str, Any]:
         "refused": [_refusal(e, rules, today) for e in evaluations if e.state is not State.OPEN],
         "facts": _facts(facts, evaluations, today),
         "warnings": [{"rule": e.rule.id, "text": text} for e in offered for text in _warnings(e)],
-        "schedule": [
-            {"rule": e.rule.id, **item} for e in offered for item in e.rule.content["schedule"]
+        "schedule": schedule,
+        "monitoring": [
+            _monitored(name, measured.get(name, Series()), facts, schedule, today)
+            for name in MONITORED
         ],
         "for_patient": [_for_patient(e) for e in evaluations if _concerns(e)],
     }
@@ -183,6 +192,29 @@ def _facts(
         ],
         "not_read": [{"fact": name} for name in sorted(facts.keys() - used.keys())],
     }
+
+
+def _monitored(
+    name: str, series: Series, facts: Facts, schedule: Iterable[Mapping[str, Any]], today: int
+) -> dict[str, Any]:
+    """Her values of the last two years, or why there is none, and when the next one is due."""
+    shown: dict[str, Any] = {
+        "fact": name,
+        "label": FACTS[name].label,
+        "unit": FACTS[name].unit,
+        "values": [
+            {"day": one.day, "value": _text(one), "sources": sorted(one.source)}
+            for one in series.values
+        ],
+        "not_read": series.not_read,
+        "earlier": series.earlier,
+    }
+    if not series.values:
+        fact = facts.get(name, Unknown(Reason.NOT_RECORDED))
+        why = Reason.TOO_OLD if isinstance(fact, Known) else fact.reason
+        shown["reason"] = why.value
+    due = next_due(name, series, schedule, today)
+    return shown if due is None else shown | {"next": due}
 
 
 def _warnings(evaluation: Evaluation) -> list[str]:

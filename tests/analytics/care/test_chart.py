@@ -48,6 +48,7 @@ from hypothesis import strategies as st
 
 from analytics.care.chart import read_chart
 from analytics.care.dpyd import VARIANTS
+from analytics.care.entries import read_records
 from analytics.care.facts import FACTS, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.errors import InputsError
@@ -596,9 +597,11 @@ def test_an_older_record_does_not_tell_what_she_withholds() -> None:
     told = order((ATC, "J05AR22")) | {"subject": {"reference": f"urn:volens:subject:{SUBJECT}"}}
     payload = write_record([told], {TRUE_DATES, ALL_MEDICINES})
     inputs = [Input(SUBJECT, Category.MEDICATIONS, payload)]
-    without = read_chart(inputs, EVERYTHING - {Category.HIV}, TODAY)
+    without = read_chart(read_records(inputs, EVERYTHING - {Category.HIV}, TODAY))
     assert "rxnorm:1306284" not in str(without)
-    assert said(read_chart(inputs, EVERYTHING, TODAY)["medicines_ever"]) == ("rxnorm:1306284",)
+    assert said(read_chart(read_records(inputs, EVERYTHING, TODAY))["medicines_ever"]) == (
+        "rxnorm:1306284",
+    )
 
 
 def test_the_last_day_of_chemotherapy_is_the_end_of_its_last_period() -> None:
@@ -612,7 +615,7 @@ def test_a_chart_is_refused_where_its_dates_may_be_shifted() -> None:
     shifted = split_files([bundle(*bea())], [], SUBJECT, SHIPPED, 0).records
     inputs = [Input(SUBJECT, category, payload) for category, payload in shifted.items()]
     with pytest.raises(InputsError, match="may have been shifted"):
-        read_chart(inputs, EVERYTHING, TODAY)
+        read_chart(read_records(inputs, EVERYTHING, TODAY))
 
 
 def test_a_record_of_an_earlier_version_has_no_marks_and_no_chart() -> None:
@@ -623,24 +626,24 @@ def test_a_record_of_an_earlier_version_has_no_marks_and_no_chart() -> None:
         for one in inputs_of(*bea())
     ]
     with pytest.raises(InputsError, match="may have been shifted"):
-        read_chart(old, EVERYTHING, TODAY)
+        read_chart(read_records(old, EVERYTHING, TODAY))
 
 
 def test_a_chart_is_of_one_person_and_of_what_she_granted() -> None:
     inputs = inputs_of(*bea())
     with pytest.raises(InputsError, match="exactly one person"):
-        read_chart([*inputs, Input("cd" * 32, 1, b"{}")], EVERYTHING, TODAY)
+        read_chart(read_records([*inputs, Input("cd" * 32, 1, b"{}")], EVERYTHING, TODAY))
     with pytest.raises(InputsError, match="exactly one person"):
-        read_chart([], EVERYTHING, TODAY)
+        read_chart(read_records([], EVERYTHING, TODAY))
     with pytest.raises(InputsError, match="leaves out"):
-        read_chart(inputs, EVERYTHING - {Category.CONDITIONS}, TODAY)
+        read_chart(read_records(inputs, EVERYTHING - {Category.CONDITIONS}, TODAY))
 
 
 def test_an_age_that_was_grouped_is_not_an_age() -> None:
     file = bundle(*bea()).replace(b'"1960-05-17"', b'"1930-05-17"')
     records = split_files([file], [], SUBJECT).records
     inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
-    assert said(read_chart(inputs, EVERYTHING, TODAY)["age"]) == Reason.NOT_UNDERSTOOD
+    assert said(read_chart(read_records(inputs, EVERYTHING, TODAY))["age"]) == Reason.NOT_UNDERSTOOD
 
 
 @settings(max_examples=8, deadline=None)
@@ -653,7 +656,7 @@ def test_the_order_of_the_records_changes_nothing(seed: int) -> None:
     draw.shuffle(resources)
     inputs = inputs_of(*resources)
     draw.shuffle(inputs)
-    assert read_chart(inputs, EVERYTHING, TODAY) == expected
+    assert read_chart(read_records(inputs, EVERYTHING, TODAY)) == expected
 
 
 def test_facts_that_are_unknown_tell_no_word_of_the_record() -> None:

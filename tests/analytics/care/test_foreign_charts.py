@@ -18,6 +18,7 @@ from fhir_files import LOINC, concept
 from genomic_files import BRCA1, GERMLINE, GRCH38, HGVS, PRESENT, component
 
 from analytics.care.chart import read_chart
+from analytics.care.entries import read_records
 from analytics.care.facts import Fact, Reason
 from analytics.errors import PayloadError
 from analytics.people import Input
@@ -57,7 +58,7 @@ def chart(*bundles: dict[str, Any]) -> dict[str, Fact]:
     files = [json.dumps(one).encode() for one in bundles]
     records = split_files(files, [], SUBJECT, SETS).records
     inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
-    return read_chart(inputs, EVERYTHING, TODAY)
+    return read_chart(read_records(inputs, EVERYTHING, TODAY))
 
 
 def components(resource: dict[str, Any]) -> dict[str, dict[str, Any]]:
