@@ -54,8 +54,8 @@ SYSTEM_FILES = {
 
 # What another test covers less dearly, and what is not about one behaviour: controls that are taken
 # out (of contracts, of the verifier, of the imports), attacks that are simulated on many cohorts,
-# floods, measurements, the demo's further scenes, and every page in every look. All that is marked
-# `alone` too.
+# floods, measurements, the demo and its further scenes, results of older versions, and every page in
+# every look. All that is marked `alone` too.
 LONG = (
     "tests/analytics/test_clusters.py::test_without_groups_clusters_are_chance",
     "tests/analytics/test_disclosure_gates.py::test_a_run_with_few_of_an_outcome_is_computed_to_its_end",
@@ -68,11 +68,16 @@ LONG = (
     "tests/analytics/test_registry.py::test_one_file_adds_a_model_an_explanation_or_a_clustering",
     "tests/analytics/test_tuning.py::test_a_run_tunes_each_row_and_says_how_far_it_is",
     "tests/analytics/test_tuning.py::test_noise_stays_noise_while_settings_chosen_on_the_tested_people_do_not",
+    "tests/analytics/test_variants.py::test_hardy_weinberg_is_quick",
     "tests/api/test_floods.py",
     "tests/api/test_hostile_inputs.py",
+    "tests/chain/test_bounded_http.py::test_large_bodies_wait_for_each_other_and_small_messages_do_not",
+    "tests/chain/test_executions.py::test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after",
     "tests/chain/test_snapshots.py::test_killed_in_the_middle_many_times",
+    "tests/contracts/test_gas.py::test_authorise_costs_at_most_6000_gas_a_person",
     "tests/contracts/test_removals.py",
     "tests/governance/test_verify_rules.py::test_every_rule_taken_out_lets_a_lie_through",
+    "tests/pages/test_plots.py::test_a_result_from_before_its_keys_were_renamed_is_shown_alike",
     "tests/pages/test_protections.py::test_axe_finds_nothing_and_a_narrow_screen_cuts_nothing_off",
     "tests/test_architecture.py::test_each_import_contract_can_fail",
     "tests/test_bench.py",
@@ -80,7 +85,10 @@ LONG = (
     "tests/test_confinement.py::test_models_and_parsers_work_within_each_wall",
     "tests/test_kills.py::test_a_planted_fault_is_seen",
     "tests/test_kills.py::test_killed_from_outside",
+    "tests/test_ray.py::test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded",
     "tests/test_scenes.py::test_each_holds_and_says_so",
+    "tests/test_several_workers.py::test_a_worker_that_is_killed_costs_attempts_and_no_run",
+    "tests/test_story.py",
 )
 
 # The files that take longest (--durations=0). They are started first.
