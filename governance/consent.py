@@ -55,8 +55,8 @@ class Preset:
     days: int
 
 
-# The sensitive categories (16-19) are in none but the one that names them: "all" never implies
-# them. A plan of care that does not see them cannot tell whether a medicine interacts.
+# The sensitive categories (16-19) are in none but one that names each: "all" never implies them.
+# Without them no plan says that she takes no interacting medicine, so none proposes a dose of one.
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -77,7 +77,8 @@ PRESETS = {
         Preset("care", "my own care only, ten years", ("care",), _ORDINARY, 3652),
         Preset(
             "care-all",
-            "my own care only, sensitive records included, ten years",
+            "my own care only, with what the record says of mental health, alcohol and drugs, "
+            "sexual health and HIV, ten years",
             ("care",),
             (*_ORDINARY, "mental-health", "substance-use", "sexual-health", "hiv"),
             3652,

@@ -17,13 +17,14 @@ const OUTPUT = 255,
 const hex = bytesToHex;
 
 /** Open the newest sealed output of a run (as GET /runs/{run} describes it) with an X25519 key.
- *  `viewer`: the signer is a checker, whose view is on the ledger. Returns {result, disclosure, salt}, texts. */
-export async function openOutput(signer, description, key, viewer) {
+ *  `viewer`: the signer's view or opening is on the ledger. `kind`: "plans" for a plan of somebody's own care.
+ *  Returns {result, disclosure, salt}, texts. */
+export async function openOutput(signer, description, key, viewer, kind = "runs") {
   const { identity, Statement } = await signing();
   const sealed = description.outputs.at(-1),
     run = hexToBytes(description.run),
     attempt = sealed.attempt;
-  const answered = await send("GET", `/pages/runs/${description.run}/output`);
+  const answered = await send("GET", `/pages/${kind}/${description.run}/output`);
   const blob = new Uint8Array(await answered.arrayBuffer());
   if (hex(sha256(blob)) !== sealed.ciphertext) throw altered();
   const label = {
@@ -46,7 +47,7 @@ export async function openOutput(signer, description, key, viewer) {
   };
   if (viewer) question.viewer = signer.address.slice(2).toLowerCase();
   const asked = sha256(canonicalBytes("volens/question/1", utf8ToBytes(canonical(question))));
-  const answer = await ask("POST", `/runs/${description.run}/output-pieces`, {
+  const answer = await ask("POST", `/${kind}/${description.run}/output-pieces`, {
     ...question,
     signature: await signer.sign("Statement", { digest: hex(asked) }),
   });

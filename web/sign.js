@@ -10,6 +10,7 @@ import {
 } from "@noble/hashes/utils.js";
 import { canonical } from "./encoding.js";
 import { openMessage, publicOf } from "./hpke.js";
+import { hidden, planId, sealNotes } from "./care.js";
 import { all, copy, offer, one, textOf, withProgress, write } from "./dom.js";
 import { LEAST_PASSWORD, makeFile, openFile, SESSION } from "./keys.js";
 import { openOutput, check, joined, open, pieces, split } from "./outputs.js";
@@ -40,6 +41,7 @@ export const outputs = {
   purpose,
   split,
 };
+export const care = { hidden, planId, sealNotes };
 export {
   addressOf,
   canonical,
@@ -214,7 +216,8 @@ async function signShown(form, button) {
   goOn(form);
 }
 
-async function record(form, message) {
+/** `more`: what is sent beside the message, besides what the form shows of it. */
+async function record(form, message, more = {}) {
   const who = signerHere();
   const documents = all("[data-document]", form).map((element) => [
     element.dataset.document,
@@ -229,6 +232,7 @@ async function record(form, message) {
     [form.dataset.name]: message,
     signature: await who.sign(form.dataset.kind, message),
     ...unsigned(form),
+    ...more,
   });
   for (const [hash, text] of documents) await sendDocument(hash, text);
   return answer;
@@ -468,9 +472,78 @@ function offerKey(form) {
   if (choose) choose.hidden = Boolean(file) || !usesWallet();
 }
 
+// ---- a patient's own care
+
+/** Appoint a clinician, or end that: the salt that hides who it is on the ledger is drawn here. */
+async function appoint(form) {
+  const who = signerHere(),
+    salt = randomBytes(32);
+  write(form, "clinician", hidden(textOf(one('[data-extra="clinician"]', form)).trim(), salt));
+  await record(form, await read("Appoint", form), {
+    signer: who.address.slice(2).toLowerCase(),
+    salt: bytesToHex(salt),
+  });
+  goOn(form);
+}
+
+/** As signShown for a PlanRequest: the nonce is drawn here, and the plan's id follows from it. */
+async function requestPlan(form) {
+  const who = signerHere(),
+    nonce = randomBytes(32);
+  write(form, "nonce", BigInt(`0x${bytesToHex(nonce)}`).toString());
+  const message = await read("PlanRequest", form);
+  const run = planId(message.permit, who.address, nonce);
+  const answer = await record(form, message);
+  if (answer.run !== run)
+    throw new Problem(
+      "The service names another plan than the one that you asked for. Tell the operator.",
+    );
+  location.assign(`/care/${run}`);
+}
+
+/** Open a plan: its clinician after a recorded view, or its patient after a recorded opening. The key is of this
+ *  opening alone, and kept nowhere. */
+async function openPlan(form) {
+  const { kind, name, endpoint, run, show: shownBy } = form.dataset;
+  const who = signerHere(),
+    key = randomBytes(32);
+  const description = await ask("GET", `/pages/plans/${run}`);
+  write(form, "viewerKey", bytesToHex(publicOf(key)));
+  const message = await read(kind, form);
+  if (description.outputs.at(-1)?.attempt !== message.attempt)
+    throw new Problem("There is a newer one. Open this page again.");
+  await record(form, message, name === "opening" && { signer: who.address.slice(2).toLowerCase() });
+  const { result, disclosure, salt } = await openOutput(who, description, key, true, "plans");
+  await show(
+    one("#opened"),
+    `{"plan":${result},"disclosure":${disclosure},"salt":"${salt}"}`,
+    shownBy,
+  );
+  all("form", one("#opened")).forEach(wire);
+}
+
+/** Countersign a plan: the clinician's decisions are encrypted here, and their hash is signed. */
+async function countersign(form) {
+  const items = {};
+  for (const item of all("[data-item]", form)) {
+    const decision = one("input[type=radio]:checked", item)?.value;
+    if (!decision) throw new Problem("Decide on each item first. Nothing was signed.");
+    items[item.dataset.item] = { decision, note: one("textarea", item).value.trim() };
+  }
+  const comment = one("[data-comment]", form).value.trim();
+  const text = canonical({ type: "volens/plan-notes/1", items, comment });
+  const { run, attempt, salt } = form.dataset;
+  const notes = sealNotes(salt, run, Number(attempt), text);
+  write(form, "notesHash", bytesToHex(sha256(notes)));
+  await record(form, await read("Countersign", form), { notes: bytesToHex(notes) });
+  goOn(form);
+}
+
 async function openResult(form) {
   const text = await one("input[type=file]", form).files[0].text();
-  await show(one("#result"), text, form.dataset.endpoint);
+  const target = one(form.dataset.target || "#result");
+  await show(target, text, form.dataset.endpoint);
+  all("form", target).forEach(wire);
 }
 
 /** Add a comment, and show the list again; the rest of the page stays, with the output that was opened. */
@@ -491,6 +564,18 @@ function busy(form, yes) {
   for (const button of all("button:not([data-why])", form)) {
     button.disabled = yes;
     button.toggleAttribute("aria-busy", yes);
+  }
+}
+
+function wire(form) {
+  const act = ACTS[form.dataset.act];
+  if (act) onSubmit(form, act);
+  else form.addEventListener("submit", () => setTimeout(() => busy(form, true)));
+  if (form.dataset.act === "sign-out") {
+    form.addEventListener("submit", () => {
+      forget();
+      localStorage.setItem(SIGNED_OUT, String(Date.now()));
+    });
   }
 }
 
@@ -636,6 +721,10 @@ const ACTS = {
   "request-run": requestRun,
   "open-output": openSealed,
   "open-result": openResult,
+  appoint,
+  "request-plan": requestPlan,
+  "open-plan": openPlan,
+  countersign,
 };
 if (location.hash.startsWith(`#${WORD}=`)) {
   // bound to this port, as no cookie is; for every tab of this browser
@@ -646,17 +735,7 @@ all("textarea[data-draft]").forEach(keepDraft);
 all("[data-label]").forEach((field, _, fields) =>
   field.addEventListener("paste", (event) => spread(event, fields)),
 );
-for (const form of all("form")) {
-  const act = ACTS[form.dataset.act];
-  if (act) onSubmit(form, act);
-  else form.addEventListener("submit", () => setTimeout(() => busy(form, true)));
-  if (form.dataset.act === "sign-out") {
-    form.addEventListener("submit", () => {
-      forget();
-      localStorage.setItem(SIGNED_OUT, String(Date.now()));
-    });
-  }
-}
+all("form").forEach(wire);
 all("form[data-wallets]").forEach(listWallets);
 all("form[data-act=open-output]").forEach(offerKey);
 for (const button of all("[data-copy]")) button.addEventListener("click", () => copy(button));

@@ -207,7 +207,7 @@ def sign(
     decisions: Annotated[
         Path,
         typer.Option(
-            help='JSON, for each item of the plan: {"ITEM": {"decision": "accept", "note": "…"}}; '
+            help='JSON, for the rule of each option: {"RULE": {"decision": "accept", "note": "…"}}; '
             "accept, decline or defer."
         ),
     ],
@@ -262,7 +262,12 @@ def _key_file(name: str, plan_id: str) -> Path:
 
 
 def _show(opened: OpenedPlan, out: Path | None) -> None:
-    document: dict[str, Any] = {"plan": opened.plan, "notes": opened.notes}
+    document: dict[str, Any] = {
+        "plan": opened.plan,
+        "notes": opened.notes,
+        "disclosure": opened.disclosure,
+        "salt": opened.salt,
+    }
     if out is None:
         cli.show(document, True)
         return

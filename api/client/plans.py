@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from api.client.client import DEADLINE_SECONDS, Client
-from api.client.results import Opened, keep_pair, open_output
+from api.client.results import Opened, keep_pair, open_output, shown
 from api.errors import NotThere, RefusedByPolicy, UsageError
 from governance import care
 from governance.objects.broker_client import BrokerClient
@@ -29,10 +29,15 @@ LONGEST_NOTE = 2000  # characters
 
 @dataclass(frozen=True, slots=True)
 class OpenedPlan:
-    """A plan and what its clinician noted on it; `notes` is empty before the countersignature."""
+    """A plan and what its clinician noted on it; `notes` is empty before the countersignature.
+
+    disclosure, salt: what proves against the ledger that it is the plan that was sealed.
+    """
 
     plan: dict[str, Any]
     notes: dict[str, Any]
+    disclosure: dict[str, Any]
+    salt: str
 
 
 def appointment(
@@ -126,9 +131,15 @@ def sign_plan(
 ) -> dict[str, Any]:
     """Countersign a plan that was opened here, with a decision for each of its items.
 
-    decisions: by item {decision, note}. Raises UsageError.
+    decisions: by item (the id of its rule) {decision, note}. Raises UsageError.
     """
-    plan = client.plan(run)
+    plan, inside = client.plan(run), json.loads(opened.result)
+    items = {one["rule"] for one in [*inside["options"], *inside["lifestyle"]]}
+    if set(decisions) != items:
+        raise UsageError(
+            "the decisions are not on each item of the plan, and on nothing else",
+            f"decide on these: {', '.join(sorted(items)) or 'none, write {}'}",
+        )
     document = check_notes({"type": NOTES, "items": dict(decisions), "comment": comment})
     seal = _newest(plan)
     sealed = seal_notes(
@@ -201,4 +212,5 @@ def _opened(
         sealed = client.plan_notes(plan["run"])
         text = open_notes(opened.salt, bytes.fromhex(plan["run"]), attempt, sealed)
         notes = check_notes(strict_json(text))
-    return OpenedPlan(json.loads(opened.result), notes)
+    inside = shown(opened)
+    return OpenedPlan(inside["result"], notes, inside["disclosure"], inside["salt"])

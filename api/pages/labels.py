@@ -82,6 +82,15 @@ _STATES = {
     "refused": "held back by a checker",
     "failed": "failed",
 }
+_PLAN_STATES = {
+    "queued": "being drawn up",
+    "computing": "being drawn up",
+    "sealed": "drawn, waits for its clinician",
+    "countersigned": "signed by the clinician",
+    "refused": "refused by the ledger",
+    "ended": "ended",
+    "failed": "failed",
+}
 _STEPS = {
     "asking the ledger": "asking the ledger who is willing",
     "fetching": "fetching encrypted records and their keys",
@@ -160,6 +169,11 @@ def permit_state(status: int) -> str:
 
 def state(name: str) -> str:
     return _STATES.get(name, name)
+
+
+def plan_state(name: str) -> str:
+    """The state of a plan of somebody's own care."""
+    return _PLAN_STATES[name]
 
 
 def step(name: str) -> str:

@@ -39,14 +39,23 @@ _SENTENCES = {
     "in progress": "It is being computed now.",
     "ended": "It ended; nothing of it left.",
 }
+# Of a plan of her own care.
+_PLAN_SENTENCES = _SENTENCES | {
+    "released": "Your clinician has signed the plan.",
+    "denied": "No plan was drawn: {}",
+    "sealed": "The plan is drawn; your clinician reads it first.",
+    "in progress": "The plan is being drawn up.",
+    "held back": "You withdrew before your clinician had signed the plan: it opens for nobody.",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
     """What one run asked and did with her data: its attempts, newest first, with the outcome of
-    each.
+    each. is_plan: it draws a plan of her own care.
     """
 
+    is_plan: bool
     run: str
     dataset: str
     question: str
@@ -235,15 +244,17 @@ def _uses(services: Services, subject: str, names: Sequence[str]) -> list[Use]:
         for effect in withdrawal.effects
         if effect.use.was == "sealed" or effect.use.sealed
     }
+    plans = {plan.run for plan in register.list_plans(services.engine, subject=subject)}
     by_run: dict[str, list[tuple[AccessDetail, str]]] = {}
     for access in register.accesses_of(services.engine, subject, names):
         if access.state == "sealed" and (access.run, access.attempt) in held_back:
             access = replace(access, state="held back")
         why = reason_of(access.reason).sentence if access.reason else ""
-        by_run.setdefault(access.run, []).append((access, _SENTENCES[access.state].format(why)))
+        texts = _PLAN_SENTENCES if access.run in plans else _SENTENCES
+        by_run.setdefault(access.run, []).append((access, texts[access.state].format(why)))
     asked = register.params_of(services.engine, names)
     return [
-        Use(run, datasets[tries[0][0].permit], words.question(asked[run]), tries)
+        Use(run in plans, run, datasets[tries[0][0].permit], words.question(asked[run]), tries)
         for run, tries in by_run.items()
     ]
 

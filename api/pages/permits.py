@@ -26,6 +26,7 @@ from api.http.permit_review import (
 from api.http.routes.committee import PermitId
 from api.http.services import Services
 from api.pages import labels as words
+from api.pages.care_rules import describe_rules
 from api.pages.forms import DEADLINE_SECONDS, chosen_mask, form_of, number_in
 from api.pages.labels import DAY
 from api.pages.plan_text import compare
@@ -122,7 +123,7 @@ async def preview_permit(request: Request, services: Parts, me: Analyst) -> Resp
         except RequestInvalid as error:
             again = _form(services, given.get("dataset", [""])[0], given)
             return render(request, "permit-new.html", 422, **again | {"problem": error})
-        permit = _as_row(message, me)
+        permit = as_row(message, me)
         return render(
             request,
             "permit-preview.html",
@@ -133,6 +134,8 @@ async def preview_permit(request: Request, services: Parts, me: Analyst) -> Resp
             willing=willing(services, permit),
             points=_points(services, permit, plan),
             study=study_of(permit.params_schema, plan.text if plan else None),
+            rules=None,
+            command="volens permit request",
             **_questions(services, permit),
         )
 
@@ -155,6 +158,7 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
     deadline = services.clock() + DEADLINE_SECONDS
     sees = reasons.may_read(visitor, row.applicant)
     given = reasons.reasons_on(services.engine, [permit]) if sees else []
+    care = row.need == 1 << Purpose.CARE
     return render(
         request,
         "permit.html",
@@ -172,13 +176,14 @@ def show_permit(permit: PermitId, request: Request, services: Parts, visitor: Vi
         **_questions(services, row),
         votes=votes,
         quorum=services.identity["quorum"],
+        rules=describe_rules() if care and row.code == running_code() else None,
         runs=runs,
         count=count,
         ballots=_ballots(services, row, visitor, votes),
         suspend={"permit": permit, "deadline": deadline}
         if _may_suspend(row, visitor, services.clock())
         else None,
-        may_run=_is_applicant(row, visitor) and row.status == PermitStatus.APPROVED,
+        may_run=not care and _is_applicant(row, visitor) and row.status == PermitStatus.APPROVED,
         may_send=_is_applicant(row, visitor),
         over=row.expiry <= services.clock(),
     )
@@ -226,6 +231,8 @@ def _questions(services: Services, permit: Permit) -> dict[str, int]:
 
 def _points(services: Services, permit: Permit, plan: Document | None) -> list[str]:
     """What a reader of the plan compares with the request: where it asks for much."""
+    if permit.need == 1 << Purpose.CARE:
+        return care_points(services, permit)
     floor = int(services.identity["cohortFloor"])
     points = []
     sensitive = sum(1 << category for category in _SENSITIVE if permit.categories >> category & 1)
@@ -267,6 +274,16 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         points += compare(plan.text, permit.need, study)
     if plan is not None and not study and may_show_study(plan.text):
         points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
+    return points
+
+
+def care_points(services: Services, permit: Permit) -> list[str]:
+    """What a reader compares in a request for single patients' own care."""
+    points = ["It is for single patients, each of whom appoints this clinician herself."]
+    if permit.expiry - services.clock() > (YEAR_DAYS + 1) * DAY:
+        points.append("It lasts longer than a year; each rule is refused from its own day on.")
+    if permit.code != running_code():
+        points.append("Its code, and so its rules, are not those of this service.")
     return points
 
 
@@ -330,7 +347,7 @@ def _request_of(
     }, plan
 
 
-def _as_row(message: Mapping[str, Any], me: Caller) -> Permit:
+def as_row(message: Mapping[str, Any], me: Caller) -> Permit:
     """The row that the request would have."""
     return Permit(
         permit=message["permit"].hex(),

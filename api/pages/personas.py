@@ -7,6 +7,8 @@ from pathlib import Path
 
 CAST = {
     "ada": "a patient",
+    "bea": "a patient with a clinician",
+    "cleo": "a clinician",
     "noor": "the analyst",
     "vera": "the auditor",
     "sol": "an output checker",

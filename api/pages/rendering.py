@@ -23,6 +23,7 @@ from api.pages import labels as words
 from api.pages import session as visitor
 from api.pages.markdown import render_markdown
 from api.pages.personas import names_of
+from chain.vocabulary import Purpose
 from governance import names as known_names
 from governance.notices.inbox import count_unread
 from governance.readmodel import queries as register
@@ -43,6 +44,7 @@ _TEMPLATES.filters.update(
     day=words.day,
     role=words.role,
     state=words.state,
+    plan_state=words.plan_state,
     purposes=words.purposes,
     needed_purposes=words.needed_purposes,
     recipients=words.recipients,
@@ -58,6 +60,7 @@ _TEMPLATES.filters.update(
     variable=words.variable,
     markdown=render_markdown,
 )
+_TEMPLATES.globals["care_mask"] = 1 << Purpose.CARE  # of a permit for single patients' own care
 
 
 class PageRoute(APIRoute):

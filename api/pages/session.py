@@ -78,6 +78,7 @@ Analyst = Annotated[Caller, Depends(_role_holder(Role.ANALYST, "analysts"))]
 Checker = Annotated[Caller, Depends(_role_holder(Role.CHECKER, "output checkers"))]
 Custodian = Annotated[Caller, Depends(_role_holder(Role.CUSTODIAN, "custodians"))]
 Registrar = Annotated[Caller, Depends(_role_holder(Role.REGISTRAR, "registrars"))]
+Clinician = Annotated[Caller, Depends(_role_holder(Role.CLINICIAN, "clinicians"))]
 Member = Annotated[Caller, Depends(_role_holder(Role.COMMITTEE, "members of the committee"))]
 
 

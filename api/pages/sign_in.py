@@ -42,9 +42,15 @@ SIGNED_HERE = (
     "Enrolment",
     "VoidRecords",
     "Statement",
+    "Appoint",
+    "PlanRequest",
+    "PlanView",
+    "PlanOpening",
+    "Countersign",
+    "PlanEnd",
 )
 _AFTER = re.compile(
-    r"/(me|datasets|permits|runs|reviews|roles|enrolments|trail)([/?][A-Za-z0-9/?=&_-]*)?"
+    r"/(me|care|datasets|permits|runs|reviews|roles|enrolments|trail)([/?][A-Za-z0-9/?=&_-]*)?"
 )
 
 

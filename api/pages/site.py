@@ -23,6 +23,8 @@ from api.http.services import Services
 from api.operate.settings import THIS_MACHINE
 from api.pages import (
     api_docs,
+    appointments,
+    care,
     datasets,
     deployment,
     enrolments,
@@ -30,6 +32,7 @@ from api.pages import (
     notices,
     patient,
     permits,
+    plans,
     reviews,
     roles,
     run_request,
@@ -45,6 +48,9 @@ ROUTERS = (
     api_docs.router,
     sign_in.router,
     patient.router,
+    appointments.router,
+    care.router,
+    plans.router,  # after the pages of care that are not one plan's
     datasets.router,
     permits.router,
     run_request.router,  # before the page of one run

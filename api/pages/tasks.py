@@ -66,6 +66,12 @@ STARTS: Mapping[int, tuple[Start, ...]] = {
         Start("/datasets", "Datasets", "What was brought in, and whether it can be read."),
         Start("/datasets/new", "Register a dataset", "Describe it for everybody."),
     ),
+    Role.CLINICIAN: (
+        Start(
+            "/care", "Patients and plans", "Who appointed you, and the plans that you asked for."
+        ),
+        Start("/care/permit", "Ask for a permit for care", "The committee votes on the rules."),
+    ),
     Role.AUDITOR: (
         Start("/trail", "Trail", "Every recorded step, and a check of each."),
         Start("/permits", "Permits", "Plans, requests and votes."),
@@ -80,7 +86,10 @@ STARTS: Mapping[int, tuple[Start, ...]] = {
 def starts_of(me: Caller) -> tuple[Start, ...]:
     """Where this visitor's work begins; patients have a page of their own."""
     if me.subject:
-        return (Start("/me", "My data", "Who can use it now, who did, and how I stop it."),)
+        return (
+            Start("/me", "My data", "Who can use it now, who did, and how I stop it."),
+            Start("/me/care", "My own care", "My clinician, and the plans of my care."),
+        )
     return STARTS.get(me.role, ())
 
 

@@ -92,6 +92,32 @@ def find_step(engine: Engine, count: int) -> Step:
     return steps[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Viewing:
+    """One recorded view or opening of an output: by which account, when (seconds), in which
+    block."""
+
+    viewer: str
+    time: int
+    block: int
+    tx: str
+
+
+def viewings(engine: Engine, run: str) -> list[Viewing]:
+    """Every view and opening of a run's outputs, in their order."""
+    query = (
+        select(Event.fields, Block.timestamp, Event.block, Event.tx)
+        .join(Block, Block.number == Event.block)
+        .where(Event.run == run, Event.name.in_(("OutputViewed", "PlanOpened")))
+        .order_by(Event.block, Event.position)
+    )
+    with engine.connect() as connection:
+        return [
+            Viewing(str(_object(fields)["viewer"]), time, block, tx)
+            for fields, time, block, tx in connection.execute(query)
+        ]
+
+
 def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
     """(block, seconds) of the newest event of each name that a run has."""
     query = (

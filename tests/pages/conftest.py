@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from browser import MISSING, find_browser
+from clinic import Clinic
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from analytics.code import code_hash, params_schema_hash
@@ -136,6 +137,11 @@ class Deployment:
     @property
     def identity(self) -> dict[str, Any]:
         return read_identity(self.home) or {}
+
+    @cached_property
+    def clinic(self) -> Clinic:
+        """A clinician and his patient, once somebody asks for them."""
+        return Clinic(self)
 
     def key_file(self, name: str) -> Path:
         return self.home / "keys" / f"{name}.json"

@@ -367,3 +367,62 @@ def outputs(cell: dict) -> tuple[object, ...]:
         sorted(output.get("data", output["output_type"])) for output in cell.get("outputs", [])
     ]
     return "".join(cell["source"]), cell.get("execution_count"), shown
+
+
+def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, browser, visit) -> None:
+    """She appoints, her clinician asks, opens and countersigns, and she reads what he decided."""
+    clinic = deployment.clinic
+    page = visit.act_as("Bea")
+    page.get_by_role("link", name="My own care").first.click()
+    page.get_by_label("Which data").select_option(clinic.dataset.hex())
+    page.get_by_label("My clinician", exact=True).select_option(clinic.cleo.wallet.address)
+    page.get_by_label("Yes, once my clinician has signed a plan").check()
+    page.get_by_role("button", name="Show what I would sign").click()
+    expect(page.get_by_role("heading", level=2).first).to_have_text(
+        "You are about to appoint Cleo."
+    )
+    expect(page.locator("main")).to_contain_text("nothing before your clinician has signed it")
+    page.get_by_role("button", name="Yes, sign").click()
+    expect(page.get_by_role("heading", name="You appointed Cleo.")).to_be_visible()
+    (mine,) = clinic.bea.appointments()
+    assert (mine["clinician"], mine["live"]) == (clinic.cleo.wallet.address, True)
+    page.get_by_role("button", name="Sign out").click()
+
+    page = visit.act_as("Cleo", "/care")
+    page.get_by_label("Patient", exact=True).select_option(clinic.subject.hex())
+    page.get_by_role("button", name="Show what I would sign").click()
+    page.get_by_role("button", name="Yes, sign and ask").click()
+    page.wait_for_url(re.compile("/care/[0-9a-f]{64}$"))
+    plan = page.url[-64:]
+    clinic.await_drawn(plan)
+    visit.open(f"/care/{plan}")
+    page.get_by_role("button", name="Open it with my key").click()
+    opened = page.locator("#opened")
+    expect(opened.get_by_role("heading", level=2).first).to_have_text("Options with their basis")
+    expect(opened).to_contain_text("Dose by the rule: 50 % of the usual starting dose")
+    expect(opened).to_contain_text("the two lowest activity values added (CPIC)")
+    page.get_by_role("button", name="Yes, sign it").click()
+    assert clinic.cleo.plan(plan)["state"] == "sealed"  # nothing is signed before each decision
+    for item in opened.locator("[data-item]").all():
+        item.get_by_label("Decline").check()
+    dose = opened.locator("[data-item=dpyd-fluoropyrimidine-dose]")
+    dose.get_by_label("Accept").check()
+    dose.get_by_role("textbox").fill("With “blood counts” every month, señora 🧬.")
+    page.get_by_label("For her, about the plan").fill("We talk on Friday.")
+    page.get_by_role("button", name="Yes, sign it").click()
+    expect(page.locator("#state .pill")).to_have_text("signed by the clinician")
+    page.get_by_role("button", name="Sign out").click()
+
+    page = visit.act_as("Bea", f"/me/plan/{plan}")
+    page.get_by_role("button", name="Open it with my key").click()
+    hers = page.locator("#opened")
+    expect(hers).to_contain_text("Your body breaks this medicine down more slowly.")
+    expect(hers).to_contain_text("With “blood counts” every month, señora 🧬.")
+    expect(hers).to_contain_text("We talk on Friday.")
+    expect(hers).to_contain_text("advises against it for you")
+    expect(hers).to_contain_text("Research demonstration. Not cleared or CE-marked")
+    expect(hers).not_to_contain_text("50 %")  # a number is her clinician's to say
+    expect(hers).not_to_contain_text("lifetime risks")  # nor what he did not accept
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 2  # printed
+    page.reload()
+    expect(page.locator("section", has_text="Who opened it").locator("li")).to_have_count(2)

@@ -8,6 +8,7 @@ import html
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,11 +32,19 @@ from governance.consent import NOTICE
 from governance.errors import NotAllowed
 
 HTML = {"Accept": "text/html"}
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+# Elements that reach beyond the right edge of the window.
+TOO_WIDE = """[...document.querySelectorAll('main *')]
+    .filter((one) => (!one.closest('.scroll, .away') || one.matches('caption'))
+        && one.getBoundingClientRect().right > innerWidth)
+    .map((one) => one.outerHTML)"""
 # What pages ask for themselves, or give as a file: no pages of their own.
 WITHIN_PAGES = {
     "/pages/keys/{address}/qr",
     "/pages/me/stopped",
     "/pages/me/stopped/{tx}/receipt",
+    "/pages/plans/{plan}",
+    "/pages/plans/{plan}/output",
     "/pages/roles/orders/{digest}",
     "/pages/runs/{run}/live",
     "/pages/runs/{run}/output",
@@ -486,11 +495,26 @@ def invitation(deployment) -> str:
     return deployment.runs["invitation"]
 
 
-ROLES = ("", "Ada", "Noor", "Vera", "Pia", "Sol", "Rita", "Omar")
+def plan_of(deployment, signed: bool = True) -> str:
+    """A plan of Bea's, which Cleo signed; or one that waits for him."""
+    name = "signed-plan" if signed else "drawn-plan"
+    if name not in deployment.runs:
+        clinic = deployment.clinic
+        if not clinic.bea.appointments():
+            clinic.appoint()
+        deployment.runs[name] = clinic.ask()
+        if signed:
+            clinic.sign(deployment.runs[name], deployment.home)
+    return deployment.runs[name]
+
+
+ROLES = ("", "Ada", "Bea", "Cleo", "Noor", "Vera", "Pia", "Sol", "Rita", "Omar")
 
 
 def pages_of(deployment, name: str) -> list[str]:
-    run, dataset = released(deployment), deployment.dataset.hex()
+    run, dataset, clinic = released(deployment), deployment.dataset.hex(), deployment.clinic
+    plan, drawn = plan_of(deployment), plan_of(deployment, signed=False)
+    appointment = f"dataset={clinic.dataset.hex()}&clinician={clinic.cleo.wallet.address}"
     mine = {
         "": [
             "/",
@@ -522,6 +546,23 @@ def pages_of(deployment, name: str) -> list[str]:
             "/me/stopped",
             "/notices",
         ],
+        "Bea": [
+            "/",
+            "/me",
+            "/me/care",
+            f"/me/care/appoint?{appointment}&until={TOMORROW}&wish=yes",
+            "/me/plan",
+            f"/me/plan/{plan}",
+            f"/me/plan/{drawn}",
+        ],
+        "Cleo": [
+            "/",
+            "/care",
+            "/care/permit",
+            f"/care/ask?patient={clinic.subject.hex()}&permit={clinic.permit.hex()}",
+            f"/care/{plan}",
+            f"/care/{drawn}",
+        ],
         "Noor": [
             "/",
             "/runs",
@@ -538,7 +579,13 @@ def pages_of(deployment, name: str) -> list[str]:
             f"/runs/new?permit={deployment.permit.hex()}&analysis=survival",
         ],
         "Vera": ["/trail?kind=access", "/trail?kind=refusal"],
-        "Pia": ["/", f"/permits/{requested(deployment)}", "/roles", "/notices"],
+        "Pia": [
+            "/",
+            f"/permits/{requested(deployment)}",
+            f"/permits/{clinic.permit.hex()}",
+            "/roles",
+            "/notices",
+        ],
         "Sol": ["/", "/reviews", f"/runs/{sealed(deployment)}/review"],
         "Rita": ["/", "/enrolments", "/enrolments/sheet"],
         "Omar": ["/", "/datasets/new", f"/datasets/{dataset}"],
@@ -569,10 +616,7 @@ def test_axe_finds_nothing_and_a_narrow_screen_cuts_nothing_off(
     for number, path in enumerate(pages_of(deployment, name)):
         visit.page.set_viewport_size({"width": 360, "height": 800})
         visit.open(path)
-        wide = visit.page.evaluate("""[...document.querySelectorAll('main *')]
-            .filter((one) => (!one.closest('.scroll, .away') || one.matches('caption'))
-                && one.getBoundingClientRect().right > innerWidth)
-            .map((one) => one.outerHTML)""")
+        wide = visit.page.evaluate(TOO_WIDE)
         assert wide == [], (path, wide[:2])
         visit.page.set_viewport_size({"width": 1280, "height": 900})
         assert (path, axe(visit.page)) == (path, [])
@@ -581,6 +625,21 @@ def test_axe_finds_nothing_and_a_narrow_screen_cuts_nothing_off(
         visit.page.emulate_media(color_scheme="dark")
         assert (path, axe(visit.page, "color-contrast")) == (path, [])
         visit.page.emulate_media(color_scheme="light")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("name", "path"), [("Cleo", "/care/"), ("Bea", "/me/plan/")])
+def test_an_opened_plan_is_for_every_screen_and_reader(
+    deployment, visit, name: str, path: str
+) -> None:
+    page = visit.act_as(name, path + plan_of(deployment))
+    page.get_by_role("button", name="Open it with my key").click()
+    expect(page.locator("#opened h2").first).to_be_visible()
+    assert axe(page) == []  # unfolds everything
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate(TOO_WIDE) == []
+    page.emulate_media(color_scheme="dark")
+    assert axe(page, "color-contrast") == []
 
 
 def axe(page: Page, *rules: str) -> list[tuple[str, list[str]]]:

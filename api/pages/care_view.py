@@ -1,0 +1,149 @@
+"""An opened plan of one patient's care as values for the pages: of its clinician, and of herself.
+
+A plan is out of date after its last day, and then shows no option in words: no dose, no proposal
+and no note, which could name one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analytics.care.facts import FACTS
+from analytics.care.rule_set import RuleSet
+
+# How each derived fact is computed (analytics/care/formulas.py), in words.
+FORMULAS: Mapping[str, str] = {
+    "creatinine_clearance": (
+        "(140 − age) × weight in kg ÷ (72 × creatinine in mg/dL), for women × 0.85 (Cockcroft and "
+        "Gault 1976); never from an estimated filtration rate"
+    ),
+    "dpyd_score": (
+        "the two lowest activity values added (CPIC); different variants are presumed to be on "
+        "different copies of the gene: a test of their phase can confirm it"
+    ),
+    "cyp2d6_score": "the activity values of both alleles added (CPIC)",
+    "hormone_receptor": "oestrogen receptor or progesterone receptor",
+    "liver": "the worse of the recorded impairment and of what the Child-Pugh class says",
+    "pregnancy_excluded": "recorded as absent, or impossible by sex or menopause",
+    "breast_feeding_excluded": "recorded as absent, or impossible by sex or menopause",
+}
+DECISIONS: Mapping[str, str] = {
+    "accept": "considers it for you",
+    "decline": "advises against it for you",
+    "defer": "decides about it later",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An option of the plan with its clinician's decision, "" before his countersignature or where
+    he made none.
+    """
+
+    rule: str
+    option: Mapping[str, Any]
+    dose: str
+    computed: list[tuple[str, str, str]]  # what, its value, how it is computed
+    warnings: list[str]
+    decision: str
+    note: str
+    for_patient: str
+
+
+def describe(
+    plan: Mapping[str, Any], notes: Mapping[str, Any], today: int, rules: RuleSet
+) -> dict[str, Any]:
+    """The values for the templates. notes: `{}` before the countersignature; today: in days."""
+    decided: Mapping[str, Any] = notes.get("items", {})
+    about_her = {entry["rule"]: entry["text"] for entry in plan["for_patient"]}
+    items = [
+        _item(option, plan, decided.get(option["rule"], {}), about_her)
+        for option in [*plan["options"], *plan["lifestyle"]]
+    ]
+    offered = {item.rule for item in items}
+    wanted = {item.rule for item in items if item.decision in ("accept", "defer")}
+    titles = {one["rule"]: one["title"] for one in [*plan["options"], *plan["lifestyle"]]}
+    return {
+        "plan": plan,
+        "out_of_date": today > plan["valid_until"],
+        "before": plan["rule_set"] != rules.digest,
+        "changed": _changed(plan, rules, today),
+        "items": items,
+        "titles": titles,
+        "comment": notes.get("comment", ""),
+        "refused": [one | {"computed": _computed(one)} for one in plan["refused"]],
+        "not_known": [text for rule, text in about_her.items() if rule not in offered],
+        "schedule": [entry | {"every": _every(entry)} for entry in plan["schedule"]],
+        "her_schedule": [
+            entry | {"every": _every(entry)}
+            for entry in plan["schedule"]
+            if entry["rule"] in wanted
+        ],
+        "decisions": DECISIONS,
+    }
+
+
+def _item(
+    option: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    decided: Mapping[str, str],
+    about_her: Mapping[str, str],
+) -> Item:
+    rule = option["rule"]
+    return Item(
+        rule,
+        option,
+        dose_in_words(option.get("dose")),
+        _computed(option),
+        [entry["text"] for entry in plan["warnings"] if entry["rule"] == rule],
+        decided.get("decision", ""),
+        decided.get("note", ""),
+        about_her.get(rule, ""),
+    )
+
+
+def dose_in_words(dose: Mapping[str, Any] | None) -> str:
+    """A rule's dose: "200 mg, 2 times a day (tablets)"; "" for none."""
+    if dose is None:
+        return ""
+    if "percent_of_usual_start" in dose:
+        return f"{dose['percent_of_usual_start']} % of the usual starting dose"
+    times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
+    return f"{dose['mg']} mg, {times} ({dose['form']})"
+
+
+def _computed(part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What an option or a refusal computes, with its value and formula, each once."""
+    values = dict(part.get("computed", {}))
+    for gate in part["gates"]:
+        values |= gate["computed"]
+    return [
+        (FACTS[name].label if name in FACTS else name, value, FORMULAS.get(name, ""))
+        for name, value in sorted(values.items())
+    ]
+
+
+def _changed(plan: Mapping[str, Any], rules: RuleSet, today: int) -> list[str]:
+    """The rules of the plan's options that are not in force any more, each with why."""
+    present = {rule.id: rule for rule in rules.rules}
+    lines = []
+    for option in [*plan["options"], *plan["lifestyle"]]:
+        rule = present.get(option["rule"])
+        if rule is None:
+            lines.append(f"{option['title']}: this rule was withdrawn")
+        elif any(source["status"] != "stands" for source in rule.content["sources"]):
+            lines.append(f"{option['title']}: a source of this rule does not stand any more")
+        elif rule.content["version"] != option["version"]:
+            lines.append(f"{option['title']}: there is a newer version of this rule")
+        elif today >= rule.expires:
+            lines.append(f"{option['title']}: this rule has expired")
+    return lines
+
+
+def _every(entry: Mapping[str, Any]) -> str:
+    days = entry.get("every_days")
+    if days is None:
+        return "once"
+    return "every day" if days == 1 else f"every {days} days"
