@@ -40,6 +40,7 @@ PHENOTYPE = {
     "code": concept((LOINC, "81259-4")),
     "valueCodeableConcept": {"text": CANARY, **concept(("http://snomed.info/sct", "254837009"))},
 }
+MODIFIED = {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]}
 CONCLUSION = {"code": concept((GUIDE, "conclusion-string")), "valueString": CANARY}
 
 
@@ -115,6 +116,7 @@ def test_the_order_of_the_file_changes_nothing() -> None:
         (component("48002-0", "urn:lab", "germline"), UNKNOWN_VALUE),
         (component("82155-3", LOINC, "LA1-1"), UNKNOWN_COMPONENT),
         (component("4548-4", LOINC, "LA1-1"), UNKNOWN_COMPONENT),
+        (component("81252-9", LOINC, "LA1-1") | MODIFIED, UNKNOWN_COMPONENT),
         ({"code": {"text": "lab's own"}, "valueString": CANARY}, UNKNOWN_COMPONENT),
         ({"code": concept((LOINC, "62374-4")), "valueString": f"GRCh38 {CANARY}"}, UNKNOWN_VALUE),
         ({"code": concept((LOINC, "48004-6")), "valueCodeableConcept": {"text": CANARY}}, UNKNOWN_VALUE),
