@@ -20,6 +20,8 @@ from genomic_files import BRCA1, GERMLINE, GRCH38, HGVS, PRESENT, component
 from analytics.care.chart import read_chart
 from analytics.care.entries import read_records
 from analytics.care.facts import Fact, Reason
+from analytics.care.interpreter import evaluate
+from analytics.care.rule_set import shipped
 from analytics.errors import PayloadError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
@@ -236,8 +238,58 @@ def test_an_oncology_file_is_read_by_a_code_map(name: str) -> None:
     assert {fact: said(facts[fact]) for fact in ONCOLOGY[name]} == ONCOLOGY[name]
 
 
+# By file: what its plan offers, and why nothing else, as the fact or gate that stands against it.
+NOT_RECORDED, TOO_OLD = Reason.NOT_RECORDED, Reason.TOO_OLD
+NO_RESULT = {
+    "brca-carrier": {"brca1_germline": NOT_RECORDED, "brca2_germline": NOT_RECORDED},
+    "brca-confirm-call": {"brca_call": NOT_RECORDED},
+}
+# The newest entry of its medicines is older than a plan may take it for her list of today.
+OF_MEDICINES = (
+    "cyp2d6-tamoxifen",
+    "dpyd-fluoropyrimidine-dose",
+    "dpyd-test-before-fluoropyrimidine",
+)
+OLD_LIST = {rule: {"medicines": TOO_OLD} for rule in OF_MEDICINES}
+NO_LIST = {rule: {"medicines": NOT_RECORDED, "medicines_complete": HELD} for rule in OF_MEDICINES}
+NO_BREAST_CANCER = {
+    "diet": {"breast_cancer": NOT_RECORDED},
+    "exercise": {"breast_cancer": NOT_RECORDED},
+    "brca-risk-assessment": dict.fromkeys(
+        ["breast_cancer", "breast_cancer_in_family"], NOT_RECORDED
+    ),
+}
+OF_BREAST_CANCER = ({"brca-risk-assessment", "diet", "exercise"}, {**NO_RESULT, **OLD_LIST})
+PLANS: dict[str, tuple[set[str], dict[str, dict[str, Reason]]]] = {
+    "oncology-oc_0002": OF_BREAST_CANCER,
+    "negative-11-icdo-no-morphology": OF_BREAST_CANCER,
+    "negative-12-staging-no-method": OF_BREAST_CANCER,
+    "negative-16-stage-without-tnm": OF_BREAST_CANCER,
+    "oncology-oc_0003": (set(), {**NO_RESULT, **OLD_LIST, **NO_BREAST_CANCER}),
+    "oncology-oc_0001": (set(), {**NO_RESULT, **NO_LIST, **NO_BREAST_CANCER}),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_an_oncology_file_gives_what_its_record_says_and_a_reason_for_all_else(name: str) -> None:
+    by_rule = {one.rule.id: one for one in evaluate(chart(PACK[name]), shipped(), TODAY)}
+    offered, reasons = PLANS[name]
+    assert {rule for rule, one in by_rule.items() if one.option is not None} == offered
+    olaparib = by_rule.pop("olaparib-breast-cancer")
+    assert {
+        rule: {fact: said(one.facts[fact]) for fact in one.missing}
+        for rule, one in by_rule.items()
+        if rule not in offered
+    } == reasons
+    # Her record says tamoxifen and palbociclib alone; of the others it does not say enough.
+    closed = {gate.id for gate in olaparib.gates if gate.value is False}
+    assert closed == ({"chemotherapy"} if offered else set())
+    assert said(olaparib.facts["brca1_germline"]) == NOT_RECORDED
+
+
 def test_every_fixture_of_the_pack_has_its_row() -> None:
     refused = {"negative-09-specimen-other-patient", "negative-13-subject-mismatch"}
+    assert set(PLANS) == set(ONCOLOGY)
     others = {"report-oc_0001", "report-oc_0003"}  # of lung cancer, EGFR alone
     assert set(PACK) == set(REPORTS) | set(ONCOLOGY) | refused | others
     for name in others:
