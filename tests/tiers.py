@@ -85,7 +85,7 @@ LONG = (
     "tests/test_confinement.py::test_models_and_parsers_work_within_each_wall",
     "tests/test_kills.py::test_a_planted_fault_is_seen",
     "tests/test_kills.py::test_killed_from_outside",
-    "tests/test_ray.py::test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded",
+    "tests/test_ray.py::test_each_run_is_computed_once_by_one_of_rays_workers",
     "tests/test_scenes.py::test_each_holds_and_says_so",
     "tests/test_several_workers.py::test_a_worker_that_is_killed_costs_attempts_and_no_run",
     "tests/test_story.py",
