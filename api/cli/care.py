@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -200,6 +201,36 @@ def open_plan(plan_id: PlanId, as_: As, out: Out = None) -> None:
     _show(opened, out)
 
 
+@plan.command("prognosis")
+def prognosis(
+    plan_id: PlanId,
+    as_: As,
+    run: Annotated[str, typer.Option(help="The released survival run, 64 hex digits.")],
+    result: Annotated[
+        Path, typer.Option(help="Its result: the file that `volens result open` wrote.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, for `volens plan sign`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put beside a plan, as its clinician, what a released table says about people like her.
+
+    The result is compared with the ledger's commitment. Nobody else's record is opened, and where
+    she is not like the people of the table there is no curve.
+
+    Example: `volens plan prognosis --as cleo PLAN --run RUN --result result.json --out group.json`
+    """
+    from api.client.plans import open_as_clinician
+    from api.client.prognosis import draw_prognosis, prognosis_file
+
+    cli.bytes32(run)
+    me, released = cli.client(as_), cli.read_json(result, "opened result")
+    opened = open_as_clinician(me, cli.broker(me), _checked(plan_id), _key_file(as_, plan_id))
+    drawn = draw_prognosis(me, opened.plan, run, released)
+    cli.write_json(out, prognosis_file(drawn, released), "the prognosis was drawn", private=True)
+    lines = [*drawn["sentences"], f"The prognosis is in {out.name}."]
+    cli.show(drawn, as_json, "\n".join(lines))
+
+
 @plan.command("sign")
 def sign(
     plan_id: PlanId,
@@ -212,6 +243,13 @@ def sign(
         ),
     ],
     comment: Annotated[str, typer.Option(help="For the patient, about the plan.")] = "",
+    prognosis: Annotated[
+        Path | None,
+        typer.Option(
+            help="What a released table says of people like her: a file that `volens "
+            "plan prognosis` wrote."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Countersign a plan that you opened, with a decision on each item: then your patient may open
@@ -222,10 +260,15 @@ def sign(
     Example: `volens plan sign --as cleo PLAN --decisions decisions.json`
     """
     from api.client.plans import open_sealed, sign_plan
+    from api.client.prognosis import read_file
 
     me, given = cli.client(as_), cli.read_json(decisions, "file of decisions")
     opened = open_sealed(me, cli.broker(me), me.plan(_checked(plan_id)), _key_file(as_, plan_id))
-    answer = sign_plan(me, plan_id, opened, given, comment)
+    drawn = None
+    if prognosis is not None:
+        document = cli.read_json(prognosis, "file of a prognosis")
+        drawn = read_file(me, json.loads(opened.result), document)
+    answer = sign_plan(me, plan_id, opened, given, comment, drawn)
     cli.show(answer, as_json, f"Countersigned in {cli.mined(answer['receipt'])}.")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analytics.care.prognosis import is_prognosis
 from api.client.client import DEADLINE_SECONDS, Client
 from api.client.results import Opened, keep_pair, open_output, shown
 from api.errors import NotThere, RefusedByPolicy, UsageError
@@ -127,11 +128,17 @@ def open_as_patient(client: Client, broker: BrokerClient, run: str, key_file: Pa
 
 
 def sign_plan(
-    client: Client, run: str, opened: Opened, decisions: Mapping[str, Any], comment: str
+    client: Client,
+    run: str,
+    opened: Opened,
+    decisions: Mapping[str, Any],
+    comment: str,
+    prognosis: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Countersign a plan that was opened here, with a decision for each of its items.
 
-    decisions: by item (the id of its rule) {decision, note}. Raises UsageError.
+    decisions: by item (the id of its rule) {decision, note}; prognosis: of a group, drawn from a
+    released table (`api.client.prognosis`). Raises UsageError.
     """
     plan, inside = client.plan(run), json.loads(opened.result)
     items = {one["rule"] for one in [*inside["options"], *inside["lifestyle"]]}
@@ -140,7 +147,8 @@ def sign_plan(
             "the decisions are not on each item of the plan, and on nothing else",
             f"decide on these: {', '.join(sorted(items)) or 'none, write {}'}",
         )
-    document = check_notes({"type": NOTES, "items": dict(decisions), "comment": comment})
+    beside = {} if prognosis is None else {"prognosis": dict(prognosis)}
+    document = check_notes({"type": NOTES, "items": dict(decisions), "comment": comment, **beside})
     seal = _newest(plan)
     sealed = seal_notes(
         opened.salt, bytes.fromhex(run), int(seal["attempt"]), canonical_json(document)
@@ -153,7 +161,8 @@ def check_notes(document: Any) -> dict[str, Any]:
     items = document.get("items") if isinstance(document, dict) else None
     right = (
         isinstance(items, dict)
-        and set(document) == {"type", "items", "comment"}
+        and {"type", "items", "comment"} == document.keys() - {"prognosis"}
+        and ("prognosis" not in document or is_prognosis(document["prognosis"]))
         and document["type"] == NOTES
         and _is_note(document["comment"])
         and all(

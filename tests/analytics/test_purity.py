@@ -40,6 +40,7 @@ FILES = {
     "code.py": {"importlib.metadata", "platform"},
     "care/facts.py": {"enum"},
     "care/interpreter.py": {"enum"},
+    "care/prognosis.py": {"enum"},
     "clusters.py": {"warnings"},
     "imputation.py": {"contextlib"},
     "disclosure/noise.py": {"hmac", "statistics"},
@@ -61,6 +62,7 @@ FILES = {
 OWN_FILES = {
     "care/dpyd.py",
     "care/medicines.py",
+    "care/prognosis.py",
     "care/rule_set.py",
     "code.py",
     "params.py",

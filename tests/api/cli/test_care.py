@@ -6,23 +6,30 @@ import json
 import os
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from charts import measured, medicine
-from fhir_files import bundle
+from charts import medicine
 from rig import CHILDREN
 
+from analytics.params import complete
 from analytics.readers.fhir import split_bundle
+from api.demo import care_people
 from api.worker.supervisor import HOLD, Worker
+from chain.consent_slot import epoch_of
 from chain.ledger import Ledger
+from chain.vocabulary import OutputClass
 from governance.objects.broker_client import BrokerClient
+from governance.objects.envelope import disclosure_commitment, output_commitment
 from governance.objects.ingest import Source, encrypt, store_leaves
 from governance.objects.leaves import leaves_root
 from governance.readmodel.database import TableOutbox, open_database
 from governance.readmodel.projection import Projection
+from governance.rules.encoding import canonical_json
 from governance.rules.ledger_data import identity_id
 from governance.runs import claim
 
@@ -33,10 +40,10 @@ def broker_of(deployment: Any) -> BrokerClient:
     return BrokerClient(address, ledger.domain, identity_id(ledger.identity))
 
 
-def bring_in(deployment: Any, subject: str, *resources: dict[str, Any]) -> None:
+def bring_in(deployment: Any, subject: str, file: dict[str, Any]) -> None:
     """Her record, as a custodian brings it in."""
     world, bucket, broker = deployment.world, deployment.services.bucket, broker_of(deployment)
-    records = split_bundle(bundle(*resources), subject).records
+    records = split_bundle(json.dumps(file).encode(), subject).records
     sources = [Source(bytes.fromhex(subject), one, payload) for one, payload in records.items()]
     identity, ingest = identity_id(world.ledger.identity), secrets.token_bytes(32)
     leaves = encrypt(sources, world.dataset, identity, broker, bucket)
@@ -80,9 +87,77 @@ def ada(deployment, volens) -> tuple[str, str]:
     made = json.loads(volens("keys", "new", name, "--patient", "--plain", "--json").out)
     assert volens("enrol", "invite", "--as", "rita", "--for", name).code == 0
     assert volens("enrol", "submit", "--as", name, "invitation.json").code == 0
-    capecitabine = medicine("L01BC06", day=datetime.now(UTC).date().isoformat())
-    bring_in(deployment, made["subject"], measured("29463-7", 62, "kg"), capecitabine)
+    today = datetime.now(UTC).date()
+    capecitabine = medicine("L01BC06", day=today.isoformat())
+    file = json.loads(json.dumps(care_people.ada(today)).replace('"1974"', f'"{today.year - 52}"'))
+    file["entry"].append({"resource": capecitabine | {"subject": {"reference": "Patient/p"}}})
+    bring_in(deployment, made["subject"], file)
     return name, made["subject"]
+
+
+TEXT = b"# Tumours of GSE7390\n\nPublished data.\n"
+TABLE_PARAMS = complete(
+    {
+        "analysis": "survival",
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 3650},
+        "strata": ["er_positive"],
+        "clinical": [],
+    }
+)
+CURVE = [
+    {"days": 1825, "interval": [70, 90], "step": 5, "stratum": "er_positive 1", "survival": 80},
+    {"days": 3650, "interval": [60, 80], "step": 5, "stratum": "er_positive 1", "survival": 70},
+]
+ROW = {"median": "not reached", "risk": 30, "step": 5, "stratum": "er_positive 1"}
+
+
+@dataclass
+class Table:
+    """A sealed survival run of three people, and its opened result."""
+
+    world: Any
+    run: bytes
+    seal: bytes
+    people: list[bytes]
+    dataset: bytes
+    opened: dict[str, Any]
+
+    def release(self) -> str:
+        epochs = [epoch_of(self.world.slot(one, self.dataset)) for one in self.people]
+        self.world.release(self.run, self.seal, self.people, epochs)
+        return self.run.hex()
+
+
+def sealed_table(
+    deployment: Any, text: bytes = TEXT, output_class: int = OutputClass.TABLE
+) -> Table:
+    world, omar = deployment.world, deployment.as_("omar")
+    dataset, salt = secrets.token_bytes(32), secrets.token_bytes(32)
+    omar.register_dataset(dataset, sha256(text).digest())
+    omar.send_document(text)
+    people = world.enrol(3)
+    world.grant(people, dataset=dataset)
+    permit = world.permit(dataset=dataset, outputClasses=1 << output_class)
+    run = world.request_run(permit, params=TABLE_PARAMS)
+    world.authorise(run, people)
+    result = {
+        "type": "volens/result/3",
+        "analysis": "survival",
+        "params": sha256(TABLE_PARAMS).hexdigest(),
+        "rows": CURVE,
+        "strata": [ROW],
+    }
+    disclosure = {"type": "volens/disclosure/1", "statistic_class": "table"}
+    seal = world.seal(
+        run,
+        outputClass=output_class,
+        outputCommitment=output_commitment(run, 1, canonical_json(result), salt),
+        disclosureCommitment=disclosure_commitment(run, 1, canonical_json(disclosure), salt),
+    )
+    for checker in ("sol", "tess"):
+        world.view_output(run, checker)
+    opened = {"result": result, "disclosure": disclosure, "salt": salt.hex()}
+    return Table(world, run, seal, people, dataset, opened)
 
 
 def test_her_own_care_by_commands(deployment, volens, ada) -> None:
@@ -127,13 +202,27 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     wrong = volens("plan", "sign", "--as", "cleo", run, "--decisions", "wrong.json")
     assert (wrong.code, "accept, decline, defer" in wrong.err) == (2, True)
     Path("decisions.json").write_text(json.dumps(decisions))
-    signed = volens("plan", "sign", "--as", "cleo", run, "--decisions", "decisions.json")
+    group = told_by_a_released_table(deployment, volens, run)
+    hers = volens("plan", "prognosis", run, "--as", name, "--run", *group, "--out", "x.json")
+    assert hers.code == 3
+    altered = json.loads(Path("group.json").read_text())
+    altered["prognosis"]["points"][1]["survival"] = 95
+    Path("altered.json").write_text(json.dumps(altered))
+    sign = ("plan", "sign", "--as", "cleo", run, "--decisions", "decisions.json", "--prognosis")
+    false = volens(*sign, "altered.json")
+    assert (false.code, "not the one that the released table gives" in false.err) == (7, True)
+    assert volens(*sign, "result.json").code == 2
+    signed = volens(*sign, "group.json")
     assert "Countersigned in block" in signed.out
 
     assert volens("plan", "read", "--as", name, run, "--out", "mine.json").code == 0
     mine = json.loads(Path("mine.json").read_text())
     assert mine["plan"] == plan
     assert mine["notes"]["items"] == decisions
+    prognosis = mine["notes"]["prognosis"]
+    assert (prognosis["points"], prognosis["table"]) == (CURVE, ROW)
+    seal = deployment.anybody().run(prognosis["run"])["outputs"][-1]["sealHash"]
+    assert (prognosis["run"], prognosis["seal"]) == (group[0], seal)
     assert Path("mine.json").stat().st_mode & 0o777 == 0o600
     (used,) = json.loads(volens("access", "list", "--as", name, "--json").out)
     assert (used["run"], used["purposes"]) == (run, ["care"])
@@ -147,3 +236,42 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     assert volens("plan", "open", "--as", "cleo", run).code == 3  # no longer hers
     volens("consent", "revoke", "--as", name, dataset, "--yes")
     assert volens("plan", "read", "--as", name, run).code in (3, 6)
+
+
+def told_by_a_released_table(deployment: Any, volens: Any, run: str) -> tuple[str, ...]:
+    """Cleo draws the prognosis into group.json, from a released table of a named population and by
+    none but its sealed numbers.
+    """
+    result = Path("result.json")
+
+    def drawn(table: Table, opened: dict[str, Any]) -> Any:
+        result.write_text(json.dumps(opened, indent=1))
+        return volens(*group, table.run.hex(), "--result", "result.json", "--out", "group.json")
+
+    group = ("plan", "prognosis", run, "--as", "cleo", "--run")
+    table, unnamed = sealed_table(deployment), sealed_table(deployment, b"# Tumours\n\nOf some.\n")
+    metrics = sealed_table(deployment, output_class=OutputClass.METRICS)
+    early = drawn(table, table.opened)
+    assert (early.code, "no released result" in early.err) == (4, True)
+    for other, why in ((unnamed, "names no population"), (metrics, "a table of groups")):
+        other.release()
+        refused = drawn(other, other.opened)
+        assert (refused.code, why in refused.err) == (2, True)
+    table.release()
+    changes: list[Any] = [
+        lambda one: one["result"]["rows"][0].update(survival=81),
+        lambda one: one["result"]["strata"][0].update(risk=25),
+        lambda one: one["result"]["rows"].pop(),
+        lambda one: one["disclosure"].update(statistic_class="none"),
+    ]
+    for change in changes:
+        wrong = json.loads(json.dumps(table.opened))
+        change(wrong)
+        refused = drawn(table, wrong)
+        assert (refused.code, "not the one that was sealed" in refused.err) == (7, True)
+    assert drawn(table, {"result": table.opened["result"]}).code == 2
+    assert not Path("group.json").exists()
+    told = drawn(table, table.opened)
+    assert "The end point is distant metastasis. It is not overall survival" in told.out
+    assert Path("group.json").stat().st_mode & 0o777 == 0o600
+    return table.run.hex(), "--result", "result.json"
