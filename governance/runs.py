@@ -85,16 +85,17 @@ def hold_on(engine: Engine, claim: Claim, until: int) -> None:
 
 def fail(engine: Engine, claim: Claim, sentence: str) -> None:
     """Mark that no worker shall try this run again; `sentence` says why, without values. Its
-    analyst gets a notice.
+    analyst, or a plan's clinician, gets a notice.
     """
     with engine.begin() as connection:
         mine = (Claim.run == claim.run, Claim.token == claim.token)
         marked = connection.execute(update(Claim).where(*mine).values(until=0, failed=sentence))
-        analyst = connection.execute(select(Run.analyst).where(Run.run == claim.run)).scalar()
-        if marked.rowcount and analyst:
-            source = f"{claim.run}:{claim.token}"
-            now = int(time.time())
-            add(connection, [News(analyst, "run-failed", source, claim.run, now)])
+        asked = select(Run.analyst, Run.subject).where(Run.run == claim.run)
+        run = connection.execute(asked).one_or_none()
+        if marked.rowcount and run:
+            source, now = f"{claim.run}:{claim.token}", int(time.time())
+            kind = "plan-failed" if run.subject else "run-failed"
+            add(connection, [News(run.analyst, kind, source, claim.run, now)])
 
 
 def try_again(connection: Connection, run: str) -> None:

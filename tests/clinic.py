@@ -39,7 +39,7 @@ from governance.rules.vocabulary import PERMIT_QUESTIONS
 DOCUMENT = "# Plans of my patients\n\nI discuss options with those who appointed me.\n"
 DAY = 86_400
 # She breaks fluorouracil, which is on her list, down more slowly: CPIC starts with half the dose.
-_SLOWER = [
+SLOWER = [
     medicine("L01BC02"),
     *(
         variant(name, DPYD, f"NM_000110.4:{change}", *absent)
@@ -102,7 +102,7 @@ class Clinic:
     def _ingest(self) -> None:
         omar = self.deployment.client("omar")
         omar.register_dataset(self.dataset, sha256(b"clinic").digest())
-        records = split_bundle(bundle(*_today(bea() + _SLOWER)), self.subject.hex()).records
+        records = split_bundle(bundle(*_today(bea() + SLOWER)), self.subject.hex()).records
         sources = [Source(self.subject, one, payload) for one, payload in records.items()]
         broker, parts = self.deployment.broker(), self.deployment.parts
         bucket = Bucket("volens", parts.urls["bucket"])

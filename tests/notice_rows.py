@@ -107,12 +107,19 @@ class Rows:
             upsert(connection, Permit, [row])
         return permit
 
-    def run(self, permit: bytes | None = None, analyst: str = "noor", state: str = "queued"):
+    def run(
+        self,
+        permit: bytes | None = None,
+        analyst: str = "noor",
+        state: str = "queued",
+        subject: str = "",
+    ):
         run = secrets.token_bytes(32)
         row = Run(
             run=run.hex(),
             permit=(permit or self.permit()).hex(),
             analyst=account(analyst),
+            subject=subject,
             params="{}",
             params_hash="0" * 64,
             result_key="0" * 64,

@@ -194,8 +194,11 @@ def _newest(plan: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _recorded(record: Any, plan: Mapping[str, Any], key_file: Path) -> None:
-    """Record a look or an opening, unless this one is on the ledger already."""
+    """Record a look or an opening, each with a key of its own: a later one, also on a page, makes
+    the key of the one before useless.
+    """
     attempt = int(_newest(plan)["attempt"])
+    key_file.unlink(missing_ok=True)
     try:
         record(plan["run"], attempt, keep_pair(key_file))
     except RefusedByPolicy as refusal:

@@ -213,10 +213,22 @@ def _registrar(services: Services, me: Caller) -> Iterator[Task]:
         yield Task("/enrolments", f"Invite again: {expired} invitations have expired")
 
 
+def _clinician(services: Services, me: Caller) -> Iterator[Task]:
+    for plan in register.list_plans(services.engine, clinician=me.account, limit=_LOOKED_AT):
+        if plan.state == "sealed":
+            yield Task(
+                f"/care/{plan.run}",
+                f"Open a plan of patient {words.short(plan.subject)}, and countersign or end it",
+            )
+        elif register.failure_of(services.engine, plan.run):
+            yield Task(f"/care/{plan.run}", "See why a plan could not be drawn")
+
+
 _TASKS: Mapping[int, Callable[[Services, Caller], Iterator[Task]]] = {
     Role.COMMITTEE: lambda services, me: chain(_orders(services, me), _committee(services, me)),
     Role.REGISTRAR: _registrar,
     Role.ANALYST: _analyst,
     Role.CHECKER: _checker,
+    Role.CLINICIAN: _clinician,
     Role.CUSTODIAN: _custodian,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlencode
@@ -13,12 +13,21 @@ from eth_utils.address import is_address, to_checksum_address
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.http.auth import Parts
+from api.http.services import Services
 from api.pages import event_text as sentences
 from api.pages.rendering import Names, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
 from chain.vocabulary import Role
 from governance.errors import NotAllowed, RequestInvalid, reasons
-from governance.readmodel.trail_queries import Step, Wanted, find_step, list_steps
+from governance.readmodel.trail_queries import (
+    DAY,
+    Step,
+    Wanted,
+    care_days,
+    find_step,
+    is_care,
+    list_steps,
+)
 from governance.sessions import Caller
 from governance.step_verification import Recheck
 
@@ -26,6 +35,8 @@ router = APIRouter(route_class=PageRoute)
 PAGE = 20
 SHOWN_EVENTS = 12  # of one step
 _ONE_AT_A_TIME = threading.Lock()  # a check executes all rules again
+LATER = 1 << 53  # more than any step's number
+CARE_KINDS = ("care", "opening")  # of the filter
 ID, NUMBER = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9]{1,15}")
 Number = Annotated[str, Query(pattern=r"^[0-9]{0,15}$")]
 Count = Annotated[int, Path(ge=1, le=(1 << 53) - 1)]
@@ -46,6 +57,16 @@ class Row:
     hidden: int
 
 
+@dataclass(frozen=True, slots=True)
+class CareDay:
+    """How many steps of patients' own care a day has: the times of single ones are shown to
+    auditors and data protection alone.
+    """
+
+    day: int
+    count: int
+
+
 @router.get("/trail")
 def show_trail(
     request: Request,
@@ -62,7 +83,9 @@ def show_trail(
     until: str = "",
     before: Number = "",
 ) -> Response:
-    """Steps by pages, newest first. Only auditors see single people in them."""
+    """Steps by pages, newest first. Only auditors see single people in them, and more than a count
+    of each day of patients' own care.
+    """
     everything = _sees_everything(visitor)
     if subject and not everything:
         raise NotAllowed(
@@ -79,21 +102,28 @@ def show_trail(
         "since": since,
         "until": until,
     }
-    steps = list_steps(services.engine, _wanted(given), int(before or 0), PAGE + 1)
+    wanted = replace(_wanted(given), care=everything)
+    steps = list_steps(services.engine, wanted, int(before or 0), PAGE + 1)
     shown = steps[:PAGE]
+    more = len(steps) > PAGE
+    days = (
+        []
+        if everything or _names_steps(given)
+        else _care_days(services, wanted, shown, before, more)
+    )
     older = (
         urlencode(
             {name: value for name, value in given.items() if value}
             | {"before": str(shown[-1].count)}
         )
-        if len(steps) > PAGE
+        if more
         else ""
     )
     names = Names(services)
     return render(
         request,
         "trail.html",
-        rows=[_row(step, names, everything, subject) for step in shown],
+        rows=_with_days([_row(step, names, everything, subject) for step in shown], days),
         given=given,
         kinds=sentences.KINDS,
         reasons=reasons().values(),
@@ -108,6 +138,11 @@ def show_trail(
 def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -> Response:
     """Check one step again and show each check with its time."""
     step = find_step(services.engine, count)
+    if is_care(services.engine, step) and not _sees_everything(me):
+        raise NotAllowed(
+            "a step of a patient's own care is shown to auditors alone",
+            "a patient sees her own on the pages of her plans",
+        )
     with _ONE_AT_A_TIME:
         checks = Recheck(
             services.ledger,
@@ -125,6 +160,43 @@ def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -
         checks=checks,
         failed=sum(check.state == "no" for check in checks),
         unchecked=sum(check.state == "not-checked" for check in checks),
+    )
+
+
+def _names_steps(given: dict[str, str]) -> bool:
+    """Whether a filter asks for more than days and everything, or care: with a name or a block in it, a
+    day's count would tell of single steps.
+    """
+    kinds = ("", *CARE_KINDS)
+    others = [value for name, value in given.items() if name not in ("kind", "since", "until")]
+    return any(others) or given["kind"] not in kinds
+
+
+def _care_days(
+    services: Services, wanted: Wanted, shown: list[Step], before: str, more: bool
+) -> list[CareDay]:
+    """The days between this page's newest step, or the one before it, and its oldest."""
+    newest = find_step(services.engine, int(before)).time // DAY if before else None
+    oldest = shown[-1].time // DAY if shown and more else 0
+    counted = care_days(services.engine, wanted.since, wanted.until)
+    return [
+        CareDay(day, counted[day])
+        for day in sorted(counted, reverse=True)
+        if oldest <= day and (newest is None or day < newest)
+    ]
+
+
+def _with_days(rows: list[Row], days: list[CareDay]) -> list[Row | CareDay]:
+    """Each day above the steps of that day, newest first."""
+    merged: list[Row | CareDay] = [*rows, *days]
+    # Of one day, its count comes first; the steps stay in their order.
+    return sorted(
+        merged,
+        key=lambda row: (
+            (-row.day, -LATER)
+            if isinstance(row, CareDay)
+            else (-(row.step.time // DAY), -row.step.count)
+        ),
     )
 
 

@@ -59,10 +59,18 @@ _RUN_EVENTS: Mapping[str, str] = {
     "ReleaseRefused": "run-held-back",
     "Rejected": "output-refused",
 }
+# Of plans of patients' own care, for their clinicians.
+_PLAN_EVENTS: Mapping[str, str] = {
+    "Sealed": "plan-drawn",
+    "RunRefused": "plan-refused",
+    "ReleaseRefused": "plan-refused",
+}
+_OF_PLANS = ("AccessGranted", "Countersigned")
 NAMES = {
     "PermitRequested",
     *_PERMIT_EVENTS,
     *_RUN_EVENTS,
+    "Countersigned",
     "AccessGranted",
     "ConsentGranted",
     "ConsentRevoked",
@@ -78,6 +86,7 @@ class _Page:
     reminders: list[Reminder] = field(default_factory=list)
     permits: dict[str, Permit] = field(default_factory=dict)
     analysts: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, tuple[str, str]] = field(default_factory=dict)  # clinician, patient
     decided: set[str] = field(default_factory=set)  # transactions that ended a vote
     consents: dict[tuple[str, str], Consent] = field(default_factory=dict)
     invitations: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -150,7 +159,7 @@ def _read(connection: Connection, events: Sequence[Any]) -> _Page:
     page = _Page()
     fields = [(event.name, json.loads(event.fields), event.tx) for event in events]
     permits = {known["permit"] for _, known, _ in fields if "permit" in known}
-    runs = {known["run"] for name, known, _ in fields if name in _RUN_EVENTS}
+    runs = {known["run"] for name, known, _ in fields if name in _RUN_EVENTS or name in _OF_PLANS}
     votes = {tx for name, _, tx in fields if name == "Voted"}
     agreed = {
         (known["dataset"], known["subject"])
@@ -163,9 +172,10 @@ def _read(connection: Connection, events: Sequence[Any]) -> _Page:
         page.permits = {row.permit: Permit(**row._mapping) for row in rows}
     if runs:
         asked = connection.execute(
-            select(Run.run, Run.analyst).where(Run.run.in_(runs), Run.subject == "")
-        )
-        page.analysts = {run: analyst for run, analyst in asked}
+            select(Run.run, Run.analyst, Run.subject).where(Run.run.in_(runs))
+        ).all()
+        page.analysts = {run: analyst for run, analyst, subject in asked if not subject}
+        page.plans = {run: (clinician, subject) for run, clinician, subject in asked if subject}
     if votes:
         ends = select(Event.tx).where(
             Event.tx.in_(votes), Event.name.in_(("PermitApproved", "PermitRejected"))
@@ -200,6 +210,8 @@ def _take(page: _Page, event: Any, replayed: ReplayedState, now: int) -> None:
         ]
     elif name in _PERMIT_EVENTS:
         _take_permit(page, name, fields["permit"], event)
+    elif fields.get("run") in page.plans:
+        _take_plan(page, name, fields, event)
     elif name in _RUN_EVENTS:
         _take_run(page, name, fields, event, replayed, now)
     elif name == "AccessGranted":
@@ -249,6 +261,18 @@ def _take_run(
             for account in holders_of(replayed, Role.CHECKER, now)
             if account != analyst
         ]
+
+
+def _take_plan(page: _Page, name: str, fields: Mapping[str, Any], event: Any) -> None:
+    """A plan of a patient's own care: no checker hears of it, and she of its signature."""
+    run, step, at = fields["run"], str(event.step), event.timestamp
+    clinician, patient = page.plans[run]
+    if name == "AccessGranted":
+        page.news.append(News(patient, "plan-begun", run, run, at))
+    elif name == "Countersigned":
+        page.news.append(News(patient, "plan-signed", step, run, at))
+    elif name in _PLAN_EVENTS and fields.get("reason") not in WORKER_REASONS:
+        page.news.append(News(clinician, _PLAN_EVENTS[name], step, run, at))
 
 
 def _reminders_of_consent(

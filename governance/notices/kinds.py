@@ -41,6 +41,13 @@ KINDS: Mapping[str, Kind] = {
     "run-failed": Kind("Your run failed, and no worker tries it again.", "/runs/{about}"),
     "output-waits": Kind("An output waits for its check.", "/runs/{about}/review"),
     "invitation-accepted": Kind("An invitation of yours was accepted.", "/enrolments"),
+    "plan-drawn": Kind("A plan that you asked for is drawn, and waits for you.", "/care/{about}"),
+    "plan-refused": Kind("A plan that you asked for was refused.", "/care/{about}"),
+    "plan-failed": Kind("A plan that you asked for could not be drawn.", "/care/{about}"),
+    "plan-begun": Kind(
+        "Your data was opened for a plan of your own care.", "/me/plan/{about}", True
+    ),
+    "plan-signed": Kind("Your clinician has signed a plan.", "/me/plan/{about}", True),
     "data-used": Kind("A run used your data.", "/runs/{about}", True),
     "use-stopped": Kind(
         "A use of your data was stopped after you withdrew.", "/me/stopped?tx={about}", True

@@ -7,11 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, or_, select
+from sqlalchemy import Engine, Select, func, or_, select
 
 from governance.errors import NotFound
-from governance.readmodel.tables import Block, Event
+from governance.readmodel.tables import Block, Event, Run
 from governance.rules.encoding import strict_json
+
+DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Wanted:
     last_block: int = 0
     since: int = 0
     until: int = 0
+    care: bool = True  # steps of patients' own care too
 
 
 def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20) -> list[Step]:
@@ -66,6 +69,8 @@ def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20)
     )
     if any((wanted.names, wanted.subject, wanted.run, wanted.actor, wanted.reason)):
         query = query.where(Event.tx.in_(_matching(wanted)))
+    if not wanted.care:
+        query = query.where(Event.tx.not_in(_care()))
     if before:
         query = query.where(Event.step < before)
     bounds = (
@@ -90,6 +95,35 @@ def find_step(engine: Engine, count: int) -> Step:
     if not steps:
         raise NotFound("there is no such step of the trail", "look at the newest ones")
     return steps[0]
+
+
+def care_days(engine: Engine, since: int = 0, until: int = 0) -> dict[int, int]:
+    """How many steps of patients' own care each day has, by the day since 1970; of the blocks from
+    `since` on and before `until` (seconds), 0 for any.
+    """
+    query = (
+        select(Block.timestamp // DAY, func.count())
+        .select_from(Event)
+        .join(Block, Block.number == Event.block)
+        .where(Event.name == "Head", Event.tx.in_(_care()), Block.timestamp >= since)
+        .group_by(Block.timestamp // DAY)
+    )
+    query = query.where(Block.timestamp < until) if until else query
+    with engine.connect() as connection:
+        return {int(day): count for day, count in connection.execute(query)}
+
+
+def is_care(engine: Engine, step: Step) -> bool:
+    """Whether a step is one of a patient's own care."""
+    query = select(func.count()).select_from(Event).where(Event.tx == step.tx)
+    with engine.connect() as connection:
+        return bool(connection.execute(query.where(Event.tx.in_(_care()))).scalar_one())
+
+
+def _care() -> Select[Any]:
+    """The transactions of patients' own care: appointments, and what happens to plans."""
+    plans = select(Run.run).where(Run.subject != "")
+    return select(Event.tx).where(or_(Event.name == "Appointed", Event.run.in_(plans)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from chain.vocabulary import ConsentStatus, PermitStatus
 from governance.errors import NotFound, RequestInvalid
 from governance.notices import addresses, deliveries, events, inbox
 from governance.notices.inbox import News
+from governance.notices.kinds import page_of
 from governance.readmodel.database import open_database, upsert
 from governance.readmodel.tables import (
     Delivery,
@@ -122,6 +123,32 @@ def test_a_run_goes_its_way(rows: Rows) -> None:
     ]
     assert kinds(rows, account("sol")) == kinds(rows, account("tess")) == ["output-waits"]
     assert inbox.list_notices(rows.engine, PERSON.hex(), 10) == []
+
+
+def test_a_plan_is_for_its_clinician_and_its_patient(rows: Rows) -> None:
+    """No checker hears of it, and she of its signature, not of its drawing."""
+    run = rows.run(analyst="cleo", subject=PERSON.hex())
+    attempt = {"run": run, "attempt": 1}
+    signed = {"sealHash": OTHER, "clinician": account("cleo"), "notesHash": OTHER}
+    rows.use(run, PERSON)
+    rows.write((ev.Sealed, attempt | {"sealHash": OTHER, "sealedOutput": ()}), at=NOW + 1)
+    derive(rows)
+    assert kinds(rows, PERSON.hex()) == ["plan-begun"]
+    rows.write((ev.ReleaseRefused, attempt | {"subject": PERSON, "reason": 12}), at=NOW + 2)
+    rows.write((ev.Countersigned, attempt | signed), at=NOW + 3)
+    derive(rows)
+    assert kinds(rows, account("cleo")) == ["plan-drawn", "plan-refused"]
+    assert kinds(rows, PERSON.hex()) == ["plan-begun", "plan-signed"]
+    assert kinds(rows, account("sol")) == kinds(rows, account("noor")) == []
+    other = rows.run(analyst="cleo", subject=PERSON.hex()).hex()
+    own = claim(rows.engine, other, "a" * 64, NOW, 60)
+    assert own is not None
+    fail(rows.engine, own, "its memory was not enough")
+    assert "plan-failed" in kinds(rows, account("cleo"))
+    for kind in ("plan-drawn", "plan-refused", "plan-failed"):
+        assert page_of(kind, other) == f"/care/{other}"
+    for kind in ("plan-begun", "plan-signed"):
+        assert page_of(kind, other) == f"/me/plan/{other}"
 
 
 def test_a_run_that_failed_is_a_notice_with_its_failure(rows: Rows) -> None:

@@ -5,23 +5,31 @@ In this order, on one home.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import httpx
 import pytest
 from extent import extent
 from playwright.sync_api import expect
 from signed_forms import open_form, sign_in_with
 
+from analytics.care.rule_set import rule_set_hash
+from api.client.plans import open_as_clinician, open_as_patient
 from api.client.results import open_output, run_receipt, shown
-from governance import verify
+from chain.vocabulary import OutputClass, Purpose
+from governance import care, verify
 from governance.rules.encoding import canonical_json
 
 
@@ -369,7 +377,7 @@ def outputs(cell: dict) -> tuple[object, ...]:
     return "".join(cell["source"]), cell.get("execution_count"), shown
 
 
-def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, browser, visit) -> None:
+def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -> None:
     """She appoints, her clinician asks, opens and countersigns, and she reads what he decided."""
     clinic = deployment.clinic
     page = visit.act_as("Bea")
@@ -395,7 +403,9 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, browser,
     page.wait_for_url(re.compile("/care/[0-9a-f]{64}$"))
     plan = page.url[-64:]
     clinic.await_drawn(plan)
-    visit.open(f"/care/{plan}")
+    deployment.runs["plan"] = plan
+    visit.open("/")
+    page.get_by_role("link", name="Open a plan of patient").click()
     page.get_by_role("button", name="Open it with my key").click()
     opened = page.locator("#opened")
     expect(opened.get_by_role("heading", level=2).first).to_have_text("Options with their basis")
@@ -426,3 +436,148 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, browser,
     assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 2  # printed
     page.reload()
     expect(page.locator("section", has_text="Who opened it").locator("li")).to_have_count(2)
+
+
+def seen_by(deployment, name: str, path: str, **sent: Any) -> httpx.Response:
+    """A page as this person sees it; with `sent`, a form that her browser sends."""
+    client = deployment.client(name)
+    client.sign_in()
+    headers = {"Accept": "text/html", "Cookie": f"volens-session={client._token}"}
+    headers |= {"Origin": deployment.url}
+    return httpx.request("POST" if sent else "GET", deployment.url + path, headers=headers, **sent)
+
+
+def opened_file(deployment, plan: str, folder: Path, hers: bool = False) -> bytes:
+    """What `volens plan open --out`, or `volens plan read --out`, writes."""
+    clinic, key = deployment.clinic, folder / f"{plan}{hers}.key"
+    client, read = (clinic.bea, open_as_patient) if hers else (clinic.cleo, open_as_clinician)
+    return json.dumps(asdict(read(client, deployment.broker(), plan, key))).encode()
+
+
+def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path: Path) -> None:
+    """Before the countersignature she sees that it is being drawn up, and nothing of it."""
+    clinic, plan = deployment.clinic, deployment.clinic.ask()
+    for name, path in (
+        ("person-001", f"/me/plan/{plan}"),
+        ("noor", f"/care/{plan}"),
+        ("pia", f"/care/{plan}"),
+        ("person-001", f"/pages/plans/{plan}"),
+        ("noor", f"/pages/plans/{plan}/output"),
+    ):
+        assert seen_by(deployment, name, path).status_code in (403, 404), path
+    page = seen_by(deployment, "bea", f"/me/plan/{plan}")
+    assert "A plan is being drawn up." in page.text
+    assert "Open it with my key" not in page.text
+    opened = opened_file(deployment, plan, tmp_path)
+    path = f"/pages/plans/{plan}/opened"
+    for name in ("bea", "noor", "person-001"):
+        answer = seen_by(deployment, name, path, content=opened)
+        assert answer.status_code in (403, 404)
+        assert "half" not in answer.text
+    assert seen_by(deployment, "bea", f"/pages/plans/{plan}/output").status_code == 403
+    assert "Options with their basis" in seen_by(deployment, "cleo", path, content=opened).text
+    answer = httpx.post(deployment.url + path, content=opened, headers={"Accept": "text/html"})
+    assert answer.status_code in (401, 403)
+    deployment.runs["unsigned"] = plan
+    assert clinic.cleo.plan(plan)["state"] == "sealed"
+
+
+def test_a_file_of_a_plan_is_compared_with_the_ledger_and_shown_without_script(
+    deployment, tmp_path: Path
+) -> None:
+    plan = deployment.runs["plan"]
+    path = f"/pages/plans/{plan}/opened"
+    right = opened_file(deployment, plan, tmp_path, hers=True)
+    (tmp_path / "elsewhere").mkdir()
+    assert opened_file(deployment, plan, tmp_path / "elsewhere", hers=True) == right
+    # Opened elsewhere meanwhile, under another key: here a new one is drawn.
+    assert opened_file(deployment, plan, tmp_path, hers=True) == right
+    shown = seen_by(deployment, "bea", path, files={"file": ("plan.json", right)})
+    assert shown.status_code == 200
+    assert "<html" in shown.text
+    assert "What your plan says" in shown.text
+    assert "señora" in html.unescape(shown.text)  # his note, opened with the plan's salt
+    other = json.loads(right)
+    other["plan"]["valid_until"] += 1000
+    for sent in (json.dumps(other).encode(), b"{}", b"no JSON"):
+        answer = seen_by(deployment, "bea", path, files={"file": ("plan.json", sent)})
+        assert answer.status_code == 422
+        assert "What your plan says" not in answer.text
+
+
+def test_an_appointment_names_a_clinician_of_the_list(deployment) -> None:
+    clinic = deployment.clinic
+    right = {
+        "dataset": clinic.dataset.hex(),
+        "clinician": clinic.cleo.wallet.address,
+        "until": (datetime.now(UTC) + timedelta(days=1)).date().isoformat(),
+        "wish": "no",
+    }
+
+    def answer(**change: str) -> httpx.Response:
+        query = urlencode(right | change)
+        return seen_by(deployment, "bea", f"/me/care/appoint?{query}")
+
+    page = answer()
+    assert page.status_code == 200
+    for what, sentence in care.notice_points():
+        assert html.escape(what, quote=False) in page.text
+        assert sentence in html.unescape(page.text)
+    for change, why in (
+        ({"clinician": deployment.client("noor").wallet.address}, "is a clinician here"),
+        ({"clinician": ""}, "is a clinician here"),
+        ({"wish": ""}, "whether you want to open plans"),
+        ({"until": "2020-01-01"}, "between today and the end"),
+        ({"until": "2120-01-01"}, "between today and the end"),
+        ({"until": "soon"}, "A day is written as"),
+        ({"dataset": deployment.dataset.hex()}, "do not allow your own care"),
+    ):
+        refused = answer(**change)
+        assert refused.status_code == 422, change
+        assert why in refused.text
+        assert "Yes, sign" not in refused.text
+    shown = seen_by(deployment, "bea", "/me/care").text
+    assert f'value="{clinic.cleo.wallet.address}"' in shown
+    assert f'value="{deployment.client("noor").wallet.address}"' not in shown
+
+
+def test_a_plan_is_asked_for_under_an_own_permit_and_an_appointment(deployment) -> None:
+    clinic = deployment.clinic
+    for patient, permit, status in (
+        (clinic.subject, clinic.permit, 200),
+        (deployment.subjects[1], clinic.permit, 404),
+        (clinic.subject, deployment.permit, 422),
+    ):
+        path = f"/care/ask?patient={patient.hex()}&permit={permit.hex()}"
+        assert seen_by(deployment, "cleo", path).status_code == status
+    page = seen_by(deployment, "cleo", "/care/permit")
+    assert rule_set_hash().hex() in page.text
+    given = {"dataset": clinic.dataset.hex(), "plan": "# My patients\n\nText.", "days": "30"}
+    preview = seen_by(deployment, "cleo", "/pages/care/permit/preview", data=given)
+    assert "single patients' own care" in html.unescape(preview.text)
+    assert f'data-field="purposeNeed">{1 << Purpose.CARE}<' in preview.text
+    assert f'data-field="outputClasses">{1 << OutputClass.INDIVIDUAL}<' in preview.text
+    permit = seen_by(deployment, "pia", f"/permits/{clinic.permit.hex()}").text
+    assert rule_set_hash().hex() in permit
+    assert "dpyd-fluoropyrimidine-dose" in permit
+    assert "It is for single patients" in permit
+
+
+def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(
+    deployment, visit, tmp_path: Path
+) -> None:
+    clinic, plan = deployment.clinic, deployment.runs["plan"]
+    opened = opened_file(deployment, plan, tmp_path)
+    path = f"/pages/plans/{plan}/opened"
+    assert seen_by(deployment, "cleo", path, content=opened).status_code == 200  # the control
+    clinic.bea.revoke(clinic.dataset, clinic.bea.consent_to(clinic.dataset)["epoch"])
+    for name, where, whose in (("cleo", "/care/", "her"), ("bea", "/me/plan/", "your")):
+        page = seen_by(deployment, name, where + plan).text
+        assert "opens for nobody now" in page
+        assert "Open it with my key" not in page
+        assert page.count(f"{whose} clinician <b>Cleo</b>") >= 1  # who opened it before
+        answer = seen_by(deployment, name, path, content=opened)
+        assert answer.status_code == 403
+        assert "opens for nobody now" in answer.text
+    assert "is over." in seen_by(deployment, "bea", "/me/care").text
+    assert "Nobody has appointed you." in seen_by(deployment, "cleo", "/care").text

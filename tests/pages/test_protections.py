@@ -160,6 +160,8 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites(deployment, tokens) -> 
         "/pages/trail/1/verify",
         f"/pages/runs/{'0' * 64}/result",
         f"/pages/runs/{'0' * 64}/report",
+        f"/pages/plans/{'0' * 64}/opened",
+        "/pages/care/permit/preview",
     ],
 )
 def test_a_forged_origin_is_refused(deployment, tokens, origin: str | None, path: str) -> None:
@@ -219,6 +221,42 @@ def test_the_public_trail_names_nobody(deployment, tokens) -> None:
         deployment.subjects[0].hex()
         in httpx.get(f"{deployment.url}/trail?kind=enrolment", headers=as_(tokens["vera"])).text
     )
+
+
+def test_the_public_trail_counts_care_by_the_day(deployment, tokens) -> None:
+    """No time, block or clinician of a step of a patient's own care: for auditors alone."""
+    plan = plan_of(deployment)
+    trail = f"{deployment.url}/trail"
+    auditor = as_(tokens["vera"])
+    care = httpx.get(f"{trail}?run={plan}", headers=auditor).text
+    assert "A clinician countersigned a plan." in care
+    number = re.search(r"/pages/trail/(\d+)/verify", care)[1]
+    verify = f"{deployment.url}/pages/trail/{number}/verify"
+    assert "All 5 checks hold." in _sent(verify, auditor | {"Origin": deployment.url})
+    everything = httpx.get(trail, headers=auditor).text
+    assert "of patients&#39; own care" not in everything.partition("<ol")[2]
+    clinician = deployment.clinic.cleo.wallet.address
+    for name in ("", "noor", "ada"):
+        headers = as_(tokens[name]) if name else HTML
+        for query in ("", "?kind=care", "?kind=opening", "?kind=request", "?kind=look"):
+            page = httpx.get(trail + query, headers=headers).text
+            assert "plan" not in page.partition("<ol")[2].partition("</ol")[0]
+            assert not query or clinician not in page  # his role and permit are public
+            assert f"Step {number} " not in page
+        page = html.unescape(httpx.get(f"{trail}?kind=care", headers=headers).text)
+        counted = re.search(r"(\d+) steps of patients' own care on \d+ \w+ \d{4}\.", page)
+        assert int(counted[1]) >= 6  # appointed, asked, authorised, sealed, viewed, countersigned
+        for query in (f"run={plan}", f"actor={clinician}", f"first={1}", "reason=1"):
+            page = httpx.get(f"{trail}?{query}", headers=headers).text
+            assert re.search(r"own care on \d", page) is None
+            assert "A clinician" not in page
+        if name:
+            refused = httpx.post(verify, headers=headers | {"Origin": deployment.url})
+            assert refused.status_code == 403
+
+
+def _sent(url: str, headers: dict[str, str]) -> str:
+    return httpx.post(url, headers=headers, timeout=60).text
 
 
 def test_a_result_is_for_its_analyst_alone(deployment, tokens) -> None:

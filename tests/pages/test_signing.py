@@ -22,6 +22,9 @@ from signed_forms import PASSWORD, YES_OR_NO, ask_for_permit, form_of, open_form
 
 from chain.signatures import Domain, _encode, recover, sign, typed_data
 from chain.wallets import Wallet
+from governance.care import hidden as hide
+from governance.care import plan_id
+from governance.errors import MessageRefused
 from governance.objects.envelope import (
     CHUNK,
     MAGIC,
@@ -40,6 +43,7 @@ from governance.objects.envelope import (
     split_key,
 )
 from governance.objects.keys import RESULT_KEY, derived_pair, new_pair
+from governance.objects.notes import open_notes
 from governance.rules.encoding import canonical, canonical_json
 
 KEY = sha256(b"a key that everybody knows").digest()
@@ -136,6 +140,36 @@ def test_same_digest_and_signature_as_in_python(visit) -> None:
         assert found["recovered"] == found["address"], kind
         signer = recover(DOMAIN, kind, message, bytes.fromhex(found["signature"]))
         assert signer == found["address"] == Wallet.of(KEY).address, kind
+
+
+def test_same_hidden_clinician_plan_id_and_notes(visit) -> None:
+    """What a browser hides and encrypts of a patient's own care, as the program does."""
+    salt, run, nonce = (sha256(name).digest() for name in (b"salt", b"plan", b"nonce"))
+    account = Wallet.of(KEY).address
+    visit.open("/sign-in")
+    hidden, named, vector, drawn = visit.page.evaluate(
+        """async ([salt, account, run, nonce, text]) => {
+        const { care } = await import("/pages/static/sign.js");
+        const raw = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+        const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+        return [care.hidden(account, raw(salt)), care.planId(run, account, raw(nonce)),
+                hex(care.sealNotes(salt, run, 3, text, raw(nonce).subarray(0, 12))),
+                hex(care.sealNotes(salt, run, 3, text))];
+    }""",
+        [salt.hex(), account, run.hex(), nonce.hex(), TEXT],
+    )
+    assert hidden == hide(account, salt).hex()
+    assert named == plan_id(run, account, int.from_bytes(nonce, "big")).hex()
+    assert bytes.fromhex(vector)[:12] == nonce[:12]
+    for sealed in (vector, drawn):
+        assert open_notes(salt, run, 3, bytes.fromhex(sealed)) == TEXT.encode()
+    assert drawn[:24] != vector[:24]  # a nonce of its own
+    # Of one form for good: notes that are kept stay readable.
+    digest = "057337aab434a0c65c1404efce6d1cab52136b14b6b7d82a23af6d4256e067f1"
+    assert sha256(bytes.fromhex(vector)).hexdigest() == digest
+    for other in ((salt, run, 2), (salt, nonce, 3), (nonce, run, 3)):
+        with pytest.raises(MessageRefused):
+            open_notes(*other, bytes.fromhex(vector))
 
 
 def test_same_commitment_and_canonical_json(visit) -> None:

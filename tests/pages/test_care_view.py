@@ -1,0 +1,152 @@
+"""What an opened plan says on the pages: to its clinician, to his patient, and when it is over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from charts import TODAY, bea, chart
+from clinic import SLOWER
+
+from analytics.care.formulas import DERIVATIONS
+from analytics.care.plan import SENTENCE, draw_plan
+from analytics.care.rule_set import RuleSet, shipped
+from api.pages.care_view import FORMULAS, describe, dose_in_words
+from api.pages.rendering import _TEMPLATES
+
+DOSE = "dpyd-fluoropyrimidine-dose"
+HALF, HIS_NOTE = "50 % of the usual starting dose", "Half of it, 300 mg, on Mondays."
+
+
+@pytest.fixture(scope="module")
+def plan() -> dict[str, Any]:
+    return draw_plan(chart(*bea(), *SLOWER), shipped(), TODAY)
+
+
+def decided(plan: dict[str, Any], decision: str = "accept") -> dict[str, Any]:
+    rules = [one["rule"] for one in [*plan["options"], *plan["lifestyle"]]]
+    items = {rule: {"decision": decision, "note": HIS_NOTE} for rule in rules}
+    return {"type": "volens/plan-notes/1", "items": items, "comment": "We talk on Friday."}
+
+
+def his(plan: dict[str, Any], notes: dict[str, Any], today: int, rules: RuleSet) -> str:
+    return _text("part-care-plan.html", describe(plan, notes, today, rules))
+
+
+def hers(plan: dict[str, Any], notes: dict[str, Any], today: int, rules: RuleSet) -> str:
+    return _text("part-my-plan.html", describe(plan, notes, today, rules))
+
+
+def _text(template: str, opened: dict[str, Any]) -> str:
+    run = {"run": "ab" * 32}
+    message = dict.fromkeys(("run", "attempt", "sealHash", "notesHash", "deadline"), "")
+    page = _TEMPLATES.get_template(template).render(
+        opened=opened,
+        plan=run,
+        sealed={"attempt": 1},
+        salt="",
+        may_sign=True,
+        countersign=message,
+    )
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def test_a_clinician_reads_options_with_their_basis(plan: dict[str, Any]) -> None:
+    text = his(plan, {}, TODAY, shipped())
+    assert SENTENCE in text
+    assert HALF in text
+    assert FORMULAS["dpyd_score"] in text  # the formula beside its value
+    assert "c.1905+1G&gt;A" in text  # the variant that it rests on
+    assert "not known : not recorded" in text
+    assert "Because of" in text  # the schedule
+    assert "What would change this:" in text
+    assert "Countersign it" in text
+    for option in [*plan["options"], *plan["lifestyle"]]:
+        assert {"basis", "grade"} <= option.keys()
+        assert option["grade"] in text
+        assert all(source["dated"] in text for source in option["sources"])
+
+
+def test_a_patient_reads_what_her_clinician_confirmed_and_nothing_else(
+    plan: dict[str, Any],
+) -> None:
+    about = {entry["rule"]: entry["text"] for entry in plan["for_patient"]}[DOSE]
+    accepted = hers(plan, decided(plan), TODAY, shipped())
+    assert SENTENCE in accepted
+    assert about in accepted
+    assert HIS_NOTE in accepted
+    assert "We talk on Friday." in accepted
+    for decision in ("decline", "defer"):
+        other = hers(plan, decided(plan, decision), TODAY, shipped())
+        assert about not in other
+        assert HIS_NOTE in other
+    silent = decided(plan) | {"items": {}}
+    unsaid = hers(plan, silent, TODAY, shipped())
+    assert about not in unsaid
+    assert "confirmed no proposal" in unsaid
+    assert not any(option["title"] in unsaid for option in plan["options"])
+
+
+def test_past_its_last_day_a_plan_shows_no_dose_no_proposal_and_no_note(
+    plan: dict[str, Any],
+) -> None:
+    last = plan["valid_until"]
+    assert HALF in his(plan, decided(plan), last, shipped())
+    assert HIS_NOTE in hers(plan, decided(plan), last, shipped())
+    for text in (
+        his(plan, decided(plan), last + 1, shipped()),
+        hers(plan, decided(plan), last + 1, shipped()),
+    ):
+        assert "out of date" in text
+        assert HALF not in text
+        assert HIS_NOTE not in text
+        assert "Countersign it" not in text
+        for option in [*plan["options"], *plan["lifestyle"]]:
+            assert option["action"] not in text
+        for entry in plan["for_patient"]:
+            offered = {one["rule"] for one in [*plan["options"], *plan["lifestyle"]]}
+            assert entry["rule"] not in offered or entry["text"] not in text
+
+
+def test_a_plan_by_rules_of_before_says_so(plan: dict[str, Any]) -> None:
+    rules = shipped()
+    withdrawn = tuple(rule for rule in rules.rules if rule.id != DOSE)
+    retracted = tuple(
+        replace(
+            rule,
+            content={
+                **rule.content,
+                "sources": [one | {"status": "retracted"} for one in rule.content["sources"]],
+            },
+        )
+        if rule.id == DOSE
+        else rule
+        for rule in rules.rules
+    )
+    assert "rules of before" not in his(plan, {}, TODAY, rules) + hers(plan, {}, TODAY, rules)
+    for changed, why in (
+        (replace(rules, digest="0" * 64), "another one now"),
+        (replace(rules, rules=withdrawn), "this rule was withdrawn"),
+        (replace(rules, rules=retracted), "does not stand any more"),
+    ):
+        assert why in his(plan, {}, TODAY, changed)
+        assert "Drawn by rules of before." in hers(plan, {}, TODAY, changed)
+
+
+def test_every_derived_fact_has_its_formula_in_words() -> None:
+    assert FORMULAS.keys() == DERIVATIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("dose", "words"),
+    [
+        (None, ""),
+        ({"percent_of_usual_start": 50}, HALF),
+        ({"mg": 200, "times_a_day": 2, "form": "tablets"}, "200 mg, 2 times a day (tablets)"),
+        ({"mg": 20, "times_a_day": 1, "form": "tablets"}, "20 mg, once a day (tablets)"),
+    ],
+)
+def test_doses_in_words(dose: dict[str, Any] | None, words: str) -> None:
+    assert dose_in_words(dose) == words
