@@ -198,9 +198,14 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     items = [option["rule"] for option in plan["options"]]
     assert items, "nothing is offered for a fluoropyrimidine without a test"
     decisions = {item: {"decision": "defer", "note": "test first"} for item in items}
-    Path("wrong.json").write_text(json.dumps({items[0]: {"decision": "maybe", "note": ""}}))
-    wrong = volens("plan", "sign", "--as", "cleo", run, "--decisions", "wrong.json")
-    assert (wrong.code, "accept, decline, defer" in wrong.err) == (2, True)
+    for given, text in (
+        (decisions | {items[0]: {"decision": "maybe", "note": ""}}, "accept, decline, defer"),
+        (decisions | {"a-rule": decisions[items[0]]}, "are not on each item of the plan"),
+        ({}, "are not on each item of the plan"),
+    ):
+        Path("wrong.json").write_text(json.dumps(given))
+        wrong = volens("plan", "sign", "--as", "cleo", run, "--decisions", "wrong.json")
+        assert (wrong.code, text in wrong.err) == (2, True)
     Path("decisions.json").write_text(json.dumps(decisions))
     group = told_by_a_released_table(deployment, volens, run)
     hers = volens("plan", "prognosis", run, "--as", name, "--run", *group, "--out", "x.json")
