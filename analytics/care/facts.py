@@ -3,6 +3,8 @@
 A fact that is not known is never read as "no": every gate of a rule says what it means there
 (analytics/care/logic.py). Names, kinds and units of all facts are in `FACTS`; which age is too old
 is part of the rule that needs the fact, not of the fact.
+
+This material contains content from LOINC (http://loinc.org), © Regenstrief Institute, Inc.
 """
 
 from __future__ import annotations
@@ -76,12 +78,14 @@ Facts = Mapping[str, Fact]  # a name that is missing is NOT_RECORDED
 
 @dataclass(frozen=True, slots=True)
 class FactKind:
-    """One entry of `FACTS`: its label on pages, what values it has, its unit, and its words."""
+    """One entry of `FACTS`: its label on pages, what values it has, its unit, its words, and the
+    LOINC code of the observation that it is, if it is one."""
 
     label: str
     kind: Kind
     unit: str = ""
     words: tuple[str, ...] = ()
+    loinc: str = ""
 
 
 _YES = Kind.YES_NO
@@ -127,11 +131,11 @@ FACTS: dict[str, FactKind] = {
         "endocrine therapy", Kind.WORD, words=("given", "unsuitable", "none")
     ),
     "earlier_parp_inhibitor": FactKind("earlier PARP inhibitor", _YES),
-    "weight": FactKind("weight", Kind.NUMBER, "kg"),
-    "creatinine": FactKind("creatinine in serum", Kind.NUMBER, "mg/dL"),
-    "haemoglobin": FactKind("haemoglobin", Kind.NUMBER, "g/dL"),
-    "neutrophils": FactKind("neutrophils", Kind.NUMBER, "10*9/L"),
-    "platelets": FactKind("platelets", Kind.NUMBER, "10*9/L"),
+    "weight": FactKind("weight", Kind.NUMBER, "kg", loinc="29463-7"),
+    "creatinine": FactKind("creatinine in serum", Kind.NUMBER, "mg/dL", loinc="2160-0"),
+    "haemoglobin": FactKind("haemoglobin", Kind.NUMBER, "g/dL", loinc="718-7"),
+    "neutrophils": FactKind("neutrophils", Kind.NUMBER, "10*9/L", loinc="751-8"),
+    "platelets": FactKind("platelets", Kind.NUMBER, "10*9/L", loinc="777-3"),
     "child_pugh": FactKind("Child-Pugh class", Kind.WORD, words=("A", "B", "C")),
     "hepatic_impairment": FactKind(
         "hepatic impairment", Kind.WORD, words=("none", "mild", "moderate", "severe")

@@ -19,7 +19,7 @@ from analytics.care.entries import (
     number,
     yes_or_no,
 )
-from analytics.care.facts import Fact, Known, Reason, Unknown, Value
+from analytics.care.facts import FACTS, Fact, Known, Reason, Unknown, Value
 from analytics.care.tumour import conditions, recorded
 from analytics.readers.clinical import OLDEST, year_of
 from analytics.readers.codes import CARE, LOCAL
@@ -34,21 +34,21 @@ _COUNTS = {
     "/uL": Decimal("0.001"),
     "10*6/L": Decimal("0.001"),
 }
-# Codes in serum or blood, units of UCUM, and what is plausible.
+# Further codes in serum or blood than that of `FACTS`, units of UCUM, and what is plausible.
 _MEASURED: dict[str, tuple[tuple[str, ...], Mapping[str, Decimal], tuple[str, str]]] = {
     "weight": (
-        ("29463-7", "3141-9"),
+        ("3141-9",),
         {"kg": _ONE, "g": Decimal("0.001"), "[lb_av]": Decimal("0.45359237")},
         ("20", "400"),
     ),
     "creatinine": (
-        ("2160-0", "14682-9"),
+        ("14682-9",),
         {"mg/dL": _ONE, "umol/L": _PER_MG_DL, "mmol/L": _PER_MG_DL * 1000},
         ("0.1", "30"),
     ),
-    "haemoglobin": (("718-7",), {"g/dL": _ONE, "g/L": Decimal("0.1")}, ("1", "25")),
-    "neutrophils": (("751-8", "753-4", "26499-4"), _COUNTS, ("0", "500")),
-    "platelets": (("777-3", "778-1", "26515-7"), _COUNTS, ("0", "5000")),
+    "haemoglobin": ((), {"g/dL": _ONE, "g/L": Decimal("0.1")}, ("1", "25")),
+    "neutrophils": (("753-4", "26499-4"), _COUNTS, ("0", "500")),
+    "platelets": (("778-1", "26515-7"), _COUNTS, ("0", "5000")),
 }
 MONITORED = tuple(_MEASURED)
 # Of several values of a day that are nearly the same, the one that leads to less of a drug.
@@ -96,7 +96,9 @@ def measurements(
 ) -> tuple[list[Entry], Callable[[Entry], Value | Reason]]:
     """The entries that measure one of `MONITORED`, and how to read the value of one."""
     codes, units, (low, high) = _MEASURED[name]
-    return records.observations(LOINC, *codes), number(units, Decimal(low), Decimal(high))
+    return records.observations(LOINC, FACTS[name].loinc, *codes), number(
+        units, Decimal(low), Decimal(high)
+    )
 
 
 def _coded(records: Records, question: str, *categories: int) -> Fact:

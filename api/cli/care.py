@@ -295,6 +295,31 @@ def read(plan_id: PlanId, as_: As, out: Out = None) -> None:
     _show(opened, out)
 
 
+@plan.command("export")
+def export(
+    plan_id: PlanId,
+    as_: As,
+    fhir: Annotated[Path, typer.Option(help="The file to write: a FHIR R4 Bundle.")],
+) -> None:
+    """Write a countersigned plan as a FHIR care plan that proposes, as its clinician or its patient;
+    that it was opened is recorded.
+
+    It has no name, no id and none of the clinician's words, and orders nothing.
+
+    Example: `volens plan export --as ada PLAN --fhir plan.json`
+    """
+    from api.client.plan_fhir import export_plan
+    from api.client.plans import open_as_clinician, open_as_patient
+
+    cli.check_writable(fhir)
+    me = cli.client(as_)
+    read_by = open_as_clinician if me.subject is None else open_as_patient
+    opened = read_by(me, cli.broker(me), _checked(plan_id), _key_file(as_, plan_id))
+    document = export_plan(opened, plan_id, int(time.time()) // _DAY)
+    cli.write_json(fhir, document, "the plan was opened", private=True)
+    typer.echo(f"The care plan is in {fhir.name}.", err=True)
+
+
 def _checked(plan_id: str) -> str:
     cli.bytes32(plan_id)
     return plan_id

@@ -207,6 +207,10 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
         wrong = volens("plan", "sign", "--as", "cleo", run, "--decisions", "wrong.json")
         assert (wrong.code, text in wrong.err) == (2, True)
     Path("decisions.json").write_text(json.dumps(decisions))
+    export = ("plan", "export", run, "--fhir", "fhir.json", "--as")
+    unsigned = volens(*export, "cleo")
+    assert (unsigned.code, "only after its clinician has signed" in unsigned.err) == (2, True)
+    assert volens(*export, name).code == 4
     group = told_by_a_released_table(deployment, volens, run)
     hers = volens("plan", "prognosis", run, "--as", name, "--run", *group, "--out", "x.json")
     assert hers.code == 3
@@ -229,6 +233,13 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     seal = deployment.anybody().run(prognosis["run"])["outputs"][-1]["sealHash"]
     assert (prognosis["run"], prognosis["seal"]) == (group[0], seal)
     assert Path("mine.json").stat().st_mode & 0o777 == 0o600
+    assert volens(*export, "cleo").code == 0
+    hers, file = Path("fhir.json").read_bytes(), Path("fhir.json")
+    assert volens(*export, name).code == 0
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (hers, 0o600)
+    assert '"proposal"' in hers.decode()
+    assert subject not in hers.decode()
+    assert volens(*export, "noor").code in (4, 5)
     (used,) = json.loads(volens("access", "list", "--as", name, "--json").out)
     assert (used["run"], used["purposes"]) == (run, ["care"])
     (state,) = json.loads(volens("plan", "list", "--as", name, "--json").out)
@@ -239,6 +250,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     ended = volens(*ask)
     assert (ended.code, "has ended" in ended.err) == (4, True)
     assert volens("plan", "open", "--as", "cleo", run).code == 3  # no longer hers
+    assert volens(*export, "cleo").code == 3
     volens("consent", "revoke", "--as", name, dataset, "--yes")
     assert volens("plan", "read", "--as", name, run).code in (3, 6)
 

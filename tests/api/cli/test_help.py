@@ -86,7 +86,7 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
     assert found == {
         "keys": {"new", "show"},
         "care": {"appoint", "end", "list", "permit"},
-        "plan": {"end", "list", "open", "prognosis", "read", "request", "sign"},
+        "plan": {"end", "export", "list", "open", "prognosis", "read", "request", "sign"},
         "demo": set(),
         "serve": set(),
         "worker": set(),
