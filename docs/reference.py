@@ -152,6 +152,20 @@ class Limit:
 
 LIMITS = (
     Limit(
+        "values of one measurement in a care plan",
+        "analytics.care.monitoring",
+        "MOST",
+        "values",
+        "the newest stay, the others are counted",
+    ),
+    Limit(
+        "a group's prognosis beside a plan",
+        "analytics.care.prognosis",
+        "LARGEST",
+        "characters",
+        "the notes are refused",
+    ),
+    Limit(
         "columns of an assay's record",
         "analytics.readers.assays",
         "MAX_COLUMNS",

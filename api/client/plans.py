@@ -176,7 +176,7 @@ def check_notes(document: Any) -> dict[str, Any]:
     if not right:
         raise UsageError(
             f"each item needs a decision ({', '.join(DECISIONS)}) and a note of at most "
-            f"{LONGEST_NOTE} characters",
+            f"{LONGEST_NOTE} characters; a group's prognosis is as `volens plan prognosis` writes it",
             "look at the plan's items, and write one decision for each",
         )
     return dict(document)

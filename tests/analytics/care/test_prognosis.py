@@ -27,6 +27,7 @@ from analytics.care.rule_set import shipped
 from analytics.errors import InputsError
 from analytics.params import complete
 from analytics.people import Input
+from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.readers.observations import Findings
 from analytics.readers.person import Person
 from analytics.run import run
@@ -257,3 +258,21 @@ def test_the_form_of_a_prognosis_is_bounded(released: bytes) -> None:
         change(wrong)
         assert not is_prognosis(wrong)
     assert not is_prognosis([])
+
+
+def test_the_population_is_that_of_the_published_data(
+    make_records: Callable[[Sequence[Person]], list[Input]],
+) -> None:
+    """Everybody of GSE7390 is within its bounds, and its real table gives a curve."""
+    people = load_gse7390(locate_gse7390())
+    ages = [person.findings.age_years for person in people]
+    sizes = [person.findings.size_mm for person in people]
+    assert (min(ages), max(ages)) == POPULATION.age
+    assert all(0 < size <= 50 for size in sizes)  # T1 and T2
+    params = params_of("er_positive", outcome=OUTCOME | {"horizon_days": 3650})
+    table = run(params, make_records(people), 10, noise_key=NOISE_KEY).result
+    shown = drawn(table, ADA, params)
+    assert (shown["state"], shown["stratum"]) == (State.SHOWN, "er_positive 1")
+    survival = [point["survival"] for point in shown["points"]]
+    assert survival == sorted(survival, reverse=True)
+    assert 60 <= survival[-1] <= 85  # of all, 73 to 94 percent after ten years (the paper)

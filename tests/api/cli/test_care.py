@@ -116,6 +116,7 @@ class Table:
     """A sealed survival run of three people, and its opened result."""
 
     world: Any
+    permit: bytes
     run: bytes
     seal: bytes
     people: list[bytes]
@@ -157,7 +158,7 @@ def sealed_table(
     for checker in ("sol", "tess"):
         world.view_output(run, checker)
     opened = {"result": result, "disclosure": disclosure, "salt": salt.hex()}
-    return Table(world, run, seal, people, dataset, opened)
+    return Table(world, permit, run, seal, people, dataset, opened)
 
 
 def test_her_own_care_by_commands(deployment, volens, ada) -> None:
@@ -214,14 +215,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     group = told_by_a_released_table(deployment, volens, run)
     hers = volens("plan", "prognosis", run, "--as", name, "--run", *group, "--out", "x.json")
     assert hers.code == 3
-    altered = json.loads(Path("group.json").read_text())
-    altered["prognosis"]["points"][1]["survival"] = 95
-    Path("altered.json").write_text(json.dumps(altered))
-    sign = ("plan", "sign", "--as", "cleo", run, "--decisions", "decisions.json", "--prognosis")
-    false = volens(*sign, "altered.json")
-    assert (false.code, "not the one that the released table gives" in false.err) == (7, True)
-    assert volens(*sign, "result.json").code == 2
-    signed = volens(*sign, "group.json")
+    signed = signed_with_the_group(volens, run)
     assert "Countersigned in block" in signed.out
 
     assert volens("plan", "read", "--as", name, run, "--out", "mine.json").code == 0
@@ -233,13 +227,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     seal = deployment.anybody().run(prognosis["run"])["outputs"][-1]["sealHash"]
     assert (prognosis["run"], prognosis["seal"]) == (group[0], seal)
     assert Path("mine.json").stat().st_mode & 0o777 == 0o600
-    assert volens(*export, "cleo").code == 0
-    hers, file = Path("fhir.json").read_bytes(), Path("fhir.json")
-    assert volens(*export, name).code == 0
-    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (hers, 0o600)
-    assert '"proposal"' in hers.decode()
-    assert subject not in hers.decode()
-    assert volens(*export, "noor").code in (4, 5)
+    exported_by_both(volens, export, name, subject)
     (used,) = json.loads(volens("access", "list", "--as", name, "--json").out)
     assert (used["run"], used["purposes"]) == (run, ["care"])
     (state,) = json.loads(volens("plan", "list", "--as", name, "--json").out)
@@ -274,6 +262,9 @@ def told_by_a_released_table(deployment: Any, volens: Any, run: str) -> tuple[st
         other.release()
         refused = drawn(other, other.opened)
         assert (refused.code, why in refused.err) == (2, True)
+    deployment.as_("pia").suspend(metrics.permit.hex(), "its people withdrew")
+    shut = drawn(metrics, metrics.opened)
+    assert (shut.code, "suspended" in shut.err) == (3, True)
     table.release()
     changes: list[Any] = [
         lambda one: one["result"]["rows"][0].update(survival=81),
@@ -292,3 +283,30 @@ def told_by_a_released_table(deployment: Any, volens: Any, run: str) -> tuple[st
     assert "The end point is distant metastasis. It is not overall survival" in told.out
     assert Path("group.json").stat().st_mode & 0o777 == 0o600
     return table.run.hex(), "--result", "result.json"
+
+
+def signed_with_the_group(volens: Any, run: str) -> Any:
+    """Cleo signs with decisions.json and group.json; no other prognosis goes into the notes."""
+    altered = json.loads(Path("group.json").read_text())
+    altered["prognosis"]["points"][1]["survival"] = 95
+    Path("altered.json").write_text(json.dumps(altered))
+    sign = ("plan", "sign", "--as", "cleo", run, "--decisions", "decisions.json", "--prognosis")
+    false = volens(*sign, "altered.json")
+    assert (false.code, "not the one that the released table gives" in false.err) == (7, True)
+    for part in ("type", "prognosis", "released"):
+        cut = json.loads(Path("group.json").read_text())
+        del cut[part]
+        Path("cut.json").write_text(json.dumps(cut))
+        assert volens(*sign, "cut.json").code == 2
+    return volens(*sign, "group.json")
+
+
+def exported_by_both(volens: Any, export: tuple[str, ...], name: str, subject: str) -> None:
+    """Clinician and patient write the same file, readable for themselves alone; nobody else does."""
+    assert volens(*export, "cleo").code == 0
+    hers, file = Path("fhir.json").read_bytes(), Path("fhir.json")
+    assert volens(*export, name).code == 0
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (hers, 0o600)
+    assert '"proposal"' in hers.decode()
+    assert subject not in hers.decode()
+    assert volens(*export, "noor").code in (4, 5)
