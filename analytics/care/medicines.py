@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from analytics.canonical import load_strict
 from analytics.care.entries import (
     Entry,
     Records,
@@ -23,6 +20,7 @@ from analytics.care.entries import (
     yes_or_no,
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown
+from analytics.care.medicine_table import TABLE, code_of
 from analytics.care.tumour import has_icd
 from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
 from analytics.readers.marks import ALL_MEDICINES
@@ -46,28 +44,16 @@ _CLASSES = {
 }
 
 
-def _load() -> Any:
-    path = Path(__file__).parent / "medicines.json"
-    return load_strict(path.read_bytes(), max_bytes=1 << 20, max_depth=6)
-
-
-_TABLE = _load()
-_GROUPS = tuple(_TABLE["groups_with_interactions"])
+_GROUPS = tuple(TABLE["groups_with_interactions"])
 _NAMES: dict[tuple[str, str], str] = {
     (URIS[system], code): name
-    for name, row in _TABLE["ingredients"].items()
+    for name, row in TABLE["ingredients"].items()
     for system, codes in (
         ("atc", row["atc"]),
         ("rxnorm", [*row.get("products", []), *([row["rxnorm"]] if "rxnorm" in row else [])]),
     )
     for code in codes
 }
-
-
-def code_of(name: str) -> str:
-    """The code of a known ingredient: RxNorm's, or the first of ATC where none was confirmed."""
-    row = _TABLE["ingredients"][name]
-    return f"rxnorm:{row['rxnorm']}" if "rxnorm" in row else f"atc:{row['atc'][0]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +95,7 @@ def _read(entry: Entry, today: int) -> _Medicine:
     certain = certain and not any(code.startswith(_GROUPS) for code in other)
     if not certain:
         codes |= {f"rxnorm:{code}" for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
-    classes = {_TABLE["ingredients"][name].get("class", "") for name in known}
+    classes = {TABLE["ingredients"][name].get("class", "") for name in known}
     classes |= {
         kind for kind, groups in _CLASSES.items() for code in atc if code.startswith(groups)
     }

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from analytics.care.facts import FACTS
+from analytics.care.medicine_table import names_by_code
 from analytics.care.rule_set import RuleSet
+from api.pages.labels import duration
 
 # How each derived fact is computed (analytics/care/formulas.py), in words.
 FORMULAS: Mapping[str, str] = {
@@ -29,10 +31,11 @@ FORMULAS: Mapping[str, str] = {
     "pregnancy_excluded": "recorded as absent, or impossible by sex or menopause",
     "breast_feeding_excluded": "recorded as absent, or impossible by sex or menopause",
 }
+UNITS: Mapping[str, str] = {"1": "", "a": "years", "10*9/L": "× 10⁹ per litre"}
 DECISIONS: Mapping[str, str] = {
     "accept": "considers it for you",
-    "decline": "advises against it for you",
-    "defer": "decides about it later",
+    "decline": "does not follow this proposal for you",
+    "defer": "decides about it later, with you",
 }
 
 
@@ -82,7 +85,19 @@ def describe(
             if entry["rule"] in wanted
         ],
         "decisions": DECISIONS,
+        "in_words": fact_in_words,
     }
+
+
+def fact_in_words(fact: Mapping[str, Any]) -> str:
+    """The value of a known fact with its unit; medicines by their names where the table of
+    medicines has one.
+    """
+    value, unit = str(fact["value"]), fact.get("unit", "")
+    if fact["fact"] in ("medicines", "medicines_ever"):
+        named = names_by_code()
+        value = ", ".join(named.get(code, f"code {code}") for code in value.split(", ") if code)
+    return " ".join([value or "none recorded", UNITS.get(unit, unit)]).strip()
 
 
 def _item(
@@ -146,4 +161,4 @@ def _every(entry: Mapping[str, Any]) -> str:
     days = entry.get("every_days")
     if days is None:
         return "once"
-    return "every day" if days == 1 else f"every {days} days"
+    return f"every {duration(days)}".replace("every 1 ", "every ")

@@ -23,6 +23,7 @@ from api.pages.forms import DEADLINE_SECONDS, file_in
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Clinician, OwnOrigin, Patient, SignedIn
+from chain.vocabulary import PermitStatus
 from governance import care
 from governance.errors import (
     MessageRefused,
@@ -192,6 +193,7 @@ def _facts(services: Services, reader: Reader) -> dict[str, Any]:
     sealed = plan["outputs"][-1] if plan["outputs"] else None
     attempt = sealed["attempt"] if sealed else 0
     common = {"run": plan["run"], "attempt": attempt, "deadline": deadline}
+    permit = register.find_permit(services.engine, plan["permit"])
     working = plan["state"] in ("queued", "computing", "sealed", "failed")
     return {
         "plan": plan,
@@ -202,5 +204,6 @@ def _facts(services: Services, reader: Reader) -> dict[str, Any]:
         "opening": common | {"viewerKey": ""},
         "countersign": common | {"sealHash": sealed["sealHash"] if sealed else "", "notesHash": ""},
         "end": {"run": plan["run"], "deadline": deadline} if working else None,
+        "suspended": permit.status == PermitStatus.SUSPENDED,
         "may_sign": plan["state"] == "sealed",
     }

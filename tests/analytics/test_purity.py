@@ -61,7 +61,7 @@ FILES = {
 # These read a file of the package itself.
 OWN_FILES = {
     "care/dpyd.py",
-    "care/medicines.py",
+    "care/medicine_table.py",
     "care/prognosis.py",
     "care/rule_set.py",
     "code.py",

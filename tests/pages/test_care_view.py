@@ -13,7 +13,7 @@ from clinic import SLOWER
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
 from analytics.care.rule_set import RuleSet, shipped
-from api.pages.care_view import FORMULAS, describe, dose_in_words
+from api.pages.care_view import FORMULAS, describe, dose_in_words, fact_in_words
 from api.pages.rendering import _TEMPLATES
 
 DOSE = "dpyd-fluoropyrimidine-dose"
@@ -133,6 +133,17 @@ def test_a_plan_by_rules_of_before_says_so(plan: dict[str, Any]) -> None:
     ):
         assert why in his(plan, {}, TODAY, changed)
         assert "Drawn by rules of before." in hers(plan, {}, TODAY, changed)
+
+
+def test_facts_are_said_in_words(plan: dict[str, Any]) -> None:
+    """Codes and units as people read them; a code without a name is shown as a code."""
+    text = hers(plan, decided(plan), TODAY, shipped())
+    assert "medicines now: fluorouracil, metformin" in text
+    assert "years" in text
+    assert "× 10⁹ per litre" in text
+    fact = {"fact": "medicines", "value": "rxnorm:6809, rxnorm:1", "unit": ""}
+    assert fact_in_words(fact) == "metformin, code rxnorm:1"
+    assert fact_in_words(fact | {"value": ""}) == "none recorded"
 
 
 def test_every_derived_fact_has_its_formula_in_words() -> None:

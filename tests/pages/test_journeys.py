@@ -429,7 +429,7 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     expect(hers).to_contain_text("Your body breaks this medicine down more slowly.")
     expect(hers).to_contain_text("With “blood counts” every month, señora 🧬.")
     expect(hers).to_contain_text("We talk on Friday.")
-    expect(hers).to_contain_text("advises against it for you")
+    expect(hers).to_contain_text("does not follow this proposal for you")
     expect(hers).to_contain_text("Research demonstration. Not cleared or CE-marked")
     expect(hers).not_to_contain_text("50 %")  # a number is her clinician's to say
     expect(hers).not_to_contain_text("lifetime risks")  # nor what he did not accept
@@ -580,4 +580,8 @@ def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(
         assert answer.status_code == 403
         assert "opens for nobody now" in answer.text
     assert "is over." in seen_by(deployment, "bea", "/me/care").text
+    hers = f"/me/plan/{plan}"
+    assert "has suspended the permit" not in seen_by(deployment, "bea", hers).text
+    deployment.client("pia").suspend(clinic.permit.hex(), "A rule changed.")
+    assert "has suspended the permit" in seen_by(deployment, "bea", hers).text
     assert "Nobody has appointed you." in seen_by(deployment, "cleo", "/care").text
