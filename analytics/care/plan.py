@@ -141,10 +141,10 @@ def _gate(gate: Gate, evaluation: Evaluation, today: int) -> dict[str, Any]:
 
 
 def _computed(evaluation: Evaluation, conditions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The derived facts that are known, by name, with their unit."""
+    """The derived facts that are known, by name, with their unit; a bare number has none."""
     names = {leaf["fact"] for condition in conditions for leaf in leaves(condition)}
     return {
-        name: " ".join([_text(fact), FACTS[name].unit]).strip()
+        name: " ".join([_text(fact), FACTS[name].unit.removeprefix("1")]).strip()
         for name in sorted(names & DERIVATIONS.keys())
         if isinstance(fact := evaluation.facts[name], Known)
     }

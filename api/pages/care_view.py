@@ -6,6 +6,7 @@ and no note, which could name one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ DECISIONS: Mapping[str, str] = {
     "decline": "does not follow this proposal for you",
     "defer": "decides about it later, with you",
 }
+_CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _item(
         option,
         dose_in_words(option.get("dose")),
         _computed(option),
-        [entry["text"] for entry in plan["warnings"] if entry["rule"] == rule],
+        [_named(entry["text"]) for entry in plan["warnings"] if entry["rule"] == rule],
         decided.get("decision", ""),
         decided.get("note", ""),
         about_her.get(rule, ""),
@@ -138,6 +140,14 @@ def _computed(part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (FACTS[name].label if name in FACTS else name, value, FORMULAS.get(name, ""))
         for name, value in sorted(values.items())
     ]
+
+
+def _named(text: str) -> str:
+    """A text with the names of known medicines before their codes."""
+    names = names_by_code()
+    return _CODE.sub(
+        lambda code: f"{names[code[0]]} ({code[0]})" if code[0] in names else code[0], text
+    )
 
 
 def _changed(plan: Mapping[str, Any], rules: RuleSet, today: int) -> list[str]:

@@ -60,6 +60,8 @@ def test_a_clinician_reads_options_with_their_basis(plan: dict[str, Any]) -> Non
     assert FORMULAS["dpyd_score"] in text  # the formula beside its value
     assert "c.1905+1G&gt;A" in text  # the variant that it rests on
     assert "not known : not recorded" in text
+    assert "DPYD activity score 1 the two lowest" in text  # a bare number, not "1 1"
+    assert "own labels: metformin (rxnorm:6809)." in text
     assert "Because of" in text  # the schedule
     assert "What would change this:" in text
     assert "Countersign it" in text

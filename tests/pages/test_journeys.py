@@ -563,9 +563,7 @@ def test_a_plan_is_asked_for_under_an_own_permit_and_an_appointment(deployment) 
     assert "It is for single patients" in permit
 
 
-def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(
-    deployment, visit, tmp_path: Path
-) -> None:
+def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(deployment, tmp_path: Path) -> None:
     clinic, plan = deployment.clinic, deployment.runs["plan"]
     opened = opened_file(deployment, plan, tmp_path)
     path = f"/pages/plans/{plan}/opened"
@@ -584,4 +582,17 @@ def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(
     assert "has suspended the permit" not in seen_by(deployment, "bea", hers).text
     deployment.client("pia").suspend(clinic.permit.hex(), "A rule changed.")
     assert "has suspended the permit" in seen_by(deployment, "bea", hers).text
+    assert "Nobody has appointed you." in seen_by(deployment, "cleo", "/care").text
+
+
+def test_she_ends_an_appointment_on_the_page(deployment, visit) -> None:
+    clinic = deployment.clinic
+    clinic.grant()
+    clinic.appoint()
+    assert clinic.subject.hex()[:8] in seen_by(deployment, "cleo", "/care").text
+    page = visit.act_as("Bea", "/me/care")
+    page.get_by_text("End this appointment").click()
+    page.get_by_role("button", name="Yes, sign and end it").click()
+    expect(page.get_by_role("heading", name="Your appointment of Cleo is over.")).to_be_visible()
+    assert not clinic.bea.appointments()[0]["live"]
     assert "Nobody has appointed you." in seen_by(deployment, "cleo", "/care").text
