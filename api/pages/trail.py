@@ -35,6 +35,7 @@ router = APIRouter(route_class=PageRoute)
 PAGE = 20
 SHOWN_EVENTS = 12  # of one step
 _ONE_AT_A_TIME = threading.Lock()  # a check executes all rules again
+MOST_DAYS = 366  # counts of care on a page; the filter's days lead to others
 LATER = 1 << 53  # more than any step's number
 CARE_KINDS = ("care", "opening")  # of the filter
 ID, NUMBER = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9]{1,15}")
@@ -111,14 +112,6 @@ def show_trail(
         if everything or _names_steps(given)
         else _care_days(services, wanted, shown, before, more)
     )
-    older = (
-        urlencode(
-            {name: value for name, value in given.items() if value}
-            | {"before": str(shown[-1].count)}
-        )
-        if more
-        else ""
-    )
     names = Names(services)
     return render(
         request,
@@ -128,7 +121,7 @@ def show_trail(
         kinds=sentences.KINDS,
         reasons=reasons().values(),
         everything=everything,
-        older=older,
+        older=_older(given, shown) if more else "",
         filtered=any(given.values()),
         before=before,
     )
@@ -163,6 +156,12 @@ def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -
     )
 
 
+def _older(given: dict[str, str], shown: list[Step]) -> str:
+    """The query of the next page: the same filter, before this page's last step."""
+    kept = {name: value for name, value in given.items() if value}
+    return urlencode(kept | {"before": str(shown[-1].count)})
+
+
 def _names_steps(given: dict[str, str]) -> bool:
     """Whether a filter asks for more than days and everything, or care: with a name or a block in it, a
     day's count would tell of single steps.
@@ -175,15 +174,18 @@ def _names_steps(given: dict[str, str]) -> bool:
 def _care_days(
     services: Services, wanted: Wanted, shown: list[Step], before: str, more: bool
 ) -> list[CareDay]:
-    """The days between this page's newest step, or the one before it, and its oldest."""
-    newest = find_step(services.engine, int(before)).time // DAY if before else None
+    """The days from the one of the step before this page to that of its oldest step, at most
+    MOST_DAYS.
+    """
+    earlier = list_steps(services.engine, Wanted(), int(before) + 1, 1) if before else []
+    newest = earlier[0].time // DAY if earlier else None
     oldest = shown[-1].time // DAY if shown and more else 0
     counted = care_days(services.engine, wanted.since, wanted.until)
     return [
         CareDay(day, counted[day])
         for day in sorted(counted, reverse=True)
         if oldest <= day and (newest is None or day < newest)
-    ]
+    ][:MOST_DAYS]
 
 
 def _with_days(rows: list[Row], days: list[CareDay]) -> list[Row | CareDay]:

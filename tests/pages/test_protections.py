@@ -255,6 +255,19 @@ def test_the_public_trail_counts_care_by_the_day(deployment, tokens) -> None:
             assert refused.status_code == 403
 
 
+def test_each_day_of_care_is_counted_on_one_page_of_the_trail(deployment) -> None:
+    plan_of(deployment)
+    path, days, pages = "/trail", [], 0
+    while path:
+        page = html.unescape(httpx.get(deployment.url + path, headers=HTML).text)
+        days += re.findall(r"<h2>(\d+ steps? of patients' own care on [^<]+)</h2>", page)
+        older = re.search(r'href="(/trail\?[^"]*before=\d+)">Older', page)
+        path, pages = older[1] if older else "", pages + 1
+    assert pages > 1
+    assert days
+    assert len(days) == len(set(days))
+
+
 def _sent(url: str, headers: dict[str, str]) -> str:
     return httpx.post(url, headers=headers, timeout=60).text
 
