@@ -345,7 +345,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         {f"R{n}" for n in range(1, 19)}
         | {f"L{n}" for n in range(1, 21)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 49)}
+        | {f"I{n}" for n in range(1, 50)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",

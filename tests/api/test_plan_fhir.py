@@ -53,7 +53,7 @@ def exported(plan: dict[str, Any], today: int = TODAY, **decisions: str) -> dict
         for rule, decision in decisions.items()
     }
     notes = {"type": NOTES, "items": items, "comment": NOTE}
-    return export_plan(OpenedPlan(plan, notes), RUN, today)
+    return export_plan(OpenedPlan(plan, notes, {}, ""), RUN, today)
 
 
 def of_kind(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def test_no_name_no_id_and_none_of_the_clinicians_words_leave() -> None:
 
 def test_a_plan_leaves_only_signed_and_only_while_it_holds() -> None:
     with pytest.raises(UsageError, match="only after its clinician has signed"):
-        export_plan(OpenedPlan(BEA, {}), RUN, TODAY)
+        export_plan(OpenedPlan(BEA, {}, {}, ""), RUN, TODAY)
     assert exported(BEA, BEA["valid_until"])
     with pytest.raises(UsageError, match="out of date"):
         exported(BEA, BEA["valid_until"] + 1)
