@@ -18,7 +18,7 @@ from api.pages.forms import DEADLINE_SECONDS
 from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import Patient, SignedIn, check_patient
-from chain.vocabulary import ConsentStatus
+from chain.vocabulary import ConsentStatus, Purpose
 from governance.consent import PRESETS, notice_points, offer
 from governance.errors import NotFound, reason_of
 from governance.readmodel import queries as register
@@ -244,19 +244,28 @@ def _uses(services: Services, subject: str, names: Sequence[str]) -> list[Use]:
         for effect in withdrawal.effects
         if effect.use.was == "sealed" or effect.use.sealed
     }
-    plans = {plan.run for plan in register.list_plans(services.engine, subject=subject)}
     by_run: dict[str, list[tuple[AccessDetail, str]]] = {}
     for access in register.accesses_of(services.engine, subject, names):
         if access.state == "sealed" and (access.run, access.attempt) in held_back:
             access = replace(access, state="held back")
         why = reason_of(access.reason).sentence if access.reason else ""
-        texts = _PLAN_SENTENCES if access.run in plans else _SENTENCES
+        texts = _PLAN_SENTENCES if _is_care(access) else _SENTENCES
         by_run.setdefault(access.run, []).append((access, texts[access.state].format(why)))
     asked = register.params_of(services.engine, names)
     return [
-        Use(run in plans, run, datasets[tries[0][0].permit], words.question(asked[run]), tries)
+        Use(
+            _is_care(tries[0][0]),
+            run,
+            datasets[tries[0][0].permit],
+            words.question(asked[run]),
+            tries,
+        )
         for run, tries in by_run.items()
     ]
+
+
+def _is_care(access: AccessDetail) -> bool:
+    return access.need == 1 << Purpose.CARE
 
 
 def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str, int]:

@@ -26,8 +26,9 @@ from playwright.sync_api import expect
 from signed_forms import open_form, sign_in_with
 
 from analytics.care.rule_set import rule_set_hash
-from api.client.plans import open_as_clinician, open_as_patient
+from api.client.plans import open_as_clinician, open_as_patient, open_sealed, sign_plan
 from api.client.results import open_output, run_receipt, shown
+from api.errors import UsageError
 from chain.vocabulary import OutputClass, Purpose
 from governance import care, verify
 from governance.rules.encoding import canonical_json
@@ -435,6 +436,9 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     expect(hers).not_to_contain_text("lifetime risks")  # nor what he did not accept
     assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 2  # printed
     page.reload()
+    mine = seen_by(deployment, "bea", "/me").text
+    assert "your clinician <b>Cleo</b>" in mine
+    assert "Your clinician has signed the plan." in mine
     expect(page.locator("section", has_text="Who opened it").locator("li")).to_have_count(2)
 
 
@@ -478,7 +482,13 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     assert "Options with their basis" in seen_by(deployment, "cleo", path, content=opened).text
     answer = httpx.post(deployment.url + path, content=opened, headers={"Accept": "text/html"})
     assert answer.status_code in (401, 403)
-    deployment.runs["unsigned"] = plan
+    sealed = open_sealed(
+        clinic.cleo, deployment.broker(), clinic.cleo.plan(plan), tmp_path / f"{plan}False.key"
+    )
+    yes = {"decision": "accept", "note": ""}
+    for decisions in ({}, {"another-rule": yes}, dict.fromkeys(("diet", "exercise"), yes)):
+        with pytest.raises(UsageError, match="not on each item"):
+            sign_plan(clinic.cleo, plan, sealed, decisions, "")
     assert clinic.cleo.plan(plan)["state"] == "sealed"
 
 

@@ -662,9 +662,10 @@ def test_every_page_is_looked_at(deployment) -> None:
 def test_axe_finds_nothing_and_a_narrow_screen_cuts_nothing_off(
     deployment, visit, name: str
 ) -> None:
+    paths = pages_of(deployment, name)
     if name:
         visit.act_as(name)
-    for number, path in enumerate(pages_of(deployment, name)):
+    for number, path in enumerate(paths):
         visit.page.set_viewport_size({"width": 360, "height": 800})
         visit.open(path)
         wide = visit.page.evaluate(TOO_WIDE)

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -420,6 +421,20 @@ def test_a_patient_signs_in_with_a_wallet_that_knows_no_id(deployment, visit, wa
     sign_in_with_wallet(visit)
     visit.page.wait_for_url("**/me")
     assert deployment.subjects[1].hex() in visit.page.content()
+
+
+def test_a_patient_appoints_her_clinician_with_a_wallet(deployment, visit, wallet_of) -> None:
+    clinic = deployment.clinic
+    wallet_of("bea")
+    sign_in_with_wallet(visit)
+    query = f"dataset={clinic.dataset.hex()}&clinician={clinic.cleo.wallet.address}"
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
+    page = visit.open(f"/me/care/appoint?{query}&until={tomorrow}&wish=no")
+    page.get_by_role("button", name="Yes, sign").click()
+    expect(page.get_by_role("heading", name="You appointed Cleo.")).to_be_visible()
+    (mine,) = clinic.bea.appointments()
+    assert (mine["clinician"], mine["live"]) == (clinic.cleo.wallet.address, True)
+    assert mine["resultToMe"] is False
 
 
 def test_a_sign_in_that_a_wallet_or_the_service_refuses(visit, wallet_of) -> None:
