@@ -114,8 +114,6 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
         "review": {"list", "open", "approve", "reject"},
         "result": {"open"},
         "access": {"list"},
-        "care": {"appoint", "end", "list", "permit"},
-        "plan": {"request", "list", "open", "sign", "end", "read"},
         "trail": {"export", "head", "hold", "denials"},
         "verify": set(),
         "rebuild": set(),
