@@ -330,6 +330,13 @@ def _key_file(name: str, plan_id: str) -> Path:
 
 
 def _show(opened: OpenedPlan, out: Path | None) -> None:
+    from api.client.plans import is_out_of_date
+
+    if is_out_of_date(opened.plan):
+        typer.echo(
+            "This plan is out of date: use no dose and no proposal of it, ask for a new one.",
+            err=True,
+        )
     document: dict[str, Any] = {
         "plan": opened.plan,
         "notes": opened.notes,

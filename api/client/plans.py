@@ -141,6 +141,8 @@ def sign_plan(
     released table (`api.client.prognosis`). Raises UsageError.
     """
     plan, inside = client.plan(run), json.loads(opened.result)
+    if is_out_of_date(inside):
+        raise UsageError("the plan is out of date", "ask for a new one; end this one")
     items = {one["rule"] for one in [*inside["options"], *inside["lifestyle"]]}
     if set(decisions) != items:
         raise UsageError(
@@ -154,6 +156,11 @@ def sign_plan(
         opened.salt, bytes.fromhex(run), int(seal["attempt"]), canonical_json(document)
     )
     return client.countersign(run, seal, sealed)
+
+
+def is_out_of_date(plan: Mapping[str, Any]) -> bool:
+    """Whether the last day is over on which an opened plan may be used."""
+    return int(time.time()) // DAY > int(plan["valid_until"])
 
 
 def check_notes(document: Any) -> dict[str, Any]:

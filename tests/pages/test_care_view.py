@@ -13,6 +13,8 @@ from clinic import SLOWER
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
 from analytics.care.rule_set import RuleSet, shipped
+from api.cli.care import _show
+from api.client.plans import OpenedPlan
 from api.pages.care_view import FORMULAS, describe, dose_in_words, fact_in_words
 from api.pages.rendering import _TEMPLATES
 
@@ -163,3 +165,11 @@ def test_every_derived_fact_has_its_formula_in_words() -> None:
 )
 def test_doses_in_words(dose: dict[str, Any] | None, words: str) -> None:
     assert dose_in_words(dose) == words
+
+
+def test_the_command_line_says_that_a_plan_is_out_of_date(
+    plan: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for last, said in ((1 << 20, False), (TODAY, True)):
+        _show(OpenedPlan(plan | {"valid_until": last}, {}, {}, ""), None)
+        assert ("This plan is out of date" in capsys.readouterr().err) is said

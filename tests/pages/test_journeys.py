@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -489,6 +489,9 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     for decisions in ({}, {"another-rule": yes}, dict.fromkeys(("diet", "exercise"), yes)):
         with pytest.raises(UsageError, match="not on each item"):
             sign_plan(clinic.cleo, plan, sealed, decisions, "")
+    old = json.dumps(json.loads(sealed.result) | {"valid_until": 20_000}).encode()
+    with pytest.raises(UsageError, match="out of date"):
+        sign_plan(clinic.cleo, plan, replace(sealed, result=old), {}, "")
     assert clinic.cleo.plan(plan)["state"] == "sealed"
 
 
