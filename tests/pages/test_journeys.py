@@ -493,6 +493,10 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     with pytest.raises(UsageError, match="out of date"):
         sign_plan(clinic.cleo, plan, replace(sealed, result=old), {}, "")
     assert clinic.cleo.plan(plan)["state"] == "sealed"
+    clinic.sign(plan, tmp_path)
+    unrecorded = seen_by(deployment, "bea", path, content=opened)
+    assert unrecorded.status_code == 403  # the ledger has no opening of hers
+    assert "no opening of this plan by you" in unrecorded.text
 
 
 def test_a_file_of_a_plan_is_compared_with_the_ledger_and_shown_without_script(
