@@ -27,6 +27,7 @@ from analytics.strata import ALL, Split, parse_split
 TYPE = "volens/prognosis/1"
 MOST_POINTS, MOST_SENTENCES, LONGEST = 20, 12, 600  # points of a curve, sentences, characters
 LARGEST = 16_384  # characters of all
+LATEST = 36_525  # days of a point
 ABOUT_GROUPS = (
     "This is how a group of people fared. It is no prediction for one person, and it does not tell "
     "what a medicine would do for you."
@@ -148,6 +149,8 @@ def is_prognosis(document: object) -> bool:
         and all(_HEX.fullmatch(str(document[name])) is not None for name in ("run", "seal"))
         and document["state"] in list(State)
         and (document["state"] == State.SHOWN) == (curve <= document.keys())
+        and all(isinstance(document.get(name, ""), str) for name in ("stratum", "end_point"))
+        and isinstance(document.get("table", {}), dict)
         and isinstance(sentences, list)
         and len(sentences) <= MOST_SENTENCES
         and all(isinstance(one, str) and len(one) <= LONGEST for one in sentences)
@@ -162,7 +165,7 @@ def _is_point(point: Mapping[str, Any]) -> bool:
     interval = point.get("interval")
     numbers = [point.get("days"), point.get("survival")]
     numbers += interval if isinstance(interval, list) and len(interval) == 2 else [None]
-    return all(isinstance(number, int) for number in numbers)
+    return all(isinstance(number, int) and 0 <= number <= LATEST for number in numbers)
 
 
 def _population(entry: Mapping[str, Any]) -> Population:

@@ -14,6 +14,7 @@ from typing import Any
 from analytics.care.facts import FACTS
 from analytics.care.medicine_table import names_by_code
 from analytics.care.rule_set import RuleSet
+from api.pages import plots, run_text
 from api.pages.labels import duration
 
 # How each derived fact is computed (analytics/care/formulas.py), in words.
@@ -38,6 +39,7 @@ DECISIONS: Mapping[str, str] = {
     "decline": "does not follow this proposal for you",
     "defer": "decides about it later, with you",
 }
+_PLACES = 2  # of a value over time; the facts have it as exactly as a dose takes it
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
 
@@ -86,9 +88,44 @@ def describe(
             for entry in plan["schedule"]
             if entry["rule"] in wanted
         ],
+        "measured": [
+            _measured(one, today > plan["valid_until"]) for one in plan.get("monitoring", ())
+        ],
+        "wanted": wanted,
+        "prognosis": _prognosis(notes.get("prognosis")),
         "decisions": DECISIONS,
         "in_words": fact_in_words,
     }
+
+
+def _measured(entry: Mapping[str, Any], out_of_date: bool) -> dict[str, Any]:
+    """One measurement over time, with its plot if there are two values or more; the next day only
+    while the plan is in force.
+    """
+    unit = UNITS.get(entry["unit"], entry["unit"])
+    what = f"{entry['label']}, {unit}" if unit else entry["label"]
+    due = None if out_of_date else entry.get("next")
+    values = [(one["day"], round(float(one["value"]), _PLACES)) for one in entry["values"]]
+    name = f"measured-{entry['fact']}"
+    return {
+        **entry,
+        "unit": unit,
+        "values": [{"day": day, "value": f"{value:g}"} for day, value in values],
+        "next": due,
+        "plot": plots.over_time(values, due and due["day"], name, what) if len(values) > 1 else "",
+    }
+
+
+def _prognosis(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the clinician put beside the plan about a group of people, with the curve of its rows
+    as they were released.
+    """
+    if told is None:
+        return None
+    group = run_text.group(told.get("stratum", ""))
+    points = [(row["days"], row["survival"], *row["interval"]) for row in told.get("points", ())]
+    plot = plots.survival_curves({group: points}, "prognosis") if points else ""
+    return {**told, "group": group, "plot": plot}
 
 
 def fact_in_words(fact: Mapping[str, Any]) -> str:

@@ -19,6 +19,8 @@ from math import log10
 from typing import TYPE_CHECKING, Any, TypeVar
 from xml.etree import ElementTree
 
+from analytics.care.days import date_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -154,6 +156,40 @@ def _survival(
 def _time_axes(axes: Axes, last: int) -> None:
     axes.set_xlim(0, last * 1.03)
     axes.set_ylim(0, 102)
+
+
+def over_time(values: Sequence[tuple[int, float]], due: int | None, name: str, what: str) -> str:
+    """(day since 1970-01-01, value), oldest first, at least one; due: a day that is marked, on
+    which the next value is asked for.
+    """
+    figure, axes = _axes(1.7)
+    axes.plot(
+        [day for day, _ in values],
+        [value for _, value in values],
+        "o-",
+        color=BLUE,
+        linewidth=1.4,
+        markersize=4,
+    )
+    first, last = values[0][0], values[-1][0]
+    end = last if due is None else max(last, due)
+    margin = max(7.0, 0.04 * (end - first))
+    axes.set_xlim(first - margin, end + margin)
+    ends = sorted({first, end})
+    axes.set_xticks(ends, [date_of(day) for day in ends])
+    axes.margins(y=0.2)
+    axes.locator_params(axis="y", nbins=4)
+    marked = ""
+    if due is not None:
+        axes.axvline(due, color=ORANGE, linestyle="--", linewidth=1.2)
+        marked = f"; dashed: next on {date_of(due)}"
+    axes.set_xlabel(_wrapped(what + marked))
+    return _svg(
+        figure,
+        name,
+        f"{what}: {len(values)} values, the first {_figures(values[0][1])} on {date_of(first)}, "
+        f"the last {_figures(values[-1][1])} on {date_of(last)}{marked}",
+    )
 
 
 def shares(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: str) -> str:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
-from charts import TODAY, bea, chart
+from charts import EVERYTHING, SUBJECT, TODAY, bea, chart, measured
 from clinic import SLOWER
 
+from analytics.care.days import date_of
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
+from analytics.care.prognosis import is_prognosis
 from analytics.care.rule_set import RuleSet, shipped
+from analytics.params import complete
+from analytics.people import Input
+from analytics.plan_run import run_plan
+from analytics.readers.fhir import split_bundle
 from api.cli.care import _show
 from api.client.plans import OpenedPlan
+from api.demo.care_people import bea as eligible
 from api.pages.care_view import FORMULAS, describe, dose_in_words, fact_in_words
+from api.pages.labels import day
 from api.pages.rendering import _TEMPLATES
 
 DOSE = "dpyd-fluoropyrimidine-dose"
@@ -148,6 +158,73 @@ def test_facts_are_said_in_words(plan: dict[str, Any]) -> None:
     fact = {"fact": "medicines", "value": "rxnorm:6809, rxnorm:1", "unit": ""}
     assert fact_in_words(fact) == "metformin, code rxnorm:1"
     assert fact_in_words(fact | {"value": ""}) == "none recorded"
+
+
+@pytest.fixture(scope="module")
+def measured_plan() -> dict[str, Any]:
+    """Of a patient who may have olaparib: its rule asks for blood counts again and again."""
+    pounds = tuple(
+        measured("29463-7", 130 + n, "[lb_av]", date_of(TODAY - 40 * n)) for n in (1, 2, 3)
+    )
+    file = eligible(date.fromisoformat(date_of(TODAY)), more=pounds)
+    told = split_bundle(json.dumps(file).encode(), SUBJECT)
+    inputs = [Input(SUBJECT, category, payload) for category, payload in told.records.items()]
+    drawn = run_plan(complete({"analysis": "plan"}), inputs, EVERYTHING, TODAY)
+    plan: dict[str, Any] = json.loads(drawn.result)
+    return plan
+
+
+def test_what_was_measured_is_drawn_over_time_with_the_next_day(
+    measured_plan: dict[str, Any],
+) -> None:
+    rules = shipped()
+    opened = describe(measured_plan, {}, TODAY, rules)
+    weight = next(one for one in opened["measured"] if one["fact"] == "weight")
+    assert [one["value"] for one in weight["values"]] == ["60.33", "59.87", "59.42", "72", "72"]
+    assert "5 values, the first 60.3" in weight["plot"]
+    counts = next(one for one in opened["measured"] if one["fact"] == "haemoglobin")
+    assert counts["next"]["rule"] == "olaparib-breast-cancer"
+    due = day(counts["next"]["day"])
+    text = his(measured_plan, {}, TODAY, rules)
+    assert "Measured over time" in text
+    assert f"next: {due}" in text
+    # She reads of a next day what her clinician follows or decides later; after the last day nobody.
+    assert f"next: {due}" in hers(measured_plan, decided(measured_plan), TODAY, rules)
+    assert "next: " not in hers(measured_plan, decided(measured_plan, "decline"), TODAY, rules)
+    late = measured_plan["valid_until"] + 1
+    assert "next: " not in his(measured_plan, {}, late, rules)
+    assert "Measured over time" in his(measured_plan, {}, late, rules)
+
+
+def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) -> None:
+    told = {
+        "type": "volens/prognosis/1",
+        "run": "ab" * 32,
+        "seal": "cd" * 32,
+        "state": "shown",
+        "population": {"id": "GSE7390", "title": "women", "source": {}},
+        "end_point": "distant metastasis",
+        "horizon_days": 3650,
+        "sentences": ["The end point is distant metastasis. It is not survival."],
+        "stratum": "er_positive 1",
+        "table": {"stratum": "er_positive 1", "risk": 30, "median": "not reached", "step": 5},
+        "points": [
+            {"days": 1825, "survival": 80, "interval": [70, 90], "stratum": "er_positive 1"}
+        ],
+    }
+    assert is_prognosis(told)
+    notes = decided(plan) | {"prognosis": told}
+    for text in (his(plan, notes, TODAY, shipped()), hers(plan, notes, TODAY, shipped())):
+        assert "What is counted: distant metastasis." in text
+        assert "1825 80 70 to 90" in text
+        assert "by the horizon of 3650 days: 30 %" in text
+        assert "It is not survival." in text
+        assert "abababab" in text
+    without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}
+    suppressed = {name: told[name] for name in told.keys() - {"stratum", "table", "points"}}
+    text = hers(plan, decided(plan) | {"prognosis": suppressed | without}, TODAY, shipped())
+    assert "There is no group like you." in text
+    assert "95 % interval" not in text
 
 
 def test_every_derived_fact_has_its_formula_in_words() -> None:

@@ -251,6 +251,11 @@ def test_the_form_of_a_prognosis_is_bounded(released: bytes) -> None:
         lambda one: one.update(points=one["points"] * 20),
         lambda one: one["points"][0].update(interval=[1]),
         lambda one: one["points"][0].update(survival="91"),
+        lambda one: one["points"][0].update(days=1 << 70),
+        lambda one: one["points"][0].update(days=-1),
+        lambda one: one.update(stratum=["all"]),
+        lambda one: one.update(end_point={}),
+        lambda one: one.update(table="all"),
         lambda one: one["population"].update(title="x" * 20_000),
     ]
     for change in changes:
