@@ -39,7 +39,7 @@ BEA: dict[str, Fact] = {
     "sex": Known("female", None),
     "age": known(Decimal(52), 0),
     "brca1_germline": known("pathogenic", 200),
-    "brca2_germline": known("absent", 200),
+    "brca2_germline": known("tested variant not found", 200),
     "breast_cancer": known(True, 300),
     "her2": known("negative", 300),
     "oestrogen_receptor": known("negative", 300),

@@ -95,7 +95,7 @@ _SIGNIFICANCE = (
     "uncertain significance",
     "likely benign",
     "benign",
-    "absent",
+    "tested variant not found",
 )
 
 FACTS: dict[str, FactKind] = {
@@ -163,7 +163,11 @@ FACTS: dict[str, FactKind] = {
     "dpyd_score": FactKind("DPYD activity score", Kind.NUMBER, "1"),
     "cyp2d6_score": FactKind("CYP2D6 activity score", Kind.NUMBER, "1"),
     "hormone_receptor": FactKind("a hormone receptor is positive", _YES),
-    "liver": FactKind("liver function", Kind.WORD, words=("none", "mild", "moderate", "severe")),
+    "liver": FactKind(
+        "hepatic impairment, the worse of two",
+        Kind.WORD,
+        words=("none", "mild", "moderate", "severe"),
+    ),
     "pregnancy_excluded": FactKind("pregnancy is excluded", _YES),
     "breast_feeding_excluded": FactKind("breast-feeding is excluded", _YES),
 }

@@ -39,7 +39,12 @@ def draw_plan(
     """
     evaluations = evaluate(facts, rules, today)
     offered = [e for e in evaluations if e.state is State.OPEN]
-    schedule = [{"rule": e.rule.id, **item} for e in offered for item in e.rule.content["schedule"]]
+    schedule = [
+        {"rule": e.rule.id, **item}
+        for e in offered
+        if not (e.option or {}).get("advises_against")
+        for item in e.rule.content["schedule"]
+    ]
     return {
         "type": TYPE,
         "sentence": SENTENCE,

@@ -126,7 +126,7 @@ def group_prognosis(
         "population": {"id": population.id, "title": population.title, "source": source},
         "end_point": population.end_point,
         "horizon_days": outcome.horizon_days,
-        "sentences": _sentences(state, why, stratum, population, facts),
+        "sentences": _sentences(state, why, population, facts, _offers_olaparib(plan)),
     }
     if state in (State.SHOWN, State.SUPPRESSED):
         shown["stratum"] = stratum
@@ -246,6 +246,10 @@ def _age_at_diagnosis(facts: Mapping[str, Mapping[str, Any]]) -> Span | None:
     return float(older - 1), float(older)
 
 
+def _offers_olaparib(plan: Mapping[str, Any]) -> bool:
+    return any(option["rule"].startswith("olaparib") for option in plan["options"])
+
+
 def _word(name: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
     return str(facts[name]["value"]) if name in facts else ""
 
@@ -253,12 +257,13 @@ def _word(name: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
 def _sentences(
     state: State,
     why: Sequence[str],
-    stratum: str,
     population: Population,
     facts: Mapping[str, Mapping[str, Any]],
+    olaparib: bool,
 ) -> list[str]:
     """What is said with the curve, or instead of it."""
-    about = [f"The group: {population.title}.", ABOUT_GROUPS, NO_COMPARISON]
+    about = [f"The group: {population.title}.", ABOUT_GROUPS]
+    about += [NO_COMPARISON] if olaparib else []
     match state:
         case State.OUTSIDE:
             return [f"You are not in this group: {'; '.join(why)}. So there is no curve.", *about]
@@ -266,7 +271,7 @@ def _sentences(
             missing = f"It is not known whether you belong to this group: {'; '.join(why)}."
             return [f"{missing} So there is no curve.", *about]
         case State.SUPPRESSED:
-            return [f"{NOT_ALIKE}: {stratum}. So there is no curve.", *about]
+            return [f"{NOT_ALIKE}. So there is no curve.", *about]
     treated = [
         f"{FACTS[name].label}: {_word(name, facts)}"
         for name in ("chemotherapy", "endocrine_therapy")

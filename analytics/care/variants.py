@@ -55,7 +55,9 @@ _WORDS = {
     "LA26334-5": "likely benign",
     "LA6675-8": "benign",
 }
-_ORDER = (*_WORDS.values(), "absent")
+# Of one variant alone: it says nothing about the rest of the gene.
+_NOT_FOUND = "tested variant not found"
+_ORDER = (*_WORDS.values(), _NOT_FOUND)
 _QUALIFYING = _ORDER[:2]
 _GENOME = Category.GERMLINE_VARIANTS
 
@@ -128,7 +130,7 @@ def _classify(records: Records, entries: Sequence[Entry]) -> Known | Unknown:
     if len({one.present for one in known}) > 1:
         return Unknown(Reason.CONFLICTING, "the variant is present and absent", day, source)
     if not known[0].present:
-        return Known("absent", day, source)
+        return Known(_NOT_FOUND, day, source)
     return _classification(records, [one.entry for one in known], day)
 
 

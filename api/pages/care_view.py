@@ -7,7 +7,7 @@ and no note, which could name one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +35,21 @@ FORMULAS: Mapping[str, str] = {
 }
 UNITS: Mapping[str, str] = {"1": "", "a": "years", "10*9/L": "× 10⁹ per litre"}
 DECISIONS: Mapping[str, str] = {
-    "accept": "considers it for you",
-    "decline": "does not follow this proposal for you",
+    "accept": "agrees with this and will speak with you about it",
+    "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
+_NEWER = "there is a newer version of this rule"
 _PLACES = 2  # of a value over time; the facts have it as exactly as a dose takes it
+# What a value does not say by itself, in words.
+_MEANINGS: Mapping[str, str] = {
+    "tested variant not found": "the tested variant was not found, which does not exclude others",
+    "uncertain significance": "a variant whose meaning is not known, from which nothing follows",
+}
+# Concluded from a list of medicines in which there is none, not asked.
+_FROM_THE_LIST = frozenset({"chemotherapy", "endocrine_therapy", "earlier_parp_inhibitor"})
+# What she reads from her clinician first: inherited risk is no line of a list.
+_GENETIC = ("brca", "cyp2d6", "dpyd")
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
 
@@ -57,6 +67,7 @@ class Item:
     decision: str
     note: str
     for_patient: str
+    stopped: str  # why the rule is not in force any more, "" if it is
 
 
 def describe(
@@ -65,8 +76,9 @@ def describe(
     """The values for the templates. notes: `{}` before the countersignature; today: in days."""
     decided: Mapping[str, Any] = notes.get("items", {})
     about_her = {entry["rule"]: entry["text"] for entry in plan["for_patient"]}
+    stopped = _stopped(plan, rules, today)
     items = [
-        _item(option, plan, decided.get(option["rule"], {}), about_her)
+        _item(option, plan, decided.get(option["rule"], {}), about_her, stopped)
         for option in [*plan["options"], *plan["lifestyle"]]
     ]
     offered = {item.rule for item in items}
@@ -76,7 +88,7 @@ def describe(
         "plan": plan,
         "out_of_date": today > plan["valid_until"],
         "before": plan["rule_set"] != rules.digest,
-        "changed": _changed(plan, rules, today),
+        "changed": [f"{one['title']}: {why}" for one, why in _changes(plan, rules, today)],
         "items": items,
         "titles": titles,
         "comment": notes.get("comment", ""),
@@ -88,6 +100,8 @@ def describe(
             for entry in plan["schedule"]
             if entry["rule"] in wanted
         ],
+        "her_facts": _her_facts(plan, items),
+        "stopped": any(item.stopped for item in items),
         "measured": [
             _measured(one, today > plan["valid_until"]) for one in plan.get("monitoring", ())
         ],
@@ -136,7 +150,33 @@ def fact_in_words(fact: Mapping[str, Any]) -> str:
     if fact["fact"] in ("medicines", "medicines_ever"):
         named = names_by_code()
         value = ", ".join(named.get(code, f"code {code}") for code in value.split(", ") if code)
+    if fact["fact"] in _FROM_THE_LIST and value in ("no", "none"):
+        value = "none in this record"
+    value = _MEANINGS.get(value, value)
     return " ".join([value or "none recorded", UNITS.get(unit, unit)]).strip()
+
+
+def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str, Any]]:
+    """The facts that were used, for herself: a genetic one only where her clinician agreed with an
+    option that rests on it.
+    """
+    agreed = {
+        fact["fact"]
+        for item in items
+        if item.decision == "accept"
+        for part in (item.option, *item.option["gates"])
+        for fact in part["facts"]
+    }
+    return [
+        {
+            "label": fact["label"],
+            "day": fact.get("day"),
+            "words": "a result that your clinician speaks with you about"
+            if fact["fact"].startswith(_GENETIC) and fact["fact"] not in agreed
+            else fact_in_words(fact),
+        }
+        for fact in plan["facts"]["used"]
+    ]
 
 
 def _item(
@@ -144,6 +184,7 @@ def _item(
     plan: Mapping[str, Any],
     decided: Mapping[str, str],
     about_her: Mapping[str, str],
+    stopped: Mapping[str, str],
 ) -> Item:
     rule = option["rule"]
     return Item(
@@ -155,6 +196,7 @@ def _item(
         decided.get("decision", ""),
         decided.get("note", ""),
         about_her.get(rule, ""),
+        stopped.get(rule, ""),
     )
 
 
@@ -187,21 +229,28 @@ def _named(text: str) -> str:
     )
 
 
-def _changed(plan: Mapping[str, Any], rules: RuleSet, today: int) -> list[str]:
-    """The rules of the plan's options that are not in force any more, each with why."""
+def _changes(
+    plan: Mapping[str, Any], rules: RuleSet, today: int
+) -> list[tuple[Mapping[str, Any], str]]:
+    """The options whose rule is not as it was, each with why."""
     present = {rule.id: rule for rule in rules.rules}
-    lines = []
+    changes = []
     for option in [*plan["options"], *plan["lifestyle"]]:
         rule = present.get(option["rule"])
         if rule is None:
-            lines.append(f"{option['title']}: this rule was withdrawn")
+            changes.append((option, "this rule was withdrawn"))
         elif any(source["status"] != "stands" for source in rule.content["sources"]):
-            lines.append(f"{option['title']}: a source of this rule does not stand any more")
-        elif rule.content["version"] != option["version"]:
-            lines.append(f"{option['title']}: there is a newer version of this rule")
+            changes.append((option, "a source of this rule does not stand any more"))
         elif today >= rule.expires:
-            lines.append(f"{option['title']}: this rule has expired")
-    return lines
+            changes.append((option, "this rule has expired"))
+        elif rule.content["version"] != option["version"]:
+            changes.append((option, _NEWER))
+    return changes
+
+
+def _stopped(plan: Mapping[str, Any], rules: RuleSet, today: int) -> dict[str, str]:
+    """Why the rule of an option is not in force any more, by the rule."""
+    return {option["rule"]: why for option, why in _changes(plan, rules, today) if why != _NEWER}
 
 
 def _every(entry: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def test_a_clinician_reads_options_with_their_basis(plan: dict[str, Any]) -> Non
     assert "DPYD activity score 1 the two lowest" in text  # a bare number, not "1 1"
     assert "own labels: metformin (rxnorm:6809)." in text
     assert "Because of" in text  # the schedule
-    assert "What would change this:" in text
+    assert "would be looked at again if the record showed" in text
     assert "Countersign it" in text
     for option in [*plan["options"], *plan["lifestyle"]]:
         assert {"basis", "grade"} <= option.keys()
@@ -187,12 +187,12 @@ def test_what_was_measured_is_drawn_over_time_with_the_next_day(
     due = day(counts["next"]["day"])
     text = his(measured_plan, {}, TODAY, rules)
     assert "Measured over time" in text
-    assert f"next: {due}" in text
+    assert f"next on {due}" in text
     # She reads of a next day what her clinician follows or decides later; after the last day nobody.
-    assert f"next: {due}" in hers(measured_plan, decided(measured_plan), TODAY, rules)
-    assert "next: " not in hers(measured_plan, decided(measured_plan, "decline"), TODAY, rules)
+    assert f"next on {due}" in hers(measured_plan, decided(measured_plan), TODAY, rules)
+    assert "next on " not in hers(measured_plan, decided(measured_plan, "decline"), TODAY, rules)
     late = measured_plan["valid_until"] + 1
-    assert "next: " not in his(measured_plan, {}, late, rules)
+    assert "next on " not in his(measured_plan, {}, late, rules)
     assert "Measured over time" in his(measured_plan, {}, late, rules)
 
 
@@ -216,8 +216,8 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
     notes = decided(plan) | {"prognosis": told}
     for text in (his(plan, notes, TODAY, shipped()), hers(plan, notes, TODAY, shipped())):
         assert "What is counted: distant metastasis." in text
-        assert "1825 80 70 to 90" in text
-        assert "by the horizon of 3650 days: 30 %" in text
+        assert "5.0 80 70 to 90" in text
+        assert "With it after 10.0 years: 30 of 100" in text
         assert "It is not survival." in text
         assert "abababab" in text
     without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}

@@ -430,7 +430,7 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     expect(hers).to_contain_text("Your body breaks this medicine down more slowly.")
     expect(hers).to_contain_text("With “blood counts” every month, señora 🧬.")
     expect(hers).to_contain_text("We talk on Friday.")
-    expect(hers).to_contain_text("does not follow this proposal for you")
+    expect(hers).to_contain_text("decided not to use this suggestion")
     expect(hers).to_contain_text("Research demonstration. Not cleared or CE-marked")
     expect(hers).not_to_contain_text("50 %")  # a number is her clinician's to say
     expect(hers).not_to_contain_text("lifetime risks")  # nor what he did not accept

@@ -108,7 +108,11 @@ CASES = [
         without(CLEAR, "brca2_germline"),
         option=USUAL,
     ),
-    Case("absent in both", but(CLEAR, brca1_germline=day("absent", 9)), closed=VARIANT),
+    Case(
+        "absent in both",
+        but(CLEAR, brca1_germline=day("tested variant not found", 9)),
+        closed=VARIANT,
+    ),
     Case("likely benign", but(CLEAR, brca1_germline=day("likely benign", 9)), closed=VARIANT),
     Case(
         "somatic only",
@@ -617,7 +621,19 @@ CASES = [
         RISK,
         closed=("history",),
     ),
-    Case("tested", ADA, RISK, closed=("no-report", "no-carrier")),
+    Case("tested: a carrier", ADA, RISK, closed=("no-carrier",)),
+    Case(
+        "tested: benign in both",
+        but(ADA, brca1_germline=day("benign", 9), brca2_germline=day("benign", 9)),
+        RISK,
+        closed=("no-report",),
+    ),
+    Case(
+        "one variant of each gene tested and not found: the rest of them is not known",
+        but(ADA, brca1_germline=day("tested variant not found", 9)),
+        RISK,
+        option="assess",
+    ),
     Case(
         "history not recorded",
         without(ADA, "brca1_germline", "breast_cancer"),

@@ -80,7 +80,7 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
     "of uncertain significance": ([variant(), implication(UNCERTAIN)], "uncertain significance"),
     "likely benign": ([variant(), implication(LIKELY_BENIGN)], "likely benign"),
     "benign": ([variant(), implication(BENIGN)], "benign"),
-    "absent": ([variant(value=ABSENT)], "absent"),
+    "absent": ([variant(value=ABSENT)], "tested variant not found"),
     "no call": ([variant(value=NO_CALL), implication()], Reason.NO_CALL),
     "indeterminate": ([variant(value=INDETERMINATE), implication()], Reason.INDETERMINATE),
     "no value": ([variant(value=None), implication()], Reason.NO_VALUE),
@@ -157,7 +157,7 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
     ),
     "absent beside another gene, held back": (
         [variant(value=ABSENT), variant("o", BRCA2, change="c.1Q>Z")],
-        "absent",
+        "tested variant not found",
     ),
     "a second classification held back": (
         [variant(), implication(), implication(UNCERTAIN, name="j", valueString="so it seems")],
