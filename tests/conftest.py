@@ -16,6 +16,7 @@ import extent
 import httpx
 import needs
 import pytest
+import structlog
 import tiers
 from rig import Rig
 from speed import Watch
@@ -168,6 +169,13 @@ def _settled_objects() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_log_of_another_file() -> Iterator[None]:
+    """A test that starts a part in this process has it log to a stream that is closed after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session", autouse=True)

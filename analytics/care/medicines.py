@@ -28,8 +28,10 @@ from analytics.vocabulary import Category
 
 _KINDS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _NOW = frozenset({"active", "on-hold", "in-progress"})
-# A prescription counts as completed when it was handed out; what it gave may still be taken.
-_STILL_DAYS = 30
+# A prescription counts as completed when it was handed out; what it gave may still be taken. How
+# much that is does not come in: three months are what is given out at most at once.
+_STILL_DAYS, _AFTER_INFUSION = 90, 30
+_ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no chemotherapy
 _FULL = 7  # letters of an ATC code that names a substance
 # Whatever its type is, a resource may be in the record of a sensitive category.
 _CATEGORIES = (Category.MEDICATIONS, *sorted(SENSITIVE))
@@ -92,14 +94,19 @@ def _read(entry: Entry, today: int) -> _Medicine:
     other = {code for code in atc if (URIS["atc"], code) not in _NAMES}
     codes = {code_of(name) for name in known} | {f"atc:{code}" for code in other}
     certain = bool(known) or any(len(code) == _FULL for code in other)
-    certain = certain and not any(code.startswith(_GROUPS) for code in other)
-    if not certain:
-        codes |= {f"rxnorm:{code}" for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
+    # A code that is not read may name another ingredient of it.
+    unread = {code for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
+    certain = certain and not unread and not any(code.startswith(_GROUPS) for code in other)
+    codes |= {f"rxnorm:{code}" for code in unread}
     classes = {TABLE["ingredients"][name].get("class", "") for name in known}
     classes |= {
-        kind for kind, groups in _CLASSES.items() for code in atc if code.startswith(groups)
+        kind
+        for kind, groups in _CLASSES.items()
+        for code in atc - _ON_THE_SKIN
+        if code.startswith(groups)
     }
-    recent = entry.day is None or entry.day >= today - _STILL_DAYS
+    still = _AFTER_INFUSION if "cytotoxic" in classes else _STILL_DAYS
+    recent = entry.day is None or entry.day >= today - still
     active = entry.resource.get("status") in _NOW
     return _Medicine(entry, frozenset(codes), frozenset(classes), certain, active or recent)
 
@@ -123,7 +130,7 @@ def _complete(
         return Unknown(Reason.NOT_RECORDED, "no medicine is recorded")
     strange = [one.entry for one in chosen if not one.understood]
     if strange:
-        detail = "a medicine without an ATC code or a known RxNorm ingredient"
+        detail = "a medicine with a code that is not read, or of a group that may interact"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(strange))
     return Known(True, _newest(medicines), names(one.entry for one in medicines))
 
@@ -140,6 +147,9 @@ def _chemotherapy(
     records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
 ) -> Fact:
     entries = [one.entry for one in medicines if "cytotoxic" in one.classes]
+    going_on = [one for one in entries if one.resource.get("status") in _NOW]
+    if going_on:  # or only ordered yet
+        return Unknown(Reason.NOT_FINAL, "chemotherapy is not over", None, names(going_on))
     entries += [
         one
         for one in records.entries
