@@ -330,13 +330,15 @@ def _key_file(name: str, plan_id: str) -> Path:
 
 
 def _show(opened: OpenedPlan, out: Path | None) -> None:
-    from api.client.plans import is_out_of_date
+    from api.client.plans import is_out_of_date, without_proposals
 
     if is_out_of_date(opened.plan):
         typer.echo(
-            "This plan is out of date: use no dose and no proposal of it, ask for a new one.",
+            "This plan is out of date: its doses, proposals and notes are left out. Ask for a new "
+            "one. If you take something because of it, go on and call your clinician.",
             err=True,
         )
+        opened = without_proposals(opened)
     document: dict[str, Any] = {
         "plan": opened.plan,
         "notes": opened.notes,

@@ -163,6 +163,19 @@ def is_out_of_date(plan: Mapping[str, Any]) -> bool:
     return int(time.time()) // DAY > int(plan["valid_until"])
 
 
+def without_proposals(opened: OpenedPlan) -> OpenedPlan:
+    """What is shown of a plan after its last day: facts, measurements and dates, but no dose,
+    proposal, note or next day. It is not the sealed plan any more, so nothing proves it.
+    """
+    kept = ("type", "sentence", "jurisdiction", "rule_set", "today", "valid_until", "facts")
+    plan = {name: opened.plan[name] for name in kept}
+    plan["monitoring"] = [
+        {name: value for name, value in one.items() if name != "next"}
+        for one in opened.plan["monitoring"]
+    ]
+    return OpenedPlan(plan, {}, {}, "")
+
+
 def check_notes(document: Any) -> dict[str, Any]:
     """The notes, of the right form. Raises UsageError."""
     items = document.get("items") if isinstance(document, dict) else None

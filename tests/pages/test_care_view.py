@@ -247,6 +247,12 @@ def test_doses_in_words(dose: dict[str, Any] | None, words: str) -> None:
 def test_the_command_line_says_that_a_plan_is_out_of_date(
     plan: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for last, said in ((1 << 20, False), (TODAY, True)):
-        _show(OpenedPlan(plan | {"valid_until": last}, {}, {}, ""), None)
-        assert ("This plan is out of date" in capsys.readouterr().err) is said
+    """And then writes no dose, proposal or note."""
+    for last, over in ((1 << 20, False), (TODAY, True)):
+        opened = OpenedPlan(plan | {"valid_until": last}, decided(plan), {"a": 1}, "ab")
+        _show(opened, None)
+        shown = capsys.readouterr()
+        assert ("This plan is out of date" in shown.err) is over
+        for text in ("percent_of_usual_start", HIS_NOTE, plan["for_patient"][0]["text"]):
+            assert (text in shown.out) is not over
+        assert plan["sentence"] in shown.out
