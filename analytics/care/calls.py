@@ -5,7 +5,8 @@ A position that the file does not list, or without a call, is not reference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,11 +31,16 @@ _NO_FACT = Unknown(Reason.NOT_RECORDED, "no genotypes")
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Facts from genotypes alone; `brca` is a reason for a test, never one for a drug."""
+    """Facts from genotypes alone; `brca` is a reason for a test, never one for a drug.
+
+    dpyd_copies: of each variant of DPYD that was called, also where another has no call: one of
+    them may contradict a report.
+    """
 
     brca: Fact
     dpyd_variants: Fact
     dpyd_positions: Fact
+    dpyd_copies: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_calls(genotypes: Genotypes | None) -> Calls:
@@ -50,7 +56,7 @@ def read_calls(genotypes: Genotypes | None) -> Calls:
     return Calls(brca, *_dpyd(genotypes))
 
 
-def _dpyd(genotypes: Genotypes) -> tuple[Fact, Fact]:
+def _dpyd(genotypes: Genotypes) -> tuple[Fact, Fact, dict[str, int]]:
     copies: dict[str, int] = {}
     unknown: list[Unknown] = []
     trusted = genotypes.sites.passed & genotypes.is_trusted(_MIN_DEPTH, _MIN_QUALITY)
@@ -70,12 +76,14 @@ def _dpyd(genotypes: Genotypes) -> tuple[Fact, Fact]:
             continue
         own = [int(dosages[at]) for at, pair in enumerate(alleles) if pair == site.alleles]
         copies[name] = own[0] if own else 0
+    # A variant that was seen tells more than a call that is missing.
+    unknown.sort(key=lambda one: one.reason != Reason.NOT_UNDERSTOOD)
     if not copies:
         missing = unknown[0] if unknown else Unknown(Reason.NOT_RECORDED, "no DPYD position")
-        return missing, missing
+        return missing, missing, copies
     positions = Known(tuple(sorted(copies)), None, _SOURCE)
     variants = Known(listed(copies), None, _SOURCE)
-    return (unknown[0] if unknown else variants), positions
+    return (unknown[0] if unknown else variants), positions, copies
 
 
 def _dosage(genotypes: Genotypes, chromosome: int, position: int, alleles: str) -> int | None:

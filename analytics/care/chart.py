@@ -6,15 +6,17 @@ fact is too old, and what an unknown fact means.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from analytics.care.calls import Calls, read_calls
+from analytics.care.dpyd import position_of
 from analytics.care.entries import Records
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.laboratory import read_laboratory
 from analytics.care.medicines import read_medicines
 from analytics.care.tumour import read_tumour
-from analytics.care.variants import BRCA, read_variants
+from analytics.care.variants import BRCA, listed, read_variants
 from analytics.vocabulary import Category
 
 _NOTHING = (Reason.NOT_RECORDED, Reason.WITHHELD)
@@ -40,7 +42,8 @@ def _with_calls(records: Records, report: dict[str, Fact], calls: Calls) -> dict
         if isinstance(fact, Unknown) and fact.reason in _NOTHING:
             facts[name] = replace(fact, reason=Reason.NO_REPORT, source=("genotypes",))
     tested, called = report["dpyd_positions"], calls.dpyd_positions
-    if isinstance(tested, Unknown) and tested.reason in _NOTHING:
+    # One with a source is a laboratory's statement that lacks something, and no silence.
+    if isinstance(tested, Unknown) and tested.reason in _NOTHING and not tested.source:
         facts |= {"dpyd_variants": calls.dpyd_variants, "dpyd_positions": called}
     elif _differ(report, calls):
         detail = "the laboratory's report and the calls of the genome differ in DPYD"
@@ -49,11 +52,13 @@ def _with_calls(records: Records, report: dict[str, Fact], calls: Calls) -> dict
 
 
 def _differ(report: dict[str, Fact], calls: Calls) -> bool:
-    """Whether both tested a position of DPYD and called it differently."""
-    facts = (report["dpyd_variants"], calls.dpyd_variants)
-    positions = (report["dpyd_positions"], calls.dpyd_positions)
-    if not all(isinstance(fact, Known) for fact in (*facts, *positions)):
+    """Whether a call of DPYD is another one than the laboratory's, position by position; also of a
+    variant that it did not test, since the score would leave it out."""
+    variants, called = report["dpyd_variants"], calls.dpyd_variants
+    if not isinstance(variants, Known):
         return False
-    first, second = (list(fact.value) for fact in facts if isinstance(fact, Known))  # type: ignore[arg-type]
-    both = set.intersection(*(set(one.value) for one in positions if isinstance(one, Known)))  # type: ignore[arg-type]
-    return any(first.count(name) != second.count(name) for name in both)
+    if isinstance(called, Unknown) and called.reason == Reason.NOT_UNDERSTOOD:
+        return True
+    reported = Counter(map(position_of, variants.value))  # type: ignore[arg-type]
+    copies = Counter(map(position_of, listed(calls.dpyd_copies)))
+    return any(reported[name] != copies[name] for name in map(position_of, calls.dpyd_copies))

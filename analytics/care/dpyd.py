@@ -48,6 +48,12 @@ _BY_GENOME = {
 }
 
 
+def position_of(name: str) -> str:
+    """What counts as one position when two sources are compared: of HapB3, one of its two variants
+    stands for the other."""
+    return CAUSAL if name == PROXY else name
+
+
 def name_of(
     coding: Collection[str], genomic: Collection[str], transcripts: Collection[str]
 ) -> str | None:

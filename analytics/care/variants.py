@@ -9,7 +9,7 @@ differ. A laboratory system's own advice on medicines is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analytics.care.dpyd import CAUSAL, PROXY, VARIANTS, name_of
@@ -42,6 +42,12 @@ from analytics.vocabulary import Category
 BRCA = {"brca1_germline": "HGNC:1100", "brca2_germline": "HGNC:1101"}
 DPYD, CYP2D6 = "HGNC:3012", "HGNC:2625"
 _SEQUENCES = {"HGNC:1100": "NC_000017.11", "HGNC:1101": "NC_000013.11", DPYD: "NC_000001.11"}
+# The gene's name and its transcripts (NCBI, LRG); the numbers of any other are of another gene.
+_TRANSCRIPTS = {
+    "HGNC:1100": ("BRCA1", frozenset({"NM_007294", "NM_007300", "LRG_292"})),
+    "HGNC:1101": ("BRCA2", frozenset({"NM_000059", "LRG_293"})),
+}
+_OF_A_REGION = ("NC_", "NG_", "ENST")  # these say nothing about the gene
 # Answers of LOINC: LL1971-2, LL378-1, LL381-5, LL1040-6, LL4034-6.
 PRESENT, ABSENT = "LA9633-4", "LA9634-2"
 _NO_FINDING = {"LA18198-4": Reason.NO_CALL, "LA11884-6": Reason.INDETERMINATE}
@@ -56,8 +62,8 @@ _WORDS = {
     "LA6675-8": "benign",
 }
 # Of one variant alone: it says nothing about the rest of the gene.
-_NOT_FOUND = "tested variant not found"
-_ORDER = (*_WORDS.values(), _NOT_FOUND)
+_TESTED_ABSENT = "tested variant not found"
+_ORDER = (*_WORDS.values(), _TESTED_ABSENT)
 _QUALIFYING = _ORDER[:2]
 _GENOME = Category.GERMLINE_VARIANTS
 
@@ -89,18 +95,27 @@ def _of_gene(records: Records, gene: str) -> list[Entry]:
 
 def _significance(records: Records, gene: str) -> Fact:
     """The most serious of what is known of a gene's variants, unless one that is not known could be
-    more serious."""
-    known: list[Known] = []
-    unknown: list[Unknown] = []
-    for entry_facts in _by_variant(_of_gene(records, gene)):
-        fact = _classify(records, entry_facts)
-        known += [fact] if isinstance(fact, Known) else []
-        unknown += [fact] if isinstance(fact, Unknown) else []
-    best = min(
-        known, key=lambda fact: (_ORDER.index(str(fact.value)), -(fact.day or 0)), default=None
-    )
-    if best is not None and best.value in _QUALIFYING:
-        return best
+    more serious, or the same variant in another notation is said to be less."""
+    variants = [
+        (_classify(records, entries), _notations(entries))
+        for entries in _by_variant(_of_gene(records, gene))
+    ]
+    known = [fact for fact, _ in variants if isinstance(fact, Known)]
+    unknown = [fact for fact, _ in variants if isinstance(fact, Unknown)]
+    qualifying = [one for one in variants if _qualifies(one[0])]
+    others = [notations for fact, notations in variants if _could_dispute(fact)]
+    certain = [
+        fact
+        for fact, notations in qualifying
+        if isinstance(fact, Known) and not any(_same_perhaps(notations, one) for one in others)
+    ]
+    if certain:
+        return _most_serious(certain)
+    if qualifying:
+        source = tuple(sorted({name for fact, _ in variants for name in fact.source}))
+        detail = "a coding and a genomic change, or two transcripts, may be the same variant"
+        return Unknown(Reason.CONFLICTING, detail, source=source)
+    best = _most_serious(known) if known else None
     # A finding of the tumour alone is told only where nothing is known of the germline.
     unsure = [fact for fact in unknown if not _is_somatic(fact)] + _not_kept(records, gene)
     if unsure or (unknown and best is None):
@@ -108,12 +123,51 @@ def _significance(records: Records, gene: str) -> Fact:
     return best or records.missing(_GENOME)
 
 
-def _by_variant(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Entries by the change that they name; one without a coded change stays alone."""
-    groups: dict[str, list[Entry]] = {}
+def _most_serious(known: Sequence[Known]) -> Known:
+    return min(known, key=lambda fact: (_ORDER.index(str(fact.value)), -(fact.day or 0)))
+
+
+def _qualifies(fact: Known | Unknown) -> bool:
+    return isinstance(fact, Known) and fact.value in _QUALIFYING
+
+
+def _could_dispute(fact: Known | Unknown) -> bool:
+    """Whether it says otherwise than a finding, if it is about the same variant. That one is not
+    classified says nothing against the class of another entry."""
+    if isinstance(fact, Unknown):
+        return fact.reason not in (Reason.SOMATIC_ONLY, Reason.NOT_RECORDED)
+    return not _qualifies(fact)
+
+
+def _notations(entries: Iterable[Entry]) -> set[str]:
+    """In what numbers the entries write their change: of the genome or of a transcript."""
+    notations = set()
     for entry in entries:
-        groups.setdefault(_change(entry) or f"without: {entry.name}", []).append(entry)
-    return [groups[key] for key in sorted(groups)]
+        coding = _codes(entry, C_HGVS)
+        other = any(one.startswith("NM_007300") for one in _references(entry))
+        notations |= {"NM_007300" if other else "c."} if coding else set()
+        notations |= {"g."} if _codes(entry, G_HGVS) else set()
+    return notations
+
+
+def _same_perhaps(first: set[str], second: set[str]) -> bool:
+    """Whether two changes have no notation in common, so that nothing tells them apart."""
+    return bool(first and second) and not first & second
+
+
+def _by_variant(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Entries by the change that they name, in any notation that another entry also has; one
+    without a coded change stays alone."""
+    groups: list[tuple[frozenset[str], list[Entry]]] = []
+    for entry in entries:
+        change = _change(entry)
+        changes = frozenset({change or f"without: {entry.name}"})
+        changes |= _codes(entry, G_HGVS) if change else set()
+        joined = [group for group in groups if group[0] & changes]
+        groups = [group for group in groups if not group[0] & changes]
+        together = [one for _, others in joined for one in others]
+        groups.append((changes.union(*(shared for shared, _ in joined)), [*together, entry]))
+    return [group for _, group in sorted(groups, key=lambda group: min(group[0]))]
 
 
 def _classify(records: Records, entries: Sequence[Entry]) -> Known | Unknown:
@@ -130,7 +184,7 @@ def _classify(records: Records, entries: Sequence[Entry]) -> Known | Unknown:
     if len({one.present for one in known}) > 1:
         return Unknown(Reason.CONFLICTING, "the variant is present and absent", day, source)
     if not known[0].present:
-        return Known(_NOT_FOUND, day, source)
+        return Known(_TESTED_ABSENT, day, source)
     return _classification(records, [one.entry for one in known], day)
 
 
@@ -197,8 +251,12 @@ def _why_no_finding(entry: Entry) -> tuple[Reason, str] | None:
         return Reason.NO_DATE, ""
     if not _is_grch38(entry):
         return Reason.BUILD_MISSING, ""
+    if len(_codes(entry, GENE)) > 1:
+        return Reason.NOT_UNDERSTOOD, "one result of several genes"
     if _change(entry) is None:
         return Reason.TEXT_ONLY, ""
+    if not _is_of_its_gene(entry):
+        return Reason.NOT_UNDERSTOOD, "the change is in a transcript of another gene"
     if _codes(entry, CONFIDENCE) - {"high"}:
         return Reason.INDETERMINATE, "the laboratory is not confident of the call"
     return None
@@ -213,6 +271,26 @@ def _is_grch38(entry: Entry) -> bool:
     sequences = {change.partition(":")[0] for change in _codes(entry, G_HGVS)}
     expected = {_SEQUENCES[gene] for gene in _codes(entry, GENE) if gene in _SEQUENCES}
     return stated and sequences <= expected
+
+
+def _references(entry: Entry) -> set[str]:
+    """The transcripts that a coding change is in, with the gene's name where it is beside them."""
+    prefixes = {change.rpartition(":")[0] for change in _codes(entry, C_HGVS)}
+    return {*prefixes, *_codes(entry, TRANSCRIPT)} - {""}
+
+
+def _is_of_its_gene(entry: Entry) -> bool:
+    """Whether all transcripts are of the gene; of DPYD, dpyd.py tells."""
+    for gene in _codes(entry, GENE) & set(_TRANSCRIPTS):
+        name, transcripts = _TRANSCRIPTS[gene]
+        for reference in _references(entry):
+            sequence, _, named = reference.partition("(")
+            base = re.sub(r"(?:\.[0-9]+|(?<=[0-9])[tp][0-9]+)$", "", sequence)
+            if base not in transcripts and not base.startswith(_OF_A_REGION):
+                return False
+            if named.rstrip(")") not in ("", name):
+                return False
+    return True
 
 
 def _change(entry: Entry) -> str | None:
@@ -250,6 +328,12 @@ _ORDER_OF_REASONS = tuple(sorted(Reason, key=lambda reason: (reason != Reason.CO
 
 def _dpyd(records: Records, entries: Sequence[Entry]) -> dict[str, Fact]:
     """Variants and positions of DPYD that the laboratory tested."""
+    genotypes = [entry for entry in records.entries if _may_be_genotype_of_dpyd(entry)]
+    if genotypes:
+        # Its star alleles are not read, so nothing else may stand in for what it says.
+        detail = "a DPYD genotype in star alleles"
+        unread = Unknown(Reason.NOT_UNDERSTOOD, detail, source=names(genotypes))
+        return {"dpyd_variants": unread, "dpyd_positions": unread}
     germline = [entry for entry in entries if not _is_somatic(_finding(entry))]
     if not germline:
         nothing = _first(_not_kept(records, DPYD) or [records.missing(_GENOME)])
@@ -286,7 +370,14 @@ def _dpyd(records: Records, entries: Sequence[Entry]) -> dict[str, Fact]:
     return {"dpyd_variants": _first(unknown) if unknown else variants, "dpyd_positions": positions}
 
 
-def listed(copies: dict[str, int]) -> tuple[str, ...]:
+def _may_be_genotype_of_dpyd(entry: Entry) -> bool:
+    """Whether a genotype names DPYD, or no gene at all."""
+    gene, _, _ = str(entry.resource.get("valueString", "")).rpartition(" ")
+    genes = _codes(entry, GENE)
+    return GENOTYPE in entry.codes and (DPYD in genes or gene == "DPYD" or not (genes or gene))
+
+
+def listed(copies: Mapping[str, int]) -> tuple[str, ...]:
     """Variants as often as they were called. c.1236G>A only marks c.1129-5923C>G: where that one was
     tested, it alone counts."""
     counted = {name: n for name, n in copies.items() if name != PROXY or CAUSAL not in copies}

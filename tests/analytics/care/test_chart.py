@@ -71,6 +71,12 @@ LOW["code"]["coding"][0]["system"] = (
     "http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs"
 )
 TWO = [variant("a"), variant("b", change="NM_007294.4:c.5266dup")]
+DUP = "NM_007294.4:c.5266dup"
+G_DUP = component("81290-9", HGVS, "NC_000017.11:g.43057063dup")
+G_LOSS = component("81290-9", HGVS, "NC_000017.11:g.43124028_43124029del")
+DUPLICATION = variant(change=DUP)
+GENOMIC = variant("g", change=None, more=(G_DUP,))
+GENOMIC_ABSENT = variant("g", change=None, more=(G_DUP,), value=ABSENT)
 UNDATED = {"effectiveDateTime": "2024-05"}
 
 # What a laboratory wrote of BRCA1, and what is known by it.
@@ -171,7 +177,67 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
         [variant(value=ABSENT), variant("o", change="c.1Q>Z")],
         Reason.HELD_BACK,
     ),
-    "another gene": ([variant(gene=BRCA2), implication()], Reason.NOT_RECORDED),
+    "benign in the genome's numbers": (
+        [DUPLICATION, implication(), GENOMIC, implication(BENIGN, "g", name="j")],
+        Reason.CONFLICTING,
+    ),
+    "absent in the genome's numbers": (
+        [DUPLICATION, implication(), GENOMIC_ABSENT],
+        Reason.CONFLICTING,
+    ),
+    "pathogenic in both": (
+        [DUPLICATION, implication(), GENOMIC, implication(PATHOGENIC, "g", name="j")],
+        "pathogenic",
+    ),
+    "both numbers beside the genome's": (
+        [variant(change=DUP, more=(G_DUP,)), implication(), GENOMIC_ABSENT],
+        Reason.CONFLICTING,
+    ),
+    "both numbers beside others of the genome": (
+        [variant(more=(G_LOSS,)), implication(), GENOMIC_ABSENT],
+        "pathogenic",
+    ),
+    "benign by another transcript": (
+        [
+            DUPLICATION,
+            implication(),
+            variant("t", change="NM_007300.4:c.5329dup"),
+            implication(BENIGN, "t", name="j"),
+        ],
+        Reason.CONFLICTING,
+    ),
+    "benign by another transcript and the same genomic change": (
+        [
+            variant(change=DUP, more=(G_DUP,)),
+            implication(),
+            variant("t", change="NM_007300.4:c.5329dup", more=(G_DUP,)),
+            implication(BENIGN, "t", name="j"),
+        ],
+        Reason.CONFLICTING,
+    ),
+    "a transcript of TP53": (
+        [variant(change="NM_000546.6:c.68_69del"), implication()],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "a transcript of BRCA2": (
+        [variant(change="NM_000059.4:c.68_69del"), implication()],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "a transcript of BRCA2 beside it": (
+        [variant(more=(component("51958-7", "x", "LRG_293t1"),)), implication()],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "the name of BRCA2": (
+        [variant(change="NM_007294.4(BRCA2):c.68_69del"), implication()],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "its own LRG": ([variant(change="LRG_292t1:c.68_69del"), implication()], "pathogenic"),
+    "its own region": ([variant(change="NG_005905.2:c.68_69del"), implication()], "pathogenic"),
+    "two genes": (
+        [variant(more=(component("48018-6", HGNC, BRCA2),)), implication()],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "another gene": ([variant(gene=BRCA2, change="c.1A>G"), implication()], Reason.NOT_RECORDED),
     "nothing": ([], Reason.NOT_RECORDED),
     "significance on the variant alone": (
         [variant(more=(component("53037-8", LOINC, PATHOGENIC),))],
@@ -192,6 +258,20 @@ def test_the_laboratory_s_report_decides_about_brca(case: str) -> None:
     if isinstance(fact, Known):
         assert fact.day == FIRST
         assert fact.source
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("NM_000059.4:c.5946del", "pathogenic"),
+        ("LRG_293t1:c.5946del", "pathogenic"),
+        ("NM_007294.4:c.5946del", Reason.NOT_UNDERSTOOD),
+        ("LRG_292t1:c.5946del", Reason.NOT_UNDERSTOOD),
+    ],
+)
+def test_a_transcript_of_brca1_is_none_of_brca2(change: str, expected: object) -> None:
+    facts = chart(variant(gene=BRCA2, change=change), implication())
+    assert said(facts["brca2_germline"]) == expected
 
 
 def test_a_classification_has_its_own_day() -> None:
@@ -507,8 +587,67 @@ def test_report_and_vcf_must_agree_in_dpyd() -> None:
     reported = variant(gene=DPYD, change=SPLICE, value=ABSENT)
     facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 1)))
     assert said(facts["dpyd_variants"]) == Reason.CONFLICTING
-    facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 0), site("c.2846A>T", 1)))
+    facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 0), site("c.2846A>T", 0)))
     assert said(facts["dpyd_variants"]) == ()
+
+
+PANEL = ("c.1905+1G>A", "c.1679T>G", "c.2846A>T", "c.1236G>A")
+NONE_OF_PANEL = [variant(f"p{at}", DPYD, CODING + name, ABSENT) for at, name in enumerate(PANEL)]
+HAPB3 = [*NONE_OF_PANEL[:3], variant("h", DPYD, CODING + "c.1236G>A")]
+ELSEWHERE = (1, VARIANTS["c.1905+1G>A"].position, "C>G", 1)
+NO_ZYGOSITY = variant(gene=DPYD, change=SPLICE, zygosity=None)
+BESIDE_CALLS: dict[str, tuple[list[dict[str, Any]], bytes, object]] = {
+    "no call beside a call that differs": (
+        NONE_OF_PANEL,
+        genotypes(site("c.1905+1G>A", -1), site("c.2846A>T", 1)),
+        Reason.CONFLICTING,
+    ),
+    "a variant outside the panel": (
+        NONE_OF_PANEL,
+        genotypes(site("c.1898delC", 1)),
+        Reason.CONFLICTING,
+    ),
+    "no variant outside the panel": (NONE_OF_PANEL, genotypes(site("c.1898delC", 0)), ()),
+    "a variant that the table does not have": (
+        NONE_OF_PANEL,
+        genotypes(ELSEWHERE, site("c.46C>G", -1)),
+        Reason.CONFLICTING,
+    ),
+    "HapB3 by its other variant": (
+        HAPB3,
+        genotypes(site("c.1129-5923C>G", 1), site("c.1236G>A", 1)),
+        ("c.1236G>A",),
+    ),
+    "HapB3 that the report lacks": (
+        NONE_OF_PANEL,
+        genotypes(site("c.1129-5923C>G", 1)),
+        Reason.CONFLICTING,
+    ),
+    "no call at a reported position": (NONE_OF_PANEL, genotypes(site("c.2846A>T", -1)), ()),
+    "copies not said": ([NO_ZYGOSITY], genotypes(site("c.1905+1G>A", 0)), Reason.NOT_RECORDED),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE_CALLS)
+def test_dpyd_of_a_report_beside_a_vcf(case: str) -> None:
+    resources, payload, expected = BESIDE_CALLS[case]
+    assert said(chart(*resources, genotypes=payload)["dpyd_variants"]) == expected
+
+
+@pytest.mark.parametrize("genes", [[component("48018-6", HGNC, DPYD)], []])
+@pytest.mark.parametrize("status", ["final", "preliminary"])
+def test_a_genotype_of_dpyd_is_not_read_and_nothing_replaces_it(
+    genes: list[dict[str, Any]], status: str
+) -> None:
+    written = observation((LOINC, "84413-4"), component=genes, valueString="*2A/*2A")
+    payload = genotypes(*(site(name, 0) for name in PANEL))
+    reason = Reason.NOT_UNDERSTOOD if status == "final" else Reason.NOT_FINAL
+    # Without any other result, ingest writes no record that could tell of one that is not final.
+    for others in ([], NONE_OF_PANEL) if status == "final" else (NONE_OF_PANEL,):
+        facts = chart(written | {"status": status}, *others, genotypes=payload)
+        assert said(facts["dpyd_variants"]) == reason
+        if status == "final":
+            assert said(facts["dpyd_positions"]) == reason
 
 
 def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:

@@ -84,8 +84,11 @@ def as_brca1(bundle: dict[str, Any], at: int, **more: Any) -> dict[str, Any]:
     others = {id(one) for one in listed if one is not kept}
     changed["entry"] = [one for one in changed["entry"] if id(one["resource"]) not in others]
     parts = components(kept)
-    # A change on the chromosome of another gene would be a reason of its own.
-    kept["component"] = [part for code, part in parts.items() if code not in ("48018-6", "81290-9")]
+    # A change on the chromosome or in the transcript of another gene would be a reason of its own.
+    others_own = ("48018-6", "81290-9", "51958-7")
+    kept["component"] = [part for code, part in parts.items() if code not in others_own]
+    for coding in parts.get("48004-6", {}).get("valueCodeableConcept", {}).get("coding", []):
+        coding["code"] = coding["code"].rpartition(":")[2]
     gene = {"code": concept((LOINC, "48018-6"))}
     kept["component"].append(
         {**gene, "valueCodeableConcept": concept(("http://www.genenames.org", BRCA1))}
@@ -137,7 +140,7 @@ def test_a_finding_of_the_guide_s_example_becomes_one_with_what_it_lacks() -> No
     example = as_brca1(GUIDE["oncology-diagnostic"], 0, coded=coded)
     assert said(chart(example)["brca1_germline"]) == Reason.TEXT_ONLY  # a protein's change alone
     kept = variants(example)[0]["component"]
-    kept.append(component("48004-6", HGVS, "NM_004333.4:c.1799T>A"))
+    kept.append(component("48004-6", HGVS, "c.1799T>A"))
     assert said(chart(example)["brca1_germline"]) == "pathogenic"
 
 
