@@ -75,7 +75,7 @@ def test_the_demo_fits_a_screen(told: Told) -> None:
     lines = told.text.splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 120
-    assert [one["n"] for one in told.report["story"]] == list(range(1, 18))
+    assert [one["n"] for one in told.report["story"]] == list(range(1, 19))
     assert not (told.home / "old").exists()
     assert all(one["holds"] for one in told.report["story"])
 

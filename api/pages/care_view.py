@@ -130,16 +130,16 @@ def _measured(entry: Mapping[str, Any], out_of_date: bool) -> dict[str, Any]:
     }
 
 
-def _prognosis(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _prognosis(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What the clinician put beside the plan about a group of people, with the curve of its rows
     as they were released.
     """
-    if told is None:
+    if given is None:
         return None
-    group = run_text.group(told.get("stratum", ""))
-    points = [(row["days"], row["survival"], *row["interval"]) for row in told.get("points", ())]
+    group = run_text.group(given.get("stratum", ""))
+    points = [(row["days"], row["survival"], *row["interval"]) for row in given.get("points", ())]
     plot = plots.survival_curves({group: points}, "prognosis") if points else ""
-    return {**told, "group": group, "plot": plot}
+    return {**given, "group": group, "plot": plot}
 
 
 def fact_in_words(fact: Mapping[str, Any]) -> str:
