@@ -22,19 +22,22 @@ from analytics.vocabulary import Category
 
 LOINC = URIS["loinc"]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?|" + _DAY.pattern)
+_VOID = frozenset({"entered-in-error", "cancelled"})  # statuses of what never was a result
 _AGAIN = "Ingest her files again, without shifting dates, with this version."
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One resource. name: a hash of its content. day: None if its date is not a complete day, or
-    after the plan's. codes: of what it states."""
+    after the plan's. codes: of what it states. latest: the last day it can be of; None for any."""
 
     name: str
     category: int
     resource: Mapping[str, object]
     day: int | None
     codes: frozenset[Coding]
+    latest: int | None = None
 
     @property
     def kind(self) -> str:
@@ -43,6 +46,11 @@ class Entry:
     def has(self, system: str, codes: Collection[str]) -> bool:
         """Whether it states one of these codes of a system (a URI)."""
         return any(code.system == system and code.code in codes for code in self.codes)
+
+    def can_be_since(self, day: int) -> bool:
+        """Whether it is of this day or later, or may be for all that its date says."""
+        last = self.latest if self.day is None else self.day
+        return last is None or last >= day
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +122,24 @@ def _entries(
             continue  # of an old record: what it says belongs to a category that is left out
         text = json.dumps(resource, sort_keys=True, default=str)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
-        yield Entry(name, category, resource, None if patient else _day_of(resource, today), codes)
+        day, latest = (None, None) if patient else _days_of(resource, today)
+        yield Entry(name, category, resource, day, codes, latest)
 
 
-def _day_of(resource: Mapping[str, object], today: int) -> int | None:
-    """The day of an entry, of a period its end. One from tomorrow, as time zones may write it, is of
-    today."""
+def _days_of(resource: Mapping[str, object], today: int) -> tuple[int | None, int | None]:
+    """The day of an entry, of a period its end, and the last day it can be of. One from tomorrow, as
+    time zones may write it, is of today."""
     for element in _DATES:
         text = resource.get(element)
         if isinstance(text, dict):
             text = text.get("end", text.get("start"))
         if isinstance(text, str):
-            day = day_number(text) if _DAY.fullmatch(text) else None
-            return None if day is None or day > today + 1 else min(day, today)
-    return None
+            if not _DATE.fullmatch(text):
+                return None, None
+            last = day_number(text)
+            complete = _DAY.fullmatch(text) is not None and last <= today + 1
+            return (min(last, today) if complete else None), last
+    return None, None
 
 
 _DATES = (
@@ -164,7 +176,8 @@ def newest(
     missing: Unknown,
     choose: Callable[[Sequence[Value]], Value | None] = lambda values: None,
 ) -> Fact:
-    """What the newest day of these entries says, if all of that day say the same.
+    """What the newest day of these entries says, if all of that day say the same, and if no entry
+    can be as new that is not final or has no complete day: it may say otherwise.
 
     choose: what counts of different values of one day; None if they contradict each other.
     """
@@ -175,6 +188,16 @@ def newest(
     if not dated:
         return Unknown(Reason.NO_DATE, source=names(final))
     day = max(entry.day for entry in dated if entry.day is not None)
+    pending = [
+        entry
+        for entry in entries
+        if not is_final(entry) and entry.resource.get("status") not in _VOID
+    ]
+    if any(entry.can_be_since(day) for entry in pending):
+        return Unknown(Reason.NOT_FINAL, day=day, source=names(pending))
+    undated = [entry for entry in final if entry.day is None and entry.can_be_since(day)]
+    if undated:
+        return Unknown(Reason.NO_DATE, source=names(undated))
     of_day = [entry for entry in dated if entry.day == day]
     source = names(of_day)
     results = [read(entry) for entry in of_day]

@@ -153,18 +153,25 @@ def _liver(facts: Mapping[str, Fact], _today: int, _tables: Tables) -> Fact:
     words += [classes[str(child_pugh.value)]] if isinstance(child_pugh, Known) else []
     if not words:
         return impairment
+    for fact in (impairment, child_pugh):
+        # Of what is recorded but not known either may be the worse one.
+        if isinstance(fact, Unknown) and fact.reason not in (Reason.NOT_RECORDED, Reason.TOO_OLD):
+            return fact
     known = [fact for fact in (impairment, child_pugh) if isinstance(fact, Known)]
     return Known(max(words, key=order.index), _oldest(*known), _sources(*known))
 
 
 def _excluded(name: str) -> Callable[[Mapping[str, Fact], int, Tables], Fact]:
-    """Whether pregnancy or breast-feeding is excluded: recorded as absent, or impossible. What is
-    recorded as present is never overruled by sex or menopause."""
+    """Whether pregnancy or breast-feeding is excluded: recorded as absent, or impossible. Sex and
+    menopause speak only where nothing else is recorded: a "yes" that is too old or in doubt shows
+    that one of them may be wrong."""
 
     def derive(facts: Mapping[str, Fact], _today: int, _tables: Tables) -> Fact:
         state, sex, menopause = facts[name], facts["sex"], facts["menopause"]
         if isinstance(state, Known):
             return Known(state.value is False, state.day, _sources(state))
+        if state.reason != Reason.NOT_RECORDED:
+            return state
         impossible = disjunction([_is(sex, "male"), _is(menopause, "after")])
         reason = sex if _is(sex, "male") else menopause
         return _yes_no(True, reason) if impossible else state

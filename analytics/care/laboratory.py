@@ -14,15 +14,17 @@ from analytics.care.entries import (
     Entry,
     Records,
     answer,
+    is_final,
     local_answer,
+    names,
     newest,
     number,
     yes_or_no,
 )
 from analytics.care.facts import FACTS, Fact, Known, Reason, Unknown, Value
 from analytics.care.tumour import conditions, recorded
-from analytics.readers.clinical import OLDEST, year_of
-from analytics.readers.codes import CARE, LOCAL
+from analytics.readers.clinical import OLDEST, day_number, year_of
+from analytics.readers.codes import CARE, LOCAL, URIS, codings_of
 from analytics.vocabulary import Category
 
 _OBSERVATIONS, _SEXUAL = Category.OBSERVATIONS, Category.SEXUAL_HEALTH
@@ -55,13 +57,23 @@ MONITORED = tuple(_MEASURED)
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
 _PREGNANCY, _PREGNANT = "82810-3", {"LA15173-0": True, "LA26683-5": False}
-_PREGNANT_CODES = re.compile(r"Z33(?!2)|Z34|O09|O[1-3][0-9]|O4[0-8]")
+_HCG, _HCG_POSITIVE = ("2106-3", "2118-8"), {"LA6576-8": True}  # presence in urine, in serum
+# Pregnancy confirmed (Z32.01, of the WHO Z32.1), its state, supervision, screening and week; all of
+# chapter O but the puerperium. Z33.2 ends one.
+_PREGNANT_CODES = re.compile(r"Z3201|Z321|Z33(?!2)|Z3[456A]|O(?!8[5-9]|9[0-2])[0-9][0-9A]")
+_ACTIVE = frozenset({"active", "recurrence", "relapse"})
 _CONDITIONS = {
     # Myelodysplastic syndromes; acute myeloid leukaemias.
-    "mds_aml": (re.compile(r"D46|C92[04568A]|C930|C940|C942|C946"), "mds-aml"),
+    "mds_aml": (re.compile(r"D46|C92[034568A]|C93|C94[0246]|C950"), "mds-aml"),
     "pneumonitis": (re.compile(r"J67|J680|J70[0-4]|J84"), "pneumonitis"),
     "thrombosis": (re.compile(r"I26|I80[1-3]|I82"), "venous-thromboembolism"),
 }
+# The same in ICD-O-3, as pathology codes it: acute leukaemias of unclear or myeloid line, chronic
+# myelomonocytic leukaemia, myelodysplastic syndromes.
+_MDS_AML = re.compile(
+    r"(?:980[15-9]|9840|986[15-79]|987[1-4789]|989[15-8]|991[0-2]|9920|993[01]|994[56])/3"
+    r"|99(?:8[0-9]|9[1-3])/[0-9]"
+)
 _LIVER = {"A": "mild", "B": "moderate", "C": "severe"}
 
 
@@ -108,13 +120,32 @@ def _coded(records: Records, question: str, *categories: int) -> Fact:
 
 def _disease(records: Records, pattern: re.Pattern[str], question: str) -> Fact:
     """Yes by a diagnosis; otherwise as a clinician answered when he asked for it: a list of
-    diagnoses never says that there is none.
+    diagnoses never says that there is none. Of MDS, AML and pneumonitis a later "no" erases no
+    "yes": who had one is not as safe as who never had it.
     """
-    diagnosed = recorded(records, conditions(records, pattern))
+    diagnoses = conditions(records, pattern)
+    if question == "mds-aml":
+        diagnoses += [one for one in records.entries if _is_mds_aml(one) and one not in diagnoses]
+    diagnosed = recorded(records, diagnoses)
     if isinstance(diagnosed, Known) or records.withheld & {Category.CONDITIONS}:
         return diagnosed
     entries = records.observations(LOCAL, question)
-    return newest(entries, yes_or_no, records.missing(_OBSERVATIONS))
+    affirmed = [one for one in entries if is_final(one) and yes_or_no(one) is True]
+    if question == "mds-aml" and affirmed:
+        return recorded(records, affirmed)
+    fact = newest(entries, yes_or_no, records.missing(_OBSERVATIONS))
+    denied = isinstance(fact, Known) and fact.value is False
+    if question == "pneumonitis" and affirmed and denied:
+        return Unknown(Reason.CONFLICTING, "an earlier yes", fact.day, names(entries))
+    return fact
+
+
+def _is_mds_aml(entry: Entry) -> bool:
+    """Whether a condition has such a morphology of ICD-O-3."""
+    return entry.kind == "Condition" and any(
+        code.system == URIS["icd-o-3"] and _MDS_AML.fullmatch(code.code or "")
+        for code in entry.codes
+    )
 
 
 def _person(records: Records) -> dict[str, Fact]:
@@ -153,22 +184,56 @@ def _careful(
 
 
 def _pregnant(records: Records) -> Fact:
-    """The newest statement: a coded status, or a diagnosis that only a pregnant woman has."""
+    """The newest statement: a coded status, a positive test, or a diagnosis that only a pregnant
+    woman has. A negative test alone says nothing of the weeks before it can be positive.
+
+    No negative status overrules a diagnosis that is active, of the same day, or may be newer.
+    """
     missing = records.missing(_OBSERVATIONS, _SEXUAL, Category.CONDITIONS)
-    fact = newest(records.observations(LOINC, _PREGNANCY), answer(_PREGNANT), missing)
-    diagnosed = recorded(records, conditions(records, _PREGNANT_CODES))
-    if isinstance(diagnosed, Known) and (
-        isinstance(fact, Unknown) or (diagnosed.day or records.today) > (fact.day or 0)
-    ):
+    positive = answer(_HCG_POSITIVE)
+    tests = [one for one in records.observations(LOINC, *_HCG) if positive(one) is True]
+    statements = [*records.observations(LOINC, _PREGNANCY), *tests]
+    fact = newest(statements, answer({**_PREGNANT, **_HCG_POSITIVE}), missing)
+    entries = conditions(records, _PREGNANT_CODES)
+    diagnosed = recorded(records, entries)
+    if not isinstance(diagnosed, Known):
+        return fact
+    if not isinstance(fact, Known) or any(map(_lasts, entries)):
         return diagnosed
+    stated = fact.day or 0
+    if (diagnosed.day or 0) > stated:
+        return diagnosed
+    if fact.value is True:
+        return fact
+    if any(one.day is None and one.can_be_since(stated) for one in entries):
+        return Unknown(Reason.NO_DATE, "", None, names(entries))
+    if any(_end(one) >= stated for one in entries):
+        source = tuple(sorted({*fact.source, *names(entries)}))
+        return Unknown(Reason.CONFLICTING, "its status and a diagnosis", fact.day, source)
     return fact
+
+
+def _lasts(condition: Entry) -> bool:
+    """Whether a condition is stated to be active still."""
+    states = codings_of(condition.resource.get("clinicalStatus"))
+    ended = "abatementDateTime" in condition.resource
+    return not ended and any(state.code in _ACTIVE for state in states)
+
+
+def _end(condition: Entry) -> int:
+    """The last day that a condition is known to have lasted."""
+    ended = condition.resource.get("abatementDateTime")
+    return max(condition.day or 0, day_number(ended) if isinstance(ended, str) else 0)
 
 
 def _liver(records: Records, child_pugh: Fact) -> Fact:
     """As it is stated, or by the Child-Pugh class, as labels of drugs define it."""
     fact = _coded(records, "hepatic-impairment", _OBSERVATIONS)
-    if not isinstance(child_pugh, Known):
-        return fact
+    if isinstance(child_pugh, Unknown):
+        older = None not in (child_pugh.day, fact.day) and (child_pugh.day or 0) < (fact.day or 0)
+        # A class that is recorded but not known may be worse than the impairment that is stated.
+        doubt = child_pugh.reason != Reason.NOT_RECORDED and not older
+        return child_pugh if doubt and isinstance(fact, Known) else fact
     by_class = Known(_LIVER[str(child_pugh.value)], child_pugh.day, child_pugh.source)
     if not isinstance(fact, Known) or (by_class.day or 0) > (fact.day or 0):
         return by_class if isinstance(fact, Known) or fact.reason == Reason.NOT_RECORDED else fact

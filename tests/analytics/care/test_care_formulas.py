@@ -202,3 +202,29 @@ def test_derived_facts_have_their_kinds_and_inputs() -> None:
         assert {name, *derivation.inputs} <= FACTS.keys()
         assert not set(derivation.inputs) & DERIVATIONS.keys()
     assert FACTS["creatinine_clearance"].kind is Kind.NUMBER
+
+
+@pytest.mark.parametrize("name", ["pregnant", "breast_feeding"])
+@pytest.mark.parametrize("reason", list(Reason))
+def test_menopause_excludes_only_what_was_never_recorded(name: str, reason: Reason) -> None:
+    state = Unknown(reason)
+    for sex, menopause in (("female", "after"), ("male", "before")):
+        facts = {name: state, "sex": known(sex), "menopause": known(menopause)}
+        fact = derived(f"{DERIVED[name]}_excluded", facts, TODAY, shipped().tables)
+        if reason is Reason.NOT_RECORDED:
+            assert isinstance(fact, Known)
+            assert fact.value is True
+        else:
+            assert fact == state
+
+
+DERIVED = {"pregnant": "pregnancy", "breast_feeding": "breast_feeding"}
+
+
+@pytest.mark.parametrize("name", ["hepatic_impairment", "child_pugh"])
+def test_the_liver_is_unknown_where_one_statement_is_in_doubt(name: str) -> None:
+    facts = {"hepatic_impairment": known("none"), "child_pugh": known("A")}
+    facts[name] = Unknown(Reason.NO_DATE)
+    assert derived("liver", facts, TODAY, shipped().tables) == Unknown(Reason.NO_DATE)
+    facts[name] = Unknown(Reason.NOT_RECORDED)
+    assert isinstance(derived("liver", facts, TODAY, shipped().tables), Known)

@@ -48,7 +48,7 @@ from hypothesis import strategies as st
 
 from analytics.care.chart import read_chart
 from analytics.care.dpyd import VARIANTS
-from analytics.care.entries import read_records
+from analytics.care.entries import Entry, newest, read_records, yes_or_no
 from analytics.care.facts import FACTS, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.errors import InputsError
@@ -832,3 +832,137 @@ def test_that_a_disease_is_absent_is_stated_and_never_read_from_silence(
     assert said(chart(stated, diagnosed)[name]) is True  # a diagnosis outweighs the answer
     withheld = chart(stated, withheld=(Category.CONDITIONS,))[name]
     assert said(withheld) == Reason.WITHHELD
+
+
+def newer(first: dict[str, Any], day: str | None, name: str) -> Any:
+    """What a chart says of an entry of 2024-05-20 beside the same of another day."""
+    dated = {} if day is None else {"effectiveDateTime": day}
+    other = {key: value for key, value in first.items() if key != "effectiveDateTime"}
+    return said(chart(first, other | dated)[name])
+
+
+NO_MDS, NO_PNEUMONITIS = (
+    observation((LOCAL, question), valueBoolean=False, **DAY)
+    for question in ("mds-aml", "pneumonitis")
+)
+ASKED = [
+    (measured("2160-0", 1.4, "mg/dL"), "creatinine"),
+    (coded("85319-2", "LA6577-6"), "her2"),
+    (NO_MDS, "mds_aml"),
+    (coded("hepatic-impairment", "impairment-none", system=LOCAL), "hepatic_impairment"),
+    (coded("82810-3", "LA26683-5"), "pregnant"),
+]
+
+
+@pytest.mark.parametrize("day", [None, "2024-06-04", "2024-05", "2024"])
+@pytest.mark.parametrize(("entry", "name"), ASKED, ids=[name for _, name in ASKED])
+def test_an_entry_that_may_be_newer_leaves_the_dated_one_in_doubt(
+    entry: dict[str, Any], name: str, day: str | None
+) -> None:
+    assert newer(entry, day, name) == Reason.NO_DATE
+
+
+@pytest.mark.parametrize("day", ["2024-04", "2023"])
+@pytest.mark.parametrize(("entry", "name"), ASKED, ids=[name for _, name in ASKED])
+def test_an_entry_that_is_surely_older_changes_nothing(
+    entry: dict[str, Any], name: str, day: str
+) -> None:
+    assert newer(entry, day, name) == said(chart(entry)[name])
+
+
+@pytest.mark.parametrize(
+    ("status", "day", "expected"),
+    [
+        ("preliminary", 20, Reason.NOT_FINAL),
+        ("registered", 21, Reason.NOT_FINAL),
+        ("unknown", None, Reason.NOT_FINAL),
+        ("preliminary", 19, True),
+        ("entered-in-error", 21, True),
+        ("cancelled", 21, True),
+    ],
+)
+def test_a_result_that_is_not_final_and_as_new_leaves_the_final_one_in_doubt(
+    status: str, day: int | None, expected: bool | Reason
+) -> None:
+    final = Entry("a", 2, {"status": "final", "valueBoolean": True}, 20, frozenset())
+    other = Entry("b", 2, {"status": status, "valueBoolean": False}, day, frozenset(), day)
+    fact = newest([final, other], yes_or_no, Unknown(Reason.NOT_RECORDED))
+    assert said(fact) == expected
+
+
+def test_a_class_of_the_liver_without_a_day_leaves_its_impairment_in_doubt() -> None:
+    none = coded("hepatic-impairment", "impairment-none", system=LOCAL)
+    undated = coded("child-pugh-class", "child-pugh-c", None, LOCAL)
+    assert said(chart(none, undated)["hepatic_impairment"]) == Reason.NO_DATE
+
+
+NOT_PREGNANT = coded("82810-3", "LA26683-5")
+ACTIVE = {
+    "clinicalStatus": {
+        "coding": [
+            {
+                "system": "http://terminology.hl7.org/CodeSystem/condition-clinical",
+                "code": "active",
+            }
+        ]
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "pregnant"),
+    [
+        ("Z32.01", True),
+        ("Z3A.10", True),
+        ("O00.1", True),
+        ("O60.0", True),
+        ("O80", True),
+        ("O99.0", True),
+        ("O9A.1", True),
+        ("O85", Reason.NOT_RECORDED),
+        ("O92.7", Reason.NOT_RECORDED),
+        ("Z32.02", Reason.NOT_RECORDED),
+    ],
+)
+def test_diagnoses_of_a_pregnancy(code: str, pregnant: bool | Reason) -> None:
+    assert said(chart(condition((CM, code)))["pregnant"]) == pregnant
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ([condition((CM, "Z33.1"), onsetDateTime="2024-05-20")], Reason.CONFLICTING),
+        ([condition((CM, "Z33.1"), onsetDateTime="2024-05")], Reason.NO_DATE),
+        ([condition((CM, "Z33.1"), **ACTIVE)], True),
+        ([condition((CM, "Z33.1"), **ACTIVE, abatementDateTime="2012-01-01")], False),
+        ([condition((CM, "Z33.1"), abatementDateTime="2024-05-25")], Reason.CONFLICTING),
+        ([coded("82810-3", "LA15173-0")], Reason.CONFLICTING),
+        ([coded("2106-3", "LA6576-8")], Reason.CONFLICTING),
+        ([coded("2118-8", "LA6576-8", "2024-05-21")], True),
+        ([coded("2118-8", "LA6577-6", "2024-05-21")], False),
+    ],
+)
+def test_a_negative_status_never_hides_a_pregnancy(
+    resources: list[dict[str, Any]], expected: bool | Reason
+) -> None:
+    assert said(chart(NOT_PREGNANT, *resources)["pregnant"]) == expected
+    assert said(chart(coded("2106-3", "LA6577-6"))["pregnant"]) == Reason.NOT_RECORDED
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        *((CM, code) for code in ("C92.30", "C93.10", "C94.40", "C95.00")),
+        *((ICD_O, code) for code in ("9861/3", "9985/3", "9980/3", "9989/3", "9840/3")),
+    ],
+)
+def test_every_code_of_mds_and_aml_outweighs_a_no(coding: tuple[str, str]) -> None:
+    assert said(chart(NO_MDS, condition(coding))["mds_aml"]) is True
+    assert said(chart(NO_MDS, condition((ICD_O, "8500/3")))["mds_aml"]) is False
+
+
+def test_a_later_no_erases_no_earlier_yes() -> None:
+    earlier = {"valueBoolean": True, "effectiveDateTime": "2020-01-01"}
+    assert said(chart(NO_MDS, NO_MDS | earlier)["mds_aml"]) is True
+    fact = chart(NO_PNEUMONITIS, NO_PNEUMONITIS | earlier)["pneumonitis"]
+    assert said(fact) == Reason.CONFLICTING
