@@ -213,6 +213,8 @@ def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact)
         return Known("given", given.day, given.source)
     if isinstance(unsuitable, Known) and unsuitable.value:
         return Known("unsuitable", unsuitable.day, unsuitable.source)
+    if isinstance(unsuitable, Unknown) and unsuitable.reason != Reason.NOT_RECORDED:
+        return unsuitable
     return Known("none", given.day, given.source) if isinstance(given, Known) else given
 
 
