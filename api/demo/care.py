@@ -126,9 +126,10 @@ class Care:
     def countersign(self, name: str) -> OpenedPlan:
         """Cleo countersigns with a decision on each item, and then she opens her plan."""
         cleo, broker, run = self.cast.client("cleo"), self.cast.broker(), self.plans[name]
+        plan = self.opened[name].plan
         items = {
             option["rule"]: {"decision": "accept", "note": "to be talked about at the next visit"}
-            for option in self.opened[name].plan["options"]
+            for option in [*plan["options"], *plan["lifestyle"]]
         }
         sealed = open_sealed(cleo, broker, cleo.plan(run), self._key("cleo", run))
         sign_plan(cleo, run, sealed, items, "")

@@ -427,7 +427,7 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     page = visit.act_as("Bea", f"/me/plan/{plan}")
     page.get_by_role("button", name="Open it with my key").click()
     hers = page.locator("#opened")
-    expect(hers).to_contain_text("Your body breaks this medicine down more slowly.")
+    expect(hers).to_contain_text("Your body breaks this medicine down more slowly")
     expect(hers).to_contain_text("With “blood counts” every month, señora 🧬.")
     expect(hers).to_contain_text("We talk on Friday.")
     expect(hers).to_contain_text("decided not to use this suggestion")
