@@ -38,6 +38,7 @@ LIBRARIES = {
 # Only these look at installed packages and their files, or at descriptors that they are handed.
 FILES = {
     "code.py": {"importlib.metadata", "platform"},
+    "care/chart.py": {"collections"},
     "care/facts.py": {"enum"},
     "care/interpreter.py": {"enum"},
     "care/prognosis.py": {"enum"},
