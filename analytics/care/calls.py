@@ -1,4 +1,5 @@
-"""What packed genotypes alone say: tested DPYD positions, and a reason to confirm a BRCA1/2 call.
+"""What packed genotypes alone say: a reason to confirm a call of BRCA1/2 or DPYD, or to doubt a
+laboratory's report that differs from it.
 
 A position that the file does not list, or without a call, is not reference.
 """
@@ -10,9 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analytics.care.dpyd import BUILD, CHROMOSOME, VARIANTS
+from analytics.care.dpyd import BUILD, CHROMOSOME, NORMAL, VARIANTS
 from analytics.care.facts import Fact, Known, Reason, Unknown
-from analytics.care.variants import listed
 from analytics.readers.genotypes import Genotypes
 
 # Frequent pathogenic variants, as ClinVar's expert panel (ENIGMA) classifies them; GRCh38, VCF form:
@@ -31,59 +31,50 @@ _NO_FACT = Unknown(Reason.NOT_RECORDED, "no genotypes")
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Facts from genotypes alone; `brca` is a reason for a test, never one for a drug.
+    """Facts from genotypes alone: a reason for a test, never one for a drug or a dose.
 
-    dpyd_copies: of each variant of DPYD that was called, also where another has no call: one of
-    them may contradict a report.
+    dpyd_copies: of each variant of DPYD at a position that was called. dpyd_other: whether another
+    allele was called there, which CPIC's table does not have.
     """
 
     brca: Fact
-    dpyd_variants: Fact
-    dpyd_positions: Fact
+    dpyd: Fact
     dpyd_copies: Mapping[str, int] = field(default_factory=dict)
+    dpyd_other: bool = False
 
 
 def read_calls(genotypes: Genotypes | None) -> Calls:
     """The facts of a person's genotypes."""
     if genotypes is None:
-        return Calls(_NO_FACT, _NO_FACT, _NO_FACT)
+        return Calls(_NO_FACT, _NO_FACT)
     if genotypes.sites.build != BUILD:
         build = Unknown(Reason.BUILD_MISSING, source=_SOURCE)
-        return Calls(build, build, build)
+        return Calls(build, build)
     called = any((_dosage(genotypes, *site) or 0) > 0 for site in _PATHOGENIC)
     # Nothing called is no "no": the file may not have the place, and other variants are not known.
     brca: Fact = Known(True, None, _SOURCE) if called else Unknown(Reason.NO_REPORT, source=_SOURCE)
-    return Calls(brca, *_dpyd(genotypes))
+    copies, other = _dpyd(genotypes)
+    reduced = other or any(number for name, number in copies.items() if name not in NORMAL)
+    dpyd: Fact = (
+        Known(True, None, _SOURCE) if reduced else Unknown(Reason.NO_REPORT, source=_SOURCE)
+    )
+    return Calls(brca, dpyd, copies, other)
 
 
-def _dpyd(genotypes: Genotypes) -> tuple[Fact, Fact, dict[str, int]]:
+def _dpyd(genotypes: Genotypes) -> tuple[dict[str, int], bool]:
+    """Copies of each variant that was called, and whether another allele was called in its place."""
     copies: dict[str, int] = {}
-    unknown: list[Unknown] = []
+    other = False
     trusted = genotypes.sites.passed & genotypes.is_trusted(_MIN_DEPTH, _MIN_QUALITY)
     for name, site in VARIANTS.items():
         rows = _rows(genotypes, CHROMOSOME, site.position)
-        if not len(rows):
-            continue
         dosages = genotypes.dosage[rows]
-        alleles = [genotypes.sites.alleles[row] for row in rows]
-        if (dosages < 0).any() or not trusted[rows].all():
-            unknown.append(Unknown(Reason.NO_CALL, f"DPYD {name}", source=_SOURCE))
+        if not len(rows) or (dosages < 0).any() or not trusted[rows].all():
             continue
-        others = [int(dosages[at]) for at, pair in enumerate(alleles) if pair != site.alleles]
-        if any(others):
-            detail = "a DPYD variant that CPIC's table does not have"
-            unknown.append(Unknown(Reason.NOT_UNDERSTOOD, detail, source=_SOURCE))
-            continue
-        own = [int(dosages[at]) for at, pair in enumerate(alleles) if pair == site.alleles]
-        copies[name] = own[0] if own else 0
-    # A variant that was seen tells more than a call that is missing.
-    unknown.sort(key=lambda one: one.reason != Reason.NOT_UNDERSTOOD)
-    if not copies:
-        missing = unknown[0] if unknown else Unknown(Reason.NOT_RECORDED, "no DPYD position")
-        return missing, missing, copies
-    positions = Known(tuple(sorted(copies)), None, _SOURCE)
-    variants = Known(listed(copies), None, _SOURCE)
-    return (unknown[0] if unknown else variants), positions, copies
+        own = [genotypes.sites.alleles[row] == site.alleles for row in rows]
+        other = other or bool(dosages[np.logical_not(own)].any())
+        copies[name] = int(dosages[own][0]) if any(own) else 0
+    return copies, other
 
 
 def _dosage(genotypes: Genotypes, chromosome: int, position: int, alleles: str) -> int | None:

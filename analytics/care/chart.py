@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 
 from analytics.care.calls import Calls, read_calls
-from analytics.care.dpyd import position_of
+from analytics.care.dpyd import NORMAL, position_of
 from analytics.care.entries import Records
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.laboratory import read_laboratory
@@ -34,17 +34,18 @@ def _with_calls(records: Records, report: dict[str, Fact], calls: Calls) -> dict
     """The facts of the genome: the laboratory's report decides, and calls of a VCF stand behind it."""
     facts = dict(report)
     if records.genotypes is None:
-        facts["brca_call"] = records.missing(Category.GERMLINE_VARIANTS)
-        return facts
-    facts["brca_call"] = calls.brca
+        missing = records.missing(Category.GERMLINE_VARIANTS)
+        return facts | {"brca_call": missing, "dpyd_call": missing}
+    facts |= {"brca_call": calls.brca, "dpyd_call": calls.dpyd}
     for name in BRCA:
         fact = facts[name]
         if isinstance(fact, Unknown) and fact.reason in _NOTHING:
             facts[name] = replace(fact, reason=Reason.NO_REPORT, source=("genotypes",))
-    tested, called = report["dpyd_positions"], calls.dpyd_positions
+    tested = report["dpyd_positions"]
     # One with a source is a laboratory's statement that lacks something, and no silence.
     if isinstance(tested, Unknown) and tested.reason in _NOTHING and not tested.source:
-        facts |= {"dpyd_variants": calls.dpyd_variants, "dpyd_positions": called}
+        alone = Unknown(Reason.NO_REPORT, source=("genotypes",))
+        facts |= {"dpyd_variants": alone, "dpyd_positions": alone}
     elif _differ(report, calls):
         detail = "the laboratory's report and the calls of the genome differ in DPYD"
         facts["dpyd_variants"] = Unknown(Reason.CONFLICTING, detail, tested.day, tested.source)
@@ -53,12 +54,15 @@ def _with_calls(records: Records, report: dict[str, Fact], calls: Calls) -> dict
 
 def _differ(report: dict[str, Fact], calls: Calls) -> bool:
     """Whether a call of DPYD is another one than the laboratory's, position by position; also of a
-    variant that it did not test, since the score would leave it out."""
-    variants, called = report["dpyd_variants"], calls.dpyd_variants
-    if not isinstance(variants, Known):
+    variant that it did not test, since the score would leave it out, unless its function is normal.
+    """
+    variants, tested = report["dpyd_variants"], report["dpyd_positions"]
+    if not isinstance(variants, Known) or not isinstance(tested, Known):
         return False
-    if isinstance(called, Unknown) and called.reason == Reason.NOT_UNDERSTOOD:
+    if calls.dpyd_other:
         return True
     reported = Counter(map(position_of, variants.value))  # type: ignore[arg-type]
     copies = Counter(map(position_of, listed(calls.dpyd_copies)))
-    return any(reported[name] != copies[name] for name in map(position_of, calls.dpyd_copies))
+    changes_nothing = NORMAL.difference(tested.value)  # type: ignore[arg-type]
+    compared = calls.dpyd_copies.keys() - changes_nothing
+    return any(reported[name] != copies[name] for name in map(position_of, compared))

@@ -35,6 +35,11 @@ VARIANTS: dict[str, Site] = {
     for name, row in _TABLE["variants"].items()
 }
 
+# Those with the activity value of a copy without a variant (CPIC).
+NORMAL = frozenset(
+    name for name, row in _TABLE["variants"].items() if row.get("function") == "normal"
+)
+
 
 def _plain(change: str) -> str:
     """A change without the bases that HGVS lets a laboratory add to a deletion."""

@@ -14,16 +14,15 @@ from analytics.errors import InputsError
 from analytics.people import CLINICAL_RECORD, Input
 from analytics.readers.clinical import day_number, is_record, read_resources
 from analytics.readers.codes import LOCAL, SHIPPED, URIS, Coding, codings_of, sensitive_categories
-from analytics.readers.genomics import FINAL
+from analytics.readers.genomics import FINAL, is_result
 from analytics.readers.genotypes import Genotypes, is_genotypes, read_genotypes
-from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES
+from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES, VOID, observations_not_kept
 from analytics.readers.resources import concepts_of
 from analytics.vocabulary import Category
 
 LOINC = URIS["loinc"]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?|" + _DAY.pattern)
-_VOID = frozenset({"entered-in-error", "cancelled"})  # statuses of what never was a result
 _AGAIN = "Ingest her files again, without shifting dates, with this version."
 
 
@@ -38,6 +37,7 @@ class Entry:
     day: int | None
     codes: frozenset[Coding]
     latest: int | None = None
+    unread: bool = False  # a result that ingest did not keep, known by its mark alone
 
     @property
     def kind(self) -> str:
@@ -95,7 +95,10 @@ def read_records(inputs: Sequence[Input], granted: Collection[int], today: int) 
             shared.append(marks & {ALL_MEDICINES, TRUE_DATES})
             if item.category == Category.GERMLINE_VARIANTS:
                 of_genome |= marks - {ALL_MEDICINES, TRUE_DATES}
-            for entry in _entries(item.category, resources, granted, today):
+            if any(map(_has_died, resources)):
+                raise InputsError("her record says that she has died", "No plan is drawn.")
+            kept = _entries(item.category, resources, granted, today)
+            for entry in (*kept, *_not_kept(item.category, marks, today)):
                 entries[f"{item.category} {entry.name}"] = entry
         elif is_genotypes(item.payload):
             genotypes = read_genotypes(item.payload, {})
@@ -113,7 +116,7 @@ def _entries(
     granted: Collection[int],
     today: int,
 ) -> Iterator[Entry]:
-    for resource in resources:
+    for resource in (one for listed in resources for one in (listed, *_parts_of(listed))):
         patient = resource["resourceType"] == "Patient"
         concepts = [] if patient else concepts_of(resource)
         codes = frozenset(code for concept in concepts for code in codings_of(concept))
@@ -124,6 +127,34 @@ def _entries(
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         day, latest = (None, None) if patient else _days_of(resource, today)
         yield Entry(name, category, resource, day, codes, latest)
+
+
+def _has_died(resource: Mapping[str, object]) -> bool:
+    return "deceasedDateTime" in resource or resource.get("deceasedBoolean") is True
+
+
+def _parts_of(resource: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """The parts of a panel, each as an Observation of its own; not those of a genomic result, which
+    mean something only together."""
+    listed = resource.get("component")
+    if resource["resourceType"] != "Observation" or is_result(resource):
+        return
+    around = {
+        name: value
+        for name, value in resource.items()
+        if name not in ("code", "component") and not name.startswith("value")
+    }
+    for part in listed if isinstance(listed, list) else []:
+        yield {**around, **part}
+
+
+def _not_kept(category: int, marks: Iterable[str], today: int) -> Iterator[Entry]:
+    """What ingest did not keep of what a plan reads, by the marks of a record."""
+    for coding, date, final in observations_not_kept(marks):
+        resource = {"resourceType": "Observation", "effectiveDateTime": date, "status": "unknown"}
+        day, latest = _days_of(resource, today) if date else (None, None)
+        name = hashlib.sha256(f"{coding.code} {date} {final}".encode()).hexdigest()[:16]
+        yield Entry(name, category, resource, day, frozenset({coding}), latest, unread=final)
 
 
 def _days_of(resource: Mapping[str, object], today: int) -> tuple[int | None, int | None]:
@@ -183,7 +214,7 @@ def newest(
     """
     final = [entry for entry in entries if is_final(entry)]
     if not final:
-        return Unknown(Reason.NOT_FINAL) if entries else missing
+        return _doubt(entries) if entries else missing
     dated = [entry for entry in final if entry.day is not None]
     if not dated:
         return Unknown(Reason.NO_DATE, source=names(final))
@@ -191,10 +222,11 @@ def newest(
     pending = [
         entry
         for entry in entries
-        if not is_final(entry) and entry.resource.get("status") not in _VOID
+        if not is_final(entry) and entry.resource.get("status") not in VOID
     ]
-    if any(entry.can_be_since(day) for entry in pending):
-        return Unknown(Reason.NOT_FINAL, day=day, source=names(pending))
+    pending = [entry for entry in pending if entry.can_be_since(day)]
+    if pending:
+        return _doubt(pending, day)
     undated = [entry for entry in final if entry.day is None and entry.can_be_since(day)]
     if undated:
         return Unknown(Reason.NO_DATE, source=names(undated))
@@ -209,6 +241,15 @@ def newest(
     if value is None:
         return Unknown(Reason.CONFLICTING, day=day, source=source)
     return Known(value, day, source)
+
+
+def _doubt(entries: Sequence[Entry], day: int | None = None) -> Unknown:
+    """Of entries that are not final, or that ingest did not keep."""
+    source = names(entries)
+    if all(entry.unread for entry in entries):
+        detail = "a result as new as any other: see it where it was made"
+        return Unknown(Reason.HELD_BACK, detail, day, source)
+    return Unknown(Reason.NOT_FINAL, "", day, source)
 
 
 def answer(

@@ -105,8 +105,9 @@ FACTS: dict[str, FactKind] = {
     # The laboratory's report decides: its newest statement about a germline variant of the gene.
     "brca1_germline": FactKind("germline BRCA1", Kind.WORD, words=_SIGNIFICANCE),
     "brca2_germline": FactKind("germline BRCA2", Kind.WORD, words=_SIGNIFICANCE),
-    # From a VCF alone: only ever a reason to order the confirming test.
+    # From a VCF alone: only ever reasons to order the confirming test.
     "brca_call": FactKind("BRCA1/2 call without a report", _YES),
+    "dpyd_call": FactKind("DPYD call without a report", _YES),
     "breast_cancer": FactKind("breast cancer recorded", _YES),
     "breast_cancer_in_family": FactKind("breast or ovarian cancer in the family", _YES),
     "her2": FactKind("HER2", Kind.WORD, words=("negative", "positive", "equivocal")),
@@ -115,7 +116,7 @@ FACTS: dict[str, FactKind] = {
         "progesterone receptor", Kind.WORD, words=("negative", "positive")
     ),
     "metastatic": FactKind("distant metastases", _YES),
-    # T and N as pathology says, or else as the clinic says, without their prefix.
+    # T and N as pathology says before drug treatment, without their prefix.
     "tumour_size": FactKind("T", Kind.WORD, words=("T0", "Tis", "T1", "T2", "T3", "T4")),
     "nodes": FactKind("N", Kind.WORD, words=("N0", "N1", "N2", "N3")),
     "positive_nodes": FactKind("positive lymph nodes", Kind.NUMBER, "1"),

@@ -93,6 +93,9 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
     open_conditions = [gate.content["when"] for gate in gates if gate.value is None]
     if state is State.UNKNOWN and not open_conditions:
         open_conditions = [row["when"] for row, value in rows if value is None]
+    missing = usable.missing(open_conditions)
+    if state is State.UNKNOWN and not missing:  # all is known, and no row is for it
+        missing = tuple(sorted({name for row, _ in rows for name in facts_of(row["when"])}))
     return Evaluation(
         rule=rule,
         state=state,
@@ -105,7 +108,7 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
             if "when" not in warning or usable.truth(warning["when"]) is not False
         ),
         facts=usable.facts,
-        missing=usable.missing(open_conditions),
+        missing=missing,
         listed=usable.listed(),
         unlisted=usable.unlisted(),
     )
@@ -141,7 +144,7 @@ class _Usable:
     def __init__(self, rule: Rule, facts: Facts, rules: RuleSet, today: int) -> None:
         self._rules, self._rule = rules, rule
         usable = {
-            name: _fresh(facts.get(name, _NOT_RECORDED), days, today)
+            name: _fresh(facts.get(name, _NOT_RECORDED), days, today, name in rule.lasting)
             for name, days in rule.needs.items()
         }
         self._derived = {
@@ -235,13 +238,14 @@ class _Usable:
         return False if code in self._rules.read_codes else None
 
 
-def _fresh(fact: Fact, days: int | None, today: int) -> Fact:
-    """The fact, or why its age forbids its use. days: the oldest that it may be, None for any."""
+def _fresh(fact: Fact, days: int | None, today: int, lasting: bool) -> Fact:
+    """The fact, or why its age forbids its use. days: the oldest that it may be, None for any.
+    lasting: whether a "yes" may be of any age."""
     if isinstance(fact, Unknown):
         return fact
     if fact.day is not None and fact.day > today:
         return Unknown(Reason.NOT_UNDERSTOOD, "dated after today", fact.day, fact.source)
-    if days is None:
+    if days is None or (lasting and fact.value is True):
         return fact
     if fact.day is None:
         return Unknown(Reason.NO_DATE, "", None, fact.source)

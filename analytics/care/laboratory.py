@@ -21,10 +21,11 @@ from analytics.care.entries import (
     number,
     yes_or_no,
 )
-from analytics.care.facts import FACTS, Fact, Known, Reason, Unknown, Value
-from analytics.care.tumour import conditions, recorded
+from analytics.care.facts import Fact, Known, Reason, Unknown, Value
+from analytics.care.tumour import conditions, has_icd, has_pcs, recorded
 from analytics.readers.clinical import OLDEST, day_number, year_of
-from analytics.readers.codes import CARE, LOCAL, URIS, codings_of
+from analytics.readers.codes import CARE, LOCAL, MEASURED, URIS, codings_of
+from analytics.readers.marks import SEX_IN_DOUBT, marks_of
 from analytics.vocabulary import Category
 
 _OBSERVATIONS, _SEXUAL = Category.OBSERVATIONS, Category.SEXUAL_HEALTH
@@ -36,28 +37,28 @@ _COUNTS = {
     "/uL": Decimal("0.001"),
     "10*6/L": Decimal("0.001"),
 }
-# Further codes in serum or blood than that of `FACTS`, units of UCUM, and what is plausible.
-_MEASURED: dict[str, tuple[tuple[str, ...], Mapping[str, Decimal], tuple[str, str]]] = {
+# Units of UCUM, and what is plausible in the unit of the fact.
+_UNITS: dict[str, tuple[Mapping[str, Decimal], tuple[str, str]]] = {
     "weight": (
-        ("3141-9",),
         {"kg": _ONE, "g": Decimal("0.001"), "[lb_av]": Decimal("0.45359237")},
         ("20", "400"),
     ),
     "creatinine": (
-        ("14682-9",),
         {"mg/dL": _ONE, "umol/L": _PER_MG_DL, "mmol/L": _PER_MG_DL * 1000},
         ("0.1", "30"),
     ),
-    "haemoglobin": ((), {"g/dL": _ONE, "g/L": Decimal("0.1")}, ("1", "25")),
-    "neutrophils": (("753-4", "26499-4"), _COUNTS, ("0", "500")),
-    "platelets": (("778-1", "26515-7"), _COUNTS, ("0", "5000")),
+    "haemoglobin": ({"g/dL": _ONE, "g/L": Decimal("0.1")}, ("1", "25")),
+    "neutrophils": (_COUNTS, ("0", "500")),
+    "platelets": (_COUNTS, ("0", "5000")),
 }
-MONITORED = tuple(_MEASURED)
+MONITORED = tuple(_UNITS)
+# Creatinine in whole blood: the formula is of serum, but a newer one makes an older one doubtful.
+_IN_BLOOD = frozenset({"38483-4", "59826-8"})
 # Of several values of a day that are nearly the same, the one that leads to less of a drug.
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
-_PREGNANCY, _PREGNANT = "82810-3", {"LA15173-0": True, "LA26683-5": False}
-_HCG, _HCG_POSITIVE = ("2106-3", "2118-8"), {"LA6576-8": True}  # presence in urine, in serum
+_PREGNANT = {"LA15173-0": True, "LA26683-5": False}
+_HCG_POSITIVE = {"LA6576-8": True}
 # Pregnancy confirmed (Z32.01, of the WHO Z32.1), its state, supervision, screening and week; all of
 # chapter O but the puerperium. Z33.2 ends one.
 _PREGNANT_CODES = re.compile(r"Z3201|Z321|Z33(?!2)|Z3[456A]|O(?!8[5-9]|9[0-2])[0-9][0-9A]")
@@ -74,6 +75,14 @@ _MDS_AML = re.compile(
     r"(?:980[15-9]|9840|986[15-79]|987[1-4789]|989[15-8]|991[0-2]|9920|993[01]|994[56])/3"
     r"|99(?:8[0-9]|9[1-3])/[0-9]"
 )
+# Acute kidney failure, end stage, dialysis (ICD-10, ICD-10-CM), haemodialysis (ICD-10-PCS).
+_RENAL = re.compile(r"N17|N186|N185|N19|Z49|Z992|T824|Y841")
+_DIALYSIS = re.compile(r"5A1D.*")
+_ACUTE = re.compile(r"N17")
+_ACUTE_DAYS = 90  # an acute failure that nobody says is over, this long ago, is over
+# Diagnoses that are impairment: cirrhosis, portal hypertension; of failure it is more than mild.
+_CIRRHOSIS = re.compile(r"K703|K717|K74[3-6]|K766|I85")
+_LIVER_FAILURE = re.compile(r"K704|K711|K72|K767")
 _LIVER = {"A": "mild", "B": "moderate", "C": "severe"}
 
 
@@ -86,6 +95,7 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
     for name, (pattern, question) in _CONDITIONS.items():
         facts[name] = _disease(records, pattern, question)
+    facts["creatinine"] = _steady(records, facts["creatinine"])
     facts["pregnant"] = _pregnant(records)
     facts["breast_feeding"] = newest(
         records.observations(LOCAL, "breast-feeding"),
@@ -94,7 +104,7 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
     )
     facts["menopause"] = _coded(records, "menopausal-status", _OBSERVATIONS, _SEXUAL)
     facts["child_pugh"] = _coded(records, "child-pugh-class", _OBSERVATIONS)
-    facts["hepatic_impairment"] = _liver(records, facts["child_pugh"])
+    facts["hepatic_impairment"] = _as_diagnosed(records, _liver(records, facts["child_pugh"]))
     facts["cps_eg"] = newest(
         records.observations(LOCAL, "cps-eg-score"),
         number({"1": _ONE}, Decimal(0), Decimal(6)),
@@ -107,10 +117,14 @@ def measurements(
     records: Records, name: str
 ) -> tuple[list[Entry], Callable[[Entry], Value | Reason]]:
     """The entries that measure one of `MONITORED`, and how to read the value of one."""
-    codes, units, (low, high) = _MEASURED[name]
-    return records.observations(LOINC, FACTS[name].loinc, *codes), number(
-        units, Decimal(low), Decimal(high)
-    )
+    units, (low, high) = _UNITS[name]
+    read_number = number(units, Decimal(low), Decimal(high))
+
+    def read(entry: Entry) -> Value | Reason:
+        other = entry.has(LOINC, _IN_BLOOD)
+        return Reason.NOT_UNDERSTOOD if other else read_number(entry)
+
+    return records.observations(LOINC, *MEASURED[name]), read
 
 
 def _coded(records: Records, question: str, *categories: int) -> Fact:
@@ -156,7 +170,10 @@ def _person(records: Records) -> dict[str, Fact]:
     if patient is None:
         return {"sex": missing, "age": missing}
     facts: dict[str, Fact] = {"sex": missing, "age": missing}
-    if patient.resource.get("gender") in ("female", "male", "other"):
+    if SEX_IN_DOUBT in marks_of(patient.resource):
+        detail = "administrative gender and another statement of her sex"
+        facts["sex"] = Unknown(Reason.CONFLICTING, detail, None, (patient.name,))
+    elif patient.resource.get("gender") in ("female", "male", "other"):
         facts["sex"] = Known(str(patient.resource["gender"]), None, (patient.name,))
     born = str(patient.resource.get("birthDate", ""))[:4]
     if born.isdecimal():
@@ -191,8 +208,12 @@ def _pregnant(records: Records) -> Fact:
     """
     missing = records.missing(_OBSERVATIONS, _SEXUAL, Category.CONDITIONS)
     positive = answer(_HCG_POSITIVE)
-    tests = [one for one in records.observations(LOINC, *_HCG) if positive(one) is True]
-    statements = [*records.observations(LOINC, _PREGNANCY), *tests]
+    tests = [
+        one
+        for one in records.observations(LOINC, *MEASURED["pregnancy_test"])
+        if positive(one) is True or not is_final(one)  # one that was not kept may be positive
+    ]
+    statements = [*records.observations(LOINC, *MEASURED["pregnancy"]), *tests]
     fact = newest(statements, answer({**_PREGNANT, **_HCG_POSITIVE}), missing)
     entries = conditions(records, _PREGNANT_CODES)
     diagnosed = recorded(records, entries)
@@ -215,9 +236,49 @@ def _pregnant(records: Records) -> Fact:
 
 def _lasts(condition: Entry) -> bool:
     """Whether a condition is stated to be active still."""
-    states = codings_of(condition.resource.get("clinicalStatus"))
     ended = "abatementDateTime" in condition.resource
-    return not ended and any(state.code in _ACTIVE for state in states)
+    return not ended and bool(_states(condition) & _ACTIVE)
+
+
+def _is_over(condition: Entry) -> bool:
+    """Whether a condition is stated to have ended."""
+    return "abatementDateTime" in condition.resource or bool(_states(condition) - _ACTIVE)
+
+
+def _states(condition: Entry) -> set[str]:
+    return {str(state.code) for state in codings_of(condition.resource.get("clinicalStatus"))}
+
+
+def _steady(records: Records, creatinine: Fact) -> Fact:
+    """Creatinine, unless a renal failure or dialysis may go on: no clearance follows from it then."""
+    since = records.today - _ACUTE_DAYS
+    entries = [
+        one
+        for one in conditions(records, _RENAL)
+        if not _is_over(one)
+        and (_lasts(one) or one.can_be_since(since) or not has_icd(one, _ACUTE))
+    ]
+    entries += [
+        one
+        for one in records.entries
+        if one.kind == "Procedure" and has_pcs(one, _DIALYSIS) and one.can_be_since(since)
+    ]
+    if not entries or not isinstance(creatinine, Known):
+        return creatinine
+    detail = "acute renal failure or dialysis is recorded: no clearance follows from it"
+    source = tuple(sorted({*creatinine.source, *names(entries)}))
+    return Unknown(Reason.NOT_UNDERSTOOD, detail, creatinine.day, source)
+
+
+def _as_diagnosed(records: Records, impairment: Fact) -> Fact:
+    """What is stated of the liver, unless a diagnosis that is not over says that it is worse."""
+    for pattern, too_good in ((_CIRRHOSIS, ("none",)), (_LIVER_FAILURE, ("none", "mild"))):
+        entries = [one for one in conditions(records, pattern) if not _is_over(one)]
+        if entries and isinstance(impairment, Known) and impairment.value in too_good:
+            source = tuple(sorted({*impairment.source, *names(entries)}))
+            detail = "its grade and a diagnosis of the liver"
+            return Unknown(Reason.CONFLICTING, detail, impairment.day, source)
+    return impairment
 
 
 def _end(condition: Entry) -> int:

@@ -21,7 +21,7 @@ from analytics.care.entries import (
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.medicine_table import TABLE, code_of
-from analytics.care.tumour import has_icd
+from analytics.care.tumour import breast_cancers, has_icd, has_pcs
 from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
 from analytics.readers.marks import ALL_MEDICINES
 from analytics.vocabulary import Category
@@ -31,6 +31,8 @@ _NOW = frozenset({"active", "on-hold", "in-progress"})
 # A prescription counts as completed when it was handed out; what it gave may still be taken. How
 # much that is does not come in: three months are what is given out at most at once.
 _STILL_DAYS, _AFTER_INFUSION = 90, 30
+_NEAR_DAYS = 183  # between chemotherapy and the operation that it belongs to, at most
+_BEFORE_DIAGNOSIS = 31  # a diagnosis may be written down after the treatment has begun
 _ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no chemotherapy
 _FULL = 7  # letters of an ATC code that names a substance
 # Whatever its type is, a resource may be in the record of a sensitive category.
@@ -79,7 +81,7 @@ def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
         "medicines": _list(records, medicines, now),
         "medicines_ever": _list(records, medicines, medicines),
         "medicines_complete": complete,
-        "earlier_parp_inhibitor": _given(medicines, "parp", ever),
+        "earlier_parp_inhibitor": _parp_inhibitor(records, medicines, ever),
     }
     facts["chemotherapy"] = _chemotherapy(records, medicines, ever, metastatic)
     facts["endocrine_therapy"] = _endocrine(records, medicines, ever)
@@ -143,6 +145,20 @@ def _given(medicines: Sequence[_Medicine], kind: str, complete: Fact) -> Fact:
     return Known(False, complete.day, complete.source) if isinstance(complete, Known) else complete
 
 
+def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:
+    """Whether she ever had one; who is allergic to one had it."""
+    allergies = [
+        entry
+        for entry in records.entries
+        if entry.kind == "AllergyIntolerance" and "parp" in _read(entry, records.today).classes
+    ]
+    if allergies:
+        return Known(
+            True, max((one.day for one in allergies if one.day), default=None), names(allergies)
+        )
+    return _given(medicines, "parp", complete)
+
+
 def _chemotherapy(
     records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
 ) -> Fact:
@@ -153,7 +169,7 @@ def _chemotherapy(
     entries += [
         one
         for one in records.entries
-        if has_icd(one, _SESSION) or (one.kind == "Procedure" and _has_pcs(one, _INFUSION))
+        if has_icd(one, _SESSION) or (one.kind == "Procedure" and has_pcs(one, _INFUSION))
     ]
     if not entries:
         if records.withheld & {Category.PROCEDURES, Category.CONDITIONS}:
@@ -170,6 +186,13 @@ def _chemotherapy(
     )
     if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
         return stated
+    diagnosed = [one.day for one in breast_cancers(records) if one.day is not None]
+    if diagnosed and isinstance(stated, Unknown):  # what came before was for another disease
+        since = min(diagnosed) - _BEFORE_DIAGNOSIS
+        entries, earlier = [one for one in entries if (one.day or 0) >= since], entries
+        if not entries:
+            detail = "given before breast cancer was diagnosed"
+            return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(earlier))
     setting = (
         str(stated.value) if isinstance(stated, Known) else _setting(records, entries, metastatic)
     )
@@ -178,8 +201,8 @@ def _chemotherapy(
 
 
 def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> str:
-    """By what came first: chemotherapy before an operation of the breast, after it, or after
-    metastases were recorded."""
+    """By what came first: chemotherapy in the months before an operation of the breast, in those
+    after it, or after metastases were recorded."""
     periods = [
         (start, entry.day)
         for entry in entries
@@ -194,12 +217,16 @@ def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> st
     operations = [
         one.day
         for one in records.entries
-        if one.kind == "Procedure" and _has_pcs(one, _SURGERY) and one.day is not None
+        if one.kind == "Procedure" and has_pcs(one, _SURGERY) and one.day is not None
     ]
-    operation = min(operations, default=None)
-    if operation is None or any(start <= operation <= end for start, end in periods):
+    if any(start <= day <= end for day in operations for start, end in periods):
         return "setting not said"
-    return "neoadjuvant" if first < operation else "adjuvant"
+    # Others, years before or after, are of another disease or of the other breast.
+    before = any(first - _NEAR_DAYS <= day < first for day in operations)
+    after = any(0 < day - end <= _NEAR_DAYS for day in operations for _, end in periods)
+    if before == after:
+        return "setting not said"
+    return "adjuvant" if before else "neoadjuvant"
 
 
 def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:
@@ -216,13 +243,6 @@ def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact)
     if isinstance(unsuitable, Unknown) and unsuitable.reason != Reason.NOT_RECORDED:
         return unsuitable
     return Known("none", given.day, given.source) if isinstance(given, Known) else given
-
-
-def _has_pcs(entry: Entry, pattern: re.Pattern[str]) -> bool:
-    return any(
-        code.system == URIS["icd-10-pcs"] and pattern.fullmatch(code.code or "")
-        for code in entry.codes
-    )
 
 
 def _newest(medicines: Sequence[_Medicine]) -> int | None:

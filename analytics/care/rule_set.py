@@ -32,12 +32,14 @@ _MAX_BYTES, _MAX_DEPTH = 1_000_000, 24
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. `content`: the checked JSON (rules/schema.json). `needs`: the maximal age in days
-    of each fact that it reads, None for any age. `expires`: the first day on which it is refused;
+    of each fact that it reads, None for any age. `lasting`: facts of which a "yes" has no such age:
+    what once was is not undone by time. `expires`: the first day on which it is refused;
     that of a list or table that it reads, if earlier."""
 
     id: str
     content: Mapping[str, Any]
     needs: Mapping[str, int | None]
+    lasting: frozenset[str]
     expires: int
 
 
@@ -168,7 +170,8 @@ def _rule(
             raise RuleSetError(f"{content['id']} gives a dose and reads an unknown fact as 'no'")
     if unknown := needs.keys() - FACTS.keys():
         raise RuleSetError(f"{content['id']} needs {min(unknown)}, which is no fact")
-    return Rule(content["id"], content, needs, min(map(_day, dates)))
+    lasting = frozenset(need["fact"] for need in content["needs"] if "yes_lasts" in need)
+    return Rule(content["id"], content, needs, lasting, min(map(_day, dates)))
 
 
 def _check_leaf(rule: str, leaf: Mapping[str, Any], lists: Mapping[str, Mapping[str, str]]) -> None:

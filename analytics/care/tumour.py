@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from analytics.care.entries import LOINC, Entry, Records, answer, names, newest, number
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
-from analytics.readers.codes import URIS, codings_of
+from analytics.readers.codes import MEASURED, URIS, codings_of
 from analytics.readers.staging import CLINICAL, PATHOLOGICAL
 from analytics.vocabulary import Category
 
 _OBSERVATIONS, _CONDITIONS = Category.OBSERVATIONS, Category.CONDITIONS
 _POSITIVE = {"LA6576-8": "positive", "LA6577-6": "negative"}
 _HER2 = {**_POSITIVE, "LA11884-6": "equivocal"}
-# In tissue or a breast cancer specimen: interpretation, immune stain, FISH.
-_RECEPTORS: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
-    "her2": (("48676-1", "18474-7", "85319-2", "85318-4", "31150-6"), _HER2),
-    "oestrogen_receptor": (("16112-5", "85337-4", "40556-3"), _POSITIVE),
-    "progesterone_receptor": (("16113-3", "85339-0", "40557-1"), _POSITIVE),
+# In tissue or a breast cancer specimen: interpretation, immune stain, FISH. A number, as a ratio of
+# copies is, is not read.
+_RECEPTORS: dict[str, Mapping[str, str]] = {
+    "her2": _HER2,
+    "oestrogen_receptor": _POSITIVE,
+    "progesterone_receptor": _POSITIVE,
 }
-_NODES = "21893-3"  # regional lymph nodes positive [#]
 _COUNT = {"1": Decimal(1)}
 _ICD = (URIS["icd-10"], URIS["icd-10-cm"])
 _ICD_O = URIS["icd-o-3"]
@@ -41,17 +42,17 @@ _STAGE = re.compile(r"([ry]*)([cp]?)([TNM])(is|[0-9])(.*)")
 def read_tumour(records: Records) -> dict[str, Fact]:
     """The facts of the tumour."""
     facts: dict[str, Fact] = {}
-    for name, (codes, words) in _RECEPTORS.items():
-        entries = records.observations(LOINC, *codes)
+    for name, words in _RECEPTORS.items():
+        entries = records.observations(LOINC, *MEASURED[name])
         facts[name] = newest(entries, answer(words), records.missing(_OBSERVATIONS), _definite)
-    facts["breast_cancer"] = _breast_cancer(records)
+    facts["breast_cancer"] = recorded(records, breast_cancers(records))
     facts["breast_cancer_in_family"] = _family(records)
     facts["tumour_size"] = _stage(records, "T")
     facts["nodes"] = _stage(records, "N")
     facts["metastatic"] = _metastatic(records)
     facts["complete_response"] = _complete_response(records)
     facts["positive_nodes"] = newest(
-        records.observations(LOINC, _NODES),
+        records.observations(LOINC, *MEASURED["positive_nodes"]),
         number(_COUNT, Decimal(0), Decimal(100)),
         records.missing(_OBSERVATIONS),
     )
@@ -62,6 +63,14 @@ def has_icd(entry: Entry, pattern: re.Pattern[str]) -> bool:
     """Whether an entry has a code of ICD-10 or ICD-10-CM that begins so."""
     return any(
         code.system in _ICD and pattern.match((code.code or "").replace(".", "").upper())
+        for code in entry.codes
+    )
+
+
+def has_pcs(entry: Entry, pattern: re.Pattern[str]) -> bool:
+    """Whether an entry has a code of ICD-10-PCS that fits."""
+    return any(
+        code.system == URIS["icd-10-pcs"] and pattern.fullmatch(code.code or "")
         for code in entry.codes
     )
 
@@ -79,13 +88,13 @@ def recorded(records: Records, entries: Sequence[Entry]) -> Fact:
     return Known(True, max(days, default=None), names(entries))
 
 
-def _breast_cancer(records: Records) -> Fact:
-    entries = [
+def breast_cancers(records: Records) -> list[Entry]:
+    """The person's own diagnoses of breast cancer."""
+    return [
         one
         for one in records.entries
         if one.kind == "Condition" and (has_icd(one, _BREAST) or _is_breast_carcinoma(one))
     ]
-    return recorded(records, entries)
 
 
 def _is_breast_carcinoma(entry: Entry) -> bool:
@@ -133,11 +142,20 @@ def _category(entry: Entry) -> Value | Reason:
 
 
 def _stage(records: Records, letter: str) -> Fact:
-    """The category before drug treatment: pathological, or else clinical."""
+    """The pathological category before drug treatment. A clinical one may be larger or smaller."""
     entries = _categories(records, letter)
     before = [entry for entry in entries if not (_parts(entry) or ("",))[0]]
-    pathological = [entry for entry in before if (_parts(entry) or ("", False))[1]]
-    return newest(pathological or before, _category, records.missing(_OBSERVATIONS))
+    pathological = [entry for entry in before if _is_pathological(entry)]
+    missing = records.missing(_OBSERVATIONS)
+    if before and not pathological:
+        missing = replace(missing, detail="a clinical category alone", source=names(before))
+    return newest(pathological, _category, missing)
+
+
+def _is_pathological(entry: Entry) -> bool:
+    """By its value, or its code where there is no value that can be read."""
+    parts = _parts(entry)
+    return entry.has(LOINC, PATHOLOGICAL.values()) if parts is None else parts[1]
 
 
 def _metastatic(records: Records) -> Fact:
@@ -159,7 +177,7 @@ def _complete_response(records: Records) -> Fact:
         letter: [
             entry
             for entry in _categories(records, letter)
-            if (parts := _parts(entry)) is not None and "y" in parts[0] and parts[1]
+            if _is_pathological(entry) and ((parts := _parts(entry)) is None or "y" in parts[0])
         ]
         for letter in "TN"
     }

@@ -9,14 +9,16 @@ differ. A laboratory system's own advice on medicines is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from analytics.care.dpyd import CAUSAL, PROXY, VARIANTS, name_of
 from analytics.care.entries import LOINC, Entry, Records, is_final, names
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.readers.codes import codings_of
 from analytics.readers.genomics import (
+    ALLELE_SHARE,
     BUILD,
     C_HGVS,
     CONFIDENCE,
@@ -48,6 +50,10 @@ _TRANSCRIPTS = {
     "HGNC:1101": ("BRCA2", frozenset({"NM_000059", "LRG_293"})),
 }
 _OF_A_REGION = ("NC_", "NG_", "ENST")  # these say nothing about the gene
+# A germline variant is in about half of the reads; in fewer than these it may be of some cells only,
+# as of blood that has grown from one cell. Below .3 is a bound that laboratories often use.
+_LOWEST_SHARE = Decimal("0.3")
+_SHARE_UNITS = {"1": Decimal(1), "%": Decimal("0.01")}
 # Answers of LOINC: LL1971-2, LL378-1, LL381-5, LL1040-6, LL4034-6.
 PRESENT, ABSENT = "LA9633-4", "LA9634-2"
 _NO_FINDING = {"LA18198-4": Reason.NO_CALL, "LA11884-6": Reason.INDETERMINATE}
@@ -259,7 +265,18 @@ def _why_no_finding(entry: Entry) -> tuple[Reason, str] | None:
         return Reason.NOT_UNDERSTOOD, "the change is in a transcript of another gene"
     if _codes(entry, CONFIDENCE) - {"high"}:
         return Reason.INDETERMINATE, "the laboratory is not confident of the call"
+    if any(share is None or share < _LOWEST_SHARE for share in _shares(entry)):
+        return Reason.INDETERMINATE, "few reads have it: it may be of some cells only"
     return None
+
+
+def _shares(entry: Entry) -> Iterator[Decimal | None]:
+    """The share of reads with the allele, if it is said; None for one that is not read."""
+    for part in _components(entry, ALLELE_SHARE):
+        quantity = part.get("valueQuantity")
+        factor = _SHARE_UNITS.get(str(quantity.get("code"))) if isinstance(quantity, dict) else None
+        exact = isinstance(quantity, dict) and "comparator" not in quantity
+        yield Decimal(str(quantity["value"])) * factor if factor and exact else None  # type: ignore[index]
 
 
 def _is_grch38(entry: Entry) -> bool:

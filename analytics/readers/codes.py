@@ -360,6 +360,13 @@ def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
     return by_name, by_code
 
 
+def _load_measured() -> dict[str, tuple[str, ...]]:
+    document = load_strict(
+        (_FOLDER / "measured.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=3
+    )
+    return {name: tuple(codes) for name, codes in document.items()}  # type: ignore[attr-defined]
+
+
 def _load_care() -> dict[str, dict[str, str]]:
     document = load_strict((_FOLDER / "care.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=3)
     return dict(document)  # type: ignore[call-overload, no-any-return]
@@ -368,6 +375,8 @@ def _load_care() -> dict[str, dict[str, str]]:
 VARIABLES, VARIABLE_OF = _load_variables()
 # Local codes of what a care plan asks and no free code system names: question, answers and words.
 CARE = _load_care()
+# LOINC codes of the measurements and tests that a care plan reads, by what they are of.
+MEASURED = _load_measured()
 LOCAL_CODES = frozenset(
     coding
     for coding in [

@@ -33,6 +33,7 @@ from analytics.readers.bundle import (
     read_source,
     resolve,
 )
+from analytics.readers.clinical import day_number
 from analytics.readers.codes import (
     FACT_PREFIXES,
     FACT_SYSTEMS,
@@ -75,7 +76,10 @@ from analytics.readers.marks import (
     RESULTS_NOT_FINAL,
     RESULTS_NOT_KEPT,
     TRUE_DATES,
+    VOID,
+    asked_codes,
     could_be_medicine,
+    observation_mark,
     write_marks,
 )
 from analytics.readers.resources import (
@@ -84,6 +88,7 @@ from analytics.readers.resources import (
     HeldBack,
     codings_or_none,
     concepts_of,
+    day_of_observation,
     reduce_patient,
     reduce_resource,
     value_codings,
@@ -200,7 +205,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
     """The records of a person. most: bytes of all of them."""
     marks = _Marks(sets, source)
     kept: dict[int, dict[int, dict[str, Any]]] = {}  # by category, reduced by identity of original
-    held_back = _HeldBack(source.dropped)
+    held_back = _HeldBack(source.dropped, sets)
     left: dict[str, int] = dict(source.left)
     not_taken: list[Mapping[str, object]] = []
     size, last = 0, tomorrow()
@@ -245,19 +250,35 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
 class _HeldBack:
     """What is held back, counted by reason, and what a later care plan must know of it."""
 
-    def __init__(self, dropped: Mapping[str, int]) -> None:
+    def __init__(self, dropped: Mapping[str, int], sets: ValueSets) -> None:
+        self._sets = sets
         self.counts: dict[str, int] = dict(dropped)
         self._medicines = any(dropped[why] for why in dropped if why != COPY)
         self._results: set[str] = set()
+        self._observations: dict[tuple[Coding, bool], str] = {}  # code, final: the last day
 
     def add(self, resource: Mapping[str, object], why: str) -> None:
         self.counts[why] = self.counts.get(why, 0) + 1
         self.note_left(resource)
         self._medicines = self._medicines or why == NOT_R4  # it may be anything
+        if resource.get("resourceType") == "Observation" and not is_result(resource):
+            self._note_observation(resource)
         if is_result(resource) and not _is_implication(resource):
             not_final = why in (_REPORT_NOT_FINAL, NO_FACT)
             mark, gene = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT, gene_of(resource)
             self._results.add(mark if gene is None else f"{mark}/{gene}")
+
+    def _note_observation(self, observation: Mapping[str, object]) -> None:
+        """Keep of each code that a care plan reads the last day; one without a day may be later."""
+        status = str(observation.get("status"))
+        if status in VOID:
+            return
+        final, day = status in FINAL, _certain(day_of_observation(observation))
+        parts = [observation, *values_at(observation, "component")]
+        concepts = [part.get("code") for part in parts if isinstance(part, Mapping)]
+        for coding in asked_codes(_meant(concept, self._sets) for concept in concepts):
+            known = self._observations.get((coding, final), day)
+            self._observations[coding, final] = max(known, day, key=_lateness)
 
     def note_left(self, resource: Mapping[str, object]) -> None:
         """Note a resource that comes into no record."""
@@ -267,7 +288,24 @@ class _HeldBack:
         """The marks of a record of this category."""
         marks = {TRUE_DATES} if true_dates else set()
         marks |= set() if self._medicines else {ALL_MEDICINES}
+        if category == Category.OBSERVATIONS and true_dates:  # a mark has the day as it is
+            listed = self._observations.items()
+            marks |= {observation_mark(coding, day, final) for (coding, final), day in listed}
         return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
+
+
+def _certain(day: str) -> str:
+    """The date, or nothing if it is none of the calendar."""
+    try:
+        day_number(day)
+    except PayloadError:
+        return ""
+    return day
+
+
+def _lateness(day: str) -> tuple[bool, int]:
+    """By what is later at most: no day is later than any; a month or year counts to its end."""
+    return not day, day_number(day) if day else 0
 
 
 def _hold_back_late(

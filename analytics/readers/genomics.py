@@ -70,7 +70,8 @@ _SYSTEMS = {GENE: HGNC, C_HGVS: HGVS, P_HGVS: HGVS, G_HGVS: HGVS}
 _WRITTEN = {TRANSCRIPT: "http://www.ncbi.nlm.nih.gov/refseq", CONFIDENCE: CONFIDENCE_SYSTEM}
 _TEXTS = frozenset({C_HGVS, P_HGVS, G_HGVS, BUILD})  # what a laboratory also writes as text
 _ANSWERS = frozenset({BUILD, SOURCE_CLASS, ZYGOSITY, SIGNIFICANCE})
-_QUANTITIES = frozenset({"81258-6", "82121-5"})  # allele fraction, reads of the allele
+ALLELE_SHARE = "81258-6"
+_QUANTITIES = frozenset({ALLELE_SHARE, "82121-5"})  # the latter: reads of the allele
 _KEPT = frozenset({*_PATTERNS, *_ANSWERS, *_QUANTITIES})
 _LEFT_OUT = frozenset(
     # Location and sequence in other notations, and accession numbers.

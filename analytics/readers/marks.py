@@ -6,7 +6,10 @@ record of an earlier version, which has none, counts as shifted and as incomplet
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from analytics.readers.codes import CARE, LOCAL, MEASURED, URIS, Coding, codings_of
+from analytics.readers.staging import CLINICAL, PATHOLOGICAL
 
 SYSTEM = "urn:volens:record"
 TRUE_DATES = "true-dates"  # no date was shifted
@@ -18,6 +21,20 @@ RESULTS_NOT_FINAL = "genomic-results-not-final"
 RESULTS_NOT_KEPT = "genomic-results-held-back"
 # Of a variant, in its own tag: a classification of it was held back, which may say otherwise.
 CLASS_NOT_KEPT = "classification-held-back"
+# Of the record of observations: a result of a code that a care plan reads was not kept, so that an
+# older one beside it may be outdated. Followed by the code and the day, without value.
+OBSERVATION_NOT_FINAL = "observation-not-final"
+OBSERVATION_NOT_KEPT = "observation-held-back"
+# Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
+SEX_IN_DOUBT = "sex-in-doubt"
+# Statuses of what never was a result (R4 observation-status).
+VOID = frozenset({"entered-in-error", "cancelled"})
+_LOINC = URIS["loinc"]
+_STAGES = (*CLINICAL.values(), *PATHOLOGICAL.values())
+_ASKED = frozenset(
+    {Coding(_LOINC, code) for codes in (*MEASURED.values(), _STAGES) for code in codes}
+    | {Coding(LOCAL, question) for question in CARE}
+)
 _MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _MEDICINES_UNREAD = frozenset({"MedicationDispense", "MedicationUsage"})
 # By these statuses a medicine was surely not taken.
@@ -35,6 +52,27 @@ def could_be_medicine(resource: Mapping[str, object]) -> bool:
     if kind in _MEDICINES:
         return str(resource.get("status")) not in _NOT_TAKEN
     return kind in _MEDICINES_UNREAD
+
+
+def asked_codes(concepts: Iterable[object]) -> frozenset[Coding]:
+    """The codes of these concepts that a care plan reads."""
+    return frozenset(code for concept in concepts for code in codings_of(concept)) & _ASKED
+
+
+def observation_mark(coding: Coding, day: str, final: bool) -> str:
+    """The mark of an Observation that is not kept. day: its date as FHIR writes it, or nothing."""
+    kind = OBSERVATION_NOT_KEPT if final else OBSERVATION_NOT_FINAL
+    return f"{kind}/{coding.code}/{day}"
+
+
+def observations_not_kept(marks: Iterable[str]) -> Iterator[tuple[Coding, str, bool]]:
+    """What `observation_mark` was given for each of these marks, in order."""
+    for mark in sorted(marks):
+        kind, _, rest = mark.partition("/")
+        if kind in (OBSERVATION_NOT_KEPT, OBSERVATION_NOT_FINAL):
+            code, _, day = rest.partition("/")
+            system = LOCAL if code in CARE else _LOINC
+            yield Coding(system, code), day, kind == OBSERVATION_NOT_KEPT
 
 
 def write_marks(marks: Iterable[str]) -> dict[str, object]:

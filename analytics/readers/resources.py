@@ -24,6 +24,7 @@ from analytics.readers.genomics import (
     reduce_components,
     spelled,
 )
+from analytics.readers.marks import SEX_IN_DOUBT, write_marks
 from analytics.readers.staging import stage_of
 from analytics.vocabulary import Category
 
@@ -34,6 +35,16 @@ CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
 GENDERS = frozenset({"male", "female", "other", "unknown"})
+# Extensions of a Patient: sex at birth, sex (US Core), recorded sex, sex for clinical use, and
+# gender identity (HL7). Their answers: HL7 v3 AdministrativeGender, SNOMED CT as US Core names them.
+_ABOUT_SEX = re.compile(
+    r"birth-?sex|core-sex|recordedSex|sexParameter|genderIdentity", re.IGNORECASE
+)
+_SEXES = {
+    **dict.fromkeys(("F", "female", "248152002", "446141000124107"), "female"),
+    **dict.fromkeys(("M", "male", "248153007", "446151000124109"), "male"),
+}
+_SEX_UNKNOWN = frozenset({"UNK", "ASKU", "asked-unknown", "unknown", "asked-declined"})
 _CONDITION_STATES = {
     "clinicalStatus": (
         CLINICAL,
@@ -209,7 +220,31 @@ def reduce_patient(patient: Mapping[str, object], subject: str) -> dict[str, obj
             reduced[source] = _day("Patient", source, patient[source])[:4]
     if isinstance(patient.get("deceasedBoolean"), bool):
         reduced["deceasedBoolean"] = patient["deceasedBoolean"]
-    return reduced
+    return reduced | write_marks({SEX_IN_DOUBT} if _is_sex_in_doubt(patient) else ())
+
+
+def _is_sex_in_doubt(patient: Mapping[str, object]) -> bool:
+    """Whether an extension about her sex says another one than her gender, or what is not read."""
+    listed = patient.get("extension")
+    for extension in listed if isinstance(listed, list) else []:
+        if isinstance(extension, dict) and _ABOUT_SEX.search(str(extension.get("url"))):
+            codes = set(_codes_in(extension)) - _SEX_UNKNOWN
+            if any(_SEXES.get(code) != patient.get("gender") for code in codes):
+                return True
+    return False
+
+
+def _codes_in(value: object) -> Iterator[str]:
+    """Every code in an element, however deep."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _codes_in(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name in ("code", "valueCode") and isinstance(item, str):
+                yield item
+            else:
+                yield from _codes_in(item)
 
 
 def reduce_resource(
@@ -353,6 +388,14 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
     if intent not in _INTENTS:
         raise HeldBack(invalid("MedicationRequest", "intent"))
     return {"intent": intent}
+
+
+def day_of_observation(observation: Mapping[str, object]) -> str:
+    """The date of an Observation that is not kept, or nothing if it has none that can be read."""
+    try:
+        return str(_time(observation, PROFILES["Observation"]).get("effectiveDateTime", ""))
+    except HeldBack:
+        return ""
 
 
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:

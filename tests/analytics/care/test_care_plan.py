@@ -24,6 +24,7 @@ from analytics.canonical import dump_canonical
 from analytics.care.facts import FACTS, Fact, Kind, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.interpreter import State, evaluate
+from analytics.care.medicine_table import TABLE, code_of
 from analytics.care.plan import SENTENCE, draw_plan
 from analytics.care.rule_set import FOLDER, RuleSet, index_of, rule_set_hash, rule_set_of, shipped
 from analytics.errors import RuleSetError
@@ -282,20 +283,40 @@ def test_what_would_change_it(changes: dict[str, Fact], sentence: str) -> None:
     assert refused(drawn(but(BEA, **changes)))["change"] == [sentence]
 
 
+def test_each_known_medicine_is_on_the_lists_of_its_atc_codes() -> None:
+    rules = shipped()
+    for name, row in TABLE["ingredients"].items():
+        code = code_of(name)
+        assert code.startswith("atc:") or code in rules.read_codes, name
+        for codes in rules.lists.values():
+            if any(codes.get(f"atc:{atc}") == name for atc in row["atc"]):
+                assert codes.get(code) == name
+
+
 LIMITS = [
-    (rule.id, name, days) for rule in shipped().rules for name, days in rule.needs.items() if days
+    (rule.id, name, days, name in rule.lasting)
+    for rule in shipped().rules
+    for name, days in rule.needs.items()
+    if days
 ]
 
 
-@pytest.mark.parametrize(("rule", "name", "days"), LIMITS)
-def test_each_age_limit_is_kept_to_the_day(rule: str, name: str, days: int) -> None:
-    value = {Kind.YES_NO: True, Kind.NUMBER: Decimal(50), Kind.LIST: ()}
+@pytest.mark.parametrize(("rule", "name", "days", "lasting"), LIMITS)
+def test_each_age_limit_is_kept_to_the_day(rule: str, name: str, days: int, lasting: bool) -> None:
+    value = {Kind.YES_NO: not lasting, Kind.NUMBER: Decimal(50), Kind.LIST: ()}
     for age, usable in ((days, True), (days + 1, False)):
         fact = known(value.get(FACTS[name].kind, (*FACTS[name].words, "")[0]), age)
-        evaluation = next(e for e in evaluate({name: fact}, shipped(), TODAY) if e.rule.id == rule)
+        evaluation = of_rule(rule, {name: fact})
         seen = evaluation.facts[name]
         assert isinstance(seen, Known) is usable
         assert usable or (isinstance(seen, Unknown) and seen.reason is Reason.TOO_OLD)
+    if lasting:
+        evaluation = of_rule(rule, {name: known(True, 9_000)})
+        assert isinstance(evaluation.facts[name], Known)
+
+
+def of_rule(rule: str, facts: dict[str, Fact]) -> Any:
+    return next(one for one in evaluate(facts, shipped(), TODAY) if one.rule.id == rule)
 
 
 def test_the_limits_of_the_design() -> None:
@@ -402,6 +423,12 @@ INDISPENSABLE = (
     "sex age breast_cancer her2 metastatic chemotherapy earlier_parp_inhibitor weight creatinine "
     "haemoglobin neutrophils platelets mds_aml pneumonitis medicines"
 ).split()
+
+
+def test_a_value_for_which_a_rule_has_no_row_is_named() -> None:
+    facts = {**BEA, "sex": Known("other", None)}
+    carrier = of_rule("brca-carrier", facts)
+    assert (carrier.state, carrier.missing) == (State.UNKNOWN, ("sex",))
 
 
 @settings(deadline=None, max_examples=60)

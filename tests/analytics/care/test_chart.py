@@ -1,5 +1,6 @@
 """The chart: what a person's records say for certain, and for all else the reason why not."""
 
+import json
 import random
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,19 @@ from charts import (
     said,
     staged,
 )
-from fhir_files import ATC, CM, LOINC, PCS, RXNORM, bundle, condition, observation, order, procedure
+from fhir_files import (
+    ATC,
+    CM,
+    LOINC,
+    PCS,
+    RXNORM,
+    bundle,
+    concept,
+    condition,
+    observation,
+    order,
+    procedure,
+)
 from genomic_files import (
     ABSENT,
     BENIGN,
@@ -47,15 +60,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.care.chart import read_chart
-from analytics.care.dpyd import VARIANTS
+from analytics.care.dpyd import NORMAL, VARIANTS
 from analytics.care.entries import Entry, newest, read_records, yes_or_no
-from analytics.care.facts import FACTS, Known, Reason, Unknown
+from analytics.care.facts import FACTS, Fact, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
+from analytics.care.rule_set import shipped
 from analytics.errors import InputsError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
-from analytics.readers.codes import SHIPPED
-from analytics.readers.fhir import split_files, write_record
+from analytics.readers.codes import SHIPPED, UCUM
+from analytics.readers.fhir import split_bundle, split_files, write_record
 from analytics.readers.genotypes import build_sites, write_genotypes
 from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES
 from analytics.vocabulary import Category
@@ -346,6 +360,23 @@ DAY = {"effectiveDateTime": "2024-05-20"}
 LESS = {"valueQuantity": {"value": 1, "comparator": "<", "system": UNITS, "code": "mg/dL"}}
 BELOW_ONE = observation((LOINC, "2160-0"), **LESS, **DAY)
 PREGNANT_NOW = condition((CM, "Z33.1"), onsetDateTime="2024-05-01")
+SERUM, IN_BLOOD = (
+    measured(code, 1.4, "mg/dL", day)
+    for code, day in (("2160-0", "2024-05-20"), ("59826-8", "2024-05-21"))
+)
+DIALYSIS = procedure((PCS, "5A1D70Z")) | {"performedDateTime": "2024-05-01"}
+NO_IMPAIRMENT, MILD = (
+    coded("hepatic-impairment", f"impairment-{word}", system=LOCAL) for word in ("none", "mild")
+)
+NOT_A_STAGE = staged("21899-0", "free", "2024-02-03")
+
+
+def failure(code: str, onset: str = "2022-05-01", abatement: str | None = None) -> dict[str, Any]:
+    """A disease of kidney or liver."""
+    ended = {} if abatement is None else {"abatementDateTime": abatement}
+    return condition((CM, code), onsetDateTime=onset, **ended)
+
+
 PREGNANT_ONCE = condition((CM, "Z33.1"), onsetDateTime="2021-05-01")
 NOT_FEEDING = observation((LOCAL, "breast-feeding"), valueBoolean=False, **DAY)
 CLASS_C = coded("child-pugh-class", "child-pugh-c", system=LOCAL)
@@ -364,7 +395,13 @@ MEASURED = [
     ([measured("2160-0", 1.4, "mg/dL", None)], "creatinine", Reason.NO_DATE),
     ([measured("2160-0", 1.4, "mg/dL", "2024-05")], "creatinine", Reason.NO_DATE),
     ([measured("2160-0", 1.4, "mg/dL", "2024-06-04")], "creatinine", Reason.NO_DATE),
-    ([measured("38483-4", 1.4, "mg/dL")], "creatinine", Reason.NOT_RECORDED),
+    ([measured("38483-4", 1.4, "mg/dL")], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([SERUM, IN_BLOOD], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([SERUM, failure("N17.9", "2024-05-10")], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([SERUM, failure("N17.9", "2020-05-10")], "creatinine", Decimal("1.4")),
+    ([SERUM, failure("N17.9", "2024-05-01", "2024-05-09")], "creatinine", Decimal("1.4")),
+    ([SERUM, failure("Z99.2", "2019")], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([SERUM, DIALYSIS], "creatinine", Reason.NOT_UNDERSTOOD),
     ([measured("33914-3", 50, "mL/min")], "creatinine", Reason.NOT_RECORDED),
     ([BELOW_ONE], "creatinine", Reason.NOT_UNDERSTOOD),
     ([measured("29463-7", 150, "[lb_av]")], "weight", Decimal("68.0388555")),
@@ -381,6 +418,10 @@ MEASURED = [
     ([coded("child-pugh-class", "child-pugh-b", system=LOCAL)], "hepatic_impairment", "moderate"),
     ([coded("hepatic-impairment", "impairment-none", system=LOCAL)], "hepatic_impairment", "none"),
     ([coded("hepatic-impairment", "impairment-none", system=LOCAL), CLASS_C], "hepatic_impairment", Reason.CONFLICTING),
+    ([NO_IMPAIRMENT, failure("K74.60")], "hepatic_impairment", Reason.CONFLICTING),
+    ([MILD, failure("K74.60")], "hepatic_impairment", "mild"),
+    ([MILD, failure("K72.90")], "hepatic_impairment", Reason.CONFLICTING),
+    ([NO_IMPAIRMENT, failure("K72.90", "2020-01-01", "2020-02-01")], "hepatic_impairment", "none"),
     ([], "hepatic_impairment", Reason.NOT_RECORDED),
     ([observation((LOCAL, "cps-eg-score"), valueInteger=3, effectiveDateTime="2024-05-01")], "cps_eg", Decimal(3)),
     ([condition((CM, "D46.9"))], "mds_aml", True),
@@ -398,10 +439,14 @@ TUMOUR = [
     ([coded("85319-2", "LA1-1")], "her2", Reason.NOT_UNDERSTOOD),
     ([], "her2", Reason.NOT_RECORDED),
     ([staged("21905-5", "cT2"), staged("21899-0", "pT1c", "2023-01-01")], "tumour_size", "T1"),
-    ([staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")], "tumour_size", "T3"),
+    ([staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")], "tumour_size", Reason.NOT_RECORDED),
+    ([staged("21899-0", "pT2", "2024-01-05"), staged("21899-0", "two", "2024-02-01")], "tumour_size", Reason.HELD_BACK),
     ([staged("21899-0", "pT1c"), staged("21899-0", "pT2")], "tumour_size", Reason.CONFLICTING),
     ([staged("21899-0", "pTis(DCIS)")], "tumour_size", "Tis"),
-    ([staged("21899-0", "cT2", "2024-01-01"), staged("21905-5", "cT3")], "tumour_size", "T3"),
+    ([staged("21899-0", "cT2", "2024-01-01"), staged("21905-5", "cT3")], "tumour_size", Reason.NOT_RECORDED),
+    ([staged("21899-0", "ypT1"), NOT_A_STAGE, staged("21900-6", "ypN0")], "complete_response", Reason.HELD_BACK),
+    ([coded("72383-3", "LA6577-6")], "her2", "negative"),
+    ([coded("85319-2", "LA6577-6"), measured("74860-8", 2.4, "1", "2024-05-21")], "her2", Reason.NOT_UNDERSTOOD),
     ([staged("21900-6", "pN1a(sn)")], "nodes", "N1"),
     ([staged("21899-0", "ypT0"), staged("21900-6", "ypN0")], "complete_response", True),
     ([staged("21899-0", "ypTis"), staged("21900-6", "ypN0(i+)")], "complete_response", False),
@@ -421,6 +466,21 @@ SURGERY = procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": "2024-02-01"}
 BIOPSY = procedure((PCS, "0HBT3ZX")) | {"performedDateTime": "2024-02-01"}
 AROUND = {"start": "2024-01-01", "end": "2024-03-05"}
 ENDING = {"end": "2024-03-05"}
+CANCER = condition((CM, "C50.912"), onsetDateTime="2024-01-02")
+ALLERGY = {
+    "resourceType": "AllergyIntolerance",
+    "patient": {"reference": "Patient/p"},
+    "code": concept((RXNORM, "1597582")),
+}
+
+
+def of_breast(day: str) -> dict[str, Any]:
+    return procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": day}
+
+
+GIVEN_BEFORE = medicine("L01DB01", "2024-01-05", "completed")
+GIVEN_AFTER = medicine("L01DB01", "2024-03-05", "completed")
+OF_ANOTHER_DISEASE = medicine("L01AA01", "2014-03-05", "completed")
 SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
 MEDICINES = [
     ([medicine("L01DB01", "2024-01-05", "completed")], "chemotherapy", "setting not said"),
@@ -429,6 +489,13 @@ MEDICINES = [
     ([medicine("L01DB01", "2024-03-05", "completed"), BIOPSY], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-02-01", "completed"), SURGERY], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03-05", "completed"), SETTING], "chemotherapy", "neoadjuvant"),
+    ([GIVEN_BEFORE, SURGERY, of_breast("2014-02-01")], "chemotherapy", "neoadjuvant"),
+    ([GIVEN_AFTER, of_breast("2014-02-01")], "chemotherapy", "setting not said"),
+    ([GIVEN_AFTER, SURGERY, of_breast("2023-07-01")], "chemotherapy", "adjuvant"),
+    ([GIVEN_AFTER, SURGERY, of_breast("2024-05-01")], "chemotherapy", "setting not said"),
+    ([OF_ANOTHER_DISEASE, CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([OF_ANOTHER_DISEASE, CANCER, SETTING], "chemotherapy", "neoadjuvant"),
+    ([OF_ANOTHER_DISEASE, GIVEN_AFTER, CANCER, SURGERY], "chemotherapy", "adjuvant"),
     ([medicine("L01DB01", "2024-03-05", "completed"), METASTASIS], "chemotherapy", "metastatic"),
     ([medicine("L01DB01", "2024-02-05", "completed"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03", "completed")], "chemotherapy", Reason.NO_DATE),
@@ -441,6 +508,7 @@ MEDICINES = [
     ([medicine("A10BA02"), UNSUITABLE], "endocrine_therapy", "unsuitable"),
     ([medicine("L01XK02", "2020-01-01", "stopped")], "earlier_parp_inhibitor", True),
     ([medicine("A10BA02")], "earlier_parp_inhibitor", False),
+    ([medicine("A10BA02"), ALLERGY], "earlier_parp_inhibitor", True),
     ([], "earlier_parp_inhibitor", Reason.NOT_RECORDED),
     ([medicine("A10BA02"), order((RXNORM, "860975"))], "earlier_parp_inhibitor", Reason.NOT_UNDERSTOOD),
     ([order((RXNORM, "1597582"))], "medicines", ("rxnorm:1597582",)),
@@ -555,32 +623,43 @@ def site(name: str, dosage: int) -> tuple[int, int, str, int]:
 
 
 CALLS: dict[str, tuple[bytes, object]] = {
-    "heterozygous": (genotypes(site("c.1905+1G>A", 1)), ("c.1905+1G>A",)),
-    "homozygous": (genotypes(site("c.2846A>T", 2)), ("c.2846A>T", "c.2846A>T")),
-    "reference": (genotypes(site("c.1905+1G>A", 0), site("c.1898delC", 0)), ()),
-    "no call": (genotypes(site("c.1905+1G>A", -1), site("c.2846A>T", 0)), Reason.NO_CALL),
-    "few reads": (genotypes(site("c.1905+1G>A", 0), depth=9), Reason.NO_CALL),
-    "enough reads": (genotypes(site("c.1905+1G>A", 0), depth=10, quality=20), ()),
-    "low quality": (genotypes(site("c.1905+1G>A", 0), quality=19), Reason.NO_CALL),
-    "filtered": (genotypes(site("c.1905+1G>A", 0), passed=0), Reason.NO_CALL),
+    "heterozygous": (genotypes(site("c.1905+1G>A", 1)), True),
+    "homozygous": (genotypes(site("c.2846A>T", 2)), True),
+    "reference": (genotypes(site("c.1905+1G>A", 0), site("c.1898delC", 0)), Reason.NO_REPORT),
+    "of normal function": (genotypes(site("c.85T>C", 1)), Reason.NO_REPORT),
+    "no call": (genotypes(site("c.1905+1G>A", -1), site("c.2846A>T", 0)), Reason.NO_REPORT),
+    "few reads": (genotypes(site("c.1905+1G>A", 1), depth=9), Reason.NO_REPORT),
+    "enough reads": (genotypes(site("c.1905+1G>A", 1), depth=10, quality=20), True),
+    "low quality": (genotypes(site("c.1905+1G>A", 1), quality=19), Reason.NO_REPORT),
+    "filtered": (genotypes(site("c.1905+1G>A", 1), passed=0), Reason.NO_REPORT),
     "another allele there": (
         genotypes((1, VARIANTS["c.1905+1G>A"].position, "C>G", 1)),
-        Reason.NOT_UNDERSTOOD,
+        True,
     ),
-    "no position of the table": (genotypes((2, 5, "A>G", 1)), Reason.NOT_RECORDED),
+    "no position of the table": (genotypes((2, 5, "A>G", 1)), Reason.NO_REPORT),
     "GRCh37": (genotypes(site("c.1905+1G>A", 1), build="GRCh37"), Reason.BUILD_MISSING),
 }
 
 
 @pytest.mark.parametrize("case", CALLS)
-def test_dpyd_of_a_vcf(case: str) -> None:
+def test_a_call_of_dpyd_is_a_reason_for_a_test_and_gives_no_score(case: str) -> None:
     payload, expected = CALLS[case]
-    assert said(chart(genotypes=payload)["dpyd_variants"]) == expected
+    facts = chart(genotypes=payload)
+    assert said(facts["dpyd_call"]) == expected
+    assert said(facts["dpyd_variants"]) == said(facts["dpyd_positions"]) == Reason.NO_REPORT
 
 
-def test_only_called_positions_are_tested() -> None:
-    payload = genotypes(site("c.1905+1G>A", 0), site("c.2846A>T", -1))
-    assert said(chart(genotypes=payload)["dpyd_positions"]) == ("c.1905+1G>A",)
+def test_a_variant_of_normal_function_is_no_conflict_unless_it_was_tested() -> None:
+    payload = genotypes(site("c.85T>C", 1), site("c.1905+1G>A", 0))
+    assert said(chart(*NONE_OF_PANEL, genotypes=payload)["dpyd_variants"]) == ()
+    tested = variant("n", DPYD, CODING + "c.85T>C", ABSENT)
+    facts = chart(*NONE_OF_PANEL, tested, genotypes=payload)
+    assert said(facts["dpyd_variants"]) == Reason.CONFLICTING
+
+
+def test_variants_of_normal_function_are_those_of_the_table() -> None:
+    values = shipped().tables.dpyd_values
+    assert {name for name, value in values.items() if value == 1} == NORMAL
 
 
 def test_report_and_vcf_must_agree_in_dpyd() -> None:
@@ -888,6 +967,159 @@ def test_a_result_that_is_not_final_and_as_new_leaves_the_final_one_in_doubt(
     other = Entry("b", 2, {"status": status, "valueBoolean": False}, day, frozenset(), day)
     fact = newest([final, other], yes_or_no, Unknown(Reason.NOT_RECORDED))
     assert said(fact) == expected
+
+
+RESTRICTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+# What ingest does not keep of a result as new as the one that was read, or newer.
+NOT_KEPT: dict[str, tuple[dict[str, Any], Reason]] = {
+    "a unit that is not of UCUM": (
+        observation((LOINC, "2160-0"), valueQuantity={"value": 3.1, "unit": "mg/dL"}),
+        Reason.HELD_BACK,
+    ),
+    "text": (observation((LOINC, "2160-0"), valueString="3.1 mg/dL"), Reason.HELD_BACK),
+    "a modifier": (
+        measured("2160-0", 3.1, "mg/dL", modifierExtension=[{"url": "http://x/y"}]),
+        Reason.HELD_BACK,
+    ),
+    "a part of a panel in another unit": (
+        observation(
+            (LOINC, "24323-8"),
+            component=[{"code": concept((LOINC, "2160-0")), "valueString": "3.1"}],
+        ),
+        Reason.HELD_BACK,
+    ),
+    "preliminary": (measured("2160-0", 3.1, "mg/dL", status="preliminary"), Reason.NOT_FINAL),
+    "registered": (observation((LOINC, "2160-0"), status="registered"), Reason.NOT_FINAL),
+    "not valid": (measured("2160-0", 3.1, "mg/dL", status="done"), Reason.NOT_FINAL),
+    "restricted": (
+        measured("2160-0", 3.1, "mg/dL", meta={"security": [RESTRICTED]}),
+        Reason.HELD_BACK,
+    ),
+}
+
+
+def of_patient(patient: dict[str, Any]) -> dict[str, Fact]:
+    """The chart of a file with this Patient."""
+    file = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": patient}]}
+    records = split_bundle(json.dumps(file).encode(), SUBJECT).records
+    inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
+    return read_chart(read_records(inputs, EVERYTHING, TODAY))
+
+
+def load(inputs: list[Input], category: int) -> Any:
+    return json.loads(next(one.payload for one in inputs if one.category == category))
+
+
+@pytest.mark.parametrize("case", NOT_KEPT)
+def test_a_result_that_ingest_does_not_keep_leaves_an_older_one_in_doubt(case: str) -> None:
+    other, reason = NOT_KEPT[case]
+    other = {name: value for name, value in other.items() if name != "effectiveDateTime"}
+    first = measured("2160-0", 1.4, "mg/dL")
+    for day in ("2024-05-20", "2024-05-30", "2024-05", "2024-09-09", "soon"):
+        assert said(chart(first, other | {"effectiveDateTime": day})["creatinine"]) == reason
+    assert said(chart(first, other)["creatinine"]) == reason  # without any day
+    for day in ("2024-05-19", "2024-04", "2023"):
+        older = chart(first, other | {"effectiveDateTime": day})
+        assert said(older["creatinine"]) == Decimal("1.4")
+
+
+@pytest.mark.parametrize("status", ["entered-in-error", "cancelled"])
+def test_what_never_was_a_result_leaves_nothing_in_doubt(status: str) -> None:
+    other = measured("2160-0", 3.1, "mg/dL", "2024-05-25", status=status)
+    assert said(chart(measured("2160-0", 1.4, "mg/dL"), other)["creatinine"]) == Decimal("1.4")
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "name"),
+    [
+        (coded("85319-2", "LA6577-6"), (LOINC, "85318-4"), "her2"),
+        (coded("85337-4", "LA6577-6"), (LOINC, "16112-5"), "oestrogen_receptor"),
+        (coded("82810-3", "LA26683-5"), (LOINC, "2118-8"), "pregnant"),
+        (NO_MDS, (LOCAL, "mds-aml"), "mds_aml"),
+        (staged("21899-0", "pT2"), (LOINC, "21899-0"), "tumour_size"),
+        (staged("21907-1", "cM0"), (LOINC, "21901-4"), "metastatic"),
+        (measured("777-3", 210, "10*9/L"), (LOINC, "26515-7"), "platelets"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_fact_is_in_doubt_by_a_code_of_its_own(
+    first: dict[str, Any], code: tuple[str, str], name: str
+) -> None:
+    snomed = concept(("http://snomed.info/sct", "10828004"))
+    other = observation(code, valueCodeableConcept=snomed, effectiveDateTime="2024-05-30")
+    assert isinstance(chart(first)[name], Known)
+    assert said(chart(first, other)[name]) == Reason.HELD_BACK
+
+
+def test_of_what_is_not_kept_only_the_code_and_the_day_are_written() -> None:
+    text = observation((LOINC, "2160-0"), valueString="3.1 mg/dL", effectiveDateTime="2024-05-30")
+    glucose = observation((LOINC, "2345-7"), valueString="5", effectiveDateTime="2024-05-30")
+    record = load(inputs_of(measured("2160-0", 1.4, "mg/dL"), text, glucose), Category.OBSERVATIONS)
+    marks = {tag["code"] for tag in record["meta"]["tag"]}
+    assert marks == {TRUE_DATES, ALL_MEDICINES, "observation-held-back/2160-0/2024-05-30"}
+
+
+def test_shifted_records_have_no_mark_with_a_day() -> None:
+    text = observation((LOINC, "2160-0"), valueString="3.1", effectiveDateTime="2024-05-30")
+    lines = bundle(measured("2160-0", 1.4, "mg/dL"), text)
+    shifted = split_files([lines], [], SUBJECT, weeks=3).records[Category.OBSERVATIONS]
+    assert b"2024-05-30" not in shifted
+
+
+def test_the_parts_of_a_panel_are_results() -> None:
+    parts = [
+        {
+            "code": concept((LOINC, code)),
+            "valueQuantity": {"value": value, "system": UCUM, "code": unit},
+        }
+        for code, value, unit in (("718-7", 9.1, "g/dL"), ("777-3", 60, "10*9/L"))
+    ]
+    panel = observation((LOINC, "58410-2"), component=parts, effectiveDateTime="2024-05-25")
+    facts = chart(measured("718-7", 12.1, "g/dL"), measured("777-3", 210, "10*9/L"), panel)
+    assert said(facts["haemoglobin"]) == Decimal("9.1")
+    assert said(facts["platelets"]) == Decimal(60)
+
+
+@pytest.mark.parametrize(
+    ("extension", "expected"),
+    [
+        ({"valueCode": "F"}, "female"),
+        ({"valueCode": "UNK"}, "female"),
+        ({"valueCode": "M"}, Reason.CONFLICTING),
+        ({"valueCode": "OTH"}, Reason.CONFLICTING),
+        ({"extension": [{"url": "value", "valueCodeableConcept": concept(("x", "male"))}]}, Reason.CONFLICTING),
+    ],
+)  # fmt: skip
+def test_a_sex_at_birth_that_differs_from_the_gender_leaves_it_in_doubt(
+    extension: dict[str, Any], expected: object
+) -> None:
+    url = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
+    patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960"}
+    patient |= {"extension": [{"url": url, **extension}]}
+    assert said(of_patient(patient)["sex"]) == expected
+
+
+@pytest.mark.parametrize("death", [{"deceasedBoolean": True}, {"deceasedDateTime": "2024-05-02"}])
+def test_no_plan_is_drawn_of_somebody_who_has_died(death: dict[str, Any]) -> None:
+    patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960"}
+    with pytest.raises(InputsError, match="has died"):
+        of_patient(patient | death)
+    assert said(of_patient(patient | {"deceasedBoolean": False})["sex"]) == "female"
+
+
+def test_a_germline_variant_in_few_reads_is_no_finding() -> None:
+    for value, unit, expected in (
+        (0.48, "1", "pathogenic"),
+        (48, "%", "pathogenic"),
+        (0.12, "1", Reason.INDETERMINATE),
+        (12, "%", Reason.INDETERMINATE),
+    ):
+        share = {
+            "code": concept((LOINC, "81258-6")),
+            "valueQuantity": {"value": value, "system": UCUM, "code": unit},
+        }
+        facts = chart(variant(more=(share,)), implication())
+        assert said(facts["brca1_germline"]) == expected
 
 
 def test_a_class_of_the_liver_without_a_day_leaves_its_impairment_in_doubt() -> None:
