@@ -78,14 +78,16 @@ Facts = Mapping[str, Fact]  # a name that is missing is NOT_RECORDED
 
 @dataclass(frozen=True, slots=True)
 class FactKind:
-    """One entry of `FACTS`: its label on pages, what values it has, its unit, its words, and the
-    LOINC code of the observation that it is, if it is one."""
+    """One entry of `FACTS`: its label on pages, what values it has, its unit, its words, the LOINC
+    code of the observation that it is, if it is one, and its label for a patient, if that is
+    another."""
 
     label: str
     kind: Kind
     unit: str = ""
     words: tuple[str, ...] = ()
     loinc: str = ""
+    plain: str = ""
 
 
 _YES = Kind.YES_NO
@@ -103,25 +105,62 @@ FACTS: dict[str, FactKind] = {
     # The calendar year of its day less the year of birth: the older of the two ages possible.
     "age": FactKind("age", Kind.NUMBER, "a"),
     # The laboratory's report decides: its newest statement about a germline variant of the gene.
-    "brca1_germline": FactKind("germline BRCA1", Kind.WORD, words=_SIGNIFICANCE),
-    "brca2_germline": FactKind("germline BRCA2", Kind.WORD, words=_SIGNIFICANCE),
+    "brca1_germline": FactKind(
+        "germline BRCA1", Kind.WORD, words=_SIGNIFICANCE, plain="inherited change in the gene BRCA1"
+    ),
+    "brca2_germline": FactKind(
+        "germline BRCA2", Kind.WORD, words=_SIGNIFICANCE, plain="inherited change in the gene BRCA2"
+    ),
     # From a VCF alone: only ever reasons to order the confirming test.
-    "brca_call": FactKind("BRCA1/2 call without a report", _YES),
-    "dpyd_call": FactKind("DPYD call without a report", _YES),
+    "brca_call": FactKind(
+        "BRCA1/2 call without a report",
+        _YES,
+        plain="a change in BRCA1 or BRCA2 that no laboratory has confirmed",
+    ),
+    "dpyd_call": FactKind(
+        "DPYD call without a report",
+        _YES,
+        plain="a change in the gene DPYD that no laboratory has confirmed",
+    ),
     "breast_cancer": FactKind("breast cancer recorded", _YES),
     "breast_cancer_in_family": FactKind("breast or ovarian cancer in the family", _YES),
-    "her2": FactKind("HER2", Kind.WORD, words=("negative", "positive", "equivocal")),
-    "oestrogen_receptor": FactKind("oestrogen receptor", Kind.WORD, words=("negative", "positive")),
-    "progesterone_receptor": FactKind(
-        "progesterone receptor", Kind.WORD, words=("negative", "positive")
+    "her2": FactKind(
+        "HER2",
+        Kind.WORD,
+        words=("negative", "positive", "equivocal"),
+        plain="HER2, a protein of the tumour",
     ),
-    "metastatic": FactKind("distant metastases", _YES),
+    "oestrogen_receptor": FactKind(
+        "oestrogen receptor",
+        Kind.WORD,
+        words=("negative", "positive"),
+        plain="whether the tumour reacts to oestrogen",
+    ),
+    "progesterone_receptor": FactKind(
+        "progesterone receptor",
+        Kind.WORD,
+        words=("negative", "positive"),
+        plain="whether the tumour reacts to progesterone",
+    ),
+    "metastatic": FactKind("distant metastases", _YES, plain="tumours in other parts of the body"),
     # T and N as pathology says before drug treatment, without their prefix.
-    "tumour_size": FactKind("T", Kind.WORD, words=("T0", "Tis", "T1", "T2", "T3", "T4")),
-    "nodes": FactKind("N", Kind.WORD, words=("N0", "N1", "N2", "N3")),
-    "positive_nodes": FactKind("positive lymph nodes", Kind.NUMBER, "1"),
-    "complete_response": FactKind("pathological complete response", _YES),
-    "cps_eg": FactKind("CPS+EG score", Kind.NUMBER, "1"),
+    "tumour_size": FactKind(
+        "T", Kind.WORD, words=("T0", "Tis", "T1", "T2", "T3", "T4"), plain="size of the tumour"
+    ),
+    "nodes": FactKind(
+        "N", Kind.WORD, words=("N0", "N1", "N2", "N3"), plain="tumour in lymph nodes nearby"
+    ),
+    "positive_nodes": FactKind(
+        "positive lymph nodes", Kind.NUMBER, "1", plain="number of lymph nodes with tumour"
+    ),
+    "complete_response": FactKind(
+        "pathological complete response",
+        _YES,
+        plain="no tumour left after treatment before the operation",
+    ),
+    "cps_eg": FactKind(
+        "CPS+EG score", Kind.NUMBER, "1", plain="a score of the risk after treatment (CPS+EG)"
+    ),
     # Its day is the last day of it.
     "chemotherapy": FactKind(
         "chemotherapy",
@@ -129,24 +168,53 @@ FACTS: dict[str, FactKind] = {
         words=("neoadjuvant", "adjuvant", "metastatic", "setting not said", "none"),
     ),
     "endocrine_therapy": FactKind(
-        "endocrine therapy", Kind.WORD, words=("given", "unsuitable", "none")
+        "endocrine therapy",
+        Kind.WORD,
+        words=("given", "unsuitable", "none"),
+        plain="hormone treatment of the tumour",
     ),
-    "earlier_parp_inhibitor": FactKind("earlier PARP inhibitor", _YES),
+    "earlier_parp_inhibitor": FactKind(
+        "earlier PARP inhibitor", _YES, plain="an earlier medicine of the kind of olaparib"
+    ),
     "weight": FactKind("weight", Kind.NUMBER, "kg", loinc="29463-7"),
-    "creatinine": FactKind("creatinine in serum", Kind.NUMBER, "mg/dL", loinc="2160-0"),
-    "haemoglobin": FactKind("haemoglobin", Kind.NUMBER, "g/dL", loinc="718-7"),
-    "neutrophils": FactKind("neutrophils", Kind.NUMBER, "10*9/L", loinc="751-8"),
-    "platelets": FactKind("platelets", Kind.NUMBER, "10*9/L", loinc="777-3"),
-    "child_pugh": FactKind("Child-Pugh class", Kind.WORD, words=("A", "B", "C")),
+    "creatinine": FactKind(
+        "creatinine in serum",
+        Kind.NUMBER,
+        "mg/dL",
+        loinc="2160-0",
+        plain="creatinine, a value of the kidneys",
+    ),
+    "haemoglobin": FactKind(
+        "haemoglobin", Kind.NUMBER, "g/dL", loinc="718-7", plain="haemoglobin, the red of the blood"
+    ),
+    "neutrophils": FactKind(
+        "neutrophils",
+        Kind.NUMBER,
+        "10*9/L",
+        loinc="751-8",
+        plain="neutrophils, a kind of white blood cells",
+    ),
+    "platelets": FactKind(
+        "platelets", Kind.NUMBER, "10*9/L", loinc="777-3", plain="blood platelets"
+    ),
+    "child_pugh": FactKind(
+        "Child-Pugh class",
+        Kind.WORD,
+        words=("A", "B", "C"),
+        plain="a class of how the liver works (Child-Pugh)",
+    ),
     "hepatic_impairment": FactKind(
-        "hepatic impairment", Kind.WORD, words=("none", "mild", "moderate", "severe")
+        "hepatic impairment",
+        Kind.WORD,
+        words=("none", "mild", "moderate", "severe"),
+        plain="how far the liver is impaired",
     ),
     "pregnant": FactKind("pregnancy", _YES),
     "breast_feeding": FactKind("breast-feeding", _YES),
     "menopause": FactKind("menopause", Kind.WORD, words=("before", "after")),
-    "mds_aml": FactKind("MDS or AML", _YES),
-    "pneumonitis": FactKind("pneumonitis", _YES),
-    "thrombosis": FactKind("venous thromboembolism", _YES),
+    "mds_aml": FactKind("MDS or AML", _YES, plain="a disease of the bone marrow (MDS or AML)"),
+    "pneumonitis": FactKind("pneumonitis", _YES, plain="inflammation of the lungs (pneumonitis)"),
+    "thrombosis": FactKind("venous thromboembolism", _YES, plain="blood clots in veins"),
     # RxNorm ingredients ("rxnorm:1597582") of what she takes now, and of what she was ever given.
     "medicines": FactKind("medicines now", Kind.LIST),
     "medicines_ever": FactKind("medicines ever", Kind.LIST),
@@ -155,19 +223,39 @@ FACTS: dict[str, FactKind] = {
     "medicines_complete": FactKind("whether the list of medicines is complete", _YES),
     # Variants as "c.1905+1G>A", each as often as it was called; an empty list: all tested
     # positions were called and none differs.
-    "dpyd_variants": FactKind("DPYD variants", Kind.LIST),
-    "dpyd_positions": FactKind("DPYD positions tested", Kind.LIST),
+    "dpyd_variants": FactKind("DPYD variants", Kind.LIST, plain="changes in the gene DPYD"),
+    "dpyd_positions": FactKind(
+        "DPYD positions tested", Kind.LIST, plain="places of the gene DPYD that were tested"
+    ),
     # Star alleles, as "*1/*4", of a laboratory's report: never from a VCF (copy number).
-    "cyp2d6_diplotype": FactKind("CYP2D6 diplotype", Kind.LIST),
+    "cyp2d6_diplotype": FactKind("CYP2D6 diplotype", Kind.LIST, plain="result of the gene CYP2D6"),
     # Derived from those above (formulas.py); a reader gives none of them.
-    "creatinine_clearance": FactKind("creatinine clearance", Kind.NUMBER, "mL/min"),
-    "dpyd_score": FactKind("DPYD activity score", Kind.NUMBER, "1"),
-    "cyp2d6_score": FactKind("CYP2D6 activity score", Kind.NUMBER, "1"),
-    "hormone_receptor": FactKind("a hormone receptor is positive", _YES),
+    "creatinine_clearance": FactKind(
+        "creatinine clearance",
+        Kind.NUMBER,
+        "mL/min",
+        plain="how well the kidneys work (creatinine clearance)",
+    ),
+    "dpyd_score": FactKind(
+        "DPYD activity score",
+        Kind.NUMBER,
+        "1",
+        plain="how well your body breaks down fluorouracil (DPYD score)",
+    ),
+    "cyp2d6_score": FactKind(
+        "CYP2D6 activity score",
+        Kind.NUMBER,
+        "1",
+        plain="how well your body uses tamoxifen (CYP2D6 score)",
+    ),
+    "hormone_receptor": FactKind(
+        "a hormone receptor is positive", _YES, plain="whether the tumour reacts to hormones"
+    ),
     "liver": FactKind(
         "hepatic impairment, the worse of two",
         Kind.WORD,
         words=("none", "mild", "moderate", "severe"),
+        plain="how far the liver is impaired",
     ),
     "pregnancy_excluded": FactKind("pregnancy is excluded", _YES),
     "breast_feeding_excluded": FactKind("breast-feeding is excluded", _YES),

@@ -57,7 +57,7 @@ class Evaluation:
     option: Mapping[str, Any] | None
     gates: tuple[Gate, ...]
     refusals: tuple[str, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Mapping[str, Any], ...]
     facts: Facts
     missing: tuple[str, ...]
     listed: tuple[tuple[str, str], ...]
@@ -103,7 +103,7 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
         gates=gates,
         refusals=refusals,
         warnings=tuple(
-            warning["text"]
+            warning
             for warning in content["warnings"]
             if "when" not in warning or usable.truth(warning["when"]) is not False
         ),

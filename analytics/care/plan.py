@@ -56,7 +56,7 @@ def draw_plan(
         "lifestyle": [_option(e, rules, today) for e in offered if _is_lifestyle(e)],
         "refused": [_refusal(e, rules, today) for e in evaluations if e.state is not State.OPEN],
         "facts": _facts(facts, evaluations, today),
-        "warnings": [{"rule": e.rule.id, "text": text} for e in offered for text in _warnings(e)],
+        "warnings": [warning for e in offered for warning in _warnings(e)],
         "schedule": schedule,
         "monitoring": [
             _monitored(name, measured.get(name, Series()), facts, schedule, today)
@@ -74,6 +74,7 @@ def _option(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, Any
     return {
         **_head(evaluation),
         "option": option["id"],
+        "holds_until": _holds_until(evaluation),
         **shown,
         **against,
         "computed": _computed(evaluation, [option["when"]]),
@@ -222,12 +223,27 @@ def _monitored(
     return shown if due is None else shown | {"next": due}
 
 
-def _warnings(evaluation: Evaluation) -> list[str]:
-    texts = list(evaluation.warnings)
+def _warnings(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """general: of everybody to whom the rule applies, not by something in her record."""
+    listed = [
+        {"rule": evaluation.rule.id, "text": one["text"], "general": "when" not in one}
+        for one in evaluation.warnings
+    ]
     if evaluation.unlisted:
         codes = ", ".join(evaluation.unlisted)
-        texts.append(f"On no list of this rule, to be compared with their own labels: {codes}.")
-    return texts
+        text = f"On no list of this rule, to be compared with their own labels: {codes}."
+        listed.append({"rule": evaluation.rule.id, "text": text, "general": False})
+    return listed
+
+
+def dose_in_words(dose: Mapping[str, Any] | None) -> str:
+    """A rule's dose: "200 mg, 2 times a day (tablets)"; nothing for none."""
+    if dose is None:
+        return ""
+    if "percent_of_usual_start" in dose:
+        return f"{dose['percent_of_usual_start']} % of the usual starting dose"
+    times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
+    return f"{dose['mg']} mg, {times} ({dose['form']})"
 
 
 def _holds_until(evaluation: Evaluation) -> int:
@@ -254,10 +270,15 @@ def _concerns(evaluation: Evaluation) -> bool:
     return evaluation.state is State.OPEN or (evaluation.state is State.UNKNOWN and about_her)
 
 
+def plain_label(name: str) -> str:
+    """What a fact is called for a patient."""
+    return FACTS[name].plain or FACTS[name].label
+
+
 def _for_patient(evaluation: Evaluation) -> dict[str, Any]:
     about = evaluation.rule.content["for_patient"]
     if evaluation.option is not None:
         return {"rule": evaluation.rule.id, "text": f"{about} {evaluation.option['for_patient']}"}
-    labels = ", ".join(FACTS[name].label for name in evaluation.missing)
+    labels = ", ".join(plain_label(name) for name in evaluation.missing)
     text = f"{about} It cannot be told yet. What is missing: {labels}."
     return {"rule": evaluation.rule.id, "text": text}

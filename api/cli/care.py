@@ -330,9 +330,10 @@ def _key_file(name: str, plan_id: str) -> Path:
 
 
 def _show(opened: OpenedPlan, out: Path | None) -> None:
-    from api.client.plans import is_out_of_date, without_proposals
+    from analytics.care.standing import is_out_of_date
+    from api.client.plans import today, without_proposals
 
-    if is_out_of_date(opened.plan):
+    if is_out_of_date(opened.plan, today()):
         typer.echo(
             "This plan is out of date: its doses, proposals and notes are left out. Ask for a new "
             "one. If you take something because of it, go on and call your clinician.",

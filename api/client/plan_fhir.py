@@ -13,6 +13,8 @@ from typing import Any
 
 from analytics.care.days import date_of
 from analytics.care.facts import FACTS, Kind, Reason
+from analytics.care.plan import dose_in_words
+from analytics.care.standing import is_out_of_date
 from analytics.readers.codes import UCUM, URIS
 from api.client.plans import OpenedPlan
 from api.errors import UsageError
@@ -37,7 +39,7 @@ def export_plan(opened: OpenedPlan, run: str, today: int) -> Resource:
         raise UsageError(
             "a plan leaves only after its clinician has signed it", "sign it: volens plan sign"
         )
-    if today > plan["valid_until"]:
+    if is_out_of_date(plan, today):
         raise UsageError(
             f"the plan is out of date since {date_of(plan['valid_until'])}",
             "ask for a new one: volens plan request",
@@ -136,7 +138,7 @@ def _proposal(
     observations: Mapping[str, Resource],
 ) -> Resource:
     """An option: what is proposed, on what basis, by which facts."""
-    dose = f" Dose: {dose_text(option['dose'])}." if "dose" in option else ""
+    dose = f" Dose: {dose_in_words(option['dose'])}." if "dose" in option else ""
     read = {fact["fact"] for gate in option["gates"] for fact in gate["facts"]}
     read |= {fact["fact"] for fact in option["facts"]}
     task = _task(option["title"], f"{option['action']}{dose}", plan, _STATUS.get(decision, "draft"))
@@ -149,13 +151,6 @@ def _proposal(
             for name in sorted(read & observations.keys())
         ],
     }
-
-
-def dose_text(dose: Mapping[str, Any]) -> str:
-    """A dose of a plan in words."""
-    if "percent_of_usual_start" in dose:
-        return f"{dose['percent_of_usual_start']} percent of the usual starting dose"
-    return f"{dose['form']}, {dose['mg']} mg, {dose['times_a_day']} times a day"
 
 
 def _scheduled(item: Mapping[str, Any], plan: Mapping[str, Any]) -> Resource:

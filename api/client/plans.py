@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from analytics.care.prognosis import is_prognosis
+from analytics.care.rule_set import shipped
+from analytics.care.standing import changes_since, is_out_of_date, items_of
 from api.client.client import DEADLINE_SECONDS, Client
 from api.client.results import Opened, keep_pair, open_output, shown
 from api.errors import NotThere, RefusedByPolicy, UsageError
@@ -141,9 +143,12 @@ def sign_plan(
     released table (`api.client.prognosis`). Raises UsageError.
     """
     plan, inside = client.plan(run), json.loads(opened.result)
-    if is_out_of_date(inside):
+    if is_out_of_date(inside, today()):
         raise UsageError("the plan is out of date", "ask for a new one; end this one")
-    items = {one["rule"] for one in [*inside["options"], *inside["lifestyle"]]}
+    for change in changes_since(inside, shipped(), today()):
+        if not change.newer:
+            raise UsageError(f"{change.title}: {change.why}", "end this plan and ask for a new one")
+    items = {one["rule"] for one in items_of(inside)}
     if set(decisions) != items:
         raise UsageError(
             "the decisions are not on each item of the plan, and on nothing else",
@@ -158,9 +163,9 @@ def sign_plan(
     return client.countersign(run, seal, sealed)
 
 
-def is_out_of_date(plan: Mapping[str, Any]) -> bool:
-    """Whether the last day is over on which an opened plan may be used."""
-    return int(time.time()) // DAY > int(plan["valid_until"])
+def today() -> int:
+    """In days since 1970-01-01 (UTC), as a plan counts them."""
+    return int(time.time()) // DAY
 
 
 def without_proposals(opened: OpenedPlan) -> OpenedPlan:

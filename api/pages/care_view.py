@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from analytics.care.facts import FACTS
 from analytics.care.medicine_table import names_by_code
+from analytics.care.plan import dose_in_words, plain_label
 from analytics.care.rule_set import RuleSet
+from analytics.care.standing import changes_since, is_out_of_date, items_of
 from api.pages import plots, run_text
 from api.pages.labels import duration
 
@@ -39,12 +42,24 @@ DECISIONS: Mapping[str, str] = {
     "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
-_NEWER = "there is a newer version of this rule"
 _PLACES = 2  # of a value over time; the facts have it as exactly as a dose takes it
 # What a value does not say by itself, in words.
 _MEANINGS: Mapping[str, str] = {
     "tested variant not found": "the tested variant was not found, which does not exclude others",
     "uncertain significance": "a variant whose meaning is not known, from which nothing follows",
+}
+# The same for a patient: categories of T and N (AJCC, 8th edition, breast).
+_PLAIN_VALUES: Mapping[str, str] = {
+    "T0": "no tumour seen (T0)",
+    "Tis": "in its place of origin alone (Tis)",
+    "T1": "up to 2 cm (T1)",
+    "T2": "more than 2 and up to 5 cm (T2)",
+    "T3": "more than 5 cm (T3)",
+    "T4": "grown into skin or chest wall (T4)",
+    "N0": "none (N0)",
+    "N1": "in a few (N1)",
+    "N2": "in several (N2)",
+    "N3": "in many (N3)",
 }
 # Concluded from a list of medicines in which there is none, not asked.
 _FROM_THE_LIST = frozenset({"chemotherapy", "endocrine_therapy", "earlier_parp_inhibitor"})
@@ -63,7 +78,8 @@ class Item:
     option: Mapping[str, Any]
     dose: str
     computed: list[tuple[str, str, str]]  # what, its value, how it is computed
-    warnings: list[str]
+    warnings: list[str]  # by something in her record
+    general: list[str]  # of everybody to whom the rule applies
     decision: str
     note: str
     for_patient: str
@@ -76,19 +92,21 @@ def describe(
     """The values for the templates. notes: `{}` before the countersignature; today: in days."""
     decided: Mapping[str, Any] = notes.get("items", {})
     about_her = {entry["rule"]: entry["text"] for entry in plan["for_patient"]}
-    stopped = _stopped(plan, rules, today)
+    changes = list(changes_since(plan, rules, today))
+    stopped = {change.rule: change.why for change in changes if not change.newer}
     items = [
         _item(option, plan, decided.get(option["rule"], {}), about_her, stopped)
-        for option in [*plan["options"], *plan["lifestyle"]]
+        for option in items_of(plan)
     ]
+    out_of_date = is_out_of_date(plan, today)
     offered = {item.rule for item in items}
     wanted = {item.rule for item in items if item.decision in ("accept", "defer")}
-    titles = {one["rule"]: one["title"] for one in [*plan["options"], *plan["lifestyle"]]}
+    titles = {one["rule"]: one["title"] for one in items_of(plan)}
     return {
         "plan": plan,
-        "out_of_date": today > plan["valid_until"],
+        "out_of_date": out_of_date,
         "before": plan["rule_set"] != rules.digest,
-        "changed": [f"{one['title']}: {why}" for one, why in _changes(plan, rules, today)],
+        "changed": [f"{change.title}: {change.why}" for change in changes],
         "items": items,
         "titles": titles,
         "comment": notes.get("comment", ""),
@@ -102,13 +120,12 @@ def describe(
         ],
         "her_facts": _her_facts(plan, items),
         "stopped": any(item.stopped for item in items),
-        "measured": [
-            _measured(one, today > plan["valid_until"]) for one in plan.get("monitoring", ())
-        ],
+        "measured": [_measured(one, out_of_date) for one in plan.get("monitoring", ())],
         "wanted": wanted,
         "prognosis": _prognosis(notes.get("prognosis")),
         "decisions": DECISIONS,
         "in_words": fact_in_words,
+        "plain_label": plain_label,
     }
 
 
@@ -169,11 +186,11 @@ def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str,
     }
     return [
         {
-            "label": fact["label"],
+            "label": plain_label(fact["fact"]),
             "day": fact.get("day"),
             "words": "a result that your clinician speaks with you about"
             if fact["fact"].startswith(_GENETIC) and fact["fact"] not in agreed
-            else fact_in_words(fact),
+            else _PLAIN_VALUES.get(str(fact["value"]), fact_in_words(fact)),
         }
         for fact in plan["facts"]["used"]
     ]
@@ -187,27 +204,19 @@ def _item(
     stopped: Mapping[str, str],
 ) -> Item:
     rule = option["rule"]
+    warnings = [one for one in plan["warnings"] if one["rule"] == rule]
     return Item(
         rule,
         option,
         dose_in_words(option.get("dose")),
         _computed(option),
-        [_named(entry["text"]) for entry in plan["warnings"] if entry["rule"] == rule],
+        [_named(one["text"]) for one in warnings if not one.get("general")],
+        [_named(one["text"]) for one in warnings if one.get("general")],
         decided.get("decision", ""),
         decided.get("note", ""),
         about_her.get(rule, ""),
         stopped.get(rule, ""),
     )
-
-
-def dose_in_words(dose: Mapping[str, Any] | None) -> str:
-    """A rule's dose: "200 mg, 2 times a day (tablets)"; "" for none."""
-    if dose is None:
-        return ""
-    if "percent_of_usual_start" in dose:
-        return f"{dose['percent_of_usual_start']} % of the usual starting dose"
-    times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
-    return f"{dose['mg']} mg, {times} ({dose['form']})"
 
 
 def _computed(part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -216,7 +225,11 @@ def _computed(part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for gate in part["gates"]:
         values |= gate["computed"]
     return [
-        (FACTS[name].label if name in FACTS else name, value, FORMULAS.get(name, ""))
+        (
+            FACTS[name].label if name in FACTS else name,
+            _rounded(name, value),
+            FORMULAS.get(name, ""),
+        )
         for name, value in sorted(values.items())
     ]
 
@@ -229,28 +242,12 @@ def _named(text: str) -> str:
     )
 
 
-def _changes(
-    plan: Mapping[str, Any], rules: RuleSet, today: int
-) -> list[tuple[Mapping[str, Any], str]]:
-    """The options whose rule is not as it was, each with why."""
-    present = {rule.id: rule for rule in rules.rules}
-    changes = []
-    for option in [*plan["options"], *plan["lifestyle"]]:
-        rule = present.get(option["rule"])
-        if rule is None:
-            changes.append((option, "this rule was withdrawn"))
-        elif any(source["status"] != "stands" for source in rule.content["sources"]):
-            changes.append((option, "a source of this rule does not stand any more"))
-        elif today >= rule.expires:
-            changes.append((option, "this rule has expired"))
-        elif rule.content["version"] != option["version"]:
-            changes.append((option, _NEWER))
-    return changes
-
-
-def _stopped(plan: Mapping[str, Any], rules: RuleSet, today: int) -> dict[str, str]:
-    """Why the rule of an option is not in force any more, by the rule."""
-    return {option["rule"]: why for option, why in _changes(plan, rules, today) if why != _NEWER}
+def _rounded(name: str, value: str) -> str:
+    """A clearance to a tenth, downwards, so that it stays in its class. The plan has it whole."""
+    if name != "creatinine_clearance":
+        return value
+    number, _, unit = value.partition(" ")
+    return f"{Decimal(number).quantize(Decimal('0.1'), ROUND_DOWN)} {unit}"
 
 
 def _every(entry: Mapping[str, Any]) -> str:

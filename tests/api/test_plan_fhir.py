@@ -100,7 +100,7 @@ def test_the_care_plan_ends_when_the_plan_does_and_says_what_it_is() -> None:
 def test_a_dose_is_text_of_a_proposal() -> None:
     task = proposed(exported(BEA, olaparib_breast_cancer="accept"), "Olaparib")
     assert (task["status"], task["intent"]) == ("accepted", "proposal")
-    assert "Dose: tablets, 200 mg, 2 times a day." in task["description"]
+    assert "Dose: 200 mg, 2 times a day (tablets)." in task["description"]
     assert "Grade of the evidence: product label." in task["reasonCode"]["text"]
     facts = {one["type"]["text"] for one in task["input"]}
     assert {"weight", "creatinine in serum", "germline BRCA1", "HER2"} <= facts

@@ -83,6 +83,25 @@ def test_a_clinician_reads_options_with_their_basis(plan: dict[str, Any]) -> Non
         assert all(source["dated"] in text for source in option["sources"])
 
 
+def test_warnings_by_her_record_stand_apart_from_those_of_everybody(plan: dict[str, Any]) -> None:
+    for item in describe(plan, {}, TODAY, shipped())["items"]:
+        rule = next(one for one in shipped().rules if one.id == item.rule)
+        general = {one["text"] for one in rule.content["warnings"] if "when" not in one}
+        assert general == set(item.general)
+        assert general.isdisjoint(item.warnings)
+
+
+def test_a_patient_reads_no_letters_and_no_false_exactness(plan: dict[str, Any]) -> None:
+    text = hers(plan, decided(plan), TODAY, shipped())
+    assert "tumour in lymph nodes nearby: none (N0)" in text
+    assert "size of the tumour: more than 2 and up to 5 cm (T2)" in text
+    assert not re.search(r"\b[NT]: [NT][0-4]", text)
+    # Downwards, so that it stays in its class of the label, which begins at 31.
+    nearly = plan["refused"][0] | {"computed": {"creatinine_clearance": "30.999999 mL/min"}}
+    text = his(plan | {"refused": [nearly]}, {}, TODAY, shipped())
+    assert "creatinine clearance 30.9 mL/min" in text
+
+
 def test_a_patient_reads_what_her_clinician_confirmed_and_nothing_else(
     plan: dict[str, Any],
 ) -> None:

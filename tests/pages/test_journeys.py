@@ -492,6 +492,11 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     old = json.dumps(json.loads(sealed.result) | {"valid_until": 20_000}).encode()
     with pytest.raises(UsageError, match="out of date"):
         sign_plan(clinic.cleo, plan, replace(sealed, result=old), {}, "")
+    inside = json.loads(sealed.result)
+    unknown = [one | {"rule": "a-rule-of-before"} for one in inside["lifestyle"]]
+    changed = json.dumps(inside | {"lifestyle": unknown}).encode()
+    with pytest.raises(UsageError, match="this rule was withdrawn"):
+        sign_plan(clinic.cleo, plan, replace(sealed, result=changed), {}, "")
     assert clinic.cleo.plan(plan)["state"] == "sealed"
     clinic.sign(plan, tmp_path)
     unrecorded = seen_by(deployment, "bea", path, content=opened)

@@ -1,0 +1,45 @@
+"""Whether a plan that was drawn still stands: its last day, and the rules that it was drawn by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analytics.care.rule_set import RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An item of a plan whose rule is not as it was: why, and whether it still stands in a newer
+    version."""
+
+    rule: str
+    title: str
+    why: str
+    newer: bool = False
+
+
+def items_of(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The options of a plan, those of lifestyle last."""
+    return [*plan["options"], *plan["lifestyle"]]
+
+
+def is_out_of_date(plan: Mapping[str, Any], today: int) -> bool:
+    """Whether the last day is over on which a plan may be used. today: in days since 1970-01-01."""
+    return today > int(plan["valid_until"])
+
+
+def changes_since(plan: Mapping[str, Any], rules: RuleSet, today: int) -> Iterator[Change]:
+    """What changed in the rules of the plan's items since it was drawn."""
+    present = {rule.id: rule for rule in rules.rules}
+    for item in items_of(plan):
+        rule, name, title = present.get(item["rule"]), item["rule"], item["title"]
+        if rule is None:
+            yield Change(name, title, "this rule was withdrawn")
+        elif any(source["status"] != "stands" for source in rule.content["sources"]):
+            yield Change(name, title, "a source of this rule does not stand any more")
+        elif today >= rule.expires:
+            yield Change(name, title, "this rule has expired")
+        elif rule.content["version"] != item["version"]:
+            yield Change(name, title, "there is a newer version of this rule", newer=True)
