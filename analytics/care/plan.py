@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from analytics.care.drawn import plain_label
 from analytics.care.facts import FACTS, Fact, Facts, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.interpreter import Evaluation, Gate, State, evaluate
@@ -236,16 +237,6 @@ def _warnings(evaluation: Evaluation) -> list[dict[str, Any]]:
     return listed
 
 
-def dose_in_words(dose: Mapping[str, Any] | None) -> str:
-    """A rule's dose: "200 mg, 2 times a day (tablets)"; nothing for none."""
-    if dose is None:
-        return ""
-    if "percent_of_usual_start" in dose:
-        return f"{dose['percent_of_usual_start']} % of the usual starting dose"
-    times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
-    return f"{dose['mg']} mg, {times} ({dose['form']})"
-
-
 def _holds_until(evaluation: Evaluation) -> int:
     """The last day: of the facts that gates and row of the table read, and of the rule."""
     names = {
@@ -268,11 +259,6 @@ def _concerns(evaluation: Evaluation) -> bool:
     a rule says whom it is about: she does not read of medicines that are perhaps not hers."""
     about_her = all(gate.value is True for gate in evaluation.gates[:1])
     return evaluation.state is State.OPEN or (evaluation.state is State.UNKNOWN and about_her)
-
-
-def plain_label(name: str) -> str:
-    """What a fact is called for a patient."""
-    return FACTS[name].plain or FACTS[name].label
 
 
 def _for_patient(evaluation: Evaluation) -> dict[str, Any]:

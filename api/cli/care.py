@@ -330,7 +330,7 @@ def _key_file(name: str, plan_id: str) -> Path:
 
 
 def _show(opened: OpenedPlan, out: Path | None) -> None:
-    from analytics.care.standing import is_out_of_date
+    from analytics.care.drawn import is_out_of_date
     from api.client.plans import today, without_proposals
 
     if is_out_of_date(opened.plan, today()):

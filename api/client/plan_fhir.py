@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from analytics.care.days import date_of
+from analytics.care.drawn import dose_in_words, is_out_of_date
 from analytics.care.facts import FACTS, Kind, Reason
-from analytics.care.plan import dose_in_words
-from analytics.care.standing import is_out_of_date
 from analytics.readers.codes import UCUM, URIS
 from api.client.plans import OpenedPlan
 from api.errors import UsageError

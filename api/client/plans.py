@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analytics.care.drawn import changes_since, is_out_of_date, items_of
 from analytics.care.prognosis import is_prognosis
 from analytics.care.rule_set import shipped
-from analytics.care.standing import changes_since, is_out_of_date, items_of
 from api.client.client import DEADLINE_SECONDS, Client
 from api.client.results import Opened, keep_pair, open_output, shown
 from api.errors import NotThere, RefusedByPolicy, UsageError

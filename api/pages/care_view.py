@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
+from analytics.care.drawn import changes_since, dose_in_words, is_out_of_date, items_of, plain_label
 from analytics.care.facts import FACTS
 from analytics.care.medicine_table import names_by_code
-from analytics.care.plan import dose_in_words, plain_label
 from analytics.care.rule_set import RuleSet
-from analytics.care.standing import changes_since, is_out_of_date, items_of
 from api.pages import plots, run_text
 from api.pages.labels import duration
 

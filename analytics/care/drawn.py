@@ -1,4 +1,4 @@
-"""Whether a plan that was drawn still stands: its last day, and the rules that it was drawn by."""
+"""A plan that was drawn: how it is put into words, and whether it still stands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.care.facts import FACTS
 from analytics.care.rule_set import RuleSet
 
 
@@ -43,3 +44,18 @@ def changes_since(plan: Mapping[str, Any], rules: RuleSet, today: int) -> Iterat
             yield Change(name, title, "this rule has expired")
         elif rule.content["version"] != item["version"]:
             yield Change(name, title, "there is a newer version of this rule", newer=True)
+
+
+def dose_in_words(dose: Mapping[str, Any] | None) -> str:
+    """A rule's dose: "200 mg, 2 times a day (tablets)"; nothing for none."""
+    if dose is None:
+        return ""
+    if "percent_of_usual_start" in dose:
+        return f"{dose['percent_of_usual_start']} % of the usual starting dose"
+    times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
+    return f"{dose['mg']} mg, {times} ({dose['form']})"
+
+
+def plain_label(name: str) -> str:
+    """What a fact is called for a patient."""
+    return FACTS[name].plain or FACTS[name].label
