@@ -26,6 +26,11 @@ def items_of(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*plan["options"], *plan["lifestyle"]]
 
 
+def warns(item: Mapping[str, Any]) -> bool:
+    """Whether an item is a warning: it advises against a medicine, and outlives its plan."""
+    return bool(item.get("advises_against"))
+
+
 def is_out_of_date(plan: Mapping[str, Any], today: int) -> bool:
     """Whether the last day is over on which a plan may be used. today: in days since 1970-01-01."""
     return today > int(plan["valid_until"])
@@ -51,7 +56,8 @@ def dose_in_words(dose: Mapping[str, Any] | None) -> str:
     if dose is None:
         return ""
     if "percent_of_usual_start" in dose:
-        return f"{dose['percent_of_usual_start']} % of the usual starting dose"
+        share = f"{dose['percent_of_usual_start']} % of the starting dose that is otherwise right"
+        return f"{share}; kidneys, liver and regimen are not counted here"
     times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
     return f"{dose['mg']} mg, {times} ({dose['form']})"
 

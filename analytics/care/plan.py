@@ -41,10 +41,11 @@ def draw_plan(
     evaluations = evaluate(facts, rules, today)
     offered = [e for e in evaluations if e.state is State.OPEN]
     schedule = [
-        {"rule": e.rule.id, **item}
+        {"rule": e.rule.id, **{name: item[name] for name in item if name != "option"}}
         for e in offered
-        if not (e.option or {}).get("advises_against")
+        if e.option and not e.option.get("advises_against")
         for item in e.rule.content["schedule"]
+        if item.get("option", e.option["id"]) == e.option["id"]
     ]
     return {
         "type": TYPE,
@@ -69,7 +70,8 @@ def draw_plan(
 
 def _option(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, Any]:
     option, content = evaluation.option or {}, evaluation.rule.content
-    shown = {name: option[name] for name in ("action", "dose", "basis", "grade") if name in option}
+    names = ("action", "advises_against", "dose", "basis", "grade")
+    shown = {name: option[name] for name in names if name in option}
     against = {"against": content["against"]} if "against" in content else {}
     condition = facts_of(option["when"])
     return {
@@ -266,5 +268,5 @@ def _for_patient(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.option is not None:
         return {"rule": evaluation.rule.id, "text": f"{about} {evaluation.option['for_patient']}"}
     labels = ", ".join(plain_label(name) for name in evaluation.missing)
-    text = f"{about} It cannot be told yet. What is missing: {labels}."
+    text = f"{about} The plan says nothing about it yet. Your record does not say: {labels}."
     return {"rule": evaluation.rule.id, "text": text}

@@ -168,6 +168,9 @@ def _rule(
         ]
         if guessed:
             raise RuleSetError(f"{content['id']} gives a dose and reads an unknown fact as 'no'")
+    ids = {option["id"] for option in content["options"]}
+    if strange := {item["option"] for item in content["schedule"] if "option" in item} - ids:
+        raise RuleSetError(f"{content['id']} schedules for {min(strange)}, which is no option")
     if unknown := needs.keys() - FACTS.keys():
         raise RuleSetError(f"{content['id']} needs {min(unknown)}, which is no fact")
     lasting = frozenset(need["fact"] for need in content["needs"] if "yes_lasts" in need)

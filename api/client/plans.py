@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analytics.care.drawn import changes_since, is_out_of_date, items_of
+from analytics.care.drawn import changes_since, is_out_of_date, items_of, warns
 from analytics.care.prognosis import is_prognosis
 from analytics.care.rule_set import shipped
 from api.client.client import DEADLINE_SECONDS, Client
@@ -169,11 +169,17 @@ def today() -> int:
 
 
 def without_proposals(opened: OpenedPlan) -> OpenedPlan:
-    """What is shown of a plan after its last day: facts, measurements and dates, but no dose,
-    proposal, note or next day. It is not the sealed plan any more, so nothing proves it.
+    """What is shown of a plan after its last day: facts, measurements and dates, and what advises
+    against a medicine, but no dose, proposal, note or next day. It is not the sealed plan any
+    more, so nothing proves it.
     """
     kept = ("type", "sentence", "jurisdiction", "rule_set", "today", "valid_until", "facts")
     plan = {name: opened.plan[name] for name in kept}
+    plan["advised_against"] = [
+        {name: one[name] for name in ("rule", "title", "action")}
+        for one in opened.plan["options"]
+        if warns(one)
+    ]
     plan["monitoring"] = [
         {name: value for name, value in one.items() if name != "next"}
         for one in opened.plan["monitoring"]

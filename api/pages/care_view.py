@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from analytics.care.drawn import changes_since, dose_in_words, is_out_of_date, items_of, plain_label
-from analytics.care.facts import FACTS
+from analytics.care.days import date_of
+from analytics.care.drawn import (
+    changes_since,
+    dose_in_words,
+    is_out_of_date,
+    items_of,
+    plain_label,
+    warns,
+)
+from analytics.care.facts import FACTS, Kind
 from analytics.care.medicine_table import names_by_code
 from analytics.care.rule_set import RuleSet
 from api.pages import plots, run_text
@@ -62,8 +70,10 @@ _PLAIN_VALUES: Mapping[str, str] = {
 }
 # Concluded from a list of medicines in which there is none, not asked.
 _FROM_THE_LIST = frozenset({"chemotherapy", "endocrine_therapy", "earlier_parp_inhibitor"})
-# What she reads from her clinician first: inherited risk is no line of a list.
+# What she hears from her clinician first: inherited risk, or that a disease has spread, is no line of
+# a list. Beginnings of the names of facts.
 _GENETIC = ("brca", "cyp2d6", "dpyd")
+_FROM_HER_CLINICIAN = (*_GENETIC, "metastatic", "mds_aml", "nodes", "positive_nodes", "tumour_size")
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
 
@@ -83,6 +93,9 @@ class Item:
     note: str
     for_patient: str
     stopped: str  # why the rule is not in force any more, "" if it is
+    warns: bool  # it advises against a medicine
+    title: str  # for herself: a point about her genes has none before her clinician agreed with it
+    inputs: list[str]  # the measured values that its row of the rule rests on, each with its day
 
 
 def describe(
@@ -95,11 +108,11 @@ def describe(
     stopped = {change.rule: change.why for change in changes if not change.newer}
     items = [
         _item(option, plan, decided.get(option["rule"], {}), about_her, stopped)
-        for option in items_of(plan)
+        for option in sorted(items_of(plan), key=warns, reverse=True)
     ]
     out_of_date = is_out_of_date(plan, today)
     offered = {item.rule for item in items}
-    wanted = {item.rule for item in items if item.decision in ("accept", "defer")}
+    wanted = {item.rule for item in items if item.decision == "accept" and not item.stopped}
     titles = {one["rule"]: one["title"] for one in items_of(plan)}
     return {
         "plan": plan,
@@ -109,7 +122,24 @@ def describe(
         "items": items,
         "titles": titles,
         "comment": notes.get("comment", ""),
-        "refused": [one | {"computed": _computed(one)} for one in plan["refused"]],
+        "refused": [
+            one
+            | {
+                "computed": _computed(one),
+                "applies": _applies(one),
+                "change": [line for line in one["change"] if not line.startswith("Nothing")],
+            }
+            for one in plan["refused"]
+        ],
+        "seen": [one for one in plan["refused"] if one["medicines"]],
+        "days_ago": max(0, today - plan["today"]),
+        "warned": any(item.warns and item.decision for item in items),
+        "person": [
+            fact_in_words(one)
+            for name in ("sex", "age")
+            for one in plan["facts"]["used"]
+            if one["fact"] == name
+        ],
         "not_known": [text for rule, text in about_her.items() if rule not in offered],
         "schedule": [entry | {"every": _every(entry)} for entry in plan["schedule"]],
         "her_schedule": [
@@ -166,6 +196,11 @@ def fact_in_words(fact: Mapping[str, Any]) -> str:
     if fact["fact"] in ("medicines", "medicines_ever"):
         named = names_by_code()
         value = ", ".join(named.get(code, f"code {code}") for code in value.split(", ") if code)
+    if fact["fact"] == "medicines_complete":
+        value = (
+            "no entry of this record that could be a medicine is missing; medicines from "
+            "elsewhere, or without a prescription, are not in it"
+        )
     if fact["fact"] in _FROM_THE_LIST and value in ("no", "none"):
         value = "none in this record"
     value = _MEANINGS.get(value, value)
@@ -173,8 +208,8 @@ def fact_in_words(fact: Mapping[str, Any]) -> str:
 
 
 def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str, Any]]:
-    """The facts that were used, for herself: a genetic one only where her clinician agreed with an
-    option that rests on it.
+    """The facts that were used, for herself: one of `_FROM_HER_CLINICIAN` only where her clinician
+    agreed with an option that rests on it.
     """
     agreed = {
         fact["fact"]
@@ -188,11 +223,17 @@ def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str,
             "label": plain_label(fact["fact"]),
             "day": fact.get("day"),
             "words": "a result that your clinician speaks with you about"
-            if fact["fact"].startswith(_GENETIC) and fact["fact"] not in agreed
+            if fact["fact"].startswith(_FROM_HER_CLINICIAN) and fact["fact"] not in agreed
             else _PLAIN_VALUES.get(str(fact["value"]), fact_in_words(fact)),
         }
         for fact in plan["facts"]["used"]
+        if fact["fact"] != "medicines_complete"
     ]
+
+
+def _applies(part: Mapping[str, Any]) -> bool:
+    """Whether a rule that is no option is about her at all: its first gate says whom it is for."""
+    return not part["gates"] or part["gates"][0]["id"] not in part["closed"]
 
 
 def _item(
@@ -202,7 +243,10 @@ def _item(
     about_her: Mapping[str, str],
     stopped: Mapping[str, str],
 ) -> Item:
-    rule = option["rule"]
+    rule, decision = option["rule"], decided.get("decision", "")
+    genetic = any(
+        fact["fact"].startswith(_GENETIC) for gate in option["gates"] for fact in gate["facts"]
+    )
     warnings = [one for one in plan["warnings"] if one["rule"] == rule]
     return Item(
         rule,
@@ -211,10 +255,18 @@ def _item(
         _computed(option),
         [_named(one["text"]) for one in warnings if not one.get("general")],
         [_named(one["text"]) for one in warnings if one.get("general")],
-        decided.get("decision", ""),
+        decision,
         decided.get("note", ""),
         about_her.get(rule, ""),
         stopped.get(rule, ""),
+        warns(option),
+        "A point about your genes" if genetic and decision != "accept" else option["title"],
+        [
+            f"{fact['label']} {fact_in_words(fact)}"
+            + (f" ({date_of(fact['day'])})" if "day" in fact else "")
+            for fact in option["facts"]
+            if "value" in fact and FACTS[fact["fact"]].kind is Kind.NUMBER
+        ],
     )
 
 

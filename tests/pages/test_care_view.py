@@ -9,10 +9,13 @@ from datetime import date
 from typing import Any
 
 import pytest
-from charts import EVERYTHING, SUBJECT, TODAY, bea, chart, measured
+from charts import EVERYTHING, LOCAL, SUBJECT, TODAY, bea, chart, coded, measured, medicine, staged
 from clinic import SLOWER
+from fhir_files import observation
+from genomic_files import DPYD, HOMOZYGOUS, variant
 
 from analytics.care.days import date_of
+from analytics.care.facts import Known
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
 from analytics.care.prognosis import is_prognosis
@@ -22,19 +25,33 @@ from analytics.people import Input
 from analytics.plan_run import run_plan
 from analytics.readers.fhir import split_bundle
 from api.cli.care import _show
-from api.client.plans import OpenedPlan
+from api.client.plans import OpenedPlan, without_proposals
 from api.demo.care_people import bea as eligible
 from api.pages.care_view import FORMULAS, describe, dose_in_words, fact_in_words
 from api.pages.labels import day
 from api.pages.rendering import _TEMPLATES
 
 DOSE = "dpyd-fluoropyrimidine-dose"
-HALF, HIS_NOTE = "50 % of the usual starting dose", "Half of it, 300 mg, on Mondays."
+HALF = (
+    "50 % of the starting dose that is otherwise right; kidneys, liver and regimen are not "
+    "counted here"
+)
+HIS_NOTE = "Half of it, 300 mg, on Mondays."
 
 
 @pytest.fixture(scope="module")
 def plan() -> dict[str, Any]:
     return draw_plan(chart(*bea(), *SLOWER), shipped(), TODAY)
+
+
+def with_a_dose() -> dict[str, Any]:
+    """Olaparib is open: what a clinician must state is stated."""
+    stated = [
+        observation((LOCAL, question), valueBoolean=False, effectiveDateTime="2024-05-20")
+        for question in ("mds-aml", "pneumonitis", "venous-thromboembolism")
+    ]
+    unimpaired = coded("hepatic-impairment", "impairment-none", system=LOCAL)
+    return draw_plan(chart(*bea(), *stated, unimpaired), shipped(), TODAY)
 
 
 def decided(plan: dict[str, Any], decision: str = "accept") -> dict[str, Any]:
@@ -92,7 +109,8 @@ def test_warnings_by_her_record_stand_apart_from_those_of_everybody(plan: dict[s
 
 
 def test_a_patient_reads_no_letters_and_no_false_exactness(plan: dict[str, Any]) -> None:
-    text = hers(plan, decided(plan), TODAY, shipped())
+    dosed = with_a_dose()
+    text = hers(dosed, decided(dosed), TODAY, shipped())
     assert "tumour in lymph nodes nearby: none (N0)" in text
     assert "size of the tumour: more than 2 and up to 5 cm (T2)" in text
     assert not re.search(r"\b[NT]: [NT][0-4]", text)
@@ -236,7 +254,7 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
     for text in (his(plan, notes, TODAY, shipped()), hers(plan, notes, TODAY, shipped())):
         assert "What is counted: distant metastasis." in text
         assert "5.0 80 70 to 90" in text
-        assert "With it after 10.0 years: 30 of 100" in text
+        assert "Within 10.0 years it had happened to 30 of 100" in text
         assert "It is not survival." in text
         assert "abababab" in text
     without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}
@@ -244,6 +262,84 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
     text = hers(plan, decided(plan) | {"prognosis": suppressed | without}, TODAY, shipped())
     assert "There is no group like you." in text
     assert "95 % interval" not in text
+
+
+@pytest.fixture(scope="module")
+def warning() -> dict[str, Any]:
+    """A plan that advises against capecitabine."""
+    change = "NM_000110.4:c.1905+1G>A"
+    none_left = [variant("d", DPYD, change, zygosity=HOMOZYGOUS), medicine("L01BC06")]
+    return draw_plan(chart(*bea(), *none_left), shipped(), TODAY)
+
+
+def test_a_warning_does_not_end_with_its_plan(warning: dict[str, Any]) -> None:
+    [item] = [one for one in describe(warning, {}, TODAY, shipped())["items"] if one.warns]
+    after = warning["valid_until"] + 1
+    assert item.option["action"] in his(warning, {}, after, shipped())
+    accepted = hers(warning, decided(warning), after, shipped())
+    assert "out of date" in accepted
+    assert item.for_patient in accepted
+    assert "go on" not in accepted
+    left = without_proposals(OpenedPlan(warning, decided(warning), {"a": 1}, "ab")).plan
+    assert [one["action"] for one in left["advised_against"]] == [item.option["action"]]
+
+
+@pytest.mark.parametrize("decision", ["defer", "decline"])
+def test_a_warning_that_is_not_agreed_with_calls_before_the_next_dose(
+    warning: dict[str, Any], decision: str
+) -> None:
+    for today in (TODAY, warning["valid_until"] + 1):
+        text = hers(warning, decided(warning, decision), today, shipped())
+        assert "call before your next dose" in text
+
+
+def test_a_warning_stands_first_and_a_withdrawn_one_permits_nothing(
+    warning: dict[str, Any],
+) -> None:
+    opened = describe(warning, decided(warning), TODAY, shipped())
+    assert [one.warns for one in opened["items"]] == sorted(
+        (one.warns for one in opened["items"]), reverse=True
+    )
+    rules = shipped()
+    without = replace(rules, rules=tuple(rule for rule in rules.rules if rule.id != DOSE))
+    assert "that is no permission to give it" in his(warning, {}, TODAY, without)
+    assert "That is no permission" in hers(warning, decided(warning), TODAY, without)
+
+
+def test_what_her_clinician_has_not_agreed_with_names_no_gene_and_no_spread() -> None:
+    plan = draw_plan(chart(*bea(), staged("21907-1", "cM1", "2024-05-02")), shipped(), TODAY)
+    for decision in ("defer", "decline"):
+        text = hers(plan, decided(plan, decision), TODAY, shipped())
+        assert "BRCA" not in text.split("What is missing")[0]
+        assert "MRI" not in text
+        assert "tumours in other parts of the body: a result that your clinician" in text
+
+
+def test_a_schedule_is_that_of_the_option() -> None:
+    file = [one for one in bea() if one["resourceType"] != "Patient"]
+    for gender, scheduled in (("female", True), ("male", False)):
+        facts = chart(*file) | {"sex": Known(gender, None)}
+        plan = draw_plan(facts, shipped(), TODAY)
+        assert any("MRI" in one["what"] for one in plan["schedule"]) is scheduled
+
+
+def test_a_rule_that_is_not_about_her_is_not_refused_and_its_medicines_are_seen() -> None:
+    text = his(draw_plan(chart(*bea()), shipped(), TODAY), {}, TODAY, shipped())
+    assert "DPYD test before the first dose: does not apply to this record now" in text
+    assert "Before either is prescribed the label asks for a DPYD test." in text
+    taken = [medicine("L02BA01"), medicine("N06AB05")]
+    text = his(draw_plan(chart(*bea(), *taken), shipped(), TODAY), {}, TODAY, shipped())
+    assert "Seen among her medicines" in text
+    assert "paroxetine, of “strong and moderate inhibitors of CYP2D6”" in text
+
+
+def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
+    text = his(with_a_dose(), {}, TODAY + 1, shipped())
+    assert "Dose by the rule: 200 mg, 2 times a day (tablets) From " in text
+    assert "creatinine in serum 1.4 mg/dL (2024-05-20)" in text
+    assert "weight 61.5 kg (2024-05-20)" in text
+    assert "1 day ago: facts and refusals are of that day" in text
+    assert "female, 64 years" in text
 
 
 def test_every_derived_fact_has_its_formula_in_words() -> None:
