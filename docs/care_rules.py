@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analytics.care.days import date_of, day_of
-from analytics.care.rule_set import FOLDER, RuleSet, index_of, rule_set_of
+from analytics.care.rule_set import FOLDER, Rule, RuleSet, index_of, rule_set_of
 from analytics.errors import AnalyticsError
 
 JURISDICTION = "US"
@@ -49,7 +49,7 @@ def faults(today: datetime.date | None = None, rules: RuleSet | None = None) -> 
     return [
         f"rules of care plans: {rule.id} {fault}"
         for rule in shipped.rules
-        for fault in _faults(rule.content, rule.expires, day)
+        for fault in _faults(rule, day)
     ]
 
 
@@ -70,10 +70,10 @@ def write_page() -> list[str]:
     return lines
 
 
-def _faults(content: Any, expires: int, today: int) -> Iterator[str]:
-    if today >= expires:
-        yield f"expired on {date_of(expires)}"
-    for source in content["sources"]:
+def _faults(rule: Rule, today: int) -> Iterator[str]:
+    if today >= rule.expires:
+        yield f"expired on {date_of(rule.expires)}"
+    for source in rule.sources:
         if source["status"] != "stands":
             yield f"rests on a source that is {source['status']}"
         if day_of(source["read_on"]) > today:

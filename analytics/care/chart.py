@@ -6,19 +6,21 @@ fact is too old, and what an unknown fact means.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
 from analytics.care.calls import Calls, read_calls
 from analytics.care.dpyd import NORMAL, position_of
-from analytics.care.entries import Records
+from analytics.care.entries import Records, names
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.laboratory import read_laboratory
 from analytics.care.medicines import read_medicines
-from analytics.care.tumour import read_tumour
+from analytics.care.tumour import conditions, read_tumour
 from analytics.care.variants import BRCA, listed, read_variants
 from analytics.vocabulary import Category
 
+_TRANSPLANT = re.compile(r"Z948[14]|T860")  # ICD-10-CM: bone marrow, stem cells
 _NOTHING = (Reason.NOT_RECORDED, Reason.WITHHELD)
 
 
@@ -27,7 +29,19 @@ def read_chart(records: Records) -> dict[str, Fact]:
     facts = {**read_laboratory(records), **read_tumour(records)}
     facts |= read_medicines(records, facts["metastatic"])
     facts |= _with_calls(records, read_variants(records), read_calls(records.genotypes))
-    return facts
+    return facts | _of_a_donor(records, facts)
+
+
+def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
+    """The facts of the genome after a transplant of blood-forming cells, in doubt: a test of her
+    blood shows the donor's."""
+    transplants = conditions(records, _TRANSPLANT)
+    detail = "after a transplant of blood-forming cells a test may show the donor's genes"
+    return {
+        name: Unknown(Reason.INDETERMINATE, detail, facts[name].day, names(transplants))
+        for name in (*BRCA, "dpyd_variants", "dpyd_positions", "cyp2d6_diplotype")
+        if transplants and isinstance(facts[name], Known)
+    }
 
 
 def _with_calls(records: Records, report: dict[str, Fact], calls: Calls) -> dict[str, Fact]:

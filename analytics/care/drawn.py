@@ -43,12 +43,17 @@ def changes_since(plan: Mapping[str, Any], rules: RuleSet, today: int) -> Iterat
         rule, name, title = present.get(item["rule"]), item["rule"], item["title"]
         if rule is None:
             yield Change(name, title, "this rule was withdrawn")
-        elif any(source["status"] != "stands" for source in rule.content["sources"]):
+        elif any(source["status"] != "stands" for source in rule.sources):
             yield Change(name, title, "a source of this rule does not stand any more")
         elif today >= rule.expires:
             yield Change(name, title, "this rule has expired")
         elif rule.content["version"] != item["version"]:
             yield Change(name, title, "there is a newer version of this rule", newer=True)
+
+
+def not_in_force(plan: Mapping[str, Any], rules: RuleSet, today: int) -> list[Change]:
+    """The items of a plan whose rule does not stand any more."""
+    return [change for change in changes_since(plan, rules, today) if not change.newer]
 
 
 def dose_in_words(dose: Mapping[str, Any] | None) -> str:

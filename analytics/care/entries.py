@@ -13,7 +13,16 @@ from analytics.care.facts import Fact, Known, Reason, Unknown, Value
 from analytics.errors import InputsError
 from analytics.people import CLINICAL_RECORD, Input
 from analytics.readers.clinical import day_number, is_record, read_resources
-from analytics.readers.codes import LOCAL, SHIPPED, URIS, Coding, codings_of, sensitive_categories
+from analytics.readers.codes import (
+    DOUBTING,
+    LOCAL,
+    MEASURED,
+    SHIPPED,
+    URIS,
+    Coding,
+    codings_of,
+    sensitive_categories,
+)
 from analytics.readers.genomics import FINAL, is_result
 from analytics.readers.genotypes import Genotypes, is_genotypes, read_genotypes
 from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES, VOID, observations_not_kept
@@ -23,6 +32,7 @@ from analytics.vocabulary import Category
 LOINC = URIS["loinc"]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?|" + _DAY.pattern)
+_TOGETHER = "Ingest all of her files at once."
 _AGAIN = "Ingest her files again, without shifting dates, with this version."
 
 
@@ -68,6 +78,11 @@ class Records:
         """The Observations of these codes that a plan may use."""
         return [one for one in self.entries if one.kind == "Observation" and one.has(system, codes)]
 
+    def measured(self, name: str) -> list[Entry]:
+        """The Observations of a measurement or test (readers/codes/measured.json), also those that
+        are not read but put an older one in doubt."""
+        return self.observations(LOINC, *MEASURED[name], *DOUBTING.get(name, ()))
+
     def missing(self, *categories: int, detail: str = "") -> Unknown:
         """Why nothing is known of what would be in these categories."""
         if self.withheld.intersection(categories):
@@ -85,6 +100,10 @@ def read_records(inputs: Sequence[Input], granted: Collection[int], today: int) 
         raise InputsError("a care plan is not drawn from the records of exactly one person")
     if any(item.category not in granted for item in inputs):
         raise InputsError("a record has a category that her consent leaves out")
+    records = [item.category for item in inputs if is_record(item.payload)]
+    if len(set(records)) < len(records):
+        # What one ingest did not keep stands in its own record: two of them cannot be joined.
+        raise InputsError("two records of one kind of data", _TOGETHER)
     entries: dict[str, Entry] = {}
     shared: list[frozenset[str]] = []
     of_genome: frozenset[str] = frozenset()
@@ -194,6 +213,11 @@ def start_of(entry: Entry) -> int | None:
             start = str(period.get("start", ""))
             return day_number(start) if _DAY.fullmatch(start) else None
     return entry.day
+
+
+def is_read(entry: Entry, name: str) -> bool:
+    """Whether its code is one by which a plan reads this measurement or test."""
+    return entry.has(LOINC, MEASURED[name])
 
 
 def is_final(entry: Entry) -> bool:

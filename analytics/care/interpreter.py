@@ -130,7 +130,7 @@ def _refusals(rule: Rule, jurisdiction: str, today: int) -> Iterator[str]:
     content = rule.content
     if content["jurisdiction"] not in ("any", jurisdiction):
         yield f"the rule is for {content['jurisdiction']}, not for {jurisdiction}"
-    for source in content["sources"]:
+    for source in rule.sources:
         if source["status"] != "stands":
             yield f"its source is {source['status']}: {source['title']}"
     if today >= rule.expires:
@@ -204,11 +204,11 @@ class _Usable:
             return None
         if op == "any of":
             return self._any_of(leaf["fact"], fact, self._rules.lists[str(value)])
-        if op == "not before":
+        if op == "after":
             other = self.facts[str(value)]
             if not isinstance(other, Known) or other.day is None or fact.day is None:
                 return None
-            return fact.day >= other.day
+            return fact.day > other.day
         if fact.value in leaf.get("unclear", ()):
             return None
         if op in (">=", "<"):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from analytics.care.entries import (
-    LOINC,
     Entry,
     Records,
     answer,
     is_final,
+    is_read,
     local_answer,
     names,
     newest,
@@ -24,7 +24,7 @@ from analytics.care.entries import (
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
 from analytics.care.tumour import conditions, has_icd, has_pcs, recorded
 from analytics.readers.clinical import OLDEST, day_number, year_of
-from analytics.readers.codes import CARE, LOCAL, MEASURED, URIS, codings_of
+from analytics.readers.codes import CARE, LOCAL, URIS, codings_of
 from analytics.readers.marks import SEX_IN_DOUBT, marks_of
 from analytics.vocabulary import Category
 
@@ -52,13 +52,13 @@ _UNITS: dict[str, tuple[Mapping[str, Decimal], tuple[str, str]]] = {
     "platelets": (_COUNTS, ("0", "5000")),
 }
 MONITORED = tuple(_UNITS)
-# Creatinine in whole blood: the formula is of serum, but a newer one makes an older one doubtful.
-_IN_BLOOD = frozenset({"38483-4", "59826-8"})
 # Of several values of a day that are nearly the same, the one that leads to less of a drug.
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
 _PREGNANT = {"LA15173-0": True, "LA26683-5": False}
 _HCG_POSITIVE = {"LA6576-8": True}
+_test = answer({**_HCG_POSITIVE, "LA6577-6": False})
+_SEXES = {"LA3-6": "female", "LA2-8": "male"}  # LOINC LL3324-2, sex assigned at birth
 # Pregnancy confirmed (Z32.01, of the WHO Z32.1), its state, supervision, screening and week; all of
 # chapter O but the puerperium. Z33.2 ends one.
 _PREGNANT_CODES = re.compile(r"Z3201|Z321|Z33(?!2)|Z3[456A]|O(?!8[5-9]|9[0-2])[0-9][0-9A]")
@@ -76,7 +76,7 @@ _MDS_AML = re.compile(
     r"|99(?:8[0-9]|9[1-3])/[0-9]"
 )
 # Acute kidney failure, end stage, dialysis (ICD-10, ICD-10-CM), haemodialysis (ICD-10-PCS).
-_RENAL = re.compile(r"N17|N186|N185|N19|Z49|Z992|T824|Y841")
+_RENAL = re.compile(r"N17|N18[56]|N19|N990|I120|I1311|I132|T824|T861|Y841|Z49|Z992")
 _DIALYSIS = re.compile(r"5A1D.*")
 _ACUTE = re.compile(r"N17")
 _ACUTE_DAYS = 90  # an acute failure that nobody says is over, this long ago, is over
@@ -121,10 +121,9 @@ def measurements(
     read_number = number(units, Decimal(low), Decimal(high))
 
     def read(entry: Entry) -> Value | Reason:
-        other = entry.has(LOINC, _IN_BLOOD)
-        return Reason.NOT_UNDERSTOOD if other else read_number(entry)
+        return read_number(entry) if is_read(entry, name) else Reason.NOT_UNDERSTOOD
 
-    return records.observations(LOINC, *MEASURED[name]), read
+    return records.measured(name), read
 
 
 def _coded(records: Records, question: str, *categories: int) -> Fact:
@@ -170,7 +169,8 @@ def _person(records: Records) -> dict[str, Fact]:
     if patient is None:
         return {"sex": missing, "age": missing}
     facts: dict[str, Fact] = {"sex": missing, "age": missing}
-    if SEX_IN_DOUBT in marks_of(patient.resource):
+    stated = {answer(_SEXES)(one) for one in records.measured("sex_at_birth")}
+    if SEX_IN_DOUBT in marks_of(patient.resource) or stated - {patient.resource.get("gender")}:
         detail = "administrative gender and another statement of her sex"
         facts["sex"] = Unknown(Reason.CONFLICTING, detail, None, (patient.name,))
     elif patient.resource.get("gender") in ("female", "male", "other"):
@@ -207,13 +207,13 @@ def _pregnant(records: Records) -> Fact:
     No negative status overrules a diagnosis that is active, of the same day, or may be newer.
     """
     missing = records.missing(_OBSERVATIONS, _SEXUAL, Category.CONDITIONS)
-    positive = answer(_HCG_POSITIVE)
     tests = [
         one
-        for one in records.observations(LOINC, *MEASURED["pregnancy_test"])
-        if positive(one) is True or not is_final(one)  # one that was not kept may be positive
+        for one in records.measured("pregnancy_test")
+        # One that was not kept, or is a number, may be positive.
+        if _test(one) is not False or not is_final(one)
     ]
-    statements = [*records.observations(LOINC, *MEASURED["pregnancy"]), *tests]
+    statements = [*records.measured("pregnancy"), *tests]
     fact = newest(statements, answer({**_PREGNANT, **_HCG_POSITIVE}), missing)
     entries = conditions(records, _PREGNANT_CODES)
     diagnosed = recorded(records, entries)

@@ -186,6 +186,8 @@ def _chemotherapy(
     )
     if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
         return stated
+    if isinstance(stated, Known) and (stated.day or 0) < min(days):
+        stated = Unknown(Reason.NOT_RECORDED)  # of an earlier treatment
     diagnosed = [one.day for one in breast_cancers(records) if one.day is not None]
     if diagnosed and isinstance(stated, Unknown):  # what came before was for another disease
         since = min(diagnosed) - _BEFORE_DIAGNOSIS

@@ -33,13 +33,15 @@ _MAX_BYTES, _MAX_DEPTH = 1_000_000, 24
 class Rule:
     """One rule. `content`: the checked JSON (rules/schema.json). `needs`: the maximal age in days
     of each fact that it reads, None for any age. `lasting`: facts of which a "yes" has no such age:
-    what once was is not undone by time. `expires`: the first day on which it is refused;
+    what once was is not undone by time. `sources`: its own, and
+    those of the lists and tables that it reads. `expires`: the first day on which it is refused;
     that of a list or table that it reads, if earlier."""
 
     id: str
     content: Mapping[str, Any]
     needs: Mapping[str, int | None]
     lasting: frozenset[str]
+    sources: tuple[Mapping[str, Any], ...]
     expires: int
 
 
@@ -101,9 +103,8 @@ def rule_set_of(files: Mapping[str, bytes]) -> RuleSet:
         if error := next(validator.iter_errors(content[name]), None):
             raise RuleSetError(f"{name}: {error.message[:120]} at {list(error.absolute_path)}")
     lists = {name: part["codes"] for name, part in parts["lists"].items()}
-    expiries = {name: part["expires"] for name, part in parts["lists"].items()}
     rules = [
-        _rule(content[name], lists, expiries, tables) for name in sorted(content.keys() - reserved)
+        _rule(content[name], parts["lists"], tables) for name in sorted(content.keys() - reserved)
     ]
     return RuleSet(
         jurisdiction,
@@ -131,7 +132,7 @@ def facts_of(condition: Mapping[str, Any]) -> Iterator[str]:
     """The facts that a condition reads: of a derived one its inputs, of a list whether it is the
     whole list."""
     for leaf in leaves(condition):
-        names = [leaf["fact"]] + ([leaf["value"]] if leaf["op"] == "not before" else [])
+        names = [leaf["fact"]] + ([leaf["value"]] if leaf["op"] == "after" else [])
         for name in names:
             yield from DERIVATIONS[name].inputs if name in DERIVATIONS else (name,)
         if leaf["op"] == "any of" and leaf["fact"] in COMPLETE:
@@ -147,19 +148,18 @@ def conditions_of(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _rule(
     content: dict[str, Any],
-    lists: Mapping[str, Mapping[str, str]],
-    expiries: Mapping[str, str],
+    lists: Mapping[str, Mapping[str, Any]],
     tables: Mapping[str, dict[str, Any]],
 ) -> Rule:
     needs = {need["fact"]: need.get("days") for need in content["needs"]}
-    dates = [content["expires"]]
+    parts: list[Mapping[str, Any]] = [content]
     for condition in conditions_of(content):
         for leaf in leaves(condition):
             _check_leaf(content["id"], leaf, lists)
             if leaf["op"] == "any of":
-                dates.append(expiries[leaf["value"]])
+                parts.append(lists[leaf["value"]])
             if leaf["fact"] in ("dpyd_score", "cyp2d6_score"):
-                dates.append(tables[leaf["fact"].split("_")[0]]["expires"])
+                parts.append(tables[leaf["fact"].split("_")[0]])
         if undeclared := set(facts_of(condition)) - needs.keys():
             raise RuleSetError(f"{content['id']} reads {min(undeclared)}, which it does not need")
     if any("dose" in option for option in content["options"]):
@@ -174,10 +174,13 @@ def _rule(
     if unknown := needs.keys() - FACTS.keys():
         raise RuleSetError(f"{content['id']} needs {min(unknown)}, which is no fact")
     lasting = frozenset(need["fact"] for need in content["needs"] if "yes_lasts" in need)
-    return Rule(content["id"], content, needs, lasting, min(map(_day, dates)))
+    sources = [source for part in parts for source in part["sources"]]
+    distinct = tuple(one for at, one in enumerate(sources) if one not in sources[:at])
+    expires = min(_day(part["expires"]) for part in parts)
+    return Rule(content["id"], content, needs, lasting, distinct, expires)
 
 
-def _check_leaf(rule: str, leaf: Mapping[str, Any], lists: Mapping[str, Mapping[str, str]]) -> None:
+def _check_leaf(rule: str, leaf: Mapping[str, Any], lists: Mapping[str, Any]) -> None:
     kind, op, value = FACTS.get(leaf["fact"]), leaf["op"], leaf.get("value")
     if kind is None:
         raise RuleSetError(f"{rule} reads {leaf['fact']}, which is no fact")

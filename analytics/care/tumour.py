@@ -12,9 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from analytics.care.entries import LOINC, Entry, Records, answer, names, newest, number
+from analytics.care.entries import (
+    LOINC,
+    Entry,
+    Records,
+    answer,
+    is_final,
+    is_read,
+    names,
+    newest,
+    number,
+)
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
-from analytics.readers.codes import MEASURED, URIS, codings_of
+from analytics.readers.codes import URIS, codings_of
 from analytics.readers.staging import CLINICAL, PATHOLOGICAL
 from analytics.vocabulary import Category
 
@@ -32,10 +42,11 @@ _COUNT = {"1": Decimal(1)}
 _ICD = (URIS["icd-10"], URIS["icd-10-cm"])
 _ICD_O = URIS["icd-o-3"]
 _BREAST = re.compile(r"C50")
-_METASTASIS = re.compile(r"C7[89]")  # of other than lymph nodes (C77), which may be regional
+_METASTASIS = re.compile(r"C7[89]|C800")  # of other than lymph nodes (C77), which may be regional
 _CARCINOMA = re.compile(r"8[0-5][0-9]{2}/3")  # ICD-O-3: invasive carcinomas
 _FAMILY = re.compile(r"C50|C56|D05|Z803|Z8041")
 _OF_FAMILY = re.compile(r"Z803|Z8041")  # stated as a condition of the person
+_HALF_A_YEAR = 183
 _STAGE = re.compile(r"([ry]*)([cp]?)([TNM])(is|[0-9])(.*)")
 
 
@@ -43,8 +54,7 @@ def read_tumour(records: Records) -> dict[str, Fact]:
     """The facts of the tumour."""
     facts: dict[str, Fact] = {}
     for name, words in _RECEPTORS.items():
-        entries = records.observations(LOINC, *MEASURED[name])
-        facts[name] = newest(entries, answer(words), records.missing(_OBSERVATIONS), _definite)
+        facts[name] = _receptor(records, name, words)
     facts["breast_cancer"] = recorded(records, breast_cancers(records))
     facts["breast_cancer_in_family"] = _family(records)
     facts["tumour_size"] = _stage(records, "T")
@@ -52,7 +62,7 @@ def read_tumour(records: Records) -> dict[str, Fact]:
     facts["metastatic"] = _metastatic(records)
     facts["complete_response"] = _complete_response(records)
     facts["positive_nodes"] = newest(
-        records.observations(LOINC, *MEASURED["positive_nodes"]),
+        records.measured("positive_nodes"),
         number(_COUNT, Decimal(0), Decimal(100)),
         records.missing(_OBSERVATIONS),
     )
@@ -115,6 +125,34 @@ def _family(records: Records) -> Fact:
     return recorded(records, entries)
 
 
+def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
+    """The newest test, unless another of the same half year says otherwise: of two tumours, or of one
+    that is not alike everywhere, each may count."""
+    coded = answer(words)
+
+    def read(entry: Entry) -> Value | Reason:
+        return coded(entry) if is_read(entry, name) else Reason.NOT_UNDERSTOOD
+
+    entries = records.measured(name)
+    fact = newest(entries, read, records.missing(_OBSERVATIONS), _definite)
+    if not isinstance(fact, Known) or fact.day is None or fact.value == "equivocal":
+        return fact
+    others = [
+        one
+        for one in entries
+        if is_final(one)
+        and read(one) in words.values()
+        and read(one) not in ("equivocal", fact.value)
+    ]
+    near = [one for one in others if one.can_be_since(fact.day - _HALF_A_YEAR)]
+    # Of one day, `newest` has settled it.
+    near = [one for one in near if one.day != fact.day]
+    if near:
+        source = tuple(sorted({*fact.source, *names(near)}))
+        return Unknown(Reason.CONFLICTING, "two tests within half a year", fact.day, source)
+    return fact
+
+
 def _definite(values: Sequence[Value]) -> Value | None:
     """Of one day's tests: an equivocal stain is settled by the test made after it."""
     definite = [value for value in values if value != "equivocal"]
@@ -149,7 +187,19 @@ def _stage(records: Records, letter: str) -> Fact:
     missing = records.missing(_OBSERVATIONS)
     if before and not pathological:
         missing = replace(missing, detail="a clinical category alone", source=names(before))
-    return newest(pathological, _category, missing)
+    fact = newest(pathological, _category, missing)
+    # Of a newer cancer there may be a clinical category alone yet.
+    newer = [
+        entry
+        for entry in before
+        if fact.day is not None
+        and not _is_pathological(entry)
+        and entry.can_be_since(fact.day + _HALF_A_YEAR)
+    ]
+    if isinstance(fact, Known) and newer:
+        source = tuple(sorted({*fact.source, *names(newer)}))
+        return Unknown(Reason.CONFLICTING, "a newer clinical category", fact.day, source)
+    return fact
 
 
 def _is_pathological(entry: Entry) -> bool:

@@ -413,6 +413,9 @@ def _diplotype(records: Records) -> Fact:
     if not entries:
         return _first(_not_kept(records, CYP2D6) or [records.missing(_GENOME)])
     source = names(entries)
+    lost = _not_kept(records, CYP2D6)
+    if lost:
+        return _first(lost)
     texts = {str(entry.resource.get("valueString")) for entry in entries}
     alleles = {re.sub(r"^CYP2D6 ", "", text) for text in texts}
     ordered = {tuple(sorted(text.split("/"))) for text in alleles}

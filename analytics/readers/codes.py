@@ -360,11 +360,12 @@ def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
     return by_name, by_code
 
 
-def _load_measured() -> dict[str, tuple[str, ...]]:
+def _load_measured(part: str) -> dict[str, tuple[str, ...]]:
     document = load_strict(
-        (_FOLDER / "measured.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=3
+        (_FOLDER / "measured.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=4
     )
-    return {name: tuple(codes) for name, codes in document.items()}  # type: ignore[attr-defined]
+    listed = document[part]  # type: ignore[index]
+    return {name: tuple(codes) for name, codes in listed.items()}
 
 
 def _load_care() -> dict[str, dict[str, str]]:
@@ -375,8 +376,9 @@ def _load_care() -> dict[str, dict[str, str]]:
 VARIABLES, VARIABLE_OF = _load_variables()
 # Local codes of what a care plan asks and no free code system names: question, answers and words.
 CARE = _load_care()
-# LOINC codes of the measurements and tests that a care plan reads, by what they are of.
-MEASURED = _load_measured()
+# LOINC codes of the measurements and tests that a care plan reads, by what they are of; and those
+# that it does not read (in whole blood, as a number, as stated) but which put an older one in doubt.
+MEASURED, DOUBTING = _load_measured("read"), _load_measured("doubt")
 LOCAL_CODES = frozenset(
     coding
     for coding in [

@@ -146,9 +146,16 @@ _SEARCH = "of a conditional reference that cannot be read"
 _OTHERS = "of something that is about somebody else"
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
-# A report that is preliminary, superseded or withdrawn takes its genomic results with it, whatever
-# their own status is. R4 diagnostic-report-status.
-_REPORT_NOT_FINAL = "a genomic result of a report that is not final"
+# A report or panel that is preliminary, superseded or withdrawn takes its results with it, whatever
+# their own status is. R4 diagnostic-report-status, observation-status.
+_REPORT_NOT_FINAL = "a result of a report or panel that is not final"
+_MEDICINES = frozenset({URIS["atc"], URIS["rxnorm"]})
+# What names a medicine without saying that she takes it, or bills one that was prescribed.
+_NOT_TAKEN_BY_HER = frozenset(
+    "Medication MedicationKnowledge AllergyIntolerance Immunization Claim ClaimResponse"
+    " ExplanationOfBenefit ChargeItem Invoice".split()
+)
+_REPEATS_DAYS = 90  # of a prescription: what is handed out later is another supply
 _ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
 # Spread to the results and members of a part, never to what lists it.
 _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL, _REPORT_NOT_FINAL})
@@ -235,6 +242,8 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
     _hold_back_late(kept, source, held_back, last)
     _link_results(kept.get(Category.GERMLINE_VARIANTS, {}), source, held_back)
     taken = {key for listed in kept.values() for key in listed}
+    for resource in source.resources:
+        held_back.note_inner(resource)
     for resource in not_taken:
         if not _repeats_prescription(resource, source, taken):
             held_back.note_left(resource)
@@ -261,7 +270,8 @@ class _HeldBack:
         self.counts[why] = self.counts.get(why, 0) + 1
         self.note_left(resource)
         self._medicines = self._medicines or why == NOT_R4  # it may be anything
-        if resource.get("resourceType") == "Observation" and not is_result(resource):
+        of_somebody_else = why.startswith((_FOCUS, _OTHERS))
+        if resource.get("resourceType") == "Observation" and not of_somebody_else:
             self._note_observation(resource)
         if is_result(resource) and not _is_implication(resource):
             not_final = why in (_REPORT_NOT_FINAL, NO_FACT)
@@ -271,18 +281,33 @@ class _HeldBack:
     def _note_observation(self, observation: Mapping[str, object]) -> None:
         """Keep of each code that a care plan reads the last day; one without a day may be later."""
         status = str(observation.get("status"))
-        if status in VOID:
+        if status in VOID or is_result(observation):
             return
         final, day = status in FINAL, _certain(day_of_observation(observation))
         parts = [observation, *values_at(observation, "component")]
         concepts = [part.get("code") for part in parts if isinstance(part, Mapping)]
-        for coding in asked_codes(_meant(concept, self._sets) for concept in concepts):
+        for coding in asked_codes([concepts, _meant(concepts, self._sets)]):
             known = self._observations.get((coding, final), day)
             self._observations[coding, final] = max(known, day, key=_lateness)
 
     def note_left(self, resource: Mapping[str, object]) -> None:
         """Note a resource that comes into no record."""
-        self._medicines = self._medicines or could_be_medicine(resource)
+        kind = str(resource.get("resourceType"))
+        other = kind not in PROFILES and kind not in _NOT_TAKEN_BY_HER
+        named = other and _names_medicine(resource)
+        self._medicines = self._medicines or could_be_medicine(resource) or named
+
+    def note_inner(self, resource: Mapping[str, object]) -> None:
+        """Note what a resource has inside it, which no reader looks at: results, medicines, or a
+        medicine as the value of an Observation."""
+        for inner in _inside(resource):
+            if inner.get("resourceType") == "Observation":
+                self._note_observation(inner)
+            self._medicines = self._medicines or (
+                isinstance(inner.get("resourceType"), str) and could_be_medicine(inner)
+            )
+        if resource.get("resourceType") == "Observation":
+            self._medicines = self._medicines or _names_medicine(resource)
 
     def marks(self, category: int, true_dates: bool) -> set[str]:
         """The marks of a record of this category."""
@@ -292,6 +317,21 @@ class _HeldBack:
             listed = self._observations.items()
             marks |= {observation_mark(coding, day, final) for (coding, final), day in listed}
         return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
+
+
+def _inside(value: object) -> Iterator[Mapping[str, object]]:
+    """Every resource inside a resource, however deep: contained, in a Bundle, in Parameters."""
+    parts = value.values() if isinstance(value, Mapping) else value
+    if isinstance(parts, str) or not isinstance(parts, Iterable):
+        return
+    for part in parts:
+        if isinstance(part, Mapping) and "resourceType" in part:
+            yield part
+        yield from _inside(part)
+
+
+def _names_medicine(resource: Mapping[str, object]) -> bool:
+    return any(coding.system in _MEDICINES for coding in _walk(resource))
 
 
 def _certain(day: str) -> str:
@@ -325,13 +365,28 @@ def _hold_back_late(
 
 
 def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: Set[int]) -> bool:
-    """Whether this is a medicine handed out by prescriptions that are kept. kept: by identity."""
+    """Whether this is a medicine handed out by prescriptions that are kept, which tell as much of
+    it: the same one, and going on or not long before. kept: by identity."""
     context = source.contexts[id(resource)]
     named = [
         resolve(reference, context, source)
         for reference in values_at(resource, "authorizingPrescription")
     ]
-    return bool(named) and all(one is not None and id(one) in kept for one in named)
+    codes = set(codings_of(resource.get("medicationCodeableConcept")))
+    handed_over = _certain(str(resource.get("whenHandedOver"))[:10])
+    for one in named:
+        if one is None or id(one) not in kept:
+            return False
+        prescribed = set(codings_of(one.get("medicationCodeableConcept")))
+        if codes and prescribed and not codes & prescribed:
+            return False
+        since = _certain(str(one.get("authoredOn"))[:10])
+        soon = (
+            handed_over and since and day_number(handed_over) - day_number(since) <= _REPEATS_DAYS
+        )
+        if one.get("status") not in ("active", "on-hold") and not soon:
+            return False
+    return bool(named)
 
 
 def _report(
@@ -511,8 +566,8 @@ def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
     asking = any(str(kind) in _ASKING for kind in key_values(part.get("resourceType")))
     if asking and marks.is_unread(part):
         own_marks.append(_UNREAD)
-    report = part.get("resourceType") == "DiagnosticReport"
-    if report and str(part.get("status")) not in FINAL:
+    reports = part.get("resourceType") == "DiagnosticReport" or "hasMember" in part
+    if reports and str(part.get("status")) not in FINAL:
         own_marks.append(_REPORT_NOT_FINAL)
     return own_marks
 
@@ -573,7 +628,7 @@ def _route(
         if marks.is_unread(reason):
             raise HeldBack("a reason whose code is not known here")
         everywhere |= marks.of(reason)
-    if is_result(resource) and _REPORT_NOT_FINAL in everywhere:
+    if resource["resourceType"] == "Observation" and _REPORT_NOT_FINAL in everywhere:
         raise HeldBack(_REPORT_NOT_FINAL)
     if _OTHERS in everywhere:
         raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from analytics.readers.codes import CARE, LOCAL, MEASURED, URIS, Coding, codings_of
+from analytics.readers.codes import CARE, DOUBTING, LOCAL, MEASURED, URIS, Coding
 from analytics.readers.staging import CLINICAL, PATHOLOGICAL
 
 SYSTEM = "urn:volens:record"
@@ -31,10 +31,14 @@ SEX_IN_DOUBT = "sex-in-doubt"
 VOID = frozenset({"entered-in-error", "cancelled"})
 _LOINC = URIS["loinc"]
 _STAGES = (*CLINICAL.values(), *PATHOLOGICAL.values())
-_ASKED = frozenset(
-    {Coding(_LOINC, code) for codes in (*MEASURED.values(), _STAGES) for code in codes}
-    | {Coding(LOCAL, question) for question in CARE}
-)
+_ASKED = {
+    **{
+        code: Coding(_LOINC, code)
+        for codes in (*MEASURED.values(), *DOUBTING.values(), _STAGES)
+        for code in codes
+    },
+    **{question: Coding(LOCAL, question) for question in CARE},
+}
 _MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _MEDICINES_UNREAD = frozenset({"MedicationDispense", "MedicationUsage"})
 # By these statuses a medicine was surely not taken.
@@ -54,9 +58,21 @@ def could_be_medicine(resource: Mapping[str, object]) -> bool:
     return kind in _MEDICINES_UNREAD
 
 
-def asked_codes(concepts: Iterable[object]) -> frozenset[Coding]:
-    """The codes of these concepts that a care plan reads."""
-    return frozenset(code for concept in concepts for code in codings_of(concept)) & _ASKED
+def asked_codes(concept: object) -> frozenset[Coding]:
+    """The codes of a concept that a care plan reads, in whatever system or shape they stand: senders
+    spell LOINC's in many ways, and a code that is not kept must not be missed."""
+    return frozenset(_ASKED[text] for text in map(str.strip, _texts(concept)) if text in _ASKED)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _texts(item)
 
 
 def observation_mark(coding: Coding, day: str, final: bool) -> str:

@@ -41,9 +41,10 @@ _ABOUT_SEX = re.compile(
     r"birth-?sex|core-sex|recordedSex|sexParameter|genderIdentity", re.IGNORECASE
 )
 _SEXES = {
-    **dict.fromkeys(("F", "female", "248152002", "446141000124107"), "female"),
-    **dict.fromkeys(("M", "male", "248153007", "446151000124109"), "male"),
+    **dict.fromkeys(("F", "female", "female-typical", "248152002", "446141000124107"), "female"),
+    **dict.fromkeys(("M", "male", "male-typical", "248153007", "446151000124109"), "male"),
 }
+_BESIDE_SEX = frozenset({"type", "jurisdiction", "period", "sourceField", "acquisitionDate"})
 _SEX_UNKNOWN = frozenset({"UNK", "ASKU", "asked-unknown", "unknown", "asked-declined"})
 _CONDITION_STATES = {
     "clinicalStatus": (
@@ -72,6 +73,10 @@ _ALLERGY_STATES = {
         frozenset({"unconfirmed", "confirmed", "refuted", "entered-in-error"}),
     ),
 }
+# HL7 v3 RoleCode: by marriage, adoption or fostering, and neighbours: no inherited risk.
+_NO_KIN = re.compile(
+    r"HUSB|WIFE|SPS|FMRSPS|DOMPART|SIGOTHR|STP[A-Z]*|ADOPT[A-Z]*|[A-Z]*FOST|[A-Z]*INLAW|NBOR|FRND|ROOM"
+)
 _INTENTS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 _OTHER_INTENTS = frozenset({"proposal", "plan", "option"})
 
@@ -225,21 +230,25 @@ def reduce_patient(patient: Mapping[str, object], subject: str) -> dict[str, obj
 
 def _is_sex_in_doubt(patient: Mapping[str, object]) -> bool:
     """Whether an extension about her sex says another one than her gender, or what is not read."""
-    listed = patient.get("extension")
-    for extension in listed if isinstance(listed, list) else []:
-        if isinstance(extension, dict) and _ABOUT_SEX.search(str(extension.get("url"))):
-            codes = set(_codes_in(extension)) - _SEX_UNKNOWN
-            if any(_SEXES.get(code) != patient.get("gender") for code in codes):
-                return True
+    around = patient.get("_gender")
+    for part in (patient, around if isinstance(around, dict) else {}):
+        for extension in _listed(part, "extension"):
+            if isinstance(extension, dict) and _ABOUT_SEX.search(str(extension.get("url"))):
+                codes = set(_codes_in(extension))
+                known = codes - _SEX_UNKNOWN
+                if not codes or any(_SEXES.get(code) != patient.get("gender") for code in known):
+                    return True
     return False
 
 
 def _codes_in(value: object) -> Iterator[str]:
-    """Every code in an element, however deep."""
+    """Every code of the values in an extension, however deep."""
     if isinstance(value, list):
         for item in value:
             yield from _codes_in(item)
     elif isinstance(value, dict):
+        if str(value.get("url")) in _BESIDE_SEX:
+            return
         for name, item in value.items():
             if name in ("code", "valueCode") and isinstance(item, str):
                 yield item
@@ -258,6 +267,8 @@ def reduce_resource(
     profile = PROFILES[kind]
     if any(key in resource for key in _MODIFIERS) or resource.get("doNotPerform") is True:
         raise HeldBack("a modifier that this reader does not know")
+    if kind == "FamilyMemberHistory" and _is_no_kin(resource):
+        raise HeldBack("about somebody who is no kin by blood")
     reduced: dict[str, object] = {
         "resourceType": kind,
         **_coded(kind, profile.concept, concepts),
@@ -272,6 +283,10 @@ def reduce_resource(
     if is_result(resource) and not any(name.startswith("effective") for name in resource):
         reduced.pop("effectiveDateTime", None)  # the day of issue is not that of the test
     return reduced
+
+
+def _is_no_kin(history: Mapping[str, object]) -> bool:
+    return any(_NO_KIN.fullmatch(one.code or "") for one in codings_of(history.get("relationship")))
 
 
 def concepts_of(
@@ -478,6 +493,8 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
     value_keys = [key for key in element if key.startswith("value")]
     if not value_keys:
         return {}
+    if "dataAbsentReason" in element:  # R4 obs-6, obs-7
+        raise HeldBack("a value beside a reason for its absence")
     kind, value = value_keys[0], element[value_keys[0]]
     if kind in ("valueBoolean", "valueInteger"):
         return {kind: value}

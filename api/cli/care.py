@@ -47,7 +47,7 @@ def appoint(
     """Appoint a clinician: only this one may have a plan drawn up from your record.
 
     You see the notice and are asked before you sign. Another takes his place when you appoint
-    another; any change of your consent ends it.
+    another; allowing less ends it.
 
     Example: `volens care appoint --as ada DATASET --clinician 0x…`
     """
@@ -292,7 +292,7 @@ def read(plan_id: PlanId, as_: As, out: Out = None) -> None:
 
     me = cli.client(as_)
     opened = open_as_patient(me, cli.broker(me), _checked(plan_id), _key_file(as_, plan_id))
-    _show(opened, out)
+    _show(opened, out, hers=True)
 
 
 @plan.command("export")
@@ -329,17 +329,23 @@ def _key_file(name: str, plan_id: str) -> Path:
     return cli.settings().result_folder(name) / f"{plan_id}.plan.key"
 
 
-def _show(opened: OpenedPlan, out: Path | None) -> None:
-    from analytics.care.drawn import is_out_of_date
-    from api.client.plans import today, without_proposals
+def _show(opened: OpenedPlan, out: Path | None, hers: bool = False) -> None:
+    """hers: for the patient. A file has the whole plan, which proves itself, for her page."""
+    from analytics.care.drawn import is_out_of_date, not_in_force
+    from analytics.care.rule_set import shipped
+    from api.client.plans import confirmed, today, without_proposals
 
-    if is_out_of_date(opened.plan, today()):
+    stopped = not_in_force(opened.plan, shipped(), today())
+    if is_out_of_date(opened.plan, today()) or stopped:
+        why = f"{stopped[0].title}: {stopped[0].why}" if stopped else "This plan is out of date"
         typer.echo(
-            "This plan is out of date: its doses, proposals and notes are left out. Ask for a new "
-            "one. If you take something because of it, go on and call your clinician.",
+            f"{why}. Its doses, proposals and notes are left out. Ask for a new one. If you take "
+            "something because of it, do not change it by yourself: call your clinician.",
             err=True,
         )
         opened = without_proposals(opened)
+    elif hers and out is None:
+        opened = confirmed(opened)
     document: dict[str, Any] = {
         "plan": opened.plan,
         "notes": opened.notes,

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from analytics.care.days import date_of
-from analytics.care.drawn import dose_in_words, is_out_of_date
+from analytics.care.drawn import dose_in_words, is_out_of_date, not_in_force
 from analytics.care.facts import FACTS, Kind, Reason
+from analytics.care.rule_set import shipped
 from analytics.readers.codes import UCUM, URIS
 from api.client.plans import OpenedPlan
 from api.errors import UsageError
@@ -30,8 +31,8 @@ _STATUS = {"accept": "accepted", "defer": "on-hold"}
 def export_plan(opened: OpenedPlan, run: str, today: int) -> Resource:
     """The Bundle of a countersigned plan, without what its clinician declined.
 
-    today: in days since 1970-01-01. Raises UsageError for a plan that is not countersigned, or out
-    of date.
+    today: in days since 1970-01-01. Raises UsageError for a plan that is not countersigned, out of
+    date, or with a rule that is not in force any more.
     """
     plan, notes = opened.plan, opened.notes
     if not notes:
@@ -43,6 +44,8 @@ def export_plan(opened: OpenedPlan, run: str, today: int) -> Resource:
             f"the plan is out of date since {date_of(plan['valid_until'])}",
             "ask for a new one: volens plan request",
         )
+    for change in not_in_force(plan, shipped(), today):
+        raise UsageError(f"{change.title}: {change.why}", "ask for a new plan: volens plan request")
     decided = {rule: item["decision"] for rule, item in notes["items"].items()}
     bundle = _Entries(run)
     observations = {fact["fact"]: bundle.add(_observation(fact)) for fact in _facts(plan)}
@@ -137,7 +140,8 @@ def _proposal(
     observations: Mapping[str, Resource],
 ) -> Resource:
     """An option: what is proposed, on what basis, by which facts."""
-    dose = f" Dose: {dose_in_words(option['dose'])}." if "dose" in option else ""
+    agreed = decision == "accept" and "dose" in option
+    dose = f" Dose: {dose_in_words(option['dose'])}." if agreed else ""
     read = {fact["fact"] for gate in option["gates"] for fact in gate["facts"]}
     read |= {fact["fact"] for fact in option["facts"]}
     task = _task(option["title"], f"{option['action']}{dose}", plan, _STATUS.get(decision, "draft"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analytics.care.drawn import changes_since, is_out_of_date, items_of, warns
+from analytics.care.drawn import is_out_of_date, items_of, not_in_force, warns
 from analytics.care.prognosis import is_prognosis
 from analytics.care.rule_set import shipped
 from api.client.client import DEADLINE_SECONDS, Client
@@ -145,9 +145,12 @@ def sign_plan(
     plan, inside = client.plan(run), json.loads(opened.result)
     if is_out_of_date(inside, today()):
         raise UsageError("the plan is out of date", "ask for a new one; end this one")
-    for change in changes_since(inside, shipped(), today()):
-        if not change.newer:
-            raise UsageError(f"{change.title}: {change.why}", "end this plan and ask for a new one")
+    for change in not_in_force(inside, shipped(), today()):
+        raise UsageError(f"{change.title}: {change.why}", "end this plan and ask for a new one")
+    if not isinstance(decisions, Mapping):
+        raise UsageError(
+            "the decisions are not one object", 'write {"RULE": {"decision": "accept"}}'
+        )
     items = {one["rule"] for one in items_of(inside)}
     if set(decisions) != items:
         raise UsageError(
@@ -168,10 +171,25 @@ def today() -> int:
     return int(time.time()) // DAY
 
 
+def confirmed(opened: OpenedPlan) -> OpenedPlan:
+    """What a patient is shown of her plan: of the items those that her clinician agreed with, and
+    what warns; of the others that there is a decision.
+    """
+    decisions = {rule: item["decision"] for rule, item in opened.notes["items"].items()}
+    agreed = {rule for rule, decision in decisions.items() if decision == "accept"}
+    agreed |= {one["rule"] for one in opened.plan["options"] if warns(one)}
+    left_out = {one["rule"] for one in items_of(opened.plan)} - agreed
+    parts = ("options", "lifestyle", "warnings", "schedule", "for_patient")
+    plan = dict(opened.plan)
+    for part in parts:
+        plan[part] = [one for one in plan[part] if one["rule"] not in left_out]
+    return OpenedPlan(plan, opened.notes, opened.disclosure, opened.salt)
+
+
 def without_proposals(opened: OpenedPlan) -> OpenedPlan:
-    """What is shown of a plan after its last day: facts, measurements and dates, and what advises
-    against a medicine, but no dose, proposal, note or next day. It is not the sealed plan any
-    more, so nothing proves it.
+    """What is shown of a plan after its last day, or once a rule of it is not in force: facts,
+    measurements and dates, and what advises against a medicine, but no dose, proposal, note or next
+    day. It is not the sealed plan any more, so nothing proves it.
     """
     kept = ("type", "sentence", "jurisdiction", "rule_set", "today", "valid_until", "facts")
     plan = {name: opened.plan[name] for name in kept}

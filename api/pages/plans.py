@@ -170,6 +170,8 @@ def _hers(services: Services, plan: str, me: Caller) -> Reader:
     dataset, today = bytes.fromhex(permit.dataset), services.clock() // DAY
     denied = replayed.care_denied(dataset, subject, permit.categories, today)
     shut = reason_of(denied).sentence if denied else ""
+    if not shut and permit.status == PermitStatus.SUSPENDED:
+        shut = "The committee has suspended the permit by whose rules it was drawn."
     if not shut and not replayed.appointment(dataset, subject).result_to_me:
         shut = "You chose not to open plans yourself."
     return Reader(row, describe_plan(services, row), shut)

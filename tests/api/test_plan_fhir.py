@@ -115,6 +115,17 @@ def test_a_proposal_has_the_state_that_her_clinician_gave_it(decision: str, stat
     assert proposed(exported(BEA, **decisions), "Care of a person")["status"] == status
 
 
+def test_what_her_clinician_has_not_agreed_with_has_no_dose() -> None:
+    for decisions in ({"olaparib_breast_cancer": "defer"}, {}):
+        assert "200 mg" not in json.dumps(exported(BEA, **decisions))
+
+
+def test_a_plan_with_a_rule_that_is_not_in_force_does_not_leave() -> None:
+    unknown = [one | {"rule": "a-rule-of-before"} for one in BEA["lifestyle"]]
+    with pytest.raises(UsageError, match="this rule was withdrawn"):
+        exported(BEA | {"lifestyle": unknown})
+
+
 def test_what_her_clinician_declined_does_not_leave() -> None:
     text = json.dumps(of_kind(exported(BEA, olaparib_breast_cancer="decline"), "Task"))
     assert "Olaparib" not in text

@@ -165,13 +165,7 @@ def test_a_plan_by_rules_of_before_says_so(plan: dict[str, Any]) -> None:
     rules = shipped()
     withdrawn = tuple(rule for rule in rules.rules if rule.id != DOSE)
     retracted = tuple(
-        replace(
-            rule,
-            content={
-                **rule.content,
-                "sources": [one | {"status": "retracted"} for one in rule.content["sources"]],
-            },
-        )
+        replace(rule, sources=tuple({**one, "status": "retracted"} for one in rule.sources))
         if rule.id == DOSE
         else rule
         for rule in rules.rules
@@ -340,6 +334,44 @@ def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     assert "weight 61.5 kg (2024-05-20)" in text
     assert "1 day ago: facts and refusals are of that day" in text
     assert "female, 64 years" in text
+
+
+def test_the_command_line_leaves_out_a_plan_whose_rule_was_withdrawn(
+    plan: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = plan | {"valid_until": 1 << 20}
+    opened = OpenedPlan(later, decided(later), {"a": 1}, "ab")
+    _show(opened, None)
+    assert "percent_of_usual_start" in capsys.readouterr().out
+    unknown = [one | {"rule": "a-rule-of-before"} for one in later["options"]]
+    _show(OpenedPlan(later | {"options": unknown}, decided(later), {"a": 1}, "ab"), None)
+    shown = capsys.readouterr()
+    assert "this rule was withdrawn" in shown.err
+    assert "percent_of_usual_start" not in shown.out
+
+
+def test_a_patient_is_shown_what_her_clinician_confirmed(
+    plan: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = plan | {"valid_until": 1 << 20}
+    for decision, shown in (("accept", True), ("decline", False), ("defer", False)):
+        _show(OpenedPlan(later, decided(later, decision), {"a": 1}, "ab"), None, hers=True)
+        text = capsys.readouterr().out
+        assert ("percent_of_usual_start" in text) is shown
+        assert ("breast MRI" in text) is shown
+
+
+def test_what_was_said_about_a_stopped_option_is_not_shown(plan: dict[str, Any]) -> None:
+    rules = shipped()
+    without = replace(rules, rules=tuple(rule for rule in rules.rules if rule.id != DOSE))
+    for text in (
+        his(plan, decided(plan), TODAY, without),
+        hers(plan, decided(plan), TODAY, without),
+    ):
+        assert HALF not in text
+        assert "We talk on Friday." not in text
+        assert "Yes, sign it" not in text
+    assert "toxicity in the first two cycles" not in hers(plan, decided(plan), TODAY, without)
 
 
 def test_every_derived_fact_has_its_formula_in_words() -> None:

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.canonical import dump_canonical
+from analytics.care.drawn import not_in_force
 from analytics.care.facts import FACTS, Fact, Kind, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.interpreter import State, evaluate
@@ -163,6 +164,33 @@ def test_an_expired_list_of_medicines_refuses() -> None:
     )
     assert olaparib(BEA, rules).state is State.REFUSES
     assert draw_plan(BEA, rules, TODAY)["options"]  # of rules that do not read it
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("lists.json", OLAPARIB),
+        ("dpyd-table.json", "dpyd-fluoropyrimidine-dose"),
+        ("cyp2d6-table.json", "cyp2d6-tamoxifen"),
+    ],
+)
+def test_a_list_or_table_that_was_retracted_refuses_its_rules(
+    name: str, rule: str, care_rules: ModuleType
+) -> None:
+    def retract(file: Any) -> None:
+        parts = file["lists"].values() if "lists" in file else [file]
+        for part in parts:
+            part["sources"][0]["status"] = "retracted"
+
+    rules = with_file(name, retract)
+    evaluation = next(one for one in evaluate(BEA, rules, TODAY) if one.rule.id == rule)
+    assert evaluation.state is State.REFUSES
+    assert any(
+        "retracted" in fault for fault in care_rules.faults(datetime.date(2026, 12, 1), rules)
+    )
+    items = [{"rule": rule, "version": 1, "title": "t"}]
+    [change] = not_in_force({"options": items, "lifestyle": []}, rules, TODAY)
+    assert "does not stand" in change.why
 
 
 def test_the_shipped_rules_stand_today(care_rules: ModuleType) -> None:

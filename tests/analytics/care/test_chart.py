@@ -360,6 +360,14 @@ DAY = {"effectiveDateTime": "2024-05-20"}
 LESS = {"valueQuantity": {"value": 1, "comparator": "<", "system": UNITS, "code": "mg/dL"}}
 BELOW_ONE = observation((LOINC, "2160-0"), **LESS, **DAY)
 PREGNANT_NOW = condition((CM, "Z33.1"), onsetDateTime="2024-05-01")
+ABSENT_AND_LOW = measured(
+    "2160-0", 0.7, "mg/dL", "2024-05-28", dataAbsentReason=concept((LOINC, "error"))
+)
+MOLES_OF_HB = measured("59260-0", 4.5, "mmol/L", "2024-05-28")
+WITHOUT_CLOTHES = measured("8351-9", 38, "kg", "2024-05-28")
+NO_HER2 = coded("85319-2", "LA6577-6", "2024-02-01")
+ER_SHARE = measured("14228-1", 90, "%", "2024-05-28")
+NOT_PREGNANT_HERE = coded("82810-3", "LA26683-5")
 SERUM, IN_BLOOD = (
     measured(code, 1.4, "mg/dL", day)
     for code, day in (("2160-0", "2024-05-20"), ("59826-8", "2024-05-21"))
@@ -402,6 +410,12 @@ MEASURED = [
     ([SERUM, failure("N17.9", "2024-05-01", "2024-05-09")], "creatinine", Decimal("1.4")),
     ([SERUM, failure("Z99.2", "2019")], "creatinine", Reason.NOT_UNDERSTOOD),
     ([SERUM, DIALYSIS], "creatinine", Reason.NOT_UNDERSTOOD),
+    ([SERUM, ABSENT_AND_LOW], "creatinine", Reason.HELD_BACK),
+    ([measured("718-7", 12, "g/dL"), MOLES_OF_HB], "haemoglobin", Reason.NOT_UNDERSTOOD),
+    ([measured("29463-7", 61, "kg"), WITHOUT_CLOTHES], "weight", Reason.NOT_UNDERSTOOD),
+    ([NOT_PREGNANT_HERE, coded("80384-1", "LA6576-8", "2024-05-28")], "pregnant", True),
+    ([NOT_PREGNANT_HERE, coded("80384-1", "LA6577-6", "2024-05-28")], "pregnant", False),
+    ([NOT_PREGNANT_HERE, measured("21198-7", 45000, "m[IU]/mL", "2024-05-28")], "pregnant", Reason.NOT_UNDERSTOOD),
     ([measured("33914-3", 50, "mL/min")], "creatinine", Reason.NOT_RECORDED),
     ([BELOW_ONE], "creatinine", Reason.NOT_UNDERSTOOD),
     ([measured("29463-7", 150, "[lb_av]")], "weight", Decimal("68.0388555")),
@@ -438,14 +452,19 @@ TUMOUR = [
     ([coded("85319-2", "LA6577-6", None)], "her2", Reason.NO_DATE),
     ([coded("85319-2", "LA1-1")], "her2", Reason.NOT_UNDERSTOOD),
     ([], "her2", Reason.NOT_RECORDED),
-    ([staged("21905-5", "cT2"), staged("21899-0", "pT1c", "2023-01-01")], "tumour_size", "T1"),
+    ([staged("21905-5", "cT2"), staged("21899-0", "pT1c", "2023-11-01")], "tumour_size", "T1"),
     ([staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")], "tumour_size", Reason.NOT_RECORDED),
     ([staged("21899-0", "pT2", "2024-01-05"), staged("21899-0", "two", "2024-02-01")], "tumour_size", Reason.HELD_BACK),
     ([staged("21899-0", "pT1c"), staged("21899-0", "pT2")], "tumour_size", Reason.CONFLICTING),
     ([staged("21899-0", "pTis(DCIS)")], "tumour_size", "Tis"),
     ([staged("21899-0", "cT2", "2024-01-01"), staged("21905-5", "cT3")], "tumour_size", Reason.NOT_RECORDED),
     ([staged("21899-0", "ypT1"), NOT_A_STAGE, staged("21900-6", "ypN0")], "complete_response", Reason.HELD_BACK),
+    ([staged("21905-5", "cT1"), staged("21899-0", "pT2", "2010-01-01")], "tumour_size", Reason.CONFLICTING),
     ([coded("72383-3", "LA6577-6")], "her2", "negative"),
+    ([coded("85319-2", "LA6576-8", "2024-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
+    ([coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", "negative"),
+    ([coded("85319-2", "LA11884-6", "2024-01-31"), NO_HER2], "her2", "negative"),
+    ([coded("85337-4", "LA6577-6"), ER_SHARE], "oestrogen_receptor", Reason.NOT_UNDERSTOOD),
     ([coded("85319-2", "LA6577-6"), measured("74860-8", 2.4, "1", "2024-05-21")], "her2", Reason.NOT_UNDERSTOOD),
     ([staged("21900-6", "pN1a(sn)")], "nodes", "N1"),
     ([staged("21899-0", "ypT0"), staged("21900-6", "ypN0")], "complete_response", True),
@@ -478,6 +497,7 @@ def of_breast(day: str) -> dict[str, Any]:
     return procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": day}
 
 
+OLD_SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", "2010-01-01", LOCAL)
 GIVEN_BEFORE = medicine("L01DB01", "2024-01-05", "completed")
 GIVEN_AFTER = medicine("L01DB01", "2024-03-05", "completed")
 OF_ANOTHER_DISEASE = medicine("L01AA01", "2014-03-05", "completed")
@@ -495,6 +515,7 @@ MEDICINES = [
     ([GIVEN_AFTER, SURGERY, of_breast("2024-05-01")], "chemotherapy", "setting not said"),
     ([OF_ANOTHER_DISEASE, CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
     ([OF_ANOTHER_DISEASE, CANCER, SETTING], "chemotherapy", "neoadjuvant"),
+    ([GIVEN_AFTER, SURGERY, OLD_SETTING], "chemotherapy", "adjuvant"),
     ([OF_ANOTHER_DISEASE, GIVEN_AFTER, CANCER, SURGERY], "chemotherapy", "adjuvant"),
     ([medicine("L01DB01", "2024-03-05", "completed"), METASTASIS], "chemotherapy", "metastatic"),
     ([medicine("L01DB01", "2024-02-05", "completed"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
@@ -970,6 +991,14 @@ def test_a_result_that_is_not_final_and_as_new_leaves_the_final_one_in_doubt(
 
 
 RESTRICTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+
+
+def coded_so(system: str | None) -> dict[str, Any]:
+    """A creatinine with its code in this system."""
+    coding = {"code": "2160-0"} | ({} if system is None else {"system": system})
+    return measured("2160-0", 3.1, "mg/dL") | {"code": {"coding": [coding]}}
+
+
 # What ingest does not keep of a result as new as the one that was read, or newer.
 NOT_KEPT: dict[str, tuple[dict[str, Any], Reason]] = {
     "a unit that is not of UCUM": (
@@ -991,6 +1020,21 @@ NOT_KEPT: dict[str, tuple[dict[str, Any], Reason]] = {
     "preliminary": (measured("2160-0", 3.1, "mg/dL", status="preliminary"), Reason.NOT_FINAL),
     "registered": (observation((LOINC, "2160-0"), status="registered"), Reason.NOT_FINAL),
     "not valid": (measured("2160-0", 3.1, "mg/dL", status="done"), Reason.NOT_FINAL),
+    **{
+        f"LOINC as {system}": (coded_so(system), Reason.HELD_BACK)
+        for system in (
+            "urn:oid:2.16.840.1.113883.6.1",
+            "https://loinc.org",
+            "http://loinc.org/",
+            "LOINC",
+            None,
+        )
+    },
+    "a coding that is no list": (
+        measured("2160-0", 3.1, "mg/dL")
+        | {"code": {"coding": {"system": LOINC, "code": "2160-0"}}},
+        Reason.HELD_BACK,
+    ),
     "restricted": (
         measured("2160-0", 3.1, "mg/dL", meta={"security": [RESTRICTED]}),
         Reason.HELD_BACK,
@@ -1021,6 +1065,87 @@ def test_a_result_that_ingest_does_not_keep_leaves_an_older_one_in_doubt(case: s
     for day in ("2024-05-19", "2024-04", "2023"):
         older = chart(first, other | {"effectiveDateTime": day})
         assert said(older["creatinine"]) == Decimal("1.4")
+
+
+KETOCONAZOLE = concept((ATC, "J02AB02"))
+NEWER = measured("2160-0", 3.1, "mg/dL", "2024-05-28", id="c1")
+REPORT = {
+    "resourceType": "DiagnosticReport",
+    "status": "final",
+    "code": concept((LOINC, "24323-8")),
+    "subject": {"reference": "Patient/p"},
+}
+INSIDE: dict[str, dict[str, Any]] = {
+    "a report": REPORT | {"contained": [NEWER]},
+    "another result": observation((LOINC, "24323-8"), valueInteger=1, contained=[NEWER]),
+    "Parameters": {"resourceType": "Parameters", "parameter": [{"name": "x", "resource": NEWER}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", INSIDE)
+def test_a_result_inside_something_else_leaves_an_older_one_in_doubt(where: str) -> None:
+    facts = chart(measured("2160-0", 1.4, "mg/dL"), INSIDE[where])
+    assert said(facts["creatinine"]) == Reason.HELD_BACK
+
+
+@pytest.mark.parametrize("status", ["preliminary", "cancelled", "entered-in-error"])
+def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> None:
+    listing = REPORT | {"status": status, "result": [{"reference": "Observation/c1"}]}
+    lower = measured("2160-0", 0.7, "mg/dL", "2024-05-28", id="c1")
+    panel = observation((LOINC, "24323-8"), hasMember=listing["result"], status=status)
+    for around in (listing, panel):
+        facts = chart(measured("2160-0", 1.4, "mg/dL"), lower, around)
+        assert said(facts["creatinine"]) == Reason.HELD_BACK
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"resourceType": "SupplyDelivery", "suppliedItem": {"itemCodeableConcept": KETOCONAZOLE}},
+        {"resourceType": "CarePlan", "activity": [{"detail": {"productCodeableConcept": KETOCONAZOLE}}]},
+        {"resourceType": "Parameters", "parameter": [{"resource": medicine("J02AB02")}]},
+        observation((LOINC, "10160-0"), valueCodeableConcept=KETOCONAZOLE),
+        {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
+         "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
+    ],
+)  # fmt: skip
+def test_a_medicine_inside_something_else_makes_the_list_incomplete(hidden: dict[str, Any]) -> None:
+    old = medicine("A10BA02", "2024-01-10", "completed") | {"id": "old"}
+    assert said(chart(old)["medicines_complete"]) is True
+    assert said(chart(old, hidden)["medicines_complete"]) == Reason.HELD_BACK
+
+
+def test_the_file_of_a_second_ingest_is_not_read_beside_the_first() -> None:
+    inputs = inputs_of(measured("2160-0", 1.4, "mg/dL"))
+    with pytest.raises(InputsError, match="two records of one kind"):
+        read_records([*inputs, *inputs], EVERYTHING, TODAY)
+
+
+@pytest.mark.parametrize("code", ["Z94.81", "Z94.84"])
+def test_after_a_transplant_a_test_may_show_the_donor_s_genes(code: str) -> None:
+    transplant = condition((CM, code), onsetDateTime="2020-01-01")
+    facts = chart(*bea(), diplotype("*1/*1"), *NONE_OF_PANEL, transplant)
+    for name in ("brca1_germline", "dpyd_variants", "cyp2d6_diplotype"):
+        assert said(facts[name]) == Reason.INDETERMINATE
+
+
+def test_a_diplotype_beside_one_that_is_not_final_is_none() -> None:
+    newer = diplotype("*4/*4", "h") | {"status": "preliminary"}
+    facts = chart(diplotype("*1/*1"), newer)
+    assert said(facts["cyp2d6_diplotype"]) == Reason.NOT_FINAL
+
+
+@pytest.mark.parametrize(("code", "kin"), [("HUSB", False), ("STPMTH", False), ("MTH", True)])
+def test_cancer_of_somebody_who_is_no_kin_is_no_family_history(code: str, kin: bool) -> None:
+    role = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
+    history = {
+        "resourceType": "FamilyMemberHistory",
+        "status": "completed",
+        "patient": {"reference": "Patient/p"},
+        "relationship": concept((role, code)),
+        "condition": [{"code": concept((CM, "C50.911"))}],
+    }
+    assert (said(chart(history)["breast_cancer_in_family"]) is True) is kin
 
 
 @pytest.mark.parametrize("status", ["entered-in-error", "cancelled"])
@@ -1080,11 +1205,17 @@ def test_the_parts_of_a_panel_are_results() -> None:
     assert said(facts["platelets"]) == Decimal(60)
 
 
+def coded_part(url: str, code: str) -> dict[str, Any]:
+    return {"url": url, "valueCodeableConcept": concept(("x", code))}
+
+
 @pytest.mark.parametrize(
     ("extension", "expected"),
     [
         ({"valueCode": "F"}, "female"),
         ({"valueCode": "UNK"}, "female"),
+        ({"extension": [coded_part("value", "female-typical"), coded_part("type", "76689-9")]}, "female"),
+        ({"valueCodeableConcept": {"text": "man"}}, Reason.CONFLICTING),
         ({"valueCode": "M"}, Reason.CONFLICTING),
         ({"valueCode": "OTH"}, Reason.CONFLICTING),
         ({"extension": [{"url": "value", "valueCodeableConcept": concept(("x", "male"))}]}, Reason.CONFLICTING),
@@ -1097,6 +1228,11 @@ def test_a_sex_at_birth_that_differs_from_the_gender_leaves_it_in_doubt(
     patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960"}
     patient |= {"extension": [{"url": url, **extension}]}
     assert said(of_patient(patient)["sex"]) == expected
+
+
+def test_a_sex_that_was_observed_and_differs_from_the_gender_leaves_it_in_doubt() -> None:
+    assert said(chart(coded("76689-9", "LA3-6"))["sex"]) == "female"
+    assert said(chart(coded("76689-9", "LA2-8"))["sex"]) == Reason.CONFLICTING
 
 
 @pytest.mark.parametrize("death", [{"deceasedBoolean": True}, {"deceasedDateTime": "2024-05-02"}])

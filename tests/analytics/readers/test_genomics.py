@@ -162,7 +162,7 @@ def test_a_report_that_is_not_final_takes_its_results_with_it(status: str) -> No
         report("a", "i", status=status),
         variant("b", CYP2D6),
     )
-    assert read.report["held back"] == {"a genomic result of a report that is not final": 2}
+    assert read.report["held back"] == {"a result of a report or panel that is not final": 2}
     assert f"{RESULTS_NOT_FINAL}/{BRCA1}" in marks_of(record_of(read))
     own = split(variant("a", status="preliminary"), variant("b", CYP2D6))
     assert own.report["held back"] == {"not a fact by its status": 1}
