@@ -131,7 +131,9 @@ def describe(
             }
             for one in plan["refused"]
         ],
-        "seen": [one for one in plan["refused"] if one["medicines"]],
+        "seen": [
+            one for one in plan["refused"] if one["medicines"] and one["state"] == State.UNKNOWN
+        ],
         "days_ago": max(0, today - plan["today"]),
         "warned": any(item.warns and item.decision for item in items),
         "person": [

@@ -410,7 +410,7 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     page.get_by_role("button", name="Open it with my key").click()
     opened = page.locator("#opened")
     expect(opened.get_by_role("heading", level=2).first).to_have_text("Options with their basis")
-    expect(opened).to_contain_text("Dose by the rule: 50 % of the usual starting dose")
+    expect(opened).to_contain_text("50 % of the starting dose that is otherwise right")
     expect(opened).to_contain_text("the two lowest activity values added (CPIC)")
     page.get_by_role("button", name="Yes, sign it").click()
     assert clinic.cleo.plan(plan)["state"] == "sealed"  # nothing is signed before each decision
@@ -590,6 +590,13 @@ def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(deployment, tmp_p
     opened = opened_file(deployment, plan, tmp_path)
     path = f"/pages/plans/{plan}/opened"
     assert seen_by(deployment, "cleo", path, content=opened).status_code == 200  # the control
+    hers = f"/me/plan/{plan}"
+    assert "has suspended the permit" not in seen_by(deployment, "bea", hers).text
+    deployment.client("pia").suspend(clinic.permit.hex(), "A rule changed.")
+    assert "has suspended the permit" in seen_by(deployment, "bea", hers).text
+    assert "Open it with my key" not in seen_by(deployment, "bea", hers).text
+    shut = seen_by(deployment, "bea", path, content=opened)
+    assert (shut.status_code, "has suspended the permit" in shut.text) == (403, True)
     clinic.bea.revoke(clinic.dataset, clinic.bea.consent_to(clinic.dataset)["epoch"])
     for name, where, whose in (("cleo", "/care/", "her"), ("bea", "/me/plan/", "your")):
         page = seen_by(deployment, name, where + plan).text
@@ -599,11 +606,8 @@ def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(deployment, tmp_p
         answer = seen_by(deployment, name, path, content=opened)
         assert answer.status_code == 403
         assert "opens for nobody now" in answer.text
+        assert "suspended" not in answer.text  # her withdrawal is told first
     assert "is over." in seen_by(deployment, "bea", "/me/care").text
-    hers = f"/me/plan/{plan}"
-    assert "has suspended the permit" not in seen_by(deployment, "bea", hers).text
-    deployment.client("pia").suspend(clinic.permit.hex(), "A rule changed.")
-    assert "has suspended the permit" in seen_by(deployment, "bea", hers).text
     assert "Nobody has appointed you." in seen_by(deployment, "cleo", "/care").text
 
 
