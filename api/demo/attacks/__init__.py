@@ -6,7 +6,7 @@ The demo's Mallory, `tests/contracts/test_attacks.py` (TABLE) and
 caller or other attacks.
 """
 
-from api.demo.attacks import bodies, consent, governance, outputs, roles, runs
+from api.demo.attacks import bodies, care_order, consent, governance, outputs, roles, runs
 from api.demo.attacks.care import CARE_TABLE
 from api.demo.attacks.endpoints import TABLE as ENDPOINT_ATTACKS
 from api.demo.attacks.endpoints import EndpointAttack, Endpoints
@@ -23,6 +23,7 @@ __all__ = [
     "Endpoints",
     "answered",
     "bodies",
+    "care_order",
     "consent",
     "governance",
     "high_s",

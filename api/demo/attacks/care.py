@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from api.demo.care_stage import (
     view_plan,
 )
 from api.demo.stage import CODE, DAY, World, random32
+from api.operate.bootstrap import FOREVER
 from chain.events import Receipt
 from chain.ledger import message_tuple
 from chain.vocabulary import Category, OutputClass, Purpose
@@ -116,6 +118,46 @@ def care_under_research(world: World, forged: bool) -> Receipt:
     return last(world)
 
 
+@care_attack("a plan asked for by a clinician who was dismissed", "clinician", "NotLive")
+def asked_after_dismissal(world: World, forged: bool) -> Receipt:
+    name, subject = somebody(world, "clinician", "naomi"), patient(world)
+    appoint(world, subject, by=name)
+    permit = care_permit(world, by=name)
+    if forged:
+        world.set_role(world.people[name].address, "clinician", end=world.ledger.now())
+    request_plan(world, permit, subject, by=name)
+    return last(world)
+
+
+@care_attack("a plan under another clinician's permit", "clinician", "NotTheApplicant")
+def borrowed_permit(world: World, forged: bool) -> Receipt:
+    name, subject = somebody(world, "clinician", "nuria"), patient(world)
+    appoint(world, subject, by=name)
+    request_plan(world, care_permit(world, by="cleo" if forged else name), subject, by=name)
+    return last(world)
+
+
+@care_attack("a plan before the committee's last vote", "clinician", "NotForCare")
+def asked_before_the_vote(world: World, forged: bool) -> Receipt:
+    subject = patient(world)
+    appoint(world, subject)
+    permit = care_permit(world, approve=("pia",) if forged else ("pia", "quinn"))
+    request_plan(world, permit, subject)
+    return last(world)
+
+
+@care_attack("a plan under a permit that ended", "clinician", "NotForCare")
+def expired_permit(world: World, forged: bool) -> Receipt:
+    subject = patient(world)
+    appoint(world, subject)
+    expiry = world.ledger.now() + 3
+    permit = care_permit(world, expiry=expiry if forged else FOREVER)
+    if forged:
+        time.sleep(3.1)
+    request_plan(world, permit, subject)
+    return last(world)
+
+
 @care_attack("another clinician's plan of her", "clinician", "NotAppointed")
 def other_clinician(world: World, forged: bool) -> Receipt:
     name, subject = somebody(world, "clinician", "nora"), patient(world)
@@ -179,6 +221,14 @@ def ended_appointment(world: World, forged: bool) -> Receipt:
     subject, run = asked(world)
     if forged:
         appoint(world, subject, untilDay=world.ledger.now() // DAY - 1)
+    return authorise_plan(world, run)
+
+
+@care_attack("a plan after she appointed another clinician", "worker", "reason 47")
+def drawn_after_another(world: World, forged: bool) -> Receipt:
+    subject, run = asked(world)
+    if forged:
+        appoint(world, subject, by="noor")
     return authorise_plan(world, run)
 
 
@@ -251,6 +301,24 @@ def viewed_after_withdrawal(world: World, forged: bool) -> Receipt:
     if forged:
         world.revoke(subject)
     return view_plan(world, run)
+
+
+@care_attack(
+    "a plan viewed after she appointed another clinician", "clinician", "AppointmentInvalid"
+)
+def viewed_after_another(world: World, forged: bool) -> Receipt:
+    subject, run, _ = sealed_plan(world)
+    if forged:
+        appoint(world, subject, by="noor")
+    return view_plan(world, run)
+
+
+@care_attack("a countersignature after she appointed another clinician", "clinician", "reason 47")
+def countersigned_after_another(world: World, forged: bool) -> Receipt:
+    subject, run, seal = sealed_plan(world)
+    if forged:
+        appoint(world, subject, by="noor")
+    return countersign(world, run, seal)
 
 
 @care_attack("a plan countersigned unseen", "clinician", "NotViewed")
