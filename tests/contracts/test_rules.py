@@ -12,7 +12,8 @@ from clocked import Gateway
 
 from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
-from api.demo.stage import PARAMS, ROLES, World, random32
+from api.demo.care_stage import appoint, authorise_plan, care_permit, patient, request_plan
+from api.demo.stage import DAY, PARAMS, ROLES, World, random32
 from api.operate.bootstrap import FOREVER
 from chain.devnode.process import DevChain
 from chain.devnode.writer import IDLE_SECONDS
@@ -534,3 +535,13 @@ def test_a_lease_ends_with_the_permit(stage: World) -> None:
     run = stage.request_run(stage.permit(expiry=expiry))
     receipt = stage.authorise(run, willing(stage), leaseSeconds=3600)
     assert receipt.one(RunAuthorised).leaseUntil == expiry
+
+
+def test_a_plan_is_drawn_no_longer_than_the_appointment_lasts(stage: World) -> None:
+    """Her consent and the permit last longer; the lease asked for is the longest there is."""
+    subject = patient(stage)
+    today = stage.ledger.now() // DAY
+    appoint(stage, subject, untilDay=today)
+    run = request_plan(stage, care_permit(stage), subject)
+    receipt = authorise_plan(stage, run, leaseSeconds=DAY)
+    assert receipt.one(RunAuthorised).leaseUntil == (today + 1) * DAY
