@@ -718,6 +718,18 @@ REMOVALS += [
         ("a plan by other parameters than were signed",),
     ),
     Removal(
+        "the most parameters of a plan",
+        "CareLedger.sol",
+        (("|| params.length > MAX_PARAMS", ""),),
+        ("a plan by parameters of more than two kilobytes",),
+    ),
+    Removal(
+        "a permit that ended draws no plan",
+        "CareLedger.sol",
+        (("if (block.timestamp >= p.expiry) return Reasons.PERMIT_EXPIRED;", ""),),
+        ("a plan drawn under a permit that ended",),
+    ),
+    Removal(
         "an appointment for registered data",
         "CareLedger.sol",
         (

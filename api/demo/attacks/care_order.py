@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 from api.demo.attacks.care import asked, care_attack, last
@@ -184,6 +185,18 @@ def drawn_late(world: World, forged: bool) -> Receipt:
     return authorise_plan(world, run)
 
 
+@care_attack("a plan drawn under a permit that ended", "worker", "reason 35")
+def drawn_after_expiry(world: World, forged: bool) -> Receipt:
+    subject = patient(world)
+    appoint(world, subject)
+    expiry = world.ledger.now() + 6 if forged else FOREVER
+    permit = care_permit(world, expiry=expiry)
+    run = request_plan(world, permit, subject)
+    if forged:
+        time.sleep(6.1)
+    return authorise_plan(world, run)
+
+
 @care_attack("a plan drawn under a suspended permit", "worker", "reason 34")
 def drawn_while_suspended(world: World, forged: bool) -> Receipt:
     subject, permit = patient(world), care_permit(world)
@@ -273,6 +286,17 @@ def other_params(world: World, forged: bool) -> Receipt:
     appoint(world, subject)
     message = plan_request(care_permit(world), subject)
     params = b'{"analysis":"risk"}' if forged else PLAN_PARAMS
+    signature = world.by("cleo", "PlanRequest", message)
+    return world.relay("CareLedger", "requestPlan", "PlanRequest", message, params, signature)
+
+
+@care_attack("a plan by parameters of more than two kilobytes", "clinician", "ParamsMismatch")
+def long_params(world: World, forged: bool) -> Receipt:
+    subject = patient(world)
+    appoint(world, subject)
+    params = b"x" * (2049 if forged else 2048)
+    digest = hashlib.sha256(params).digest()
+    message = plan_request(care_permit(world), subject) | {"paramsHash": digest}
     signature = world.by("cleo", "PlanRequest", message)
     return world.relay("CareLedger", "requestPlan", "PlanRequest", message, params, signature)
 
