@@ -22,6 +22,7 @@ from analytics.care.drawn import (
     warns,
 )
 from analytics.care.facts import FACTS, Kind
+from analytics.care.interpreter import State
 from analytics.care.medicine_table import names_by_code
 from analytics.care.rule_set import RuleSet
 from api.pages import plots, run_text
