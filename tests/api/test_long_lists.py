@@ -69,24 +69,31 @@ def long(deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Long]
 
 def _released_with(path: str, her: str) -> int:
     """Other tests of this deployment may have had results of hers released before it was
-    multiplied.
+    multiplied; those of another dataset do not follow from these withdrawals.
     """
     with sqlite3.connect(path) as rows:
         (count,) = rows.execute(
             "SELECT count(DISTINCT a.run) FROM accesses a JOIN runs r ON r.run = a.run"
-            " WHERE a.subject = ? AND r.state = 'released'",
-            (her,),
+            " JOIN permits p ON p.permit = r.permit"
+            " WHERE a.subject = ? AND r.state = 'released' AND p.dataset = ?",
+            (her, _dataset_of(rows)),
         ).fetchone()
     assert count >= RUNS * 2 // 3
     return int(count)
 
 
+def _dataset_of(rows: sqlite3.Connection) -> str:
+    """The dataset of the multiplied runs, which are the newest."""
+    (dataset,) = rows.execute(
+        "SELECT p.dataset FROM runs r JOIN permits p ON p.permit = r.permit ORDER BY r.block DESC"
+    ).fetchone()
+    return str(dataset)
+
+
 def _withdraw(path: str, her: str) -> None:
     """Five withdrawals after all of it, each with the second in which it was mined."""
     with sqlite3.connect(path) as rows:
-        (dataset,) = rows.execute(
-            "SELECT p.dataset FROM runs r JOIN permits p ON p.permit = r.permit ORDER BY r.block DESC"
-        ).fetchone()
+        dataset = _dataset_of(rows)
         (block,) = rows.execute("SELECT max(number) FROM blocks").fetchone()
         (step,) = rows.execute("SELECT max(step) FROM events").fetchone()
         for number in range(WITHDRAWALS):

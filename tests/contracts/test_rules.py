@@ -79,7 +79,7 @@ def sealed_by_a_former_worker(world: World) -> Receipt:
 
 
 def looked_at_by_a_former_checker(world: World) -> Receipt:
-    name = somebody(world, "checker", "cleo")
+    name = somebody(world, "checker", "cora")
     run, _ = authorised(world)
     world.seal(run)
     retire(world, name, "checker")
