@@ -144,9 +144,10 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
         and read(one) in words.values()
         and read(one) not in ("equivocal", fact.value)
     ]
-    near = [one for one in others if one.can_be_since(fact.day - _HALF_A_YEAR)]
     # Of one day, `newest` has settled it.
-    near = [one for one in near if one.day != fact.day]
+    near = [
+        one for one in others if one.day != fact.day and one.can_be_since(fact.day - _HALF_A_YEAR)
+    ]
     if near:
         source = tuple(sorted({*fact.source, *names(near)}))
         return Unknown(Reason.CONFLICTING, "two tests within half a year", fact.day, source)

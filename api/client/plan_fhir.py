@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from analytics.care.days import date_of
-from analytics.care.drawn import dose_in_words, is_out_of_date, not_in_force
+from analytics.care.drawn import dose_in_words, is_out_of_date, items_of, not_in_force
 from analytics.care.facts import FACTS, Kind, Reason
 from analytics.care.rule_set import shipped
 from analytics.readers.codes import UCUM, URIS
@@ -57,7 +57,7 @@ def export_plan(opened: OpenedPlan, run: str, today: int) -> Resource:
     ]
     tasks = [
         bundle.add(_proposal(option, plan, decided.get(option["rule"], ""), observations))
-        for option in _options(plan)
+        for option in items_of(plan)
         if decided.get(option["rule"]) != "decline"
     ]
     tasks += [
@@ -83,10 +83,6 @@ class _Entries:
         address = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, name)}"
         self.entries.append({"fullUrl": address, "resource": resource})
         return {"reference": address}
-
-
-def _options(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [*plan["options"], *plan["lifestyle"]]
 
 
 def _facts(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -208,7 +204,7 @@ def _care_plan(
 
 def _provenance(plan: Mapping[str, Any], run: str, care_plan: Resource) -> Resource:
     """The run, the rule set, and each rule with its version and the dates of its sources."""
-    rules = {one["rule"]: one for one in [*_options(plan), *plan["refused"]]}
+    rules = {one["rule"]: one for one in [*items_of(plan), *plan["refused"]]}
     entities = [_entity("urn:volens:run", run, "the run, as the ledger records it")]
     entities.append(_entity("urn:volens:rule-set", plan["rule_set"], "sha256 of the rule set"))
     entities += [
