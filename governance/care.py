@@ -30,6 +30,8 @@ from governance.rules.encoding import sha256, words
 from governance.rules.replayed import ReplayedState
 
 NOTICE = Path(__file__).resolve().parent / "terms" / "care-1.md"
+# The account of a clinician whom a patient named without telling this service.
+UNTOLD = "0x" + "0" * 40
 NOTES = "n"  # the kind of an object in the bucket: what a clinician noted on a plan, encrypted
 MAX_NOTES = 64 << 10  # bytes
 _POINT = re.compile(r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", re.MULTILINE | re.DOTALL)
@@ -37,7 +39,8 @@ _POINT = re.compile(r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", re.MULTILINE | re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Appointed:
-    """An appointment as the ledger has it, and whom she named. live: whether he may ask now.
+    """An appointment as the ledger has it, and whom she named, UNTOLD if this service does not
+    know. live: whether he may ask now.
 
     version: how often she has appointed or ended one; until_day: days since 1970.
     """
@@ -122,23 +125,32 @@ def appointments(
     clinician: str = "",
     subject: str = "",
 ) -> list[Appointed]:
-    """The newest appointments of a patient, or those in which this clinician is named."""
+    """The newest appointments of a patient, or those in which this clinician is named.
+
+    A patient's are those of the ledger: also one that was signed and sent without this service.
+    """
     noun = AppointedClinician
     query = select(noun).order_by(noun.dataset, noun.subject)
     query = query.where(noun.clinician == clinician) if clinician else query
     query = query.where(noun.subject == subject) if subject else query
     with engine.connect() as connection:
-        rows = list(connection.execute(query))
-    listed = (_appointed(row, replayed, now // 86_400) for row in rows)
-    return [one for one in listed if one is not None]
+        told = {(row.dataset, row.subject): row for row in connection.execute(query)}
+    pairs = set(told)
+    if subject:
+        pairs |= {(name.hex(), subject) for name in replayed.datasets}
+    listed = (_appointed(*pair, told.get(pair), replayed, now // 86_400) for pair in sorted(pairs))
+    return [one for one in listed if one is not None and (subject or one.clinician == clinician)]
 
 
-def _appointed(row: Any, replayed: ReplayedState, today: int) -> Appointed | None:
-    """None for a row that the ledger does not know, or has replaced by now."""
-    dataset, subject = bytes.fromhex(row.dataset), bytes.fromhex(row.subject)
+def _appointed(
+    of: str, whose: str, told: Any, replayed: ReplayedState, today: int
+) -> Appointed | None:
+    """None if the ledger has no appointment; told: what this service keeps of one, if anything."""
+    dataset, subject = bytes.fromhex(of), bytes.fromhex(whose)
     kept, consent = replayed.appointment(dataset, subject), replayed.consent(dataset, subject)
-    if kept.version != row.version:
+    if not kept.version:
         return None
+    known = told is not None and kept.version == told.version
     every_kind = 2**32 - 1
     live = (
         today <= kept.until_day
@@ -146,14 +158,14 @@ def _appointed(row: Any, replayed: ReplayedState, today: int) -> Appointed | Non
         and not replayed.care_denied(dataset, subject, every_kind, today)
     )
     return Appointed(
-        row.dataset,
-        row.subject,
-        row.clinician,
+        of,
+        whose,
+        told.clinician if known else UNTOLD,
         kept.version,
         kept.until_day,
         kept.result_to_me,
         live,
-        row.salt,
+        told.salt if known else "",
     )
 
 

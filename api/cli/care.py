@@ -106,9 +106,13 @@ def list_appointments(as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens care list --as cleo`
     """
+    from governance.care import UNTOLD
+
     rows = [row | {"until": cli.day(row["untilDay"])} for row in cli.client(as_).appointments()]
     for row in rows:
         row.pop("salt")
+        if row["clinician"] == UNTOLD and not as_json:
+            row["clinician"] = "not told to this service"
     columns = ["subject", "dataset", "clinician", "until", "live", "resultToMe"]
     cli.table(rows, columns, as_json, "There is no appointment.")
 

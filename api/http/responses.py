@@ -409,7 +409,9 @@ class Approved(BaseModel):
 
 
 class Appointment(BaseModel):
-    """`clinician` is the account that she named; `live`: whether he may ask for a plan now."""
+    """`clinician` is the account that she named, of zeros if this service was not told whom; `live`:
+    whether he may ask for a plan now.
+    """
 
     dataset: str
     subject: str
@@ -418,7 +420,9 @@ class Appointment(BaseModel):
     untilDay: int
     resultToMe: bool
     live: bool
-    salt: str = Field(description="It opens the hash by which the ledger names the clinician.")
+    salt: str = Field(
+        description='It opens the hash by which the ledger names the clinician; "" if unknown.'
+    )
 
 
 class PlanRequested(Written):

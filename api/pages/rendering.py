@@ -25,6 +25,7 @@ from api.pages.markdown import render_markdown
 from api.pages.personas import names_of
 from chain.vocabulary import Purpose
 from governance import names as known_names
+from governance.care import UNTOLD
 from governance.notices.inbox import count_unread
 from governance.readmodel import queries as register
 from governance.readmodel.database import DATABASE_FAULTS, OUTAGES
@@ -172,6 +173,8 @@ class Names:
 
     def show(self, address: str, full: bool = False) -> Markup:
         """An account's name, or its shortened address; full: with institution and whole address."""
+        if address == UNTOLD:
+            return Markup("somebody whom this service was not told")
         name, institution = self.of(address)
         if full:
             shown = Markup("<b>{}</b>, ").format(name) if name else Markup()

@@ -26,10 +26,13 @@ from playwright.sync_api import expect
 from signed_forms import open_form, sign_in_with
 
 from analytics.care.rule_set import rule_set_hash
-from api.client.plans import open_as_clinician, open_as_patient, open_sealed, sign_plan
+from api.client.plans import appointment, open_as_clinician, open_as_patient, open_sealed, sign_plan
 from api.client.results import open_output, run_receipt, shown
+from api.demo.stage import MemoryOutbox
 from api.errors import UsageError
+from chain.ledger import Ledger, message_tuple
 from chain.vocabulary import OutputClass, Purpose
+from chain.wallets import Wallet
 from governance import care, verify
 from governance.rules.encoding import canonical_json
 
@@ -610,6 +613,30 @@ def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(deployment, tmp_p
         assert name == "cleo" or "suspended" not in answer.text
     assert "is over." in seen_by(deployment, "bea", "/me/care").text
     assert "Nobody has appointed you." in seen_by(deployment, "cleo", "/care").text
+
+
+def test_she_sees_and_ends_an_appointment_of_which_this_service_was_not_told(
+    deployment, visit
+) -> None:
+    """Signed under another notice, and sent to the ledger past the service."""
+    clinic = deployment.clinic
+    clinic.grant()
+    cleo, until = clinic.cleo.wallet.address, int(time.time()) // 86_400 + 30
+    message, _ = appointment(clinic.bea, clinic.dataset, cleo, until, True)
+    message |= {"noticeHash": sha256(b"another notice").digest()}
+    signature = bytes.fromhex(clinic.bea._sign("Appoint", message))
+    signer, url = clinic.bea.wallet.signer, deployment.parts.urls["chain"]
+    ledger = Ledger.connect(url, deployment.identity, Wallet.new(), MemoryOutbox())
+    ledger.relay("CareLedger", "appoint", message_tuple("Appoint", message), signer, signature)
+    (seen,) = clinic.bea.appointments()
+    assert (seen["clinician"], seen["salt"], seen["live"]) == (care.UNTOLD, "", True)
+    assert clinic.cleo.appointments() == []
+    page = visit.act_as("Bea", "/me/care")
+    expect(page.get_by_text("it did not pass this service")).to_be_visible()
+    page.get_by_text("End this appointment").click()
+    page.get_by_role("button", name="Yes, sign and end it").click()
+    expect(page.get_by_role("heading", name=" is over.")).to_be_visible()
+    assert not clinic.bea.appointments()[0]["live"]
 
 
 def test_she_ends_an_appointment_on_the_page(deployment, visit) -> None:
