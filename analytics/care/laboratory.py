@@ -55,6 +55,8 @@ MONITORED = tuple(_UNITS)
 # Of several values of a day that are nearly the same, the one that leads to less of a drug.
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
+# Nobody's weight changes by a fifth within a month: one of the two is an error, or somebody else's.
+_JUMP, _JUMP_DAYS = Decimal("1.2"), 31
 _PREGNANT = {"LA15173-0": True, "LA26683-5": False}
 _HCG_POSITIVE = {"LA6576-8": True}
 _test = answer({**_HCG_POSITIVE, "LA6577-6": False})
@@ -95,6 +97,7 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
     for name, (pattern, question) in _CONDITIONS.items():
         facts[name] = _disease(records, pattern, question)
+    facts["weight"] = _believable(records, facts["weight"])
     facts["creatinine"] = _steady(records, facts["creatinine"])
     facts["pregnant"] = _pregnant(records)
     facts["breast_feeding"] = newest(
@@ -198,6 +201,26 @@ def _careful(
         return pick(numbers) if near else None
 
     return choose
+
+
+def _believable(records: Records, weight: Fact) -> Fact:
+    """The weight, unless another of the month before differs so much that one of them is wrong."""
+    if not isinstance(weight, Known) or not isinstance(weight.value, Decimal) or not weight.day:
+        return weight
+    entries, read = measurements(records, "weight")
+    others = [
+        one
+        for one in entries
+        if is_final(one)
+        and one.can_be_since(weight.day - _JUMP_DAYS)
+        and isinstance(value := read(one), Decimal)
+        and max(value, weight.value) > min(value, weight.value) * _JUMP
+    ]
+    if not others:
+        return weight
+    source = tuple(sorted({*weight.source, *names(others)}))
+    detail = "two weights of a month, one more than a fifth above the other"
+    return Unknown(Reason.CONFLICTING, detail, weight.day, source)
 
 
 def _pregnant(records: Records) -> Fact:

@@ -34,6 +34,11 @@ _STILL_DAYS, _AFTER_INFUSION = 90, 30
 _NEAR_DAYS = 183  # between chemotherapy and the operation that it belongs to, at most
 _BEFORE_DIAGNOSIS = 31  # a diagnosis may be written down after the treatment has begun
 _ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no chemotherapy
+# Cytotoxic medicines that are given for diseases of joints, vessels, skin, blood or nerves too, and
+# fluorouracil, also a cream: how and what for is not read.
+_ALSO_FOR_OTHERS = frozenset(
+    {"L01AA01", "L01AA02", "L01BA01", "L01BB02", "L01BB04", "L01BC02", "L01DB07"}
+)
 _FULL = 7  # letters of an ATC code that names a substance
 # Whatever its type is, a resource may be in the record of a sensitive category.
 _CATEGORIES = (Category.MEDICATIONS, *sorted(SENSITIVE))
@@ -69,6 +74,7 @@ class _Medicine:
     classes: frozenset[str]
     understood: bool
     now: bool
+    may_be_for_others: bool  # whether it says nothing of cancer by itself
 
 
 def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
@@ -110,7 +116,11 @@ def _read(entry: Entry, today: int) -> _Medicine:
     still = _AFTER_INFUSION if "cytotoxic" in classes else _STILL_DAYS
     recent = entry.day is None or entry.day >= today - still
     active = entry.resource.get("status") in _NOW
-    return _Medicine(entry, frozenset(codes), frozenset(classes), certain, active or recent)
+    named = {code for name in known for code in TABLE["ingredients"][name]["atc"]} | other
+    for_others = bool(named & _ALSO_FOR_OTHERS)
+    return _Medicine(
+        entry, frozenset(codes), frozenset(classes), certain, active or recent, for_others
+    )
 
 
 def _list(records: Records, medicines: Sequence[_Medicine], chosen: Sequence[_Medicine]) -> Fact:
@@ -162,15 +172,17 @@ def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: 
 def _chemotherapy(
     records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
 ) -> Fact:
-    entries = [one.entry for one in medicines if "cytotoxic" in one.classes]
+    given_so = [one for one in medicines if "cytotoxic" in one.classes]
+    entries = [one.entry for one in given_so]
     going_on = [one for one in entries if one.resource.get("status") in _NOW]
     if going_on:  # or only ordered yet
         return Unknown(Reason.NOT_FINAL, "chemotherapy is not over", None, names(going_on))
-    entries += [
+    sessions = [
         one
         for one in records.entries
         if has_icd(one, _SESSION) or (one.kind == "Procedure" and has_pcs(one, _INFUSION))
     ]
+    entries += sessions
     if not entries:
         if records.withheld & {Category.PROCEDURES, Category.CONDITIONS}:
             return Unknown(Reason.WITHHELD)
@@ -188,6 +200,10 @@ def _chemotherapy(
         return stated
     if isinstance(stated, Known) and (stated.day or 0) < min(days):
         stated = Unknown(Reason.NOT_RECORDED)  # of an earlier treatment
+    for_cancer = sessions or not all(one.may_be_for_others for one in given_so)
+    if not for_cancer and isinstance(stated, Unknown):
+        detail = "medicines alone that are given for other diseases too"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(entries))
     diagnosed = [one.day for one in breast_cancers(records) if one.day is not None]
     if diagnosed and isinstance(stated, Unknown):  # what came before was for another disease
         since = min(diagnosed) - _BEFORE_DIAGNOSIS

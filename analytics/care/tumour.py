@@ -22,6 +22,7 @@ from analytics.care.entries import (
     names,
     newest,
     number,
+    start_of,
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
 from analytics.readers.codes import URIS, codings_of
@@ -46,7 +47,10 @@ _METASTASIS = re.compile(r"C7[89]|C800")  # of other than lymph nodes (C77), whi
 _CARCINOMA = re.compile(r"8[0-5][0-9]{2}/3")  # ICD-O-3: invasive carcinomas
 _FAMILY = re.compile(r"C50|C56|D05|Z803|Z8041")
 _OF_FAMILY = re.compile(r"Z803|Z8041")  # stated as a condition of the person
-_HALF_A_YEAR = 183
+_HALF_A_YEAR, _EVER = 183, 366 * 200  # days
+# ICD-10-CM: a malignant neoplasm of the right or left breast. ICD-10, its quadrant: of a site that
+# is stated.
+_SIDE, _SITE = re.compile(r"C50[0-689]1([12])"), re.compile(r"C50([0-6])")
 _STAGE = re.compile(r"([ry]*)([cp]?)([TNM])(is|[0-9])(.*)")
 
 
@@ -137,6 +141,7 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
     fact = newest(entries, read, records.missing(_OBSERVATIONS), _definite)
     if not isinstance(fact, Known) or fact.day is None or fact.value == "equivocal":
         return fact
+    near_days = _EVER if _several_tumours(records) else _HALF_A_YEAR
     others = [
         one
         for one in entries
@@ -145,13 +150,28 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
         and read(one) not in ("equivocal", fact.value)
     ]
     # Of one day, `newest` has settled it.
-    near = [
-        one for one in others if one.day != fact.day and one.can_be_since(fact.day - _HALF_A_YEAR)
-    ]
+    near = [one for one in others if one.day != fact.day and one.can_be_since(fact.day - near_days)]
     if near:
         source = tuple(sorted({*fact.source, *names(near)}))
-        return Unknown(Reason.CONFLICTING, "two tests within half a year", fact.day, source)
+        detail = "two tests within half a year, or of several tumours"
+        return Unknown(Reason.CONFLICTING, detail, fact.day, source)
     return fact
+
+
+def _several_tumours(records: Records) -> bool:
+    """Whether the diagnoses name both breasts, or two sites and more than half a year between."""
+    sides: set[str] = set()
+    sites: dict[str, int] = {}
+    for entry in breast_cancers(records):
+        for code in entry.codes:
+            text = (code.code or "").replace(".", "").upper()
+            sides |= {found[1] for found in [_SIDE.match(text)] if found}
+            site = _SITE.match(text)
+            if site is not None and (first := start_of(entry)) is not None:
+                sites[site[1]] = min(first, sites.get(site[1], first))
+    days = sorted(sites.values())
+    apart = bool(days) and days[-1] - days[0] > _HALF_A_YEAR
+    return len(sides) > 1 or apart
 
 
 def _definite(values: Sequence[Value]) -> Value | None:
@@ -189,6 +209,11 @@ def _stage(records: Records, letter: str) -> Fact:
     if before and not pathological:
         missing = replace(missing, detail="a clinical category alone", source=names(before))
     fact = newest(pathological, _category, missing)
+    if isinstance(fact, Known) and _several_tumours(records):
+        others = [one for one in pathological if is_final(one) and _category(one) != fact.value]
+        if others:
+            source = tuple(sorted({*fact.source, *names(others)}))
+            return Unknown(Reason.CONFLICTING, "of several tumours", fact.day, source)
     # Of a newer cancer there may be a clinical category alone yet.
     newer = [
         entry

@@ -422,6 +422,10 @@ MEASURED = [
     ([measured("29463-7", 61, "kg"), measured("29463-7", 60, "kg")], "weight", Decimal(60)),
     ([measured("26499-4", 2900, "/uL")], "neutrophils", Decimal("2.9")),
     ([measured("718-7", 121, "g/L")], "haemoglobin", Decimal("12.1")),
+    ([measured("29463-7", 135, "kg"), measured("29463-7", 61, "kg", "2024-05-13")], "weight", Reason.CONFLICTING),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 73.3, "kg", "2024-05-13")], "weight", Reason.CONFLICTING),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 73.2, "kg", "2024-05-13")], "weight", Decimal(61)),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 135, "kg", "2024-03-13")], "weight", Decimal(61)),
     ([coded("82810-3", "LA15173-0")], "pregnant", True),
     ([coded("82810-3", "LA4489-6")], "pregnant", Reason.NOT_UNDERSTOOD),
     ([coded("82810-3", "LA26683-5", "2024-01-01"), PREGNANT_NOW], "pregnant", True),
@@ -443,6 +447,15 @@ MEASURED = [
     ([condition((CM, "I26.99"))], "thrombosis", True),
     ([condition((CM, "I83.90"))], "thrombosis", Reason.NOT_RECORDED),
 ]  # fmt: skip
+LARGE_ONCE = staged("21899-0", "pT3", "2020-01-05")
+OTHER_BREAST, OTHER_SITE, SAME_TUMOUR = (
+    [condition((CM, first), onsetDateTime="2020-01-02"), condition((CM, then), onsetDateTime=day)]
+    for first, then, day in (
+        ("C50.911", "C50.912", "2020-01-02"),
+        ("C50.4", "C50.2", "2024-01-02"),
+        ("C50.411", "C50.911", "2024-01-02"),
+    )
+)
 TUMOUR = [
     ([coded("48676-1", "LA6576-8")], "her2", "positive"),
     ([coded("48676-1", "LA11884-6")], "her2", "equivocal"),
@@ -464,6 +477,12 @@ TUMOUR = [
     ([coded("85319-2", "LA6576-8", "2024-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
     ([coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", "negative"),
     ([coded("85319-2", "LA11884-6", "2024-01-31"), NO_HER2], "her2", "negative"),
+    ([*OTHER_BREAST, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
+    ([*OTHER_SITE, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
+    ([*SAME_TUMOUR, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", "negative"),
+    ([*OTHER_BREAST, coded("85319-2", "LA6577-6", "2020-01-31"), NO_HER2], "her2", "negative"),
+    ([*OTHER_BREAST, LARGE_ONCE, staged("21899-0", "pT1c")], "tumour_size", Reason.CONFLICTING),
+    ([*SAME_TUMOUR, LARGE_ONCE, staged("21899-0", "pT1c")], "tumour_size", "T1"),
     ([coded("85337-4", "LA6577-6"), ER_SHARE], "oestrogen_receptor", Reason.NOT_UNDERSTOOD),
     ([coded("85319-2", "LA6577-6"), measured("74860-8", 2.4, "1", "2024-05-21")], "her2", Reason.NOT_UNDERSTOOD),
     ([staged("21900-6", "pN1a(sn)")], "nodes", "N1"),
@@ -500,8 +519,10 @@ def of_breast(day: str) -> dict[str, Any]:
 OLD_SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", "2010-01-01", LOCAL)
 GIVEN_BEFORE = medicine("L01DB01", "2024-01-05", "completed")
 GIVEN_AFTER = medicine("L01DB01", "2024-03-05", "completed")
-OF_ANOTHER_DISEASE = medicine("L01AA01", "2014-03-05", "completed")
+OF_ANOTHER_DISEASE = medicine("L01DB01", "2014-03-05", "completed")
 SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
+CREAM = order((RXNORM, "4492")) | {"authoredOn": "2024-03-05", "status": "completed"}
+SESSION = condition((CM, "Z51.11"), onsetDateTime="2024-03-05")
 MEDICINES = [
     ([medicine("L01DB01", "2024-01-05", "completed")], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-01-05", "completed"), SURGERY], "chemotherapy", "neoadjuvant"),
@@ -517,6 +538,11 @@ MEDICINES = [
     ([OF_ANOTHER_DISEASE, CANCER, SETTING], "chemotherapy", "neoadjuvant"),
     ([GIVEN_AFTER, SURGERY, OLD_SETTING], "chemotherapy", "adjuvant"),
     ([OF_ANOTHER_DISEASE, GIVEN_AFTER, CANCER, SURGERY], "chemotherapy", "adjuvant"),
+    ([medicine("L01AA01", "2024-03-05", "completed"), CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([CREAM], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([medicine("L01AA01", "2024-03-05", "completed"), GIVEN_AFTER], "chemotherapy", "setting not said"),
+    ([medicine("L01AA01", "2024-03-05", "completed"), SETTING], "chemotherapy", "neoadjuvant"),
+    ([medicine("L01AA01", "2024-03-05", "completed"), SESSION], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03-05", "completed"), METASTASIS], "chemotherapy", "metastatic"),
     ([medicine("L01DB01", "2024-02-05", "completed"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03", "completed")], "chemotherapy", Reason.NO_DATE),
