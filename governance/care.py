@@ -134,23 +134,23 @@ def appointments(
     query = query.where(noun.clinician == clinician) if clinician else query
     query = query.where(noun.subject == subject) if subject else query
     with engine.connect() as connection:
-        told = {(row.dataset, row.subject): row for row in connection.execute(query)}
-    pairs = set(told)
+        kept = {(row.dataset, row.subject): row for row in connection.execute(query)}
+    pairs = set(kept)
     if subject:
         pairs |= {(name.hex(), subject) for name in replayed.datasets}
-    listed = (_appointed(*pair, told.get(pair), replayed, now // 86_400) for pair in sorted(pairs))
+    listed = (_appointed(*pair, kept.get(pair), replayed, now // 86_400) for pair in sorted(pairs))
     return [one for one in listed if one is not None and (subject or one.clinician == clinician)]
 
 
 def _appointed(
-    of: str, whose: str, told: Any, replayed: ReplayedState, today: int
+    of: str, whose: str, row: Any, replayed: ReplayedState, today: int
 ) -> Appointed | None:
-    """None if the ledger has no appointment; told: what this service keeps of one, if anything."""
+    """None if the ledger has no appointment; row: what this service keeps of one, if anything."""
     dataset, subject = bytes.fromhex(of), bytes.fromhex(whose)
     kept, consent = replayed.appointment(dataset, subject), replayed.consent(dataset, subject)
     if not kept.version:
         return None
-    known = told is not None and kept.version == told.version
+    known = row is not None and kept.version == row.version
     every_kind = 2**32 - 1
     live = (
         today <= kept.until_day
@@ -160,12 +160,12 @@ def _appointed(
     return Appointed(
         of,
         whose,
-        told.clinician if known else UNTOLD,
+        row.clinician if known else UNTOLD,
         kept.version,
         kept.until_day,
         kept.result_to_me,
         live,
-        told.salt if known else "",
+        row.salt if known else "",
     )
 
 
