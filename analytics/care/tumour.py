@@ -165,7 +165,7 @@ def _several_tumours(records: Records) -> bool:
     for entry in breast_cancers(records):
         for code in entry.codes:
             text = (code.code or "").replace(".", "").upper()
-            sides |= {found[1] for found in [_SIDE.match(text)] if found}
+            sides |= {side[1] for side in [_SIDE.match(text)] if side}
             site = _SITE.match(text)
             if site is not None and (first := start_of(entry)) is not None:
                 sites[site[1]] = min(first, sites.get(site[1], first))

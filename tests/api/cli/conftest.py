@@ -7,10 +7,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
+import typer.main
 
 from api.cli import main
+
+# A process of its own builds the tree of commands once; here some hundred commands share one.
+typer.main.get_command = cache(typer.main.get_command)
 
 
 @dataclass(frozen=True, slots=True)
