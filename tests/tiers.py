@@ -53,10 +53,10 @@ SYSTEM_FILES = {
 }
 
 # What another test covers less dearly, and what is not about one behaviour: controls that are taken
-# out (of contracts, of the verifier, of the imports), attacks that are simulated on many cohorts,
-# floods, kills and withdrawals at any moment, measurements, the demo and its further scenes, results of older versions, and every page in
-# every look, whole deployments from the compose file, what `make check` says of a fault. All that is
-# marked `alone` too.
+# out (of contracts, of the verifier, of the imports, of confinement), attacks that are simulated on
+# many cohorts, floods, kills and withdrawals at any moment, measurements, the demo and its further
+# scenes, results of older versions, and every page in every look, whole deployments from the compose
+# file, what `make check` says of a fault. All that is marked `alone` too.
 LONG = (
     "tests/analytics/test_clusters.py::test_without_groups_clusters_are_chance",
     "tests/analytics/test_disclosure_gates.py::test_a_run_with_few_of_an_outcome_is_computed_to_its_end",
