@@ -415,6 +415,9 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     expect(opened.get_by_role("heading", level=2).first).to_have_text("Options with their basis")
     expect(opened).to_contain_text("50 % of the starting dose that is otherwise right")
     expect(opened).to_contain_text("the two lowest activity values added (CPIC)")
+    assert (
+        len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 3
+    )  # without facts and sources
     page.get_by_role("button", name="Yes, sign it").click()
     assert clinic.cleo.plan(plan)["state"] == "sealed"  # nothing is signed before each decision
     for item in opened.locator("[data-item]").all():
