@@ -181,6 +181,9 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
         reference.write_decisions(), "the titles of the records"
     ),
     "docs/reference/limits.md": lambda: _finish(reference.write_limits(), "docs/reference.py"),
+    "docs/reference/modules.md": lambda: _finish(
+        reference.write_modules(), "the first lines of the modules"
+    ),
     "governance/rules/tables.py": join_verifier.tables,
     "governance/verify.py": join_verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,

@@ -4,6 +4,7 @@ limits.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ from api.cli.root import app
 from api.operate.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("governance", "chain", "analytics", "api", "volens", "bench", "docs")
 _SHELLS = """## In a shell
 
 `volens --install-completion` makes the shell of this terminal (bash, zsh, fish, PowerShell) complete
@@ -398,3 +400,26 @@ def write_limits() -> list[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def write_modules() -> list[str]:
+    """Every module with the first sentence of its docstring, by package."""
+    lines = ["# Modules", ""]
+    for room in ROOMS:
+        for folder in sorted({path.parent for path in (ROOT / room).rglob("*.py")}):
+            modules = sorted(folder.glob("*.py"))
+            package = next((one for one in modules if one.name == "__init__.py"), None)
+            name = folder.relative_to(ROOT).as_posix()
+            lines += [f"## `{name}`", *([_first_lines(package), ""] if package else [""])]
+            rows = [
+                f"| `{one.name}` | {_first_lines(one).replace('|', '/')} |"
+                for one in modules
+                if one != package
+            ]
+            lines += ["| module | what it is for |", "|---|---|", *rows, ""] if rows else []
+    return lines
+
+
+def _first_lines(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())

@@ -23,7 +23,8 @@ BASE = '''class _Named(IntEnum):
 def chain_module() -> str:
     """chain/vocabulary.py: every name."""
     classes = [_class(name, "_Named") for name in _vocabulary()]
-    return _module("The numbers of the contracts, by name.", [BASE, *classes, _reasons()])
+    reasons = "\n".join(["class Reason(IntEnum):", *_reasons()])
+    return _module("The numbers of the contracts, by name.", [BASE, *classes, reasons])
 
 
 def analytics_module() -> str:
@@ -47,8 +48,8 @@ def _class(name: str, base: str) -> str:
     return "\n".join([f"class {name}({base}):", f'    """{entry["says"]}"""', "", *lines, ""])
 
 
-def _reasons() -> str:
-    """The class Reason; a slug that an earlier group has is prefixed with its group."""
+def _reasons() -> list[str]:
+    """The body of the class Reason; a slug that an earlier group has is prefixed with its group."""
     groups = json.loads((CONTRACTS / "reasons.json").read_text(encoding="utf-8"))
     lines: list[str] = []
     taken: Counter[str] = Counter()
@@ -58,7 +59,12 @@ def _reasons() -> str:
             taken[slug] += 1
             lines.append(f"    {member} = {code}  # {sentence}")
     says = '    """Why a person, a run, a key or an output was refused; docs/reasons.md has the sentences."""'
-    return "\n".join(["class Reason(IntEnum):", says, "", *lines, ""])
+    return [says, "", *lines, ""]
+
+
+def rules_reasons() -> str:
+    """The same without an enum, for the auditor's program: plain numbers by name."""
+    return "\n".join(["class Reason:", *_reasons()])
 
 
 def _member(slug: str) -> str:

@@ -34,6 +34,9 @@ class Google:
     cuts: int = 0  # so many connections end in the middle of a part of an upload
     loses: int = 0  # so many answers to an upload are lost after it was done
     flips: bool = False  # a bit of each upload changes on its way
+    refuses_uploads: int = 0  # the status of every answer to the beginning of an upload
+    # (status, headers) that the next parts of uploads are answered, in place of taking them.
+    parts: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     url: str = ""
 
@@ -107,6 +110,11 @@ class _Front(BaseHTTPRequestHandler):
             self._answer(401, _error(401))
         elif google.refuses:
             self._answer(google.refuses, _error(google.refuses))
+        elif self.command == "POST" and "/upload/" in self.path and google.refuses_uploads:
+            self._answer(google.refuses_uploads, _error(google.refuses_uploads))
+        elif self.command == "PUT" and google.parts:
+            status, headers = google.parts.pop(0)
+            self._answer(status, b"", headers)
         else:
             self._pass_on(body)
 

@@ -890,8 +890,8 @@ VERIFIER = [
         "verify.py",
         (
             (
-                "len(live) < least and 40,",
-                "(len(live) < least or any(TOPICS['RunRefused'] in log.topics for log in self._logs)) and 40,",
+                "len(live) < least and Reason",
+                "(len(live) < least or any(TOPICS['RunRefused'] in log.topics for log in self._logs)) and Reason",
             ),
         ),
         ("an access told as too few people",),

@@ -701,3 +701,20 @@ def test_what_security_says_about_reporting() -> None:
         "What is not",
     ]
     assert len(text.splitlines()) <= 60
+
+
+def test_the_auditors_reading_order_has_each_module_of_the_program() -> None:
+    guide = (ROOT / "docs/guide/auditor.md").read_text()
+    rows = re.findall(r"^\| \d+ \| [● ]*\| (.+?) \|", guide, re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r"`(\w+)\.py`", row)]
+    modules = {path.stem for path in (ROOT / "governance" / "rules").glob("*.py")} - {"__init__"}
+    assert sorted(listed) == sorted(modules)
+
+
+def test_a_line_that_is_not_formatted_says_why() -> None:
+    for room in ("analytics", "api", "bench", "chain", "docs", "governance", "tests"):
+        for path in (ROOT / room).rglob("*.py"):
+            if "node_modules" not in path.parts and path.name != "test_repository.py":
+                for line in path.read_text().splitlines():
+                    reason = "fmt: skip (" in line or "fmt: skip  # " in line
+                    assert reason or "fmt: skip" not in line, (path, line)

@@ -12,13 +12,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from asked_runs import WORKERS, ask, await_all
 from extent import extent
+from fastapi.routing import APIRoute
 from faults.random_kills import ServedHome
 from sqlalchemy import func, select
 
 from api.demo.postgres import Postgres
+from api.errors import NotAvailable
+from api.pages.site import ROUTERS
 from governance.readmodel.database import open_database
 from governance.readmodel.tables import Claim, Output
 
@@ -48,6 +52,40 @@ def test_each_run_is_computed_once_and_both_take_some(two: ServedHome, tmp_path:
     assert {token for _, token in claims} == {1}
     assert two.cast.client("noor").health()["worker"]["count"] == 2
     assert two.judge(tmp_path) == []
+
+
+def test_every_page_is_there_also_on_postgresql(two: ServedHome) -> None:
+    """Those without an id in their address, for a visitor and for each role."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    paths = {one.path for one in routes if "GET" in one.methods and "{" not in one.path}
+    assert {"/", "/trail", "/runs"} < paths
+    for name in ("", "ada", "noor", "pia", "vera", "rita", "omar"):
+        for path in sorted(paths):
+            assert page_of(two, path, name).status_code < 500, (name, path)
+
+
+def test_a_database_that_is_away_is_an_outage_and_no_fault_of_the_program(
+    two: ServedHome, postgres: Postgres
+) -> None:
+    postgres.kill()
+    try:
+        for path in ("/", "/runs", "/trail"):
+            shown = page_of(two, path)
+            assert (shown.status_code, "The database does not answer" in shown.text) == (503, True)
+        with pytest.raises(NotAvailable, match="The database does not answer"):
+            two.cast.client("noor").permits()
+    finally:
+        postgres.go()
+    assert page_of(two, "/trail").status_code == 200
+
+
+def page_of(two: ServedHome, path: str, name: str = "") -> httpx.Response:
+    headers = {"Accept": "text/html"}
+    if name:
+        client = two.cast.client(name)
+        client.sign_in()
+        headers["Cookie"] = f"volens-session={client._token}"
+    return httpx.get(two.parts.urls["api"] + path, headers=headers, timeout=30.0)
 
 
 @pytest.mark.campaign

@@ -16,6 +16,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from chain.errors import (
@@ -374,6 +375,14 @@ def problem_of(error: Exception) -> JSONResponse:
         for error_class, status in _STATUS.items():
             if isinstance(error, error_class):
                 return problem(status, _sentence(str(error)), _sentence(error.hint))
+    if isinstance(error, OperationalError):
+        log.warning("database-outage", kind=type(error.orig).__name__)
+        return problem(
+            503,
+            "The database does not answer.",
+            "Nothing that was signed is lost. Try again in a minute.",
+            reason="database",
+        )
     return _unexpected(error)
 
 

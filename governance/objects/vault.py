@@ -45,6 +45,8 @@ class _Timeouts:
     attempts: float
 
 
+_GOOGLE = "https://storage.googleapis.com"
+_UPLOADS = 2  # attempts at an upload that the bucket ends
 _HERE, _AWAY = _Timeouts(1.5, 2.0), _Timeouts(10.0, 30.0)  # an emulator, Google's servers
 
 
@@ -115,14 +117,19 @@ class Bucket:
     @cached_property
     def _client(self) -> Any:
         # Imported here: the worker's child opens objects and has no network to fetch them with.
+        import google.auth
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.storage import Client  # type: ignore[import-untyped]
 
-        options = ClientOptions(api_endpoint=self._url or self._endpoint)
+        options = ClientOptions(api_endpoint=self._url or self._endpoint or _GOOGLE)
         if self._url is None:
             try:
-                return Client(project=self._project, client_options=options)
+                # Address and credentials are given, or the client would take an emulator's from
+                # its variables: an emulator is one only where VOLENS_BUCKET_URL says so.
+                credentials, project = google.auth.default(scopes=Client.SCOPE)
+                project = self._project or project
+                return Client(project=project, credentials=credentials, client_options=options)
             except (
                 Exception
             ):  # what is in a key file is read with few checks, so anything is raised
@@ -159,7 +166,7 @@ class Bucket:
             self._client.create_bucket(bucket, location=location, **self._limits)
 
         try:
-            _reach(create)
+            _reach(create, Conflict, NotFound)
         except Conflict:
             return
         except NotFound:
@@ -201,22 +208,32 @@ class Bucket:
     def _write(self, name: str, blob: bytes) -> str:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        try:
+        def upload() -> None:
             # The precondition makes it safe to try again: an object is written once.
-            _reach(
-                lambda: self._bucket.blob(name, chunk_size=_CHUNK).upload_from_string(
-                    blob,
-                    content_type="application/octet-stream",
-                    if_generation_match=0,
-                    checksum="crc32c",
-                    **self._limits,
-                )
+            self._bucket.blob(name, chunk_size=_CHUNK).upload_from_string(
+                blob,
+                content_type="application/octet-stream",
+                if_generation_match=0,
+                checksum="crc32c",
+                **self._limits,
             )
-        except PreconditionFailed:
-            return name
-        except NotFound:
-            raise _no_bucket() from None
-        return name
+
+        for _ in range(_UPLOADS):
+            try:
+                # ValueError: the bucket kept less of a part than the client has sent.
+                _reach(upload, NotFound, PreconditionFailed, ValueError)
+            except PreconditionFailed:
+                # It is there already, unless a policy of the bucket's owner answers so too.
+                if _reach(lambda: self._bucket.blob(name).exists(**self._limits)):
+                    return name
+                raise _no_policy() from None
+            except (NotFound, ValueError):
+                self.probe()  # the upload is gone, or the bucket itself
+            else:
+                return name
+        raise BucketUnavailable(
+            "the bucket ended an upload before it was complete", "try again in a minute"
+        )
 
     def get(self, name: str) -> bytes:
         """The object's bytes, hashed again. Raises ObjectMissing, ObjectAltered, BucketUnavailable."""
@@ -247,7 +264,9 @@ class Bucket:
             blob: bytes = _reach(
                 lambda: self._bucket.blob(name).download_as_bytes(
                     end=MAX_OBJECT, checksum=None, **limits
-                )
+                ),
+                NotFound,
+                RequestRangeNotSatisfiable,
             )
         except NotFound:
             self.probe()  # else the bucket itself is missing
@@ -270,30 +289,29 @@ def _no_credentials() -> BucketUnavailable:
     )
 
 
-def _reach(call: Callable[[], Answer]) -> Answer:
-    """The bucket's response; what it says of an object is raised unchanged, all other faults as
-    BucketUnavailable.
-    """
+def _no_policy() -> BucketUnavailable:
+    return BucketUnavailable(
+        "a policy of the bucket's owner does not allow this",
+        "look at the organisation's policies: where data may be kept, with which key, for how long",
+    )
+
+
+def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
+    """The bucket's response; `known` faults are raised unchanged, all others as BucketUnavailable."""
     from google.api_core.exceptions import (
         BadRequest,
         Conflict,
         Forbidden,
-        NotFound,
         PreconditionFailed,
-        RequestRangeNotSatisfiable,
         Unauthorized,
     )
     from google.auth.exceptions import DefaultCredentialsError, RefreshError
 
     try:
         return call()
-    except (
-        BucketUnavailable,
-        Conflict,
-        NotFound,
-        PreconditionFailed,
-        RequestRangeNotSatisfiable,
-    ):
+    except known:
+        raise
+    except BucketUnavailable:
         raise
     except DefaultCredentialsError:
         raise _no_credentials() from None
@@ -307,7 +325,9 @@ def _reach(call: Callable[[], Answer]) -> Answer:
             "this machine's account may not do this in the bucket",
             "give it the permissions that the operator's guide names, on this bucket",
         ) from None
-    except BadRequest:
+    except PreconditionFailed:
+        raise _no_policy() from None
+    except (BadRequest, Conflict):
         raise BucketUnavailable(
             "the bucket does not take the request",
             "look whether its name, project and location are right",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, func, or_, select
+from sqlalchemy import Engine, Integer, Select, func, literal_column, or_, select
 
 from governance.errors import NotFound
 from governance.readmodel.tables import Block, Event, Run
@@ -101,16 +101,18 @@ def care_days(engine: Engine, since: int = 0, until: int = 0) -> dict[int, int]:
     """How many steps of patients' own care each day has, by the day since 1970; of the blocks from
     `since` on and before `until` (seconds), 0 for any.
     """
+    # Written out, not bound: PostgreSQL does not see that two parameters are the same number.
+    day = Block.timestamp // literal_column(str(DAY), Integer)
     query = (
-        select(Block.timestamp // DAY, func.count())
+        select(day, func.count())
         .select_from(Event)
         .join(Block, Block.number == Event.block)
         .where(Event.name == "Head", Event.tx.in_(_care()), Block.timestamp >= since)
-        .group_by(Block.timestamp // DAY)
+        .group_by(day)
     )
     query = query.where(Block.timestamp < until) if until else query
     with engine.connect() as connection:
-        return {int(day): count for day, count in connection.execute(query)}
+        return {int(number): count for number, count in connection.execute(query)}
 
 
 def is_care(engine: Engine, step: Step) -> bool:

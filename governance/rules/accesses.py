@@ -8,6 +8,7 @@ from governance.rules.questions import Question
 from governance.rules.signatures import Args
 from governance.rules.state import Attempt, Effect, Event, Ingest, Permit, Run, most_attempts
 from governance.rules.steps import Steps, effect
+from governance.rules.tables import Reason
 from governance.rules.vocabulary import (
     ANALYST,
     APPROVED,
@@ -88,8 +89,10 @@ class AccessRules(Steps):
 
     def _permit_reason(self, permit: Permit) -> int:
         if permit.status != APPROVED:
-            return {SUSPENDED: 34, REJECTED: 39}[permit.status]
-        return 35 if self.time >= permit.request["expiry"] else 0
+            return {SUSPENDED: Reason.PERMIT_SUSPENDED, REJECTED: Reason.PERMIT_REJECTED}[
+                permit.status
+            ]
+        return Reason.PERMIT_EXPIRED if self.time >= permit.request["expiry"] else 0
 
     def _authorise(self, m: Args, a: Args) -> Effect:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
@@ -111,12 +114,12 @@ class AccessRules(Steps):
         earlier = self._question(run, self.attempts[name, nth - 1]) if nth > 1 else None
         # In the contract's order.
         reasons = [
-            run.ended and 43,
-            self.time > run.request["deadline"] and 41,
-            m["codeHash"] != permit.request["codeHash"] and 38,
-            not self.member_live(run.analyst, ANALYST, self.time) and 36,
+            run.ended and Reason.CANCELLED,
+            self.time > run.request["deadline"] and Reason.DEADLINE,
+            m["codeHash"] != permit.request["codeHash"] and Reason.CODE,
+            not self.member_live(run.analyst, ANALYST, self.time) and Reason.ANALYST_ROLE,
             self._permit_reason(permit),
-            len(live) < least and 40,
+            len(live) < least and Reason.COHORT_MINIMUM,
             self.questions.refuse(name, permit.request, question, earlier, run.moves),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.
@@ -260,12 +263,12 @@ class AccessRules(Steps):
         today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
         refusals = [
-            (bytes(32), 36 if dismissed else self._permit_reason(permit)),
+            (bytes(32), Reason.ANALYST_ROLE if dismissed else self._permit_reason(permit)),
             *(
                 (
                     who,
                     self.denied(dataset, who, purposes, categories, today)
-                    or 75 * (self.consent(dataset, who).epoch != epoch),
+                    or Reason.CONSENT_CHANGED * (self.consent(dataset, who).epoch != epoch),
                 )
                 for who, epoch in granted
             ),

@@ -4,6 +4,7 @@ from governance.rules.encoding import need, sha256, words
 from governance.rules.signatures import Args
 from governance.rules.state import NOBODY_APPOINTED, Appointment, Attempt, Effect, Permit, Run
 from governance.rules.steps import Steps, effect
+from governance.rules.tables import Reason
 from governance.rules.vocabulary import (
     APPROVED,
     CARE,
@@ -25,12 +26,12 @@ class CareRules(Steps):
         return self.appointments.get((dataset, subject), NOBODY_APPOINTED)
 
     def care_denied(self, dataset: bytes, subject: bytes, categories: int, day: int) -> int:
-        """0 if she allows her own care on that day with one of these categories, else the reason:
+        """0 if she allows her own care on that day with one of these categories, else the reason
         1 to 7.
         """
         reason = self.denied(dataset, subject, CARE, 0, day)
         shared = self.consent(dataset, subject).categories & categories
-        return reason or (0 if shared else 7)
+        return reason or (0 if shared else Reason.CATEGORY)
 
     def plan_denied(self, run: Run, time: int) -> int:
         """Why a plan must not be drawn, viewed or countersigned at that time, 0 if it may: the
@@ -40,11 +41,11 @@ class CareRules(Steps):
         permit, subject, day = self._care_permit(run), run.request["subject"], time // DAY
         dataset = permit.request["dataset"]
         if not self.member_live(run.analyst, CLINICIAN, time):
-            return 48
+            return Reason.CLINICIAN_ROLE
         if permit.status != APPROVED:
-            return 34
+            return Reason.PERMIT_SUSPENDED
         if time >= permit.request["expiry"]:
-            return 35
+            return Reason.PERMIT_EXPIRED
         reason = self.care_denied(dataset, subject, permit.request["categories"], day)
         appointed = self.appointment(dataset, subject)
         live = (
@@ -52,14 +53,14 @@ class CareRules(Steps):
             and appointed.epoch == self.consent(dataset, subject).epoch
             and day <= appointed.until_day
         )
-        return reason or (0 if live else 47)
+        return reason or (0 if live else Reason.APPOINTMENT)
 
     def plan_ended(self, run: Run, attempt: Attempt, time: int) -> int:
-        """As `plan_denied`, after an attempt was authorised: 75 if her consent has changed since."""
+        """As `plan_denied`, after an attempt was authorised: also whether her consent has changed since."""
         subject, epoch, _ = attempt.granted[0]
         dataset = self._care_permit(run).request["dataset"]
         changed = self.consent(dataset, subject).epoch != epoch
-        return self.plan_denied(run, time) or (75 if changed else 0)
+        return self.plan_denied(run, time) or (Reason.CONSENT_CHANGED if changed else 0)
 
     def _appoint(self, m: Args, a: Args) -> Effect:
         dataset, subject = m["dataset"], m["subject"]
@@ -112,8 +113,8 @@ class CareRules(Steps):
         consent, appointed = self.consent(dataset, subject), self.appointment(dataset, subject)
         # In the contract's order.
         reasons = [
-            self.time > run.request["deadline"] and 41,
-            m["codeHash"] != request["codeHash"] and 38,
+            self.time > run.request["deadline"] and Reason.DEADLINE,
+            m["codeHash"] != request["codeHash"] and Reason.CODE,
             self.plan_denied(run, self.time),
         ]
         # Without crypto the worker is unknown, and two workers may send the same values.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from governance.rules.encoding import sha256, words
 from governance.rules.signatures import Args
+from governance.rules.tables import Reason
 from governance.rules.vocabulary import DATASET_QUESTIONS, MAX_MOVES
 
 
@@ -58,8 +59,9 @@ class Questions:
         if question in asked:
             return 0
         if len(asked) >= request["questions"]:
-            return 44
-        return 45 if self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS else 0
+            return Reason.PERMIT_QUESTIONS
+        used_up = self.about.get(request["dataset"], 0) >= DATASET_QUESTIONS
+        return Reason.DATASET_QUESTIONS if used_up else 0
 
     def refuse(
         self, run: bytes, request: Args, question: Question, earlier: Question | None, moves: int
@@ -70,7 +72,7 @@ class Questions:
         if question == earlier:
             return 0
         if earlier and moves == MAX_MOVES:
-            return 46
+            return Reason.RUN_MOVED
         if earlier and self._moves(request["permit"], run, earlier, question):
             return 0
         return self.reason(request, question.name)

@@ -21,6 +21,7 @@ from governance.rules.state import (
     Permit,
     Run,
 )
+from governance.rules.tables import Reason
 from governance.rules.vocabulary import COMMITTEE, FOREVER, LIVE
 
 
@@ -67,17 +68,19 @@ class Steps:
     def denied(
         self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
     ) -> int:
-        """0 if her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
+        """0 if her consent allows all of it on that day, else the reason."""
         status, _, _, first, last, consented_purposes, consented_categories = self.consent(
             dataset, subject
         )
         if status != LIVE:
-            return 1 if subject not in self.signers else 3 if status else 2
+            if subject not in self.signers:
+                return Reason.NOT_ENROLLED
+            return Reason.REVOKED if status else Reason.ABSENT
         if not first <= day <= last:
-            return 4 if day < first else 5
+            return Reason.NOT_YET if day < first else Reason.EXPIRED
         if purposes & ~consented_purposes:
-            return 6
-        return 7 if categories & ~consented_categories else 0
+            return Reason.PURPOSE
+        return Reason.CATEGORY if categories & ~consented_categories else 0
 
     def consent_live(
         self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from governance.rules.tables import Reason
+
 # By the run's last event, its state.
 RUN_STATES = {
     "RunRequested": "queued",
@@ -17,7 +19,7 @@ RUN_STATES = {
     "RunCancelled": "withdrawn",  # cancelled by its analyst; receipts and the API have this word
     "RunResumed": "queued",
 }
-WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
+WORKER_REASONS = (Reason.CODE,)  # the worker's own fault: the run keeps its state
 _REQUESTS = {"RunRequested", "PlanRequested"}
 _RELEASES = {"Released", "Countersigned"}
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted

@@ -88,6 +88,41 @@ def test_an_upload_whose_answer_was_lost_is_no_second_one(google: Google, bucket
     assert bucket.get(bucket.put(blob)) == blob
 
 
+@pytest.mark.parametrize(
+    "answered",
+    [(308, {"Range": "bytes=0-4194303"}), (404, {"Content-Type": "application/json"})],
+    ids=["less kept than sent", "the upload is gone"],
+)
+def test_an_upload_that_the_bucket_ends_begins_anew(
+    google: Google, bucket: Bucket, answered: tuple[int, dict[str, str]]
+) -> None:
+    blob = secrets.token_bytes(LONG)
+    google.parts = [answered]
+    assert bucket.get(bucket.put(blob)) == blob
+    google.parts = [answered, answered]
+    with pytest.raises(BucketUnavailable, match="ended an upload before it was complete"):
+        bucket.put(secrets.token_bytes(LONG))
+
+
+def test_what_a_policy_refuses_is_not_taken_for_an_object_that_is_there(
+    google: Google, bucket: Bucket
+) -> None:
+    """Google answers both with the same status."""
+    google.refuses_uploads = 412
+    with pytest.raises(BucketUnavailable, match="a policy of the bucket's owner"):
+        bucket.put(b"x")
+
+
+@pytest.mark.parametrize("variable", ["STORAGE_EMULATOR_HOST", "API_ENDPOINT_OVERRIDE"])
+def test_no_variable_of_the_client_leads_to_another_server(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    assert bucket.get(bucket.put(b"with credentials")) == b"with credentials"
+    address = Bucket("hospital-1", project="hospital")._client._connection.API_BASE_URL
+    assert address == "https://storage.googleapis.com"
+
+
 @pytest.mark.parametrize("size", [300_000, LONG])
 def test_what_changed_on_its_way_is_not_taken(google: Google, bucket: Bucket, size: int) -> None:
     """By its CRC32C, before anybody reads it."""
@@ -124,6 +159,10 @@ def a_revoked_token(google: Google, patched: pytest.MonkeyPatch, folder: Path) -
 
 def no_permission(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
     google.refuses = 403
+
+
+def a_policy(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+    google.refuses = 412
 
 
 def a_refused_request(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
@@ -174,6 +213,7 @@ FAULTS: dict[Fault, str] = {
     a_revoked_token: "Google does not accept this machine's credentials",
     no_permission: "this machine's account may not do this in the bucket",
     a_refused_request: "the bucket does not take the request",
+    a_policy: "a policy of the bucket's owner does not allow this",
 } | {
     key_file_with(*one): "this machine has no usable credentials for Google Cloud Storage"
     for one in NO_KEY_FILES.items()

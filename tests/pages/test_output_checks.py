@@ -241,9 +241,13 @@ def test_each_table_of_a_result_says_what_its_columns_mean(analysis: str) -> Non
     for shown in described["shown"]:
         assert [name for name, _ in shown.table.meanings] == shown.table.columns, shown.title
     page = rendering._TEMPLATES.get_template("part-review-result.html").render(
-        run={"outputs": [{"release": None}]}, checks=[], raw="", raw_disclosure="",
-        drawn=True, **described,
-    )  # fmt: skip
+        run={"outputs": [{"release": None}]},
+        checks=[],
+        raw="",
+        raw_disclosure="",
+        drawn=True,
+        **described,
+    )  # fmt: skip (a table: one case a line)
     first = described["shown"][0].table
     start, end = (
         page.index(f"<caption>{first.caption}"),
