@@ -47,7 +47,7 @@ def choose_preset(name: str, yes: bool) -> Preset:
     if not name:
         typer.echo("What may your data be used for? You can agree to:", err=True)
         for preset in PRESETS.values():
-            typer.echo(f"  {preset.name:<8}{preset.sentence}", err=True)
+            typer.echo(f"  {preset.name:<10}{preset.sentence}", err=True)
         name = _answered(lambda: typer.prompt("Your choice", err=True).strip())
         if name not in PRESETS:
             raise UsageError(

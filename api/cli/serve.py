@@ -56,7 +56,7 @@ def demo(
     """Play the whole story on real data with demo accounts, and print what was measured.
 
     A scene shows one topic in full, on a temporary ledger: `volens demo attacks` tries every attack
-    on the contracts, `tampers` changes an exported trail in two dozen ways, `kills` kills the
+    on the contracts, `tampers` changes an exported trail in thirty ways, `kills` kills the
     ledger while it writes, `science` adds survival, clusters, explanation, fairness and series to the report,
     `care` draws up plans for invented patients under their own consent,
     and `reach` has two workers, PostgreSQL and Ray where they are there.

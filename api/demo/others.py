@@ -162,7 +162,7 @@ def _care(folder: Path, say: Say) -> bool:
 SCENES = {
     "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
     "tampers": Scene(
-        "an exported trail changed in two dozen ways, and what the verifier says", _tampers
+        "an exported trail changed in thirty ways, and what the verifier says", _tampers
     ),
     "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
     "science": Scene(

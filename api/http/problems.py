@@ -16,7 +16,6 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from chain.errors import (
@@ -47,6 +46,7 @@ from governance.errors import (
     RequestInvalid,
     RequestRefused,
 )
+from governance.readmodel.database import DatabaseAway
 from governance.rules.encoding import Finding, Malformed
 
 READ_AGAIN = 5  # seconds of the Retry-After header while this process catches up
@@ -375,7 +375,7 @@ def problem_of(error: Exception) -> JSONResponse:
         for error_class, status in _STATUS.items():
             if isinstance(error, error_class):
                 return problem(status, _sentence(str(error)), _sentence(error.hint))
-    if isinstance(error, OperationalError):
+    if isinstance(error, DatabaseAway):
         log.warning("database-outage", kind=type(error.orig).__name__)
         return problem(
             503,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.catalogue import PCA
+from analytics.catalogue import CALIBRATED, PCA
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.sample_size import LEAST_TO_EVALUATE, least_to_develop
 from api.pages import labels as words
@@ -279,9 +279,10 @@ def _calculated(study: Study) -> str:
 def _imbalance(study: Study) -> str:
     if study.is_survival:
         return "Does not apply to Cox regression."
+    ranking = [words.model(name) for name in study.params["models"] if not CALIBRATED[name]]
     alike = (
-        " Support vector machines weigh both outcomes alike."
-        if "svm" in study.params["models"]
+        f" Of {' and '.join(ranking)}, which estimate no probability, it is one side of their own boundary."
+        if ranking
         else ""
     )
     return (

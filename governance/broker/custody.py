@@ -10,14 +10,16 @@ state at its newest head:
 3. `_check_attempt`: the run is not cancelled (43), this is its newest attempt (68), for this worker
    key (69), its lease is running and its output is not yet sealed (70), the permit is not suspended
    (34), not rejected (39), not expired (35), analyst (36) and worker (37) still have their roles;
-   of a plan, clinician (48) and appointment (47) in the analyst's place;
+   of a plan, in the analyst's place (`_check_plan`): the clinician has the role (48), she allows her
+   own care (1 to 7), her appointment of him lasts (47), her consent is of the same epoch (75);
 4. `_check_asker`: the receipt's worker signed the request (69);
 5. `_check_records`: every record is registered in the permit's dataset (72), in its latest version
    (73), its person granted in this attempt (74), her consent live at the same epoch (75), its
    category in the permit, and of a plan in her consent (76).
-For `/output` (`Broker.output_pieces`): 1 and 2, then `_viewer_key` for a checker, `_plan_key` for
-the clinician or the patient of a plan, or `_result_key` for the analyst, and 4 for her who asks
-(77, 78).
+For `/output` (`Broker.output_pieces`): 1 and 2, then `_viewer_key` for a checker (newest attempt,
+permit, roles and consents as in 3 and 5, and a recorded look, 77), `_plan_key` for the clinician or
+the patient of a plan (as in 3, and a look or an opening, 77), or `_result_key` for the analyst (the
+release, 78, and her role, 36), and 4 for her who asks.
 Then, for both (`_release_pieces`):
 6. a request that was answered before gets the same response again, without a journal line;
 7. the shares are unwrapped, and must make the key that the ledger commits to (72); all checks are
