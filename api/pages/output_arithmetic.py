@@ -19,6 +19,7 @@ from api.pages.output_vocabulary import Findings, objects
 _LARGEST = 10**9  # a larger number is no number of people and no percentage
 _ROUNDED = COUNT_GRID // 2  # people that a printed count may be too small
 _LIFE_TABLE = 3.0  # people that the noise of a life table's cells may take from a share
+MOST_QUANTILES = 20  # that a scan prints (analytics/association.py, which loads numpy)
 _Range = tuple[float, float]
 _ANY: _Range = (0.0, 1.0)
 # (value, interval) that stand beside each other: in rows, and in other parts.
@@ -77,6 +78,8 @@ def contradictions(result: Mapping[str, Any]) -> Findings:
         *_other_gains(result),
         *_impossible_metrics(result),
         *_rising(result),
+        *_turning(result),
+        *_impossible_frequencies(result),
     ]
 
 
@@ -325,6 +328,57 @@ def _rising(result: Mapping[str, Any]) -> Findings:
         and _is_number(after.get(name))
         and sign * (after[name] - before[name]) > 0
     ]
+
+
+def _turning(result: Mapping[str, Any]) -> Findings:
+    """ROC curves that fall or go back, and quantiles of a scan that rise, or are more than a scan
+    prints: a list of pairs could hold something else, such as somebody's genotypes.
+    """
+    wrong: Findings = []
+    for at, curve in enumerate(objects(result, "curves")):
+        wrong += [
+            (f"curves.{at}.roc.{number}", f"{after} after {before}")
+            for number, (before, after) in enumerate(pairwise(_pairs(curve.get("roc"))), 1)
+            if after[0] < before[0] or after[1] < before[1]
+        ]
+    quantiles = _pairs(result.get("quantiles"))
+    wrong += [
+        (f"quantiles.{number}", f"{after} after {before}")
+        for number, (before, after) in enumerate(pairwise(quantiles), 1)
+        if after[0] >= before[0] or after[1] > before[1]
+    ]
+    if len(quantiles) > MOST_QUANTILES:
+        wrong.append((f"quantiles.{MOST_QUANTILES}", f"{len(quantiles)} quantiles"))
+    return wrong
+
+
+def _pairs(points: Any) -> list[tuple[float, float]]:
+    """The pairs of a list that are two numbers, printed as such or as decimals."""
+    pairs = []
+    for point in points if isinstance(points, list) else []:
+        if isinstance(point, list) and len(point) == 2:
+            try:
+                pairs.append((float(point[0]), float(point[1])))
+            except (TypeError, ValueError):
+                continue
+    return pairs
+
+
+def _impossible_frequencies(result: Mapping[str, Any]) -> Findings:
+    """Allele frequencies that so many carriers cannot have: each has one or two of the alleles."""
+    wrong: Findings = []
+    for at, row in enumerate(objects(result, "rows")):
+        carriers, people = row.get("carriers"), _printed(row, result)
+        frequency, step = row.get("frequency"), row.get("step")
+        if not (_is_number(carriers) and _is_number(frequency) and _is_number(step)):
+            continue
+        if not _is_number(people) or people <= _ROUNDED:
+            continue
+        least = 100 * (carriers - _ROUNDED) / (2 * (people + _ROUNDED)) - step
+        most = 100 * (carriers + _ROUNDED) / (people - _ROUNDED) + step
+        if not least <= frequency <= most:
+            wrong.append((f"rows.{at}.frequency", f"{frequency} %, and {carriers} carriers"))
+    return wrong
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

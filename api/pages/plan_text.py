@@ -25,6 +25,7 @@ _INSTITUTION = (
 _WITHIN = re.compile(
     r"\bin-house\b|\binternal(?:ly)?\b|\bconfidential\b|\bpremises\b|\bnowhere\b"
     r"|\b(?:never|not) (?:be )?(?:leaves?|shared?|passed|given|sent|go)\b|\bnothing (?:leaves|outside)\b"
+    r"|\bno (?:data|results?|records?)\b[^.;]{0,40}\b(?:leaves?|passed|given|shared|sent|go(?:es)?)\b"
     r"|\b(?:nobody|no one) (?:else|outside)\b|\bno (?:company|companies|outsiders?)\b"
     r"|\bshared? with (?:nobody|no one)\b|\b(?:to ourselves|with us)\b"
     rf"|\b(?:within|inside|only (?:at|in|by|to|for)) (?:the|our|this|my) (?:\w+ )?{_INSTITUTION}"

@@ -643,6 +643,16 @@ def test_nobody_at_risk_is_a_small_count_too(value: int) -> None:
         ("survival", ("strata", 0, "median"), "not reached", ""),
         ("survival", ("strata", 0, "median"), 365, "strata.0.median: 365"),
         ("survival", ("concordance", "c_index"), 90, "concordance.c_index: 90"),
+        ("evaluate", ("curves", 0, "roc"), [[40, 60], [60, 20]], "curves.0.roc.1"),
+        ("evaluate", ("curves", 0, "roc"), [[40, 20], [20, 60]], "curves.0.roc.1"),
+        ("associate", ("quantiles",), [["2.0", "1.0"], ["1.0", "2.0"]], "quantiles.1"),
+        (
+            "associate",
+            ("quantiles",),
+            [[f"{n}.0", "0.0"] for n in range(30, 0, -1)],
+            "quantiles.20",
+        ),
+        ("frequencies", ("rows", 0, "frequency"), 3, "rows.0.frequency: 3 %, and"),
     ],
 )
 def test_numbers_that_contradict_each_other_are_named(
@@ -682,3 +692,7 @@ def test_metrics_of_one_table_never_contradict_each_other(
     baseline = counts.inner_percent(max(rate, 1 - rate))
     printed = {"granted": 1000, "events": 10 * share, "baseline": baseline, "rows": [row]}
     assert output_arithmetic.contradictions(printed) == []
+
+
+def test_a_checker_counts_as_many_quantiles_as_a_scan_prints() -> None:
+    assert output_arithmetic.MOST_QUANTILES == association.QUANTILES

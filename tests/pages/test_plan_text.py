@@ -43,6 +43,7 @@ PLAN = (
         "The results stay on our premises.",
         "Results stay in Porto and go nowhere.",
         "We keep the results to ourselves.",
+        "No data are passed to anybody outside the university.",
     ],
 )
 def test_a_promise_to_keep_results_is_shown_beside_the_recipients(passage: str) -> None:
@@ -58,6 +59,7 @@ def test_a_promise_to_keep_results_is_shown_beside_the_recipients(passage: str) 
         "Metrics, to the journal that prints them.",
         "Relapse within 5 years; the analysis is within the permit.",
         "Researchers of three universities read them.",
+        "No data of children are used.",
     ],
 )
 def test_other_passages_are_none(passage: str) -> None:

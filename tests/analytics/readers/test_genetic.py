@@ -191,6 +191,9 @@ def test_many_names_of_one_identifier_are_linked_once_each() -> None:
         # Single genes, whole genomes, karyotypes, tissue types, pharmacogenetics, and answers only
         # genetics has.
         (LOINC, "38530-2"),
+        (LOINC, "62378-5"),
+        (LOINC, "55208-3"),
+        (LOINC, "81255-2"),
         (LOINC, "50995-0"),
         (LOINC, "94191-4"),
         (LOINC, "21667-1"),
