@@ -1,4 +1,4 @@
 """The contracts as Python calls, their events as dataclasses, signatures, and the dev chain.
 
-Does not know policy, storage or HTTP doors.
+Does not know policy, storage or HTTP routes.
 """

@@ -45,10 +45,10 @@ def files(*folders: str, suffixes: set[str] = TEXTS) -> Iterator[Path]:
 @cache
 def everything() -> tuple[Path, ...]:
     found = []
-    for deployment, folders, names in os.walk(ROOT):
+    for folder, folders, names in os.walk(ROOT):
         # Not entered: what was installed has a hundred times as many files.
         folders[:] = [one for one in folders if one not in NOT_OURS and ours(one)]
-        found += [Path(deployment) / name for name in names if ours(name) and name not in NOT_OURS]
+        found += [Path(folder) / name for name in names if ours(name) and name not in NOT_OURS]
     return tuple(sorted(found))
 
 
@@ -375,7 +375,7 @@ BREAKS = {
     "package": ("volens/run.py", "from api.worker.supervisor import Supervisor"),
     "envelopes": ("api/http/services.py", "from governance.objects.envelope import open_object"),
     "broker": ("governance/objects/keys.py", "import governance.readmodel.tables"),
-    "law": ("governance/readmodel/projectors.py", "import time"),
+    "clock": ("governance/readmodel/projectors.py", "import time"),
     "auditor": ("governance/rules/abi.py", "from chain.signatures import recover"),
     "joined": ("governance/consent.py", "import governance.verify"),
     "rooms-of-rules": ("governance/rules/encoding.py", "import governance.rules.abi"),

@@ -235,7 +235,7 @@ def test_a_stale_document_is_named(
         "docs/reasons.md": ("revoked", "gone"),
         "docs/run-states.md": ("queued", "waiting"),
         "docs/ledger.md": ("| `Vote` | PermitRegistry | `92", "| `Vote` | PermitRegistry | `93"),
-        "docs/threats.md": ("the law itself", "nothing"),
+        "docs/threats.md": ("the rules by itself", "nothing"),
         "THIRD_PARTY.md": ("| `rich` | MIT |", "| `rich` | GPL |"),
         "governance/rules/tables.py": ("uint32 epoch", "uint64 epoch"),
         "governance/verify.py": ("PARTLY = 0, 7", "PARTLY = 0, 8"),

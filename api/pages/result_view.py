@@ -193,7 +193,9 @@ _ONE_SIDED = (
     "Intervals leave out that other people would have trained another model; no difference shown does "
     "not mean that there is none."
 )
-_NO_CLUSTERS = "None were drawn: fewer than 10 kinds of people can be told apart by these columns."
+_NO_CLUSTERS = (
+    "None were drawn: fewer than 10 different profiles can be told apart by these columns."
+)
 _MEANING_OF = {_COLUMNS[name]: meaning for name, meaning in _MEANINGS.items()} | _PAIRS
 _DRAWING = threading.Lock()  # matplotlib is not thread-safe
 

@@ -97,7 +97,7 @@ def test_without_the_check_of_origin_every_sites_forms_are_taken(
 def test_without_a_limit_a_body_of_any_size_is_taken(endpoints: Endpoints, monkeypatch) -> None:
     monkeypatch.setattr(StrictRequest, "limit", 1 << 30)
     attack = next(
-        one for one in ENDPOINT_ATTACKS if one.name == "a body that is larger than the door takes"
+        one for one in ENDPOINT_ATTACKS if one.name == "a body that is larger than the route takes"
     )
     assert answered(attack.action(endpoints, True)) == "accepted"
 

@@ -731,7 +731,7 @@ def test_the_demos_report_is_for_every_screen_and_reader(
     assert axe(page) == []
     cut = page.evaluate("""[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)
         .map((one) => one.getAttribute('aria-label'))""")
-    assert cut == ([] if width != 700 else ["The paper's figures beside ours"])
+    assert cut == ([] if width != 700 else ["The paper's numbers beside ours"])
     context.close()
 
 

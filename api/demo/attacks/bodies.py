@@ -168,7 +168,7 @@ def nested(endpoints: Endpoints, forged: bool) -> httpx.Response:
     )
 
 
-@attack("a body that is larger than the door takes", "stranger", "Too large")
+@attack("a body that is larger than the route takes", "stranger", "Too large")
 def oversized(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return _as_bytes(endpoints, forged, lambda text: text.encode() + b" " * BODY_LIMIT)
 
@@ -202,7 +202,7 @@ def more_fields(endpoints: Endpoints, forged: bool) -> httpx.Response:
     )
 
 
-@attack("a method that no door has", "stranger", "No such method")
+@attack("a method that no route has", "stranger", "No such method")
 def methods(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return worst(
         endpoints.ask(method, "/permits")

@@ -223,7 +223,7 @@ def basic(endpoints: Endpoints, forged: bool) -> httpx.Response:
     )
 
 
-@attack("a page's cookie at a door for programs", "another site", "Not signed in")
+@attack("a page's cookie at a route for programs", "another site", "Not signed in")
 def cookie(endpoints: Endpoints, forged: bool) -> httpx.Response:
     token = endpoints.token(endpoints.ada)
     headers = (
@@ -369,7 +369,7 @@ def other_run(endpoints: Endpoints, forged: bool) -> httpx.Response:
     )
 
 
-@attack("a message for one run at another one's door", "analyst", "Not a valid message")
+@attack("a message for one run at another one's route", "analyst", "Not a valid message")
 def other_endpoint(endpoints: Endpoints, forged: bool) -> httpx.Response:
     run = endpoints.open_run()
     return endpoints.post(
