@@ -255,6 +255,7 @@ def test_a_stale_document_is_named(
         "docs/reference/parameters.md": ("`genes.keep`", "`genes.hold`"),
         "docs/decisions/README.md": ("# Decisions", "# Thoughts"),
         "docs/reference/limits.md": ("| 3,600 s |", "| 7,200 s |"),
+        "docs/reference/modules.md": ("# Modules", "# Thoughts"),
         generate.PICTURE: (">REFUSED<", ">GRANTED<"),
     }
     assert set(edits) == {*generate.DOCUMENTS, generate.PICTURE}
