@@ -403,16 +403,16 @@ def _cell(text: str) -> str:
 
 
 def write_modules() -> list[str]:
-    """Every module with the first sentence of its docstring, by package."""
+    """Every module with the first paragraph of its docstring, by package."""
     lines = ["# Modules", ""]
     for room in ROOMS:
         for folder in sorted({path.parent for path in (ROOT / room).rglob("*.py")}):
             modules = sorted(folder.glob("*.py"))
             package = next((one for one in modules if one.name == "__init__.py"), None)
-            name = folder.relative_to(ROOT).as_posix()
-            lines += [f"## `{name}`", *([_first_lines(package), ""] if package else [""])]
+            lines.append(f"## `{folder.relative_to(ROOT).as_posix()}`")
+            lines += [_first_lines(package), ""] if package else [""]
             rows = [
-                f"| `{one.name}` | {_first_lines(one).replace('|', '/')} |"
+                f"| `{one.name}` | {_cell(_first_lines(one))} |"
                 for one in modules
                 if one != package
             ]

@@ -1431,9 +1431,8 @@ class AccessRules(Steps):
 
     def _permit_reason(self, permit: Permit) -> int:
         if permit.status != APPROVED:
-            return {SUSPENDED: Reason.PERMIT_SUSPENDED, REJECTED: Reason.PERMIT_REJECTED}[
-                permit.status
-            ]
+            reasons = {SUSPENDED: Reason.PERMIT_SUSPENDED, REJECTED: Reason.PERMIT_REJECTED}
+            return reasons[permit.status]
         return Reason.PERMIT_EXPIRED if self.time >= permit.request["expiry"] else 0
 
     def _authorise(self, m: Args, a: Args) -> Effect:
@@ -1660,8 +1659,8 @@ class CareRules(Steps):
         return self.appointments.get((dataset, subject), NOBODY_APPOINTED)
 
     def care_denied(self, dataset: bytes, subject: bytes, categories: int, day: int) -> int:
-        """0 if she allows her own care on that day with one of these categories, else the reason
-        1 to 7.
+        """0 if she allows her own care on that day with one of these categories, else one of the
+        reasons 1 to 7.
         """
         reason = self.denied(dataset, subject, CARE, 0, day)
         shared = self.consent(dataset, subject).categories & categories
@@ -1690,7 +1689,7 @@ class CareRules(Steps):
         return reason or (0 if live else Reason.APPOINTMENT)
 
     def plan_ended(self, run: Run, attempt: Attempt, time: int) -> int:
-        """As `plan_denied`, after an attempt was authorised: also whether her consent has changed since."""
+        """As `plan_denied`, and whether her consent has changed since the attempt was authorised."""
         subject, epoch, _ = attempt.granted[0]
         dataset = self._care_permit(run).request["dataset"]
         changed = self.consent(dataset, subject).epoch != epoch

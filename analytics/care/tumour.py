@@ -47,7 +47,7 @@ _METASTASIS = re.compile(r"C7[89]|C800")  # of other than lymph nodes (C77), whi
 _CARCINOMA = re.compile(r"8[0-5][0-9]{2}/3")  # ICD-O-3: invasive carcinomas
 _FAMILY = re.compile(r"C50|C56|D05|Z803|Z8041")
 _OF_FAMILY = re.compile(r"Z803|Z8041")  # stated as a condition of the person
-_HALF_A_YEAR, _EVER = 183, 366 * 200  # days
+_HALF_A_YEAR = 183  # days
 # ICD-10-CM: a malignant neoplasm of the right or left breast. ICD-10, its quadrant: of a site that
 # is stated.
 _SIDE, _SITE = re.compile(r"C50[0-689]1([12])"), re.compile(r"C50([0-6])")
@@ -141,7 +141,7 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
     fact = newest(entries, read, records.missing(_OBSERVATIONS), _definite)
     if not isinstance(fact, Known) or fact.day is None or fact.value == "equivocal":
         return fact
-    near_days = _EVER if _several_tumours(records) else _HALF_A_YEAR
+    several = _several_tumours(records)
     others = [
         one
         for one in entries
@@ -150,10 +150,11 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
         and read(one) not in ("equivocal", fact.value)
     ]
     # Of one day, `newest` has settled it.
-    near = [one for one in others if one.day != fact.day and one.can_be_since(fact.day - near_days)]
-    if near:
-        source = tuple(sorted({*fact.source, *names(near)}))
-        detail = "two tests within half a year, or of several tumours"
+    since = fact.day - _HALF_A_YEAR
+    others = [one for one in others if one.day != fact.day and (several or one.can_be_since(since))]
+    if others:
+        source = tuple(sorted({*fact.source, *names(others)}))
+        detail = "of several tumours" if several else "two tests within half a year"
         return Unknown(Reason.CONFLICTING, detail, fact.day, source)
     return fact
 
@@ -161,17 +162,17 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
 def _several_tumours(records: Records) -> bool:
     """Whether the diagnoses name both breasts, or two sites and more than half a year between."""
     sides: set[str] = set()
-    sites: dict[str, int] = {}
+    first_day: dict[str, int] = {}  # of each site
     for entry in breast_cancers(records):
+        began = start_of(entry)
         for code in entry.codes:
             text = (code.code or "").replace(".", "").upper()
-            sides |= {side[1] for side in [_SIDE.match(text)] if side}
-            site = _SITE.match(text)
-            if site is not None and (first := start_of(entry)) is not None:
-                sites[site[1]] = min(first, sites.get(site[1], first))
-    days = sorted(sites.values())
-    apart = bool(days) and days[-1] - days[0] > _HALF_A_YEAR
-    return len(sides) > 1 or apart
+            if side := _SIDE.match(text):
+                sides.add(side[1])
+            if (site := _SITE.match(text)) and began is not None:
+                first_day[site[1]] = min(began, first_day.get(site[1], began))
+    days = first_day.values()
+    return len(sides) > 1 or max(days, default=0) - min(days, default=0) > _HALF_A_YEAR
 
 
 def _definite(values: Sequence[Value]) -> Value | None:

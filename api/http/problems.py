@@ -380,7 +380,7 @@ def problem_of(error: Exception) -> JSONResponse:
         return problem(
             503,
             "The database does not answer.",
-            "Nothing that was signed is lost. Try again in a minute.",
+            "What you sent may not be done: look in a minute, and send it again if it is not.",
             reason="database",
         )
     return _unexpected(error)

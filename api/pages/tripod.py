@@ -279,15 +279,15 @@ def _calculated(study: Study) -> str:
 def _imbalance(study: Study) -> str:
     if study.is_survival:
         return "Does not apply to Cox regression."
-    ranking = [words.model(name) for name in study.params["models"] if not CALIBRATED[name]]
-    alike = (
-        f" Of {' and '.join(ranking)}, which estimate no probability, it is one side of their own boundary."
-        if ranking
+    others = [words.model(name) for name in study.params["models"] if not CALIBRATED[name]]
+    boundary = (
+        f" Where a model estimates no probability ({', '.join(others)}), its own boundary decides."
+        if others
         else ""
     )
     return (
         "Nobody is drawn twice or left out for it. A prediction counts as a yes above the share with the outcome "
-        f"among the training people.{alike}"
+        f"among the training people.{boundary}"
     )
 
 

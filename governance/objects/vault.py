@@ -226,7 +226,7 @@ class Bucket:
                 # It is there already, unless a policy of the bucket's owner answers so too.
                 if _reach(lambda: self._bucket.blob(name).exists(**self._limits)):
                     return name
-                raise _no_policy() from None
+                raise _refused_by_policy() from None
             except (NotFound, ValueError):
                 self.probe()  # the upload is gone, or the bucket itself
             else:
@@ -289,7 +289,7 @@ def _no_credentials() -> BucketUnavailable:
     )
 
 
-def _no_policy() -> BucketUnavailable:
+def _refused_by_policy() -> BucketUnavailable:
     return BucketUnavailable(
         "a policy of the bucket's owner does not allow this",
         "look at the organisation's policies: where data may be kept, with which key, for how long",
@@ -326,7 +326,7 @@ def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
             "give it the permissions that the operator's guide names, on this bucket",
         ) from None
     except PreconditionFailed:
-        raise _no_policy() from None
+        raise _refused_by_policy() from None
     except (BadRequest, Conflict):
         raise BucketUnavailable(
             "the bucket does not take the request",

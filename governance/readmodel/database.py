@@ -30,8 +30,8 @@ from governance.readmodel.tables import OutboxEntry, PinnedLedger, Row, table_of
 OUTAGES = (OSError, OperationalError)
 # Every fault, including a damaged file, which is not temporary.
 DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)
-Database = Engine  # the names that routes use
-DatabaseAway = OperationalError
+Database = Engine  # the name that routes use
+DatabaseAway = OperationalError  # the name for those who answer a request
 _ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
 _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,

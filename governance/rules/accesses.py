@@ -89,9 +89,8 @@ class AccessRules(Steps):
 
     def _permit_reason(self, permit: Permit) -> int:
         if permit.status != APPROVED:
-            return {SUSPENDED: Reason.PERMIT_SUSPENDED, REJECTED: Reason.PERMIT_REJECTED}[
-                permit.status
-            ]
+            reasons = {SUSPENDED: Reason.PERMIT_SUSPENDED, REJECTED: Reason.PERMIT_REJECTED}
+            return reasons[permit.status]
         return Reason.PERMIT_EXPIRED if self.time >= permit.request["expiry"] else 0
 
     def _authorise(self, m: Args, a: Args) -> Effect:

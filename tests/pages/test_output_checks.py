@@ -247,7 +247,7 @@ def test_each_table_of_a_result_says_what_its_columns_mean(analysis: str) -> Non
         raw_disclosure="",
         drawn=True,
         **described,
-    )  # fmt: skip (a table: one case a line)
+    )
     first = described["shown"][0].table
     start, end = (
         page.index(f"<caption>{first.caption}"),

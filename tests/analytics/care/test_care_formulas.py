@@ -26,12 +26,12 @@ AND = {
     (YES, YES): YES, (YES, NO): NO, (YES, UNSURE): UNSURE,
     (NO, YES): NO, (NO, NO): NO, (NO, UNSURE): NO,
     (UNSURE, YES): UNSURE, (UNSURE, NO): NO, (UNSURE, UNSURE): UNSURE,
-}  # fmt: skip  # a table
+}  # a table  # fmt: skip
 OR = {
     (YES, YES): YES, (YES, NO): YES, (YES, UNSURE): YES,
     (NO, YES): YES, (NO, NO): NO, (NO, UNSURE): UNSURE,
     (UNSURE, YES): YES, (UNSURE, NO): UNSURE, (UNSURE, UNSURE): UNSURE,
-}  # fmt: skip  # a table
+}  # a table  # fmt: skip
 
 
 def test_kleenes_tables() -> None:

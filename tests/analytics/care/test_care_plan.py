@@ -110,7 +110,7 @@ def first_source(**changes: str) -> Callable[[Any], None]:
         lambda rule: rule["options"][0]["when"]["all"][1]["not"].update(value="no-list"),
         lambda rule: rule.update(surprise=True),
     ],
-)  # fmt: skip  # one change a line
+)  # one change a line  # fmt: skip
 def test_what_is_no_rule_with_its_source_is_refused(change: Callable[[Any], None]) -> None:
     with pytest.raises(RuleSetError):
         with_file(f"{OLAPARIB}.json", change)
@@ -306,7 +306,7 @@ def test_what_was_seen_is_listed_though_the_list_is_not_whole() -> None:
         ({"her2": known("equivocal")}, "To be known: HER2; equivocal does not decide."),
         ({"creatinine": unknown(Reason.UNIT)}, "To be known: creatinine in serum (a unit that cannot be converted)."),
     ],
-)  # fmt: skip  # a table
+)  # a table  # fmt: skip
 def test_what_would_change_it(changes: dict[str, Fact], sentence: str) -> None:
     assert refused(drawn(but(BEA, **changes)))["change"] == [sentence]
 

@@ -395,21 +395,9 @@ STRANGE_ONCE = order((RXNORM, "860975")) | {"status": "stopped", "authoredOn": "
 IN_WORDS = order(medicationCodeableConcept={"text": "Paxlovid"})
 MEASURED = [
     ([measured("14682-9", 88.42, "umol/L")], "creatinine", Decimal(1)),
-    (
-        [measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 0.9, "mg/dL", "2024-05-01")],
-        "creatinine",
-        Decimal("1.4"),
-    ),
-    (
-        [measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 1.42, "mg/dL")],
-        "creatinine",
-        Decimal("1.42"),
-    ),
-    (
-        [measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 2.8, "mg/dL")],
-        "creatinine",
-        Reason.CONFLICTING,
-    ),
+    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 0.9, "mg/dL", "2024-05-01")], "creatinine", Decimal("1.4")),
+    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 1.42, "mg/dL")], "creatinine", Decimal("1.42")),
+    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 2.8, "mg/dL")], "creatinine", Reason.CONFLICTING),
     ([measured("2160-0", 1.4, "g/L")], "creatinine", Reason.UNIT),
     ([measured("2160-0", 140, "mg/dL")], "creatinine", Reason.NOT_UNDERSTOOD),
     ([measured("2160-0", 1.4, "mg/dL", None)], "creatinine", Reason.NO_DATE),
@@ -427,37 +415,17 @@ MEASURED = [
     ([measured("29463-7", 61, "kg"), WITHOUT_CLOTHES], "weight", Reason.NOT_UNDERSTOOD),
     ([NOT_PREGNANT_HERE, coded("80384-1", "LA6576-8", "2024-05-28")], "pregnant", True),
     ([NOT_PREGNANT_HERE, coded("80384-1", "LA6577-6", "2024-05-28")], "pregnant", False),
-    (
-        [NOT_PREGNANT_HERE, measured("21198-7", 45000, "m[IU]/mL", "2024-05-28")],
-        "pregnant",
-        Reason.NOT_UNDERSTOOD,
-    ),
+    ([NOT_PREGNANT_HERE, measured("21198-7", 45000, "m[IU]/mL", "2024-05-28")], "pregnant", Reason.NOT_UNDERSTOOD),
     ([measured("33914-3", 50, "mL/min")], "creatinine", Reason.NOT_RECORDED),
     ([BELOW_ONE], "creatinine", Reason.NOT_UNDERSTOOD),
     ([measured("29463-7", 150, "[lb_av]")], "weight", Decimal("68.0388555")),
     ([measured("29463-7", 61, "kg"), measured("29463-7", 60, "kg")], "weight", Decimal(60)),
     ([measured("26499-4", 2900, "/uL")], "neutrophils", Decimal("2.9")),
     ([measured("718-7", 121, "g/L")], "haemoglobin", Decimal("12.1")),
-    (
-        [measured("29463-7", 135, "kg"), measured("29463-7", 61, "kg", "2024-05-13")],
-        "weight",
-        Reason.CONFLICTING,
-    ),
-    (
-        [measured("29463-7", 61, "kg"), measured("29463-7", 73.3, "kg", "2024-05-13")],
-        "weight",
-        Reason.CONFLICTING,
-    ),
-    (
-        [measured("29463-7", 61, "kg"), measured("29463-7", 73.2, "kg", "2024-05-13")],
-        "weight",
-        Decimal(61),
-    ),
-    (
-        [measured("29463-7", 61, "kg"), measured("29463-7", 135, "kg", "2024-03-13")],
-        "weight",
-        Decimal(61),
-    ),
+    ([measured("29463-7", 135, "kg"), measured("29463-7", 61, "kg", "2024-05-13")], "weight", Reason.CONFLICTING),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 73.3, "kg", "2024-05-13")], "weight", Reason.CONFLICTING),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 73.2, "kg", "2024-05-13")], "weight", Decimal(61)),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 135, "kg", "2024-03-13")], "weight", Decimal(61)),
     ([coded("82810-3", "LA15173-0")], "pregnant", True),
     ([coded("82810-3", "LA4489-6")], "pregnant", Reason.NOT_UNDERSTOOD),
     ([coded("82810-3", "LA26683-5", "2024-01-01"), PREGNANT_NOW], "pregnant", True),
@@ -467,26 +435,18 @@ MEASURED = [
     ([coded("menopausal-status", "before-menopause", system=LOCAL)], "menopause", "before"),
     ([coded("child-pugh-class", "child-pugh-b", system=LOCAL)], "hepatic_impairment", "moderate"),
     ([coded("hepatic-impairment", "impairment-none", system=LOCAL)], "hepatic_impairment", "none"),
-    (
-        [coded("hepatic-impairment", "impairment-none", system=LOCAL), CLASS_C],
-        "hepatic_impairment",
-        Reason.CONFLICTING,
-    ),
+    ([coded("hepatic-impairment", "impairment-none", system=LOCAL), CLASS_C], "hepatic_impairment", Reason.CONFLICTING),
     ([NO_IMPAIRMENT, failure("K74.60")], "hepatic_impairment", Reason.CONFLICTING),
     ([MILD, failure("K74.60")], "hepatic_impairment", "mild"),
     ([MILD, failure("K72.90")], "hepatic_impairment", Reason.CONFLICTING),
     ([NO_IMPAIRMENT, failure("K72.90", "2020-01-01", "2020-02-01")], "hepatic_impairment", "none"),
     ([], "hepatic_impairment", Reason.NOT_RECORDED),
-    (
-        [observation((LOCAL, "cps-eg-score"), valueInteger=3, effectiveDateTime="2024-05-01")],
-        "cps_eg",
-        Decimal(3),
-    ),
+    ([observation((LOCAL, "cps-eg-score"), valueInteger=3, effectiveDateTime="2024-05-01")], "cps_eg", Decimal(3)),
     ([condition((CM, "D46.9"))], "mds_aml", True),
     ([condition((CM, "J84.9"))], "pneumonitis", True),
     ([condition((CM, "I26.99"))], "thrombosis", True),
     ([condition((CM, "I83.90"))], "thrombosis", Reason.NOT_RECORDED),
-]  # fmt: skip (a table: one case a line)
+]  # a table: one case a line  # fmt: skip
 LARGE_ONCE = staged("21899-0", "pT3", "2020-01-05")
 OTHER_BREAST, OTHER_SITE, SAME_TUMOUR = (
     [condition((CM, first), onsetDateTime="2020-01-02"), condition((CM, then), onsetDateTime=day)]
@@ -501,66 +461,30 @@ TUMOUR = [
     ([coded("48676-1", "LA11884-6")], "her2", "equivocal"),
     ([coded("85319-2", "LA11884-6"), coded("85318-4", "LA6577-6")], "her2", "negative"),
     ([coded("85319-2", "LA6576-8"), coded("85318-4", "LA6577-6")], "her2", Reason.CONFLICTING),
-    (
-        [coded("85319-2", "LA6577-6", "2020-01-01"), coded("85319-2", "LA6576-8")],
-        "her2",
-        "positive",
-    ),
+    ([coded("85319-2", "LA6577-6", "2020-01-01"), coded("85319-2", "LA6576-8")], "her2", "positive"),
     ([coded("85319-2", "LA6577-6", None)], "her2", Reason.NO_DATE),
     ([coded("85319-2", "LA1-1")], "her2", Reason.NOT_UNDERSTOOD),
     ([], "her2", Reason.NOT_RECORDED),
     ([staged("21905-5", "cT2"), staged("21899-0", "pT1c", "2023-11-01")], "tumour_size", "T1"),
-    (
-        [staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")],
-        "tumour_size",
-        Reason.NOT_RECORDED,
-    ),
-    (
-        [staged("21899-0", "pT2", "2024-01-05"), staged("21899-0", "two", "2024-02-01")],
-        "tumour_size",
-        Reason.HELD_BACK,
-    ),
+    ([staged("21905-5", "cT3", "2023-01-01"), staged("21899-0", "ypT0")], "tumour_size", Reason.NOT_RECORDED),
+    ([staged("21899-0", "pT2", "2024-01-05"), staged("21899-0", "two", "2024-02-01")], "tumour_size", Reason.HELD_BACK),
     ([staged("21899-0", "pT1c"), staged("21899-0", "pT2")], "tumour_size", Reason.CONFLICTING),
     ([staged("21899-0", "pTis(DCIS)")], "tumour_size", "Tis"),
-    (
-        [staged("21899-0", "cT2", "2024-01-01"), staged("21905-5", "cT3")],
-        "tumour_size",
-        Reason.NOT_RECORDED,
-    ),
-    (
-        [staged("21899-0", "ypT1"), NOT_A_STAGE, staged("21900-6", "ypN0")],
-        "complete_response",
-        Reason.HELD_BACK,
-    ),
-    (
-        [staged("21905-5", "cT1"), staged("21899-0", "pT2", "2010-01-01")],
-        "tumour_size",
-        Reason.CONFLICTING,
-    ),
+    ([staged("21899-0", "cT2", "2024-01-01"), staged("21905-5", "cT3")], "tumour_size", Reason.NOT_RECORDED),
+    ([staged("21899-0", "ypT1"), NOT_A_STAGE, staged("21900-6", "ypN0")], "complete_response", Reason.HELD_BACK),
+    ([staged("21905-5", "cT1"), staged("21899-0", "pT2", "2010-01-01")], "tumour_size", Reason.CONFLICTING),
     ([coded("72383-3", "LA6577-6")], "her2", "negative"),
     ([coded("85319-2", "LA6576-8", "2024-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
     ([coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", "negative"),
     ([coded("85319-2", "LA11884-6", "2024-01-31"), NO_HER2], "her2", "negative"),
-    (
-        [*OTHER_BREAST, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2],
-        "her2",
-        Reason.CONFLICTING,
-    ),
-    (
-        [*OTHER_SITE, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2],
-        "her2",
-        Reason.CONFLICTING,
-    ),
+    ([*OTHER_BREAST, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
+    ([*OTHER_SITE, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", Reason.CONFLICTING),
     ([*SAME_TUMOUR, coded("85319-2", "LA6576-8", "2020-01-31"), NO_HER2], "her2", "negative"),
     ([*OTHER_BREAST, coded("85319-2", "LA6577-6", "2020-01-31"), NO_HER2], "her2", "negative"),
     ([*OTHER_BREAST, LARGE_ONCE, staged("21899-0", "pT1c")], "tumour_size", Reason.CONFLICTING),
     ([*SAME_TUMOUR, LARGE_ONCE, staged("21899-0", "pT1c")], "tumour_size", "T1"),
     ([coded("85337-4", "LA6577-6"), ER_SHARE], "oestrogen_receptor", Reason.NOT_UNDERSTOOD),
-    (
-        [coded("85319-2", "LA6577-6"), measured("74860-8", 2.4, "1", "2024-05-21")],
-        "her2",
-        Reason.NOT_UNDERSTOOD,
-    ),
+    ([coded("85319-2", "LA6577-6"), measured("74860-8", 2.4, "1", "2024-05-21")], "her2", Reason.NOT_UNDERSTOOD),
     ([staged("21900-6", "pN1a(sn)")], "nodes", "N1"),
     ([staged("21899-0", "ypT0"), staged("21900-6", "ypN0")], "complete_response", True),
     ([staged("21899-0", "ypTis"), staged("21900-6", "ypN0(i+)")], "complete_response", False),
@@ -570,16 +494,12 @@ TUMOUR = [
     ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")], "metastatic", True),
     ([staged("21907-1", "cM0"), condition((CM, "C79.51"))], "metastatic", True),
     ([condition((CM, "C77.3"))], "metastatic", Reason.NOT_RECORDED),
-    (
-        [observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")],
-        "positive_nodes",
-        Decimal(4),
-    ),
+    ([observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")], "positive_nodes", Decimal(4)),
     ([condition((CM, "D05.10"))], "breast_cancer", Reason.NOT_RECORDED),
     ([condition((ICD_O, "C50.4"), (ICD_O, "8500/3"))], "breast_cancer", True),
     ([condition((ICD_O, "C50.4"), (ICD_O, "8500/2"))], "breast_cancer", Reason.NOT_RECORDED),
     ([condition((CM, "Z80.3"))], "breast_cancer_in_family", True),
-]  # fmt: skip (a table: one case a line)
+]  # a table: one case a line  # fmt: skip
 SURGERY = procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": "2024-02-01"}
 BIOPSY = procedure((PCS, "0HBT3ZX")) | {"performedDateTime": "2024-02-01"}
 AROUND = {"start": "2024-01-01", "end": "2024-03-05"}
@@ -618,41 +538,17 @@ MEDICINES = [
     ([OF_ANOTHER_DISEASE, CANCER, SETTING], "chemotherapy", "neoadjuvant"),
     ([GIVEN_AFTER, SURGERY, OLD_SETTING], "chemotherapy", "adjuvant"),
     ([OF_ANOTHER_DISEASE, GIVEN_AFTER, CANCER, SURGERY], "chemotherapy", "adjuvant"),
-    (
-        [medicine("L01AA01", "2024-03-05", "completed"), CANCER],
-        "chemotherapy",
-        Reason.NOT_UNDERSTOOD,
-    ),
+    ([medicine("L01AA01", "2024-03-05", "completed"), CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
     ([CREAM], "chemotherapy", Reason.NOT_UNDERSTOOD),
-    (
-        [medicine("L01AA01", "2024-03-05", "completed"), GIVEN_AFTER],
-        "chemotherapy",
-        "setting not said",
-    ),
+    ([medicine("L01AA01", "2024-03-05", "completed"), GIVEN_AFTER], "chemotherapy", "setting not said"),
     ([medicine("L01AA01", "2024-03-05", "completed"), SETTING], "chemotherapy", "neoadjuvant"),
     ([medicine("L01AA01", "2024-03-05", "completed"), SESSION], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03-05", "completed"), METASTASIS], "chemotherapy", "metastatic"),
-    (
-        [medicine("L01DB01", "2024-02-05", "completed"), SURGERY, METASTASIS],
-        "chemotherapy",
-        "setting not said",
-    ),
+    ([medicine("L01DB01", "2024-02-05", "completed"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03", "completed")], "chemotherapy", Reason.NO_DATE),
-    (
-        [procedure((PCS, "3E03305")) | {"performedDateTime": "2024-03-05"}],
-        "chemotherapy",
-        "setting not said",
-    ),
-    (
-        [procedure((PCS, "3E03305"), performedPeriod=AROUND), SURGERY],
-        "chemotherapy",
-        "setting not said",
-    ),
-    (
-        [procedure((PCS, "3E03305"), performedPeriod=ENDING), SURGERY],
-        "chemotherapy",
-        "setting not said",
-    ),
+    ([procedure((PCS, "3E03305")) | {"performedDateTime": "2024-03-05"}], "chemotherapy", "setting not said"),
+    ([procedure((PCS, "3E03305"), performedPeriod=AROUND), SURGERY], "chemotherapy", "setting not said"),
+    ([procedure((PCS, "3E03305"), performedPeriod=ENDING), SURGERY], "chemotherapy", "setting not said"),
     ([medicine("A10BA02")], "chemotherapy", "none"),
     ([], "chemotherapy", Reason.NOT_RECORDED),
     ([medicine("L02BG04")], "endocrine_therapy", "given"),
@@ -661,11 +557,7 @@ MEDICINES = [
     ([medicine("A10BA02")], "earlier_parp_inhibitor", False),
     ([medicine("A10BA02"), ALLERGY], "earlier_parp_inhibitor", True),
     ([], "earlier_parp_inhibitor", Reason.NOT_RECORDED),
-    (
-        [medicine("A10BA02"), order((RXNORM, "860975"))],
-        "earlier_parp_inhibitor",
-        Reason.NOT_UNDERSTOOD,
-    ),
+    ([medicine("A10BA02"), order((RXNORM, "860975"))], "earlier_parp_inhibitor", Reason.NOT_UNDERSTOOD),
     ([order((RXNORM, "1597582"))], "medicines", ("rxnorm:1597582",)),
     ([order((RXNORM, "197517"))], "medicines", ("rxnorm:21212",)),
     ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
@@ -676,11 +568,7 @@ MEDICINES = [
     ([BOTH_CODES], "medicines_complete", Reason.NOT_UNDERSTOOD),
     ([medicine("A10BA02"), STRANGE_ONCE], "medicines_complete", True),
     ([medicine("A10BA02"), IN_WORDS], "medicines_complete", Reason.HELD_BACK),
-    (
-        [medicine("A10BA02"), observation(valueString="takes nothing else")],
-        "medicines_complete",
-        True,
-    ),
+    ([medicine("A10BA02"), observation(valueString="takes nothing else")], "medicines_complete", True),
     ([], "medicines_complete", Reason.NOT_RECORDED),
     ([medicine("J01FA09", "2024-05-20", "completed")], "medicines", ("rxnorm:21212",)),
     ([medicine("J01FA09", "2024-04-20", "completed")], "medicines", ("rxnorm:21212",)),
@@ -692,7 +580,7 @@ MEDICINES = [
     ([order((ATC, "N02BE01"), (RXNORM, "856987"))], "medicines_complete", Reason.NOT_UNDERSTOOD),
     ([medicine("J01FA09", "2014-04-20", "active")], "medicines", ("rxnorm:21212",)),
     ([medicine("J01FA09", "2024", "completed")], "medicines", ("rxnorm:21212",)),
-]  # fmt: skip (a table: one case a line)
+]  # a table: one case a line  # fmt: skip
 
 
 @pytest.mark.parametrize(("resources", "name", "expected"), [*MEASURED, *TUMOUR, *MEDICINES])
@@ -728,31 +616,15 @@ DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
         Reason.NOT_UNDERSTOOD,
     ),
     "transcript beside it": (
-        [
-            variant(
-                gene=DPYD, change="c.1905+1G>A", more=(component("51958-7", "x", "NM_000110.4"),)
-            )
-        ],
+        [variant(gene=DPYD, change="c.1905+1G>A", more=(component("51958-7", "x", "NM_000110.4"),))],
         ("c.1905+1G>A",),
     ),
     "genomic": (
-        [
-            variant(
-                gene=DPYD,
-                change=None,
-                more=(component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"),),
-            )
-        ],
+        [variant(gene=DPYD, change=None, more=(component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"),))],
         ("c.1905+1G>A",),
     ),
     "its parts disagree": (
-        [
-            variant(
-                gene=DPYD,
-                change=REDUCED,
-                more=(component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"),),
-            )
-        ],
+        [variant(gene=DPYD, change=REDUCED, more=(component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"),))],
         Reason.NOT_UNDERSTOOD,
     ),
     "HapB3 by both": (
@@ -769,7 +641,7 @@ DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
         [variant("a", DPYD, SPLICE, ABSENT), variant("b", DPYD, SPLICE)],
         Reason.CONFLICTING,
     ),
-}  # fmt: skip (a table: one case a line)
+}  # a table: one case a line  # fmt: skip
 
 
 @pytest.mark.parametrize("case", DPYD_CASES)
@@ -1233,7 +1105,7 @@ INSIDE: dict[str, dict[str, Any]] = {
     "a report": REPORT | {"contained": [NEWER]},
     "another result": observation((LOINC, "24323-8"), valueInteger=1, contained=[NEWER]),
     "Parameters": {"resourceType": "Parameters", "parameter": [{"name": "x", "resource": NEWER}]},
-}  # fmt: skip (a table: one case a line)
+}  # a table: one case a line  # fmt: skip
 
 
 @pytest.mark.parametrize("where", INSIDE)
@@ -1256,20 +1128,13 @@ def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> No
     "hidden",
     [
         {"resourceType": "SupplyDelivery", "suppliedItem": {"itemCodeableConcept": KETOCONAZOLE}},
-        {
-            "resourceType": "CarePlan",
-            "activity": [{"detail": {"productCodeableConcept": KETOCONAZOLE}}],
-        },
+        {"resourceType": "CarePlan", "activity": [{"detail": {"productCodeableConcept": KETOCONAZOLE}}]},
         {"resourceType": "Parameters", "parameter": [{"resource": medicine("J02AB02")}]},
         observation((LOINC, "10160-0"), valueCodeableConcept=KETOCONAZOLE),
-        {
-            "resourceType": "MedicationDispense",
-            "status": "completed",
-            "whenHandedOver": "2024-05-28",
-            "authorizingPrescription": [{"reference": "MedicationRequest/old"}],
-        },
+        {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
+         "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
     ],
-)  # fmt: skip (a table: one case a line)
+)  # a table: one case a line  # fmt: skip
 def test_a_medicine_inside_something_else_makes_the_list_incomplete(hidden: dict[str, Any]) -> None:
     old = medicine("A10BA02", "2024-01-10", "completed") | {"id": "old"}
     assert said(chart(old)["medicines_complete"]) is True
@@ -1375,19 +1240,13 @@ def coded_part(url: str, code: str) -> dict[str, Any]:
     [
         ({"valueCode": "F"}, "female"),
         ({"valueCode": "UNK"}, "female"),
-        (
-            {"extension": [coded_part("value", "female-typical"), coded_part("type", "76689-9")]},
-            "female",
-        ),
+        ({"extension": [coded_part("value", "female-typical"), coded_part("type", "76689-9")]}, "female"),
         ({"valueCodeableConcept": {"text": "man"}}, Reason.CONFLICTING),
         ({"valueCode": "M"}, Reason.CONFLICTING),
         ({"valueCode": "OTH"}, Reason.CONFLICTING),
-        (
-            {"extension": [{"url": "value", "valueCodeableConcept": concept(("x", "male"))}]},
-            Reason.CONFLICTING,
-        ),
+        ({"extension": [{"url": "value", "valueCodeableConcept": concept(("x", "male"))}]}, Reason.CONFLICTING),
     ],
-)  # fmt: skip (a table: one case a line)
+)  # a table: one case a line  # fmt: skip
 def test_a_sex_at_birth_that_differs_from_the_gender_leaves_it_in_doubt(
     extension: dict[str, Any], expected: object
 ) -> None:

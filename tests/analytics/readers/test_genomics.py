@@ -97,13 +97,9 @@ def test_a_link_stays_and_the_ids_of_the_file_do_not() -> None:
 
 def test_the_order_of_the_file_changes_nothing() -> None:
     resources = [
-        variant("a"),
-        implication(UNCERTAIN, "a", name="i"),
-        variant("b", CYP2D6, "c.1A>G"),
-        implication(UNCERTAIN, "b", name="j"),
-        report("a", "i"),
-        order((RXNORM, "6918")),
-    ]  # fmt: skip (a table: one case a line)
+        variant("a"), implication(UNCERTAIN, "a", name="i"), variant("b", CYP2D6, "c.1A>G"),
+        implication(UNCERTAIN, "b", name="j"), report("a", "i"), order((RXNORM, "6918")),
+    ]  # a table: one case a line  # fmt: skip
     records = split(*resources).records
     for seed in range(5):
         random.Random(seed).shuffle(resources)
@@ -123,20 +119,11 @@ def test_the_order_of_the_file_changes_nothing() -> None:
         (component("81252-9", LOINC, "LA1-1") | MODIFIED, UNKNOWN_COMPONENT),
         ({"code": {"text": "lab's own"}, "valueString": CANARY}, UNKNOWN_COMPONENT),
         ({"code": concept((LOINC, "62374-4")), "valueString": f"GRCh38 {CANARY}"}, UNKNOWN_VALUE),
-        (
-            {"code": concept((LOINC, "48004-6")), "valueCodeableConcept": {"text": CANARY}},
-            UNKNOWN_VALUE,
-        ),
-        (
-            {"code": concept((LOINC, "81258-6")), "valueQuantity": {"value": 1, "code": "mg"}},
-            UNKNOWN_VALUE,
-        ),
-        (
-            {"code": concept((LOINC, "81258-6")), "valueQuantity": {"value": 1, "comparator": "<"}},
-            UNKNOWN_VALUE,
-        ),
+        ({"code": concept((LOINC, "48004-6")), "valueCodeableConcept": {"text": CANARY}}, UNKNOWN_VALUE),
+        ({"code": concept((LOINC, "81258-6")), "valueQuantity": {"value": 1, "code": "mg"}}, UNKNOWN_VALUE),
+        ({"code": concept((LOINC, "81258-6")), "valueQuantity": {"value": 1, "comparator": "<"}}, UNKNOWN_VALUE),
     ],
-)  # fmt: skip (a table: one case a line)
+)  # a table: one case a line  # fmt: skip
 def test_what_fits_no_pattern_holds_the_result_back(part: dict[str, Any], why: str) -> None:
     read = split(variant(change=None, more=(part,)), variant("w"))
     assert read.report["held back"] == {why: 1}
@@ -221,20 +208,12 @@ def test_a_genotype_is_its_star_alleles_and_nothing_else(value: dict[str, Any]) 
 STAGED = [
     (("21899-0",), {"valueString": "pT1c"}, "pT1c"),
     (("21899-0",), {"valueCodeableConcept": {"text": "ypT2"}}, "ypT2"),
-    (
-        ("21900-6",),
-        {"valueCodeableConcept": concept(("http://cancerstaging.org", "pN1a(sn)"))},
-        "pN1a(sn)",
-    ),
-    (
-        ("21907-1",),
-        {"valueCodeableConcept": concept(("https://www.uicc.org/resources/tnm", "cM0"))},
-        "cM0",
-    ),
+    (("21900-6",), {"valueCodeableConcept": concept(("http://cancerstaging.org", "pN1a(sn)"))}, "pN1a(sn)"),
+    (("21907-1",), {"valueCodeableConcept": concept(("https://www.uicc.org/resources/tnm", "cM0"))}, "cM0"),
     (("21907-1",), {"valueString": f"cM0 {CANARY}"}, None),
     (("21907-1",), {"valueString": "cT1"}, None),
     (("21907-1",), {"valueString": "M2"}, None),
-]  # fmt: skip (a table: one case a line)
+]  # a table: one case a line  # fmt: skip
 
 
 @pytest.mark.parametrize(("codes", "value", "kept"), STAGED)
@@ -271,7 +250,7 @@ OF_ORDER = {**DISPENSE, "authorizingPrescription": [{"reference": "MedicationReq
         ((order((RXNORM, "6918"), id="o"), OF_ORDER), True),
         ((order(**UNREADABLE_DRUG, id="o") | {"status": "draft"}, OF_ORDER), False),
     ],
-)  # fmt: skip (a table: one case a line)
+)  # a table: one case a line  # fmt: skip
 def test_each_record_tells_whether_a_medicine_could_be_missing(
     resources: tuple[dict[str, Any], ...], complete: bool
 ) -> None:
