@@ -11,6 +11,7 @@ from functools import cache
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -696,3 +697,10 @@ def test_metrics_of_one_table_never_contradict_each_other(
 
 def test_a_checker_counts_as_many_quantiles_as_a_scan_prints() -> None:
     assert output_arithmetic.MOST_QUANTILES == association.QUANTILES
+
+
+@pytest.mark.parametrize("variants", [10, 60, 300, 5000])
+def test_the_quantiles_of_a_scan_of_any_size_agree(variants: int) -> None:
+    """Rounded to one decimal, two that follow each other may be alike."""
+    printed = association._quantiles(np.random.default_rng(3).normal(size=variants), 0)
+    assert output_arithmetic.contradictions({"quantiles": printed}) == []
