@@ -12,6 +12,9 @@ from typing import Any
 from analytics.code import code_hash, params_schema_hash
 
 PASSWORD = "six wörds that nobody knows"
+# Milliseconds to wait for what a page shows or does: an event that is due, however busy the
+# machine is.
+EVENT = 120_000
 
 
 def sign_in_with(page: Any, file: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from browser import MISSING, find_browser
 from clinic import Clinic
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from signed_forms import EVENT
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
@@ -40,8 +41,6 @@ from governance.readmodel.queries import find_receipt
 from governance.rules.ledger_data import identity_id
 
 PEOPLE = 120  # enough for curves: a step of theirs holds ten people
-# Milliseconds to wait for what a page shows: an event that is due, however busy the machine is.
-EVENT = 120_000
 expect.set_options(timeout=EVENT)
 FLAGS = [
     "--no-sandbox",

@@ -19,7 +19,7 @@ from extent import extent
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from playwright.sync_api import Page, expect
-from signed_forms import ask_for_permit
+from signed_forms import EVENT, ask_for_permit
 from test_report import MATERIAL
 
 from api.demo.report import write
@@ -372,6 +372,7 @@ def test_other_programs_of_the_machine_get_no_demo_key(deployment) -> None:
 
 def test_the_word_is_kept_for_this_port_and_leaves_the_address(deployment, browser) -> None:
     context = browser.new_context(base_url=deployment.url)
+    context.set_default_timeout(EVENT)
     page = context.new_page()
     page.goto("/#volens-demo=abc")
     page.wait_for_url(lambda url: "#" not in url)
@@ -726,6 +727,7 @@ def test_the_demos_report_is_for_every_screen_and_reader(
 ) -> None:
     """A table either fits, or stands as rows under each other, or can be scrolled by keyboard."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    context.set_default_timeout(EVENT)
     page = context.new_page()
     page.goto(report.as_uri())
     assert axe(page) == []
@@ -743,6 +745,7 @@ def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
     if not her.withdrawals():
         her.revoke(deployment.dataset, 0)
     context = browser.new_context(java_script_enabled=False, base_url=deployment.url)
+    context.set_default_timeout(EVENT)
     context.add_cookies([deployment.entrance])
     page = context.new_page()
 

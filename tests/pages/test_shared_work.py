@@ -25,7 +25,7 @@ from axe_playwright_python.sync_playwright import Axe
 from certificates import Authority
 from playwright.sync_api import Page, expect
 from run_forms import usual_form
-from signed_forms import PASSWORD, sign_in_with
+from signed_forms import EVENT, PASSWORD, sign_in_with
 from sqlalchemy import insert
 
 from api.app import create_app
@@ -306,6 +306,7 @@ def test_the_analyst_rehearses_on_made_up_people_without_script(deployment, brow
     context = browser.new_context(
         java_script_enabled=False, base_url=deployment.url, ignore_https_errors=True
     )
+    context.set_default_timeout(EVENT)  # the rehearsal's seconds are part of the answer
     context.add_cookies([{"name": "volens-session", "value": noor._token, "url": deployment.url}])
     page = context.new_page()
     page.goto(f"/runs/new?permit={deployment.permit.hex()}")
