@@ -291,7 +291,9 @@ def typed_data() -> dict[str, Any]:
 OFF_THE_LEDGER = {"Identity", "SignIn", "Statement", "Witness"}
 
 
-@pytest.mark.parametrize("contract", ["PermitRegistry", "ConsentRegistry", "AccessLedger"])
+@pytest.mark.parametrize(
+    "contract", ["PermitRegistry", "ConsentRegistry", "AccessLedger", "CareLedger"]
+)
 def test_typed_data_is_what_the_contracts_hash(contract: str) -> None:
     table = typed_data()
     strings = {
