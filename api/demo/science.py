@@ -173,7 +173,7 @@ def enough_sentence(truth: dict[str, Any]) -> str:
     ours, best = (_percents(values) for values in (accuracies(truth), truth["optimum"]))
     return (
         f"{ENOUGH} of that kind, the same code, not governed: genes {ours['genes']}, clinical {ours['clinical']}, "
-        f"both {ours['combined']}; best possible {best['genes']}, {best['clinical']}, {best['combined']}"
+        f"both {ours['combined']}; best rule, on average: {best['genes']}, {best['clinical']}, {best['combined']}"
     )
 
 

@@ -316,6 +316,7 @@ def test_the_analyst_rehearses_on_made_up_people_without_script(deployment, brow
     expect(page.get_by_role("alert")).to_contain_text("is a whole number from")
     page.get_by_label("Folds of the cross-validation").fill("2")
     page.get_by_label("Permutations of the outcome").fill("19")
+    page.get_by_label("Repeats of the cross-validation").fill("2")
     page.locator("summary", has_text="Explanations of the model").click()
     page.get_by_label("Shapley values, of all genes and of each clinical variable").check()
     page.locator("summary", has_text="Compare that model between groups").click()
@@ -458,6 +459,7 @@ def test_the_form_offers_the_variables_that_the_dataset_has(deployment, visit) -
     )
     page.get_by_label("Folds of the cross-validation").fill("2")
     page.get_by_label("Permutations of the outcome").fill("19")
+    page.get_by_label("Repeats of the cross-validation").fill("2")
     page.get_by_role("button", name="Rehearse with made-up people").click()
     expect(page.get_by_role("heading", level=2).first).to_contain_text("These parameters work")
     assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
