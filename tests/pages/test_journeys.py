@@ -504,6 +504,21 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     with pytest.raises(UsageError, match="this rule was withdrawn"):
         sign_plan(clinic.cleo, plan, replace(sealed, result=changed), {}, "")
     assert clinic.cleo.plan(plan)["state"] == "sealed"
+    # A question for its key reaches the broker only from its readers, and about this plan alone.
+    broker, noor, cleo = deployment.broker(), deployment.client("noor").wallet, clinic.cleo.wallet
+    shares = [{"j": j, "wrapped": "00" * 60} for j in range(3)]
+    for signer, viewer, record, status in (
+        (noor, noor, plan, 403),
+        (noor, cleo, plan, 403),
+        (clinic.bea.wallet, cleo, plan, 403),
+        (cleo, cleo, "ab" * 32, 422),
+        (cleo, cleo, plan, 409),  # the control: the broker answers, and not to this look
+    ):
+        question = {"run": plan, "attempt": 1, "viewer": viewer.signer.hex()}
+        question["records"] = [{"record": record, "version": 1, "shares": shares}]
+        asked = broker._signed(question, signer)
+        answer = httpx.post(f"{deployment.url}/plans/{plan}/output-pieces", json=asked)
+        assert answer.status_code == status, answer.text
     clinic.sign(plan, tmp_path)
     unrecorded = seen_by(deployment, "bea", path, content=opened)
     assert unrecorded.status_code == 403  # the ledger has no opening of hers
