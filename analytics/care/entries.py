@@ -39,8 +39,8 @@ from analytics.vocabulary import Category
 LOINC = URIS["loinc"]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?|" + _DAY.pattern)
-_TOGETHER = "Ingest all of her files at once."
-_AGAIN = "Ingest her files again, without shifting dates, with this version."
+_TOGETHER = "Ingest all files of the patient at once."
+_AGAIN = "Ingest the files again, without shifting dates, with this version."
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def read_records(inputs: Sequence[Input], granted: Collection[int], today: int) 
     if len({item.subject for item in inputs}) != 1:
         raise InputsError("a care plan is not drawn from the records of exactly one person")
     if any(item.category not in granted for item in inputs):
-        raise InputsError("a record has a category that her consent leaves out")
+        raise InputsError("a record has a category that the consent leaves out")
     records = [item.category for item in inputs if is_record(item.payload)]
     if len(set(records)) < len(records):
         # What one ingest did not keep stands in its own record: two of them cannot be joined.
@@ -124,14 +124,14 @@ def read_records(inputs: Sequence[Input], granted: Collection[int], today: int) 
                 marks - {ALL_MEDICINES, TRUE_DATES} if of_genome else marks & {ALLERGY_NOT_KEPT}
             )
             if any(map(_has_died, resources)):
-                raise InputsError("her record says that she has died", "No plan is drawn.")
+                raise InputsError("the record says that the patient has died", "No plan is drawn.")
             kept = _entries(item.category, resources, granted, today)
             for entry in (*kept, *_not_kept(item.category, marks, today)):
                 entries[f"{item.category} {entry.name}"] = entry
         elif is_genotypes(item.payload):
             genotypes = read_genotypes(item.payload, {})
     if not all(TRUE_DATES in marks for marks in shared):
-        raise InputsError("the dates of her records may have been shifted at ingest", _AGAIN)
+        raise InputsError("the dates of the records may have been shifted at ingest", _AGAIN)
     in_all = frozenset.intersection(*shared) if shared else frozenset()
     ordered = tuple(entries[key] for key in sorted(entries))
     withheld = frozenset(map(int, Category)) - frozenset(granted)

@@ -185,7 +185,7 @@ def _person(records: Records) -> dict[str, Fact]:
     facts: dict[str, Fact] = {"sex": missing, "age": missing}
     stated = {answer(_SEXES)(one) for one in records.measured("sex_at_birth")}
     if SEX_IN_DOUBT in marks_of(patient.resource) or stated - {patient.resource.get("gender")}:
-        detail = "administrative gender and another statement of her sex"
+        detail = "administrative gender and another statement of the sex"
         facts["sex"] = Unknown(Reason.CONFLICTING, detail, None, (patient.name,))
     elif patient.resource.get("gender") in ("female", "male", "other"):
         facts["sex"] = Known(str(patient.resource["gender"]), None, (patient.name,))
