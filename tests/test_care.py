@@ -133,7 +133,7 @@ def test_what_she_leaves_out_is_not_opened_and_the_plan_says_so(rig: Rig) -> Non
     view_plan(rig.world, run, viewerKey=public)
     plan = opened(rig, worker, run, rig.world.people["cleo"], private, public)
     missing = {fact["fact"]: fact["reason"] for fact in plan["facts"]["missing"]}
-    assert missing["medicines"] == "withheld by her consent"
+    assert missing["medicines"] == "withheld by consent"
 
 
 def test_a_withdrawal_before_the_work_means_no_key(rig: Rig) -> None:

@@ -25,15 +25,22 @@ from analytics.readers.codes import (
 )
 from analytics.readers.genomics import FINAL, is_result
 from analytics.readers.genotypes import Genotypes, is_genotypes, read_genotypes
-from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES, VOID, observations_not_kept
+from analytics.readers.marks import (
+    ALL_MEDICINES,
+    ALLERGY_NOT_KEPT,
+    TRUE_DATES,
+    VOID,
+    conditions_not_kept,
+    observations_not_kept,
+)
 from analytics.readers.resources import concepts_of
 from analytics.vocabulary import Category
 
 LOINC = URIS["loinc"]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?|" + _DAY.pattern)
-_TOGETHER = "Ingest all of her files at once."
-_AGAIN = "Ingest her files again, without shifting dates, with this version."
+_TOGETHER = "Ingest all files of the patient at once."
+_AGAIN = "Ingest the files again, without shifting dates, with this version."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class Entry:
     day: int | None
     codes: frozenset[Coding]
     latest: int | None = None
-    unread: bool = False  # a result that ingest did not keep, known by its mark alone
+    unread: bool = False  # what ingest did not keep, known by its mark alone
 
     @property
     def kind(self) -> str:
@@ -66,7 +73,7 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Records:
     """What a chart is read from. marks: those that all records of the person have (ALL_MEDICINES),
-    or that of the genome has. withheld: categories that her consent leaves out."""
+    that one has (ALLERGY_NOT_KEPT), or that of the genome has. withheld: categories that her consent leaves out."""
 
     entries: tuple[Entry, ...]
     genotypes: Genotypes | None
@@ -99,34 +106,36 @@ def read_records(inputs: Sequence[Input], granted: Collection[int], today: int) 
     if len({item.subject for item in inputs}) != 1:
         raise InputsError("a care plan is not drawn from the records of exactly one person")
     if any(item.category not in granted for item in inputs):
-        raise InputsError("a record has a category that her consent leaves out")
+        raise InputsError("a record has a category that the consent leaves out")
     records = [item.category for item in inputs if is_record(item.payload)]
     if len(set(records)) < len(records):
         # What one ingest did not keep stands in its own record: two of them cannot be joined.
         raise InputsError("two records of one kind of data", _TOGETHER)
     entries: dict[str, Entry] = {}
     shared: list[frozenset[str]] = []
-    of_genome: frozenset[str] = frozenset()
+    single: frozenset[str] = frozenset()
     genotypes = None
     for item in inputs:
         if item.category in CLINICAL_RECORD and is_record(item.payload):
             resources, marks = read_resources(item.category, item.payload, item.subject)
             shared.append(marks & {ALL_MEDICINES, TRUE_DATES})
-            if item.category == Category.GERMLINE_VARIANTS:
-                of_genome |= marks - {ALL_MEDICINES, TRUE_DATES}
+            of_genome = item.category == Category.GERMLINE_VARIANTS
+            single |= (
+                marks - {ALL_MEDICINES, TRUE_DATES} if of_genome else marks & {ALLERGY_NOT_KEPT}
+            )
             if any(map(_has_died, resources)):
-                raise InputsError("her record says that she has died", "No plan is drawn.")
+                raise InputsError("the record says that the patient has died", "No plan is drawn.")
             kept = _entries(item.category, resources, granted, today)
             for entry in (*kept, *_not_kept(item.category, marks, today)):
                 entries[f"{item.category} {entry.name}"] = entry
         elif is_genotypes(item.payload):
             genotypes = read_genotypes(item.payload, {})
     if not all(TRUE_DATES in marks for marks in shared):
-        raise InputsError("the dates of her records may have been shifted at ingest", _AGAIN)
+        raise InputsError("the dates of the records may have been shifted at ingest", _AGAIN)
     in_all = frozenset.intersection(*shared) if shared else frozenset()
     ordered = tuple(entries[key] for key in sorted(entries))
     withheld = frozenset(map(int, Category)) - frozenset(granted)
-    return Records(ordered, genotypes, in_all | of_genome, withheld, today)
+    return Records(ordered, genotypes, in_all | single, withheld, today)
 
 
 def _entries(
@@ -174,6 +183,11 @@ def _not_kept(category: int, marks: Iterable[str], today: int) -> Iterator[Entry
         day, latest = _days_of(resource, today) if date else (None, None)
         name = hashlib.sha256(f"{coding.code} {date} {final}".encode()).hexdigest()[:16]
         yield Entry(name, category, resource, day, frozenset({coding}), latest, unread=final)
+    for date in conditions_not_kept(marks):
+        resource = {"resourceType": "Condition", "recordedDate": date}
+        day, latest = _days_of(resource, today) if date else (None, None)
+        name = hashlib.sha256(f"a diagnosis of {date}".encode()).hexdigest()[:16]
+        yield Entry(name, category, resource, day, frozenset(), latest, unread=True)
 
 
 def _days_of(resource: Mapping[str, object], today: int) -> tuple[int | None, int | None]:
@@ -274,6 +288,23 @@ def _doubt(entries: Sequence[Entry], day: int | None = None) -> Unknown:
         detail = "a result as new as any other: see it where it was made"
         return Unknown(Reason.HELD_BACK, detail, day, source)
     return Unknown(Reason.NOT_FINAL, "", day, source)
+
+
+def checked_denial(records: Records, fact: Fact, *denied: Value) -> Fact:
+    """A fact, unless it denies a disease and a diagnosis that ingest did not keep is not older: that
+    may be the disease."""
+    if not isinstance(fact, Known) or fact.value not in denied:
+        return fact
+    unread = [
+        one
+        for one in records.entries
+        if one.kind == "Condition" and one.unread and one.can_be_since(fact.day or 0)
+    ]
+    if not unread:
+        return fact
+    detail = "a diagnosis as new as it: see it where it was made"
+    source = tuple(sorted({*fact.source, *names(unread)}))
+    return Unknown(Reason.HELD_BACK, detail, fact.day, source)
 
 
 def answer(

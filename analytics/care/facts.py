@@ -22,7 +22,7 @@ class Reason(StrEnum):
 
     NOT_RECORDED = "not recorded"
     TOO_OLD = "too old"
-    WITHHELD = "withheld by her consent"
+    WITHHELD = "withheld by consent"
     HELD_BACK = "held back at ingest"
     CONFLICTING = "conflicting"
     NOT_FINAL = "the report is not final"

@@ -13,6 +13,7 @@ from analytics.care.entries import (
     Entry,
     Records,
     answer,
+    checked_denial,
     is_final,
     is_read,
     local_answer,
@@ -69,8 +70,10 @@ _CONDITIONS = {
     # Myelodysplastic syndromes; acute myeloid leukaemias.
     "mds_aml": (re.compile(r"D46|C92[034568A]|C93|C94[0246]|C950"), "mds-aml"),
     "pneumonitis": (re.compile(r"J67|J680|J70[0-4]|J84"), "pneumonitis"),
-    "thrombosis": (re.compile(r"I26|I80[1-3]|I82"), "venous-thromboembolism"),
+    "thrombosis": (re.compile(r"I26|I80[1-3]|I82|Z8671"), "venous-thromboembolism"),
 }
+# Leukaemia of a kind that is not said, or its history: it may have been acute myeloid leukaemia.
+_LEUKAEMIA = re.compile(r"Z856|C92[79Z]|C94[78]|C95[279]")
 # The same in ICD-O-3, as pathology codes it: acute leukaemias of unclear or myeloid line, chronic
 # myelomonocytic leukaemia, myelodysplastic syndromes.
 _MDS_AML = re.compile(
@@ -80,6 +83,9 @@ _MDS_AML = re.compile(
 # Acute kidney failure, end stage, dialysis (ICD-10, ICD-10-CM), haemodialysis (ICD-10-PCS).
 _RENAL = re.compile(r"N17|N18[56]|N19|N990|I120|I1311|I132|T824|T861|Y841|Z49|Z992")
 _DIALYSIS = re.compile(r"5A1D.*")
+# Diseases that no treatment but a transplant ends, whatever their status says: end-stage kidney
+# disease with dialysis, cirrhosis with portal hypertension.
+_LASTING = re.compile(r"N18[56]|N990|I120|I1311|I132|Z992|K703|K717|K74[3-6]|K766|I85")
 _ACUTE = re.compile(r"N17")
 _ACUTE_DAYS = 90  # an acute failure that nobody says is over, this long ago, is over
 # Diagnoses that are impairment: cirrhosis, portal hypertension; of failure it is more than mild.
@@ -96,10 +102,10 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         choose = _careful(max if name in _HIGHEST else min)
         facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
     for name, (pattern, question) in _CONDITIONS.items():
-        facts[name] = _disease(records, pattern, question)
+        facts[name] = checked_denial(records, _disease(records, pattern, question), False)
     facts["weight"] = _believable(records, facts["weight"])
     facts["creatinine"] = _steady(records, facts["creatinine"])
-    facts["pregnant"] = _pregnant(records)
+    facts["pregnant"] = checked_denial(records, _pregnant(records), False)
     facts["breast_feeding"] = newest(
         records.observations(LOCAL, "breast-feeding"),
         yes_or_no,
@@ -107,7 +113,8 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
     )
     facts["menopause"] = _coded(records, "menopausal-status", _OBSERVATIONS, _SEXUAL)
     facts["child_pugh"] = _coded(records, "child-pugh-class", _OBSERVATIONS)
-    facts["hepatic_impairment"] = _as_diagnosed(records, _liver(records, facts["child_pugh"]))
+    impairment = _as_diagnosed(records, _liver(records, facts["child_pugh"]))
+    facts["hepatic_impairment"] = checked_denial(records, impairment, "none", "mild")
     facts["cps_eg"] = newest(
         records.observations(LOCAL, "cps-eg-score"),
         number({"1": _ONE}, Decimal(0), Decimal(6)),
@@ -145,6 +152,10 @@ def _disease(records: Records, pattern: re.Pattern[str], question: str) -> Fact:
     diagnosed = recorded(records, diagnoses)
     if isinstance(diagnosed, Known) or records.withheld & {Category.CONDITIONS}:
         return diagnosed
+    perhaps = conditions(records, _LEUKAEMIA) if question == "mds-aml" else []
+    if perhaps:
+        detail = "leukaemia, or its history, of a kind that is not said"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(perhaps))
     entries = records.observations(LOCAL, question)
     affirmed = [one for one in entries if is_final(one) and yes_or_no(one) is True]
     if question == "mds-aml" and affirmed:
@@ -174,7 +185,7 @@ def _person(records: Records) -> dict[str, Fact]:
     facts: dict[str, Fact] = {"sex": missing, "age": missing}
     stated = {answer(_SEXES)(one) for one in records.measured("sex_at_birth")}
     if SEX_IN_DOUBT in marks_of(patient.resource) or stated - {patient.resource.get("gender")}:
-        detail = "administrative gender and another statement of her sex"
+        detail = "administrative gender and another statement of the sex"
         facts["sex"] = Unknown(Reason.CONFLICTING, detail, None, (patient.name,))
     elif patient.resource.get("gender") in ("female", "male", "other"):
         facts["sex"] = Known(str(patient.resource["gender"]), None, (patient.name,))
@@ -264,8 +275,10 @@ def _lasts(condition: Entry) -> bool:
 
 
 def _is_over(condition: Entry) -> bool:
-    """Whether a condition is stated to have ended."""
-    return "abatementDateTime" in condition.resource or bool(_states(condition) - _ACTIVE)
+    """Whether a condition is stated to have ended; of one that lasts, with a day."""
+    if "abatementDateTime" in condition.resource:
+        return True
+    return bool(_states(condition) - _ACTIVE) and not has_icd(condition, _LASTING)
 
 
 def _states(condition: Entry) -> set[str]:

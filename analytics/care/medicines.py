@@ -23,7 +23,13 @@ from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.medicine_table import TABLE, code_of
 from analytics.care.tumour import breast_cancers, has_icd, has_pcs
 from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
-from analytics.readers.marks import ALL_MEDICINES
+from analytics.readers.marks import (
+    ALL_MEDICINES,
+    ALLERGY_NOT_KEPT,
+    FOR_ANOTHER_DISEASE,
+    ON_SKIN_OR_EYE,
+    marks_of,
+)
 from analytics.vocabulary import Category
 
 _KINDS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
@@ -35,7 +41,7 @@ _NEAR_DAYS = 183  # between chemotherapy and the operation that it belongs to, a
 _BEFORE_DIAGNOSIS = 31  # a diagnosis may be written down after the treatment has begun
 _ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no chemotherapy
 # Cytotoxic medicines that are given for diseases of joints, vessels, skin, blood or nerves too, and
-# fluorouracil, also a cream: how and what for is not read.
+# fluorouracil, also a cream: of one that does not say what for or how, alone, nothing follows.
 _ALSO_FOR_OTHERS = frozenset(
     {"L01AA01", "L01AA02", "L01BA01", "L01BB02", "L01BB04", "L01BC02", "L01DB07"}
 )
@@ -75,6 +81,7 @@ class _Medicine:
     understood: bool
     now: bool
     may_be_for_others: bool  # whether it says nothing of cancer by itself
+    for_another: bool  # whether every reason for it is another disease
 
 
 def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
@@ -113,13 +120,23 @@ def _read(entry: Entry, today: int) -> _Medicine:
         for code in atc - _ON_THE_SKIN
         if code.startswith(groups)
     }
+    used = marks_of(entry.resource)
+    if ON_SKIN_OR_EYE in used:
+        classes.discard("cytotoxic")
     still = _AFTER_INFUSION if "cytotoxic" in classes else _STILL_DAYS
     recent = entry.day is None or entry.day >= today - still
     active = entry.resource.get("status") in _NOW
     named = {code for name in known for code in TABLE["ingredients"][name]["atc"]} | other
     for_others = bool(named & _ALSO_FOR_OTHERS)
+    for_another = FOR_ANOTHER_DISEASE in used
     return _Medicine(
-        entry, frozenset(codes), frozenset(classes), certain, active or recent, for_others
+        entry,
+        frozenset(codes),
+        frozenset(classes),
+        certain,
+        active or recent,
+        for_others,
+        for_another,
     )
 
 
@@ -156,7 +173,8 @@ def _given(medicines: Sequence[_Medicine], kind: str, complete: Fact) -> Fact:
 
 
 def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:
-    """Whether she ever had one; who is allergic to one had it."""
+    """Whether she ever had one; who is allergic to one had it. No "no" while an allergy was held
+    back."""
     allergies = [
         entry
         for entry in records.entries
@@ -166,17 +184,26 @@ def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: 
         return Known(
             True, max((one.day for one in allergies if one.day), default=None), names(allergies)
         )
-    return _given(medicines, "parp", complete)
+    given = _given(medicines, "parp", complete)
+    if isinstance(given, Known) and given.value is False and ALLERGY_NOT_KEPT in records.marks:
+        return Unknown(Reason.HELD_BACK, "an allergy that could be one to a medicine", given.day)
+    return given
 
 
 def _chemotherapy(
     records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
 ) -> Fact:
     given_so = [one for one in medicines if "cytotoxic" in one.classes]
-    entries = [one.entry for one in given_so]
-    going_on = [one for one in entries if one.resource.get("status") in _NOW]
+    going_on = [one.entry for one in given_so if one.entry.resource.get("status") in _NOW]
     if going_on:  # or only ordered yet
         return Unknown(Reason.NOT_FINAL, "chemotherapy is not over", None, names(going_on))
+    # Of another disease, it counts for nothing but the day of the last one.
+    others = [one.entry for one in given_so if one.for_another]
+    given_so = [one for one in given_so if not one.for_another]
+    if others and not given_so:
+        detail = "given for another disease than one of the breast"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(others))
+    entries = [one.entry for one in given_so]
     sessions = [
         one
         for one in records.entries
@@ -189,7 +216,7 @@ def _chemotherapy(
         given = _given(medicines, "cytotoxic", complete)
         return Known("none", given.day, given.source) if isinstance(given, Known) else given
     days = [entry.day for entry in entries if entry.day is not None]
-    if len(days) < len(entries):
+    if any(entry.day is None for entry in (*entries, *others)):
         return Unknown(Reason.NO_DATE, "a day of chemotherapy is not known", None, names(entries))
     stated = newest(
         records.observations(LOCAL, "chemotherapy-setting"),
@@ -214,8 +241,9 @@ def _chemotherapy(
     setting = (
         str(stated.value) if isinstance(stated, Known) else _setting(records, entries, metastatic)
     )
-    source = tuple(sorted({*names(entries), *stated.source}))
-    return Known(setting, max(days), source)
+    source = tuple(sorted({*names(entries), *names(others), *stated.source}))
+    last = max(entry.day or 0 for entry in (*entries, *others))
+    return Known(setting, last, source)
 
 
 def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> str:

@@ -114,7 +114,7 @@ def _to_be_known(label: str, fact: Fact) -> str:
     if isinstance(fact, Known):  # a value that does not decide, such as an equivocal one
         return f"To be known: {label}; {_text(fact)} does not decide."
     if fact.reason is Reason.WITHHELD:
-        return f"Ask her: {label}; it is in what she withholds, or could be."
+        return f"Ask the patient: {label}; it is in what the consent withholds, or could be."
     detail = f": {fact.detail}" if fact.detail else ""
     return f"To be known: {label} ({fact.reason.value}{detail})."
 

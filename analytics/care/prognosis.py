@@ -204,7 +204,7 @@ def _stratum(params: Params, facts: Mapping[str, Mapping[str, Any]]) -> tuple[st
         if len(fitting) == 1:
             labels.append(fitting[0])
         else:
-            unknown.append(f"her group by {split.variable}")
+            unknown.append(f"the group by {split.variable}")
     return ", ".join(labels) or ALL, unknown
 
 

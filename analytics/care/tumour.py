@@ -17,6 +17,7 @@ from analytics.care.entries import (
     Entry,
     Records,
     answer,
+    checked_denial,
     is_final,
     is_read,
     names,
@@ -26,7 +27,8 @@ from analytics.care.entries import (
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
 from analytics.readers.codes import URIS, codings_of
-from analytics.readers.staging import CLINICAL, PATHOLOGICAL
+from analytics.readers.marks import STAGE_IN_DOUBT, marks_of
+from analytics.readers.staging import CLINICAL, GROUPS, LATE, PATHOLOGICAL
 from analytics.vocabulary import Category
 
 _OBSERVATIONS, _CONDITIONS = Category.OBSERVATIONS, Category.CONDITIONS
@@ -236,7 +238,8 @@ def _is_pathological(entry: Entry) -> bool:
 
 
 def _metastatic(records: Records) -> Fact:
-    """Yes by any M1 or a code of a metastasis; no by the newest M0 if there is none."""
+    """Yes by any M1 or a code of a metastasis; no by the newest M0 if there is none, and no stage
+    of IV: that one alone does not say of which tumour it is."""
     staged = _categories(records, "M")
     positive = [entry for entry in staged if _category(entry) == "M1"]
     positive += conditions(records, _METASTASIS)
@@ -244,8 +247,24 @@ def _metastatic(records: Records) -> Fact:
         return recorded(records, positive)
     if records.withheld & {_CONDITIONS}:
         return Unknown(Reason.WITHHELD)
+    groups = records.observations(LOINC, *GROUPS)
+    late = [one for one in groups if _group(one) == LATE]
+    late += [one for one in breast_cancers(records) if STAGE_IN_DOUBT in marks_of(one.resource)]
+    if late:
+        return Unknown(
+            Reason.NOT_UNDERSTOOD, "a stage that may be IV, without M1", None, names(late)
+        )
+    staged += [one for one in groups if _group(one) is None]
     fact = newest(staged, _category, records.missing(_OBSERVATIONS, _CONDITIONS))
-    return Known(False, fact.day, fact.source) if isinstance(fact, Known) else fact
+    if not isinstance(fact, Known):
+        return fact
+    return checked_denial(records, Known(False, fact.day, fact.source), False)
+
+
+def _group(entry: Entry) -> str | None:
+    """The stage group that an Observation states."""
+    codings = codings_of(entry.resource.get("valueCodeableConcept"))
+    return next((code.code for code in codings if code.system == URIS["tnm"]), None)
 
 
 def _complete_response(records: Records) -> Fact:

@@ -72,23 +72,30 @@ from analytics.readers.genomics import (
 from analytics.readers.links import read_links, values_at
 from analytics.readers.marks import (
     ALL_MEDICINES,
+    ALLERGY_NOT_KEPT,
     CLASS_NOT_KEPT,
     RESULTS_NOT_FINAL,
     RESULTS_NOT_KEPT,
     TRUE_DATES,
     VOID,
     asked_codes,
+    codes_called,
+    condition_mark,
+    could_be_allergy,
+    could_be_diagnosis,
     could_be_medicine,
+    genes_called,
     observation_mark,
     write_marks,
 )
+from analytics.readers.medication_use import use_marks
 from analytics.readers.resources import (
     NO_FACT,
     PROFILES,
     HeldBack,
     codings_or_none,
     concepts_of,
-    day_of_observation,
+    dates_not_kept,
     reduce_patient,
     reduce_resource,
     value_codings,
@@ -156,6 +163,12 @@ _NOT_TAKEN_BY_HER = frozenset(
     " ExplanationOfBenefit ChargeItem Invoice".split()
 )
 _REPEATS_DAYS = 90  # of a prescription: what is handed out later is another supply
+_UNFIT_SPECIMEN = "of a specimen that was not fit for its test"
+# R4 specimen-status; HL7 v2 table 0493: autolysed, clotted, contaminated, haemolysed, not received.
+_UNFIT_STATUSES = frozenset({"unsatisfactory", "entered-in-error"})
+_UNFIT_STATES = frozenset({"AUT", "CLOT", "CON", "HEM", "SNR"})
+_TEST_DATA = Coding(_HL7 + "v3-ActReason", "HTEST")
+_ONLY_TEST_DATA = "test data in a record that is none"
 _ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
 # Spread to the results and members of a part, never to what lists it.
 _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL, _REPORT_NOT_FINAL})
@@ -265,28 +278,55 @@ class _HeldBack:
         self._medicines = any(dropped[why] for why in dropped if why != COPY)
         self._results: set[str] = set()
         self._observations: dict[tuple[Coding, bool], str] = {}  # code, final: the last day
+        self._condition: str | None = None  # the last day of a diagnosis
+        self._allergies = False
 
     def add(self, resource: Mapping[str, object], why: str) -> None:
         self.counts[why] = self.counts.get(why, 0) + 1
         self.note_left(resource)
         self._medicines = self._medicines or why == NOT_R4  # it may be anything
-        of_somebody_else = why.startswith((_FOCUS, _OTHERS))
-        if resource.get("resourceType") == "Observation" and not of_somebody_else:
-            self._note_observation(resource)
+        if not why.startswith((_FOCUS, _OTHERS)):
+            self._note(resource)
         if is_result(resource) and not _is_implication(resource):
-            not_final = why in (_REPORT_NOT_FINAL, NO_FACT)
-            mark, gene = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT, gene_of(resource)
-            self._results.add(mark if gene is None else f"{mark}/{gene}")
+            self._note_result(resource, why in (_REPORT_NOT_FINAL, NO_FACT), gene_of(resource))
+
+    def _note(self, resource: Mapping[str, object]) -> None:
+        """Note what a plan must know of a resource of the person that is not kept."""
+        kind = resource.get("resourceType")
+        if kind == "Observation":
+            self._note_observation(resource)
+        elif kind == "Condition" and could_be_diagnosis(_meant(resource, self._sets)):
+            days = list(map(_certain, dates_not_kept(resource)))
+            codings = set(_walk(resource))
+            if codings & _RESTRICTED or any(
+                sensitive_categories(one, self._sets) for one in codings
+            ):
+                days = [""]  # not even its day is for the record of another category
+            known = [] if self._condition is None else [self._condition]
+            self._condition = max([*days, *known], key=_lateness)
+        elif kind == "AllergyIntolerance":
+            self._allergies = self._allergies or could_be_allergy(resource)
+
+    def _note_result(
+        self, resource: Mapping[str, object], not_final: bool, *genes: str | None
+    ) -> None:
+        mark = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT
+        self._results |= {mark if gene is None else f"{mark}/{gene}" for gene in genes}
 
     def _note_observation(self, observation: Mapping[str, object]) -> None:
         """Keep of each code that a care plan reads the last day; one without a day may be later."""
         status = str(observation.get("status"))
         if status in VOID or is_result(observation):
             return
-        final, day = status in FINAL, _certain(day_of_observation(observation))
+        final, day = status in FINAL, _certain(dates_not_kept(observation)[0])
+        genes = genes_called(observation)
+        if genes is not None:
+            self._note_result(observation, not final, *(genes or [None]))
         parts = [observation, *values_at(observation, "component")]
         concepts = [part.get("code") for part in parts if isinstance(part, Mapping)]
-        for coding in asked_codes([concepts, _meant(concepts, self._sets)]):
+        meant = _meant(concepts, self._sets)
+        called = frozenset[Coding]().union(*map(codes_called, meant))
+        for coding in called | asked_codes([concepts, meant]):
             known = self._observations.get((coding, final), day)
             self._observations[coding, final] = max(known, day, key=_lateness)
 
@@ -301,8 +341,7 @@ class _HeldBack:
         """Note what a resource has inside it, which no reader looks at: results, medicines, or a
         medicine as the value of an Observation."""
         for inner in _inside(resource):
-            if inner.get("resourceType") == "Observation":
-                self._note_observation(inner)
+            self._note(inner)
             self._medicines = self._medicines or (
                 isinstance(inner.get("resourceType"), str) and could_be_medicine(inner)
             )
@@ -313,9 +352,11 @@ class _HeldBack:
         """The marks of a record of this category."""
         marks = {TRUE_DATES} if true_dates else set()
         marks |= set() if self._medicines else {ALL_MEDICINES}
+        marks |= {ALLERGY_NOT_KEPT} if self._allergies else set()
         if category == Category.OBSERVATIONS and true_dates:  # a mark has the day as it is
             listed = self._observations.items()
             marks |= {observation_mark(coding, day, final) for (coding, final), day in listed}
+            marks |= set() if self._condition is None else {condition_mark(self._condition)}
         return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
 
 
@@ -630,11 +671,19 @@ def _route(
         everywhere |= marks.of(reason)
     if resource["resourceType"] == "Observation" and _REPORT_NOT_FINAL in everywhere:
         raise HeldBack(_REPORT_NOT_FINAL)
+    if any(map(_is_unfit, _related(resource, "specimen", context, source))):
+        raise HeldBack(_UNFIT_SPECIMEN)
+    if _is_test_data(resource) and not any(map(_is_test_data, source.labelled)):
+        raise HeldBack(_ONLY_TEST_DATA)
     if _OTHERS in everywhere:
         raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")
     if id(resource) in marks.links.unreadable:
         element = marks.links.unreadable[id(resource)]
         raise HeldBack(f"{_SEARCH}: {resource['resourceType']}.{element}")
+    if "medication" in profile.concept:
+        why_taken = [*values_at(meant, "reasonCode")]
+        why_taken += [_meant(reason.get("code"), marks.sets) for reason in reasons if reason]
+        reduced.update(write_marks(use_marks(meant, why_taken)))
     category = _sensitive(everywhere)
     if category is not None:
         return category, reduced
@@ -647,6 +696,18 @@ def _route(
     if meant_for - {category}:
         raise HeldBack("of another category than its code map says")
     return category, reduced
+
+
+def _is_unfit(specimen: Mapping[str, object] | None) -> bool:
+    """Whether no valid result comes from a specimen, as its laboratory says."""
+    if specimen is None or specimen.get("resourceType") != "Specimen":
+        return False
+    states = {code.code for one in values_at(specimen, "condition") for code in codings_of(one)}
+    return specimen.get("status") in _UNFIT_STATUSES or bool(states & _UNFIT_STATES)
+
+
+def _is_test_data(part: Mapping[str, object]) -> bool:
+    return any(_TEST_DATA in _spellings(label) for label in _labels(part))
 
 
 def _check_focus(

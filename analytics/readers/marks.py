@@ -6,10 +6,22 @@ record of an earlier version, which has none, counts as shifted and as incomplet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from analytics.readers.codes import CARE, DOUBTING, LOCAL, MEASURED, URIS, Coding
-from analytics.readers.staging import CLINICAL, PATHOLOGICAL
+from analytics.readers.codes import (
+    CARE,
+    DOUBTING,
+    LOCAL,
+    MEASURED,
+    SYSTEMS,
+    URIS,
+    Coding,
+    codings_of,
+    normal_code,
+)
+from analytics.readers.genomics import GUIDE, spelled
+from analytics.readers.staging import CLINICAL, GROUPS, PATHOLOGICAL, is_stage_in_doubt
 
 SYSTEM = "urn:volens:record"
 TRUE_DATES = "true-dates"  # no date was shifted
@@ -25,12 +37,23 @@ CLASS_NOT_KEPT = "classification-held-back"
 # older one beside it may be outdated. Followed by the code and the day, without value.
 OBSERVATION_NOT_FINAL = "observation-not-final"
 OBSERVATION_NOT_KEPT = "observation-held-back"
+# Of the record of observations: a diagnosis was not kept that could be one of those of which a "no"
+# is stated. Followed by its last day, without its code.
+CONDITION_NOT_KEPT = "condition-held-back"
+# Of every record: an allergy was not kept that could be one to a medicine.
+ALLERGY_NOT_KEPT = "allergy-held-back"
+# Of a Condition, in its own tag: a stage of it is IV, or not understood.
+STAGE_IN_DOUBT = "stage-in-doubt"
+# Of a medicine, in its own tag: every reason for it is another disease than one of the breast; it is
+# put on the skin or into the eye alone.
+FOR_ANOTHER_DISEASE = "for-another-disease"
+ON_SKIN_OR_EYE = "on-skin-or-eye"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"
 # Statuses of what never was a result (R4 observation-status).
 VOID = frozenset({"entered-in-error", "cancelled"})
 _LOINC = URIS["loinc"]
-_STAGES = (*CLINICAL.values(), *PATHOLOGICAL.values())
+_STAGES = (*CLINICAL.values(), *PATHOLOGICAL.values(), *GROUPS)
 _ASKED = {
     **{
         code: Coding(_LOINC, code)
@@ -41,6 +64,30 @@ _ASKED = {
 }
 _MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _MEDICINES_UNREAD = frozenset({"MedicationDispense", "MedicationUsage"})
+# ICD-10 and ICD-10-CM: the diagnoses of which a care plan states a "no", and those around them.
+_DENIED = re.compile(
+    r"C7[789]|C80|C9[2-5]|D46|I26|I8[025]|J6[78]|J70|J84|K7[0-46]|O|Z3[2-6A]|Z856|Z867"
+)
+_ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
+# SNOMED CT as HL7's value set allergyintolerance-code names it: no known allergy, also of a drug, of
+# the environment, of food.
+_NO_ALLERGY = frozenset({"716186003", "409137002", "428607008", "429625007"})
+_OF_MEDICINES = frozenset({"medication", "biologic"})  # R4 allergy-intolerance-category
+_WITHDRAWN = frozenset({"refuted", "entered-in-error"})
+# How a result is called whose code is not known: its genes (HGNC), and what a care plan measures.
+_GENES = {"BRCA1": "1100", "BRCA2": "1101", "DPYD": "3012", "CYP2D6": "2625"}
+_GENE_NAMES = re.compile(r"BRCA[12/]*|DPYD|CYP2D6", re.IGNORECASE)
+_OF_GENOME = re.compile(r"GE|genetics?|genomics?", re.IGNORECASE)
+_CALLED = {
+    "2160-0": re.compile(r"[ck]reatinin(?!.*(?:urin|clear|ratio))", re.IGNORECASE),
+    "718-7": re.compile(r"ha?emoglobin\b(?!.*(?:a1c|glycat))", re.IGNORECASE),
+    "751-8": re.compile(r"neutrophil", re.IGNORECASE),
+    "777-3": re.compile(r"platelet|thrombo[cz]yt", re.IGNORECASE),
+    "29463-7": re.compile(r"body weight|gewicht", re.IGNORECASE),
+    "48676-1": re.compile(r"her-?2", re.IGNORECASE),
+    "85337-4": re.compile(r"o?estrogen receptor", re.IGNORECASE),
+    "85339-0": re.compile(r"progesterone receptor", re.IGNORECASE),
+}
 # By these statuses a medicine was surely not taken.
 _NOT_TAKEN = frozenset({"cancelled", "entered-in-error", "draft", "not-taken", "not-done"})
 
@@ -56,6 +103,63 @@ def could_be_medicine(resource: Mapping[str, object]) -> bool:
     if kind in _MEDICINES:
         return str(resource.get("status")) not in _NOT_TAKEN
     return kind in _MEDICINES_UNREAD
+
+
+def could_be_diagnosis(condition: Mapping[str, object]) -> bool:
+    """Whether a Condition that is not kept could be a diagnosis of which a care plan states a "no".
+
+    One without a code of ICD-10 may be any.
+    """
+    if _is_withdrawn(condition):
+        return False
+    codes = [
+        normal_code(_ICD[coding.system], coding.code)
+        for coding in codings_of(condition.get("code"))
+        if coding.system in _ICD and coding.code
+    ]
+    return not codes or any(map(_DENIED.match, codes)) or is_stage_in_doubt(condition)
+
+
+def could_be_allergy(allergy: Mapping[str, object]) -> bool:
+    """Whether an AllergyIntolerance that is not kept could be an allergy to a medicine."""
+    kinds = allergy.get("category")
+    of_others = (
+        isinstance(kinds, list) and kinds and not _OF_MEDICINES.intersection(map(str, kinds))
+    )
+    codes = {coding.code for coding in codings_of(allergy.get("code"))}
+    return not (_is_withdrawn(allergy) or of_others or codes & _NO_ALLERGY)
+
+
+def _is_withdrawn(resource: Mapping[str, object]) -> bool:
+    stated = {coding.code for coding in codings_of(resource.get("verificationStatus"))}
+    return bool(stated & _WITHDRAWN)
+
+
+def genes_called(observation: Mapping[str, object]) -> frozenset[str] | None:
+    """The HGNC ids of the genes that a result names in words, of those of which a care plan asks;
+    empty if it is a genetic one and says neither its genes nor a code that is known; None if it
+    seems to be none. What the guide for genomic reports names otherwise than a result, as its
+    advice on drugs, is none.
+    """
+    systems = {spelled(coding).system for coding in codings_of(observation.get("code"))}
+    if GUIDE in systems:
+        return None
+    parts = [observation.get(name) for name in ("code", "valueString", "valueCodeableConcept")]
+    written = " ".join(_texts([*parts, observation.get("component")]))
+    named = {name.upper() for name in _GENE_NAMES.findall(written)}
+    if not named:
+        category = [] if systems & SYSTEMS.keys() else _texts(observation.get("category"))
+        return frozenset() if any(map(_OF_GENOME.fullmatch, category)) else None
+    known = named <= _GENES.keys()
+    return frozenset(f"HGNC:{_GENES[name]}" for name in named) if known else frozenset()
+
+
+def codes_called(concept: object) -> frozenset[Coding]:
+    """What a result measures by its name, if its code is in no system that is known."""
+    if any(coding.system in SYSTEMS for coding in codings_of(concept)):
+        return frozenset()
+    written = " ".join(_texts(concept))
+    return frozenset(Coding(_LOINC, code) for code, name in _CALLED.items() if name.search(written))
 
 
 def asked_codes(concept: object) -> frozenset[Coding]:
@@ -89,6 +193,19 @@ def observations_not_kept(marks: Iterable[str]) -> Iterator[tuple[Coding, str, b
             code, _, day = rest.partition("/")
             system = LOCAL if code in CARE else _LOINC
             yield Coding(system, code), day, kind == OBSERVATION_NOT_KEPT
+
+
+def condition_mark(day: str) -> str:
+    """The mark of a Condition that is not kept. day: its date as FHIR writes it, or nothing."""
+    return f"{CONDITION_NOT_KEPT}/{day}"
+
+
+def conditions_not_kept(marks: Iterable[str]) -> Iterator[str]:
+    """The days that `condition_mark` was given, in order."""
+    for mark in sorted(marks):
+        kind, _, day = mark.partition("/")
+        if kind == CONDITION_NOT_KEPT:
+            yield day
 
 
 def write_marks(marks: Iterable[str]) -> dict[str, object]:

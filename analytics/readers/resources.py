@@ -24,8 +24,8 @@ from analytics.readers.genomics import (
     reduce_components,
     spelled,
 )
-from analytics.readers.marks import SEX_IN_DOUBT, write_marks
-from analytics.readers.staging import stage_of
+from analytics.readers.marks import SEX_IN_DOUBT, STAGE_IN_DOUBT, write_marks
+from analytics.readers.staging import is_stage_in_doubt, stage_of
 from analytics.vocabulary import Category
 
 SUBJECT = re.compile(r"[0-9a-f]{64}")
@@ -90,6 +90,10 @@ _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 NO_FACT = "not a fact by its status"
+INVALID_VALUE = "a result that its interpretation says is not valid"
+# HL7 v3 ObservationInterpretation, and v2 table 0078 before it: failed quality control, substances
+# that disturb the test, off its scale, held for a medical review.
+_NO_VALUE = frozenset({"QCF", "AC", "TOX", "<", ">", "HM"})
 
 
 class HeldBack(Exception):
@@ -278,6 +282,7 @@ def reduce_resource(
     }
     if kind == "Condition":
         reduced.update(_abatement(resource))
+        reduced.update(write_marks({STAGE_IN_DOUBT} if is_stage_in_doubt(resource) else ()))
     if kind == "Observation":
         reduced.update(_result_values(resource) if is_result(resource) else _values(resource))
     if is_result(resource) and not any(name.startswith("effective") for name in resource):
@@ -405,12 +410,13 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
     return {"intent": intent}
 
 
-def day_of_observation(observation: Mapping[str, object]) -> str:
-    """The date of an Observation that is not kept, or nothing if it has none that can be read."""
+def dates_not_kept(resource: Mapping[str, object]) -> list[str]:
+    """The dates of a resource that is not kept; one that is empty if none can be read."""
     try:
-        return str(_time(observation, PROFILES["Observation"]).get("effectiveDateTime", ""))
+        dates = _time(resource, PROFILES[str(resource["resourceType"])])
     except HeldBack:
-        return ""
+        return [""]
+    return [str(date) for date in dates.values()] or [""]
 
 
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
@@ -490,6 +496,9 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
     """The value[x] of an Observation or component, if its type cannot contain free text."""
     if "modifierExtension" in element:
         raise HeldBack("a modifier that this reader does not know")
+    interpretations = _listed(element, "interpretation")
+    if any(code.code in _NO_VALUE for one in interpretations for code in codings_of(one)):
+        raise HeldBack(INVALID_VALUE)
     value_keys = [key for key in element if key.startswith("value")]
     if not value_keys:
         return {}

@@ -217,7 +217,7 @@ def _provenance(plan: Mapping[str, Any], run: str, care_plan: Resource) -> Resou
         "recorded": f"{date_of(plan['today'])}T00:00:00Z",
         "agent": [
             _agent("assembler", "volens: a program that evaluates rules"),
-            _agent("verifier", "the clinician whom she appointed, by a countersignature"),
+            _agent("verifier", "the clinician whom the patient appointed, by a countersignature"),
         ],
         "entity": entities,
     }

@@ -92,8 +92,8 @@ def request_plan(
     if not mine or not mine[0]["live"]:
         raise NotThere(
             404,
-            "She has not appointed you, or the appointment has ended.",
-            "Ask her: she appoints with volens care appoint.",
+            "The patient has not appointed you, or the appointment has ended.",
+            "Ask the patient, who appoints with volens care appoint.",
         )
     message = {
         "permit": bytes.fromhex(permit),

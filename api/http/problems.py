@@ -87,7 +87,7 @@ REFUSALS = {
     ),
     "NotAppointed": (
         "She has not appointed this clinician.",
-        "Ask her: she appoints with volens care appoint.",
+        "Ask the patient, who appoints with volens care appoint.",
     ),
     "NotCountersigned": (
         "The plan is not countersigned by its clinician.",

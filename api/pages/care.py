@@ -89,7 +89,7 @@ def ask_for_plan(
     if not named:
         raise NotFound(
             "this patient has not appointed you in the permit's dataset",
-            "ask her: she appoints on the page of her own care",
+            "ask the patient, who appoints on the page “My own care”",
         )
     params = complete({"analysis": "plan"})
     message = {

@@ -186,8 +186,11 @@ def _prognosis(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if given is None:
         return None
     group = run_text.group(given.get("stratum", ""))
-    points = [(row["days"], row["survival"], *row["interval"]) for row in given.get("points", ())]
-    plot = plots.survival_curves({group: points}, "prognosis") if points else ""
+    points = [
+        (round(row["days"] / 365.25, 1), row["survival"], *row["interval"])
+        for row in given.get("points", ())
+    ]
+    plot = plots.survival_curves({group: points}, "prognosis", "years") if points else ""
     return {**given, "group": group, "plot": plot}
 
 

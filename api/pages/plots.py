@@ -83,16 +83,18 @@ def intervals(rows: Sequence[tuple[str, int, Sequence[int]]], name: str, unit: s
     return _svg(figure, name, f"{unit}: {text or WITHHELD}")
 
 
-def survival_curves(curves: Mapping[str, Sequence[Sequence[int]]], name: str) -> str:
-    """By group, points (days, percent without the event, lower end, upper end), each rising in
-    time: a line from 100 % at day 0, and its 95 % interval as a bar at each point.
+def survival_curves(
+    curves: Mapping[str, Sequence[Sequence[float]]], name: str, unit: str = "days"
+) -> str:
+    """By group, points (time, percent without the event, lower end, upper end), each rising in
+    time: a line from 100 % at time 0, and its 95 % interval as a bar at each point. unit: of time.
 
     Up to MOST_TOGETHER curves are drawn in one plot; of more, each in a plot of its own beside the
     first one, which is that of all people.
     """
     last = max([1, *(point[0] for points in curves.values() for point in points)])
     if len(curves) > MOST_TOGETHER:
-        figure = _small_multiples(curves, last)
+        figure = _small_multiples(curves, last, unit)
     else:
         figure, axes = _axes(3.0 + 0.2 * len(curves))
         for number, (group, points) in enumerate(curves.items()):
@@ -103,15 +105,17 @@ def survival_curves(curves: Mapping[str, Sequence[Sequence[int]]], name: str) ->
         else:
             _say_withheld(axes)
         _time_axes(axes, last)
-        axes.set_xlabel("days; the bars are 95 % intervals")
+        axes.set_xlabel(f"{unit}; the bars are 95 % intervals")
         axes.set_ylabel("without the event, %")
     text = ", ".join(
-        f"{group} {points[-1][1]} after {points[-1][0]} days" for group, points in curves.items()
+        f"{group} {points[-1][1]} after {points[-1][0]} {unit}" for group, points in curves.items()
     )
     return _svg(figure, name, f"People without the event in percent: {text or WITHHELD}")
 
 
-def _small_multiples(curves: Mapping[str, Sequence[Sequence[int]]], last: int) -> Figure:
+def _small_multiples(
+    curves: Mapping[str, Sequence[Sequence[float]]], last: float, unit: str
+) -> Figure:
     """A plot for each group but the first, in two columns, with the curve of the first in grey."""
     _library()
     from matplotlib.figure import Figure
@@ -121,21 +125,21 @@ def _small_multiples(curves: Mapping[str, Sequence[Sequence[int]]], last: int) -
     figure = Figure(figsize=(WIDTH, 0.5 + 1.75 * lines), layout="constrained")
     every = list(figure.subplots(lines, 2, sharex=True, sharey=True, squeeze=False).flat)
     for axes, (group, points) in zip(every, groups, strict=False):
-        days, percents = [0, *(p[0] for p in reference)], [100, *(p[1] for p in reference)]
-        axes.plot(days, percents, color=GREY, linestyle="--", linewidth=1)
+        times, percents = [0, *(p[0] for p in reference)], [100, *(p[1] for p in reference)]
+        axes.plot(times, percents, color=GREY, linestyle="--", linewidth=1)
         _survival(axes, points, 0, 0, group)
         axes.set_title(_wrapped(group, HALF_LINE), fontsize=8.5, loc="left")
         axes.locator_params(nbins=4)
         _time_axes(axes, last)
     for axes in every[len(groups) :]:
         axes.set_axis_off()
-    figure.supxlabel(_wrapped(f"days; bars: 95 % intervals; dashed: {first}"), fontsize=9.5)
+    figure.supxlabel(_wrapped(f"{unit}; bars: 95 % intervals; dashed: {first}"), fontsize=9.5)
     figure.supylabel("without the event, %", fontsize=9.5)
     return figure
 
 
 def _survival(
-    axes: Axes, points: Sequence[Sequence[int]], number: int, shift: float, label: str
+    axes: Axes, points: Sequence[Sequence[float]], number: int, shift: float, label: str
 ) -> None:
     """One curve with its intervals, in the colour, mark and dash of its number."""
     colour = INKS[number % len(INKS)]
@@ -153,7 +157,7 @@ def _survival(
         axes.plot([day + shift] * 2, [low, high], color=colour, linewidth=1)
 
 
-def _time_axes(axes: Axes, last: int) -> None:
+def _time_axes(axes: Axes, last: float) -> None:
     axes.set_xlim(0, last * 1.03)
     axes.set_ylim(0, 102)
 

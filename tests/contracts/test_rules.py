@@ -12,7 +12,14 @@ from clocked import Gateway
 
 from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
-from api.demo.care_stage import appoint, authorise_plan, care_permit, patient, request_plan
+from api.demo.care_stage import (
+    appoint,
+    authorise_plan,
+    care_permit,
+    patient,
+    request_plan,
+    seal_plan,
+)
 from api.demo.stage import DAY, PARAMS, ROLES, World, random32
 from api.operate.bootstrap import FOREVER
 from chain.devnode.process import DevChain
@@ -26,6 +33,7 @@ from chain.events import (
     RunAuthorised,
     RunRefused,
 )
+from chain.ledger import MAX_LEASE
 from chain.wallets import Wallet
 from governance.audit import export_bundle
 from governance.rules.ledger_data import parse_identity
@@ -58,6 +66,15 @@ def sealed_late(world: World) -> Receipt:
     time.sleep(2.1)
     message = world.seal_message(run)
     return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+def plan_sealed_late(world: World) -> Receipt:
+    subject = patient(world)
+    appoint(world, subject)
+    run = request_plan(world, care_permit(world), subject)
+    authorise_plan(world, run, leaseSeconds=1)
+    time.sleep(2.1)
+    return seal_plan(world, run)
 
 
 def sealed_twice(world: World) -> Receipt:
@@ -244,6 +261,7 @@ def a_withdrawal_for_no_dataset(world: World) -> Receipt:
         (a_consent_for_no_dataset, "DatasetUnknown"),
         (a_withdrawal_for_no_dataset, "DatasetUnknown"),
         (sealed_late, "LeaseOver"),
+        (plan_sealed_late, "LeaseOver"),
         (sealed_twice, "AlreadySealed"),
         (sealed_by_a_former_worker, "NotLive"),
         (looked_at_by_a_former_checker, "NotLive"),
@@ -545,3 +563,16 @@ def test_a_plan_is_drawn_no_longer_than_the_appointment_lasts(stage: World) -> N
     run = request_plan(stage, care_permit(stage), subject)
     receipt = authorise_plan(stage, run, leaseSeconds=DAY)
     assert receipt.one(RunAuthorised).leaseUntil == (today + 1) * DAY
+
+
+@pytest.mark.parametrize(("permit_days", "longest"), [(365, MAX_LEASE), (0.5, DAY // 2)])
+def test_a_lease_of_a_plan_is_bounded_by_its_longest_and_by_the_permit(
+    stage: World, permit_days: float, longest: int
+) -> None:
+    subject = patient(stage)
+    appoint(stage, subject)
+    before = stage.ledger.now()
+    permit = care_permit(stage, expiry=before + int(permit_days * DAY))
+    receipt = authorise_plan(stage, request_plan(stage, permit, subject), leaseSeconds=2**32 - 1)
+    until = receipt.one(RunAuthorised).leaseUntil
+    assert before + longest <= until <= stage.ledger.now() + longest

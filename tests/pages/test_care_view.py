@@ -251,6 +251,8 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
         assert "Within 10.0 years it had happened to 30 of 100" in text
         assert "It is not survival." in text
         assert "abababab" in text
+    plot = describe(plan, notes, TODAY, shipped())["prognosis"]["plot"]
+    assert "80 after 5.0 years" in plot
     without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}
     suppressed = {name: told[name] for name in told.keys() - {"stratum", "table", "points"}}
     text = hers(plan, decided(plan) | {"prognosis": suppressed | without}, TODAY, shipped())
@@ -323,7 +325,7 @@ def test_a_rule_that_is_not_about_her_is_not_refused_and_its_medicines_are_seen(
     assert "Before either is prescribed the label asks for a DPYD test." in text
     taken = [medicine("L02BA01"), medicine("N06AB05")]
     text = his(draw_plan(chart(*bea(), *taken), shipped(), TODAY), {}, TODAY, shipped())
-    assert "Seen among her medicines" in text
+    assert "Seen among the medicines" in text
     assert "paroxetine, of “strong and moderate inhibitors of CYP2D6”" in text
 
 

@@ -425,7 +425,7 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     dose = opened.locator("[data-item=dpyd-fluoropyrimidine-dose]")
     dose.get_by_label("Accept").check()
     dose.get_by_role("textbox").fill("With “blood counts” every month, señora 🧬.")
-    page.get_by_label("For her, about the plan").fill("We talk on Friday.")
+    page.get_by_label("For the patient, about the plan").fill("We talk on Friday.")
     page.get_by_role("button", name="Yes, sign it").click()
     expect(page.locator("#state .pill")).to_have_text("signed by the clinician")
     page.get_by_role("button", name="Sign out").click()
@@ -504,6 +504,22 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     with pytest.raises(UsageError, match="this rule was withdrawn"):
         sign_plan(clinic.cleo, plan, replace(sealed, result=changed), {}, "")
     assert clinic.cleo.plan(plan)["state"] == "sealed"
+    # A question for its key reaches the broker only from its readers, and about this plan alone.
+    broker, noor, cleo = deployment.broker(), deployment.client("noor").wallet, clinic.cleo.wallet
+    shares = [{"j": j, "wrapped": "00" * 60} for j in range(3)]
+    readers = "Only the clinician and the patient of a plan may ask for its key"
+    for signer, viewer, record, answered in (
+        (noor, noor, plan, readers),
+        (noor, cleo, plan, readers),
+        (clinic.bea.wallet, cleo, plan, readers),
+        (cleo, cleo, "ab" * 32, "A plan's record is its run and attempt"),
+        (cleo, cleo, plan, "The record is not registered"),  # the control: the broker answers
+    ):
+        question = {"run": plan, "attempt": 1, "viewer": viewer.signer.hex()}
+        question["records"] = [{"record": record, "version": 1, "shares": shares}]
+        asked = broker._signed(question, signer)
+        answer = httpx.post(f"{deployment.url}/plans/{plan}/output-pieces", json=asked)
+        assert answer.json()["detail"].startswith(answered), answer.text
     clinic.sign(plan, tmp_path)
     unrecorded = seen_by(deployment, "bea", path, content=opened)
     assert unrecorded.status_code == 403  # the ledger has no opening of hers
@@ -604,7 +620,7 @@ def test_a_plan_of_a_patient_who_withdrew_opens_for_nobody_new(deployment, tmp_p
     shut = seen_by(deployment, "bea", path, content=opened)
     assert (shut.status_code, "has suspended the permit" in shut.text) == (403, True)
     clinic.bea.revoke(clinic.dataset, clinic.bea.consent_to(clinic.dataset)["epoch"])
-    for name, where, whose in (("cleo", "/care/", "her"), ("bea", "/me/plan/", "your")):
+    for name, where, whose in (("cleo", "/care/", "the"), ("bea", "/me/plan/", "your")):
         page = seen_by(deployment, name, where + plan).text
         assert "opens for nobody now" in page
         assert "Open it with my key" not in page

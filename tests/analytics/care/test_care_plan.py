@@ -7,6 +7,7 @@ import datetime
 import importlib
 import json
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.canonical import dump_canonical
+from analytics.care.days import day_of
 from analytics.care.drawn import not_in_force
 from analytics.care.facts import FACTS, Fact, Kind, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
@@ -71,6 +73,24 @@ def test_a_file_that_is_not_the_one_of_the_index_is_refused(name: str) -> None:
     files = dict(FILES)
     with pytest.raises(RuleSetError, match="index"):
         rule_set_of({**files, name: files[name] + b" "})
+
+
+@pytest.mark.parametrize("name", ["medicines.json", "populations.json"])
+def test_a_table_of_facts_names_the_sources_that_it_is_from(name: str) -> None:
+    content = json.loads((FOLDER.parent / name).read_text())
+    sources = [one["source"] for one in content] if name[0] == "p" else content["sources"]
+    assert sources
+    for source in sources:
+        assert source["url"].startswith("https://")
+        assert day_of(source["read_on"])
+        assert source["title"]
+        assert source["licence"]
+
+
+def test_no_text_of_a_rule_says_she_of_whoever_it_is_about() -> None:
+    texts = json.dumps([json.loads(content) for content in FILES.values()])
+    texts += json.dumps([*map(str, Reason)])
+    assert re.findall(r"\b(?:she|her|hers|herself)\b", texts, re.IGNORECASE) == []
 
 
 def without_key(key: str) -> Callable[[Any], None]:
@@ -276,7 +296,7 @@ def test_beas_five_refusals(name: str) -> None:
         "somatic": "not recorded",
         "HER2 positive": "HER2 is positive.",
         "hg19": "genome build missing or not GRCh38",
-        "HIV category withheld": "withheld by her consent",
+        "HIV category withheld": "withheld by consent",
     }[name] in " ".join(reasons)
     assert "mg" not in json.dumps(item.get("dose", {}))
 
@@ -287,8 +307,8 @@ def test_what_was_seen_is_listed_though_the_list_is_not_whole() -> None:
     item = refused(drawn(but(BEA, **changes)))  # type: ignore[arg-type]
     assert item["state"] == "cannot be evaluated"
     assert item["change"] == [
-        "Ask her: whether the list of medicines is complete; it is in what she withholds, or could "
-        "be."
+        "Ask the patient: whether the list of medicines is complete; it is in what the consent "
+        "withholds, or could be."
     ]
     assert item["medicines"] == [
         {

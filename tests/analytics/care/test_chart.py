@@ -377,6 +377,40 @@ NO_IMPAIRMENT, MILD = (
     coded("hepatic-impairment", f"impairment-{word}", system=LOCAL) for word in ("none", "mild")
 )
 NOT_A_STAGE = staged("21899-0", "free", "2024-02-03")
+CLINICAL_STATUS = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+
+
+def ended(code: str, status: str) -> dict[str, Any]:
+    """A diagnosis of long ago with a status, without the day of its end."""
+    return condition((CM, code), clinicalStatus=concept((CLINICAL_STATUS, status)))
+
+
+def judged(code: str, system: str = "v3-ObservationInterpretation") -> dict[str, Any]:
+    """A newer, lower creatinine with an interpretation."""
+    interpreted = concept((f"http://terminology.hl7.org/CodeSystem/{system}", code))
+    return measured("2160-0", 0.7, "mg/dL", "2024-05-28", interpretation=[interpreted])
+
+
+def from_specimen(**state: Any) -> list[dict[str, Any]]:
+    """A newer, lower creatinine with its specimen."""
+    specimen = {
+        "resourceType": "Specimen",
+        "id": "s",
+        "subject": {"reference": "Patient/p"},
+        **state,
+    }
+    drawn = {"specimen": {"reference": "Specimen/s"}}
+    return [measured("2160-0", 0.7, "mg/dL", "2024-05-28", **drawn), specimen]
+
+
+def in_state(code: str) -> list[dict[str, Any]]:
+    state = concept(("http://terminology.hl7.org/CodeSystem/v2-0493", code))
+    return from_specimen(condition=[state])
+
+
+TEST_LABEL = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}
+TEST_DATA = measured("2160-0", 0.7, "mg/dL", "2024-05-28", meta={"security": [TEST_LABEL]})
+NO_BLOOD_DISEASE = observation((LOCAL, "mds-aml"), valueBoolean=False, **DAY)
 
 
 def failure(code: str, onset: str = "2022-05-01", abatement: str | None = None) -> dict[str, Any]:
@@ -410,6 +444,19 @@ MEASURED = [
     ([SERUM, failure("N17.9", "2024-05-01", "2024-05-09")], "creatinine", Decimal("1.4")),
     ([SERUM, failure("Z99.2", "2019")], "creatinine", Reason.NOT_UNDERSTOOD),
     ([SERUM, DIALYSIS], "creatinine", Reason.NOT_UNDERSTOOD),
+    *(([SERUM, ended(code, status)], "creatinine", Reason.NOT_UNDERSTOOD)
+      for code in ("N18.6", "Z99.2") for status in ("remission", "resolved", "inactive")),
+    ([SERUM, ended("N17.9", "resolved")], "creatinine", Decimal("1.4")),
+    ([SERUM, failure("Z99.2", "2019-01-01", "2020-01-01")], "creatinine", Decimal("1.4")),
+    *(([SERUM, judged(code)], "creatinine", Reason.HELD_BACK) for code in ("QCF", "HM", "<", ">")),
+    ([SERUM, judged("QCF", "v2-0078")], "creatinine", Reason.HELD_BACK),
+    ([SERUM, judged("L")], "creatinine", Decimal("0.7")),
+    ([SERUM, *from_specimen(status="unsatisfactory")], "creatinine", Reason.HELD_BACK),
+    ([SERUM, *in_state("HEM")], "creatinine", Reason.HELD_BACK),
+    ([SERUM, *in_state("COOL")], "creatinine", Decimal("0.7")),
+    ([SERUM, TEST_DATA], "creatinine", Reason.HELD_BACK),
+    *(([SERUM, measured(code, 0.7, "mg/dL", "2024-05-28")], "creatinine", Reason.NOT_UNDERSTOOD)
+      for code in ("21232-4", "35203-9", "11041-1", "11042-9", "51619-5", "51620-3", "101475-2", "40248-7")),
     ([SERUM, ABSENT_AND_LOW], "creatinine", Reason.HELD_BACK),
     ([measured("718-7", 12, "g/dL"), MOLES_OF_HB], "haemoglobin", Reason.NOT_UNDERSTOOD),
     ([measured("29463-7", 61, "kg"), WITHOUT_CLOTHES], "weight", Reason.NOT_UNDERSTOOD),
@@ -437,16 +484,38 @@ MEASURED = [
     ([coded("hepatic-impairment", "impairment-none", system=LOCAL)], "hepatic_impairment", "none"),
     ([coded("hepatic-impairment", "impairment-none", system=LOCAL), CLASS_C], "hepatic_impairment", Reason.CONFLICTING),
     ([NO_IMPAIRMENT, failure("K74.60")], "hepatic_impairment", Reason.CONFLICTING),
+    ([NO_IMPAIRMENT, ended("K74.60", "resolved")], "hepatic_impairment", Reason.CONFLICTING),
     ([MILD, failure("K74.60")], "hepatic_impairment", "mild"),
     ([MILD, failure("K72.90")], "hepatic_impairment", Reason.CONFLICTING),
     ([NO_IMPAIRMENT, failure("K72.90", "2020-01-01", "2020-02-01")], "hepatic_impairment", "none"),
     ([], "hepatic_impairment", Reason.NOT_RECORDED),
     ([observation((LOCAL, "cps-eg-score"), valueInteger=3, effectiveDateTime="2024-05-01")], "cps_eg", Decimal(3)),
     ([condition((CM, "D46.9"))], "mds_aml", True),
+    *(([NO_BLOOD_DISEASE, condition((CM, code))], "mds_aml", Reason.NOT_UNDERSTOOD)
+      for code in ("Z85.6", "C92.90", "C95.90")),
+    ([NO_BLOOD_DISEASE, condition((CM, "C95.10"))], "mds_aml", False),
+    ([ended("C92.01", "remission")], "mds_aml", True),
+    ([condition((CM, "Z86.711"))], "thrombosis", True),
     ([condition((CM, "J84.9"))], "pneumonitis", True),
     ([condition((CM, "I26.99"))], "thrombosis", True),
     ([condition((CM, "I83.90"))], "thrombosis", Reason.NOT_RECORDED),
 ]  # a table: one case a line  # fmt: skip
+SNOMED = "http://snomed.info/sct"
+FOURTH = {"coding": [{"system": SNOMED, "code": "2640006", "display": "Stage 4 (qualifier value)"}]}
+GROUP_IN_SNOMED = observation((LOINC, "21908-9"), valueCodeableConcept=FOURTH, **DAY)
+UNCLEAR: list[dict[str, Any]] = [
+    {"text": "Stage IV"},
+    {"text": "advanced"},
+    FOURTH,
+    {"text": "cM1"},
+]
+EARLY = [{"text": "Stage IIA"}, {"text": "AJCC stage 2"}, {"text": "pT2"}, concept(("x", "IIIB"))]
+
+
+def at_stage(summary: dict[str, Any], code: str = "C50.912") -> dict[str, Any]:
+    return condition((CM, code), stage=[{"summary": summary}])
+
+
 LARGE_ONCE = staged("21899-0", "pT3", "2020-01-05")
 OTHER_BREAST, OTHER_SITE, SAME_TUMOUR = (
     [condition((CM, first), onsetDateTime="2020-01-02"), condition((CM, then), onsetDateTime=day)]
@@ -493,6 +562,17 @@ TUMOUR = [
     ([staged("21907-1", "cM0")], "metastatic", False),
     ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")], "metastatic", True),
     ([staged("21907-1", "cM0"), condition((CM, "C79.51"))], "metastatic", True),
+    *(([staged("21907-1", "cM0"), staged(code, text, "2023-02-01")], "metastatic", Reason.NOT_UNDERSTOOD)
+      for code in ("21908-9", "21902-2", "21914-7") for text in ("IV", "Stage IV", "stage 4", "IVB")),
+    ([staged("21907-1", "cM0"), GROUP_IN_SNOMED], "metastatic", Reason.NOT_UNDERSTOOD),
+    ([staged("21907-1", "cM0"), staged("21908-9", "spread")], "metastatic", Reason.HELD_BACK),
+    ([staged("21907-1", "cM0"), staged("21908-9", "spread", "2023-02-01")], "metastatic", False),
+    ([staged("21907-1", "cM0"), staged("21902-2", "IIA", "2024-05-01")], "metastatic", False),
+    ([staged("21902-2", "IIA")], "metastatic", Reason.NOT_RECORDED),
+    ([staged("21907-1", "cM1"), staged("21902-2", "IV")], "metastatic", True),
+    *(([staged("21907-1", "cM0"), at_stage(summary)], "metastatic", Reason.NOT_UNDERSTOOD) for summary in UNCLEAR),
+    *(([staged("21907-1", "cM0"), at_stage(summary)], "metastatic", False) for summary in EARLY),
+    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C34.9")], "metastatic", False),
     ([condition((CM, "C77.3"))], "metastatic", Reason.NOT_RECORDED),
     ([observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")], "positive_nodes", Decimal(4)),
     ([condition((CM, "D05.10"))], "breast_cancer", Reason.NOT_RECORDED),
@@ -523,6 +603,32 @@ OF_ANOTHER_DISEASE = medicine("L01DB01", "2014-03-05", "completed")
 SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
 CREAM = order((RXNORM, "4492")) | {"authoredOn": "2024-03-05", "status": "completed"}
 SESSION = condition((CM, "Z51.11"), onsetDateTime="2024-03-05")
+SKIN = concept((SNOMED, "6064005"))
+ROUTES = "http://terminology.hl7.org/CodeSystem/v3-RouteOfAdministration"
+IN_EYE = concept((ROUTES, "OPTHALTA"))
+
+
+def reasoned(*codes: str, start: str = "2024-03-05", **more: Any) -> dict[str, Any]:
+    """Doxorubicin for these diseases."""
+    reasons = [concept((CM, code)) for code in codes]
+    return medicine("L01DB01", start, "completed") | {"reasonCode": reasons} | more
+
+
+OVARY = condition((CM, "C56.9"), id="c")
+FOR_OVARY = medicine("L01DB01", "2024-03-05", "completed")
+FOR_OVARY |= {"reasonReference": [{"reference": "Condition/c"}]}
+LATER_FOR_OVARY = reasoned("C56.9", start="2024-05-10")
+
+
+def by(*routes: dict[str, Any]) -> dict[str, Any]:
+    return CREAM | {"dosageInstruction": [{"route": route} for route in routes]}
+
+
+CREAM_STATED = {
+    "resourceType": "MedicationStatement", "status": "active", "subject": {"reference": "Patient/p"},
+    "medicationCodeableConcept": concept((RXNORM, "4492")), "effectiveDateTime": "2024-03-05",
+    "dosage": [{"route": {"text": "Topical"}}],
+}  # a table: one element a line  # fmt: skip
 MEDICINES = [
     ([medicine("L01DB01", "2024-01-05", "completed")], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-01-05", "completed"), SURGERY], "chemotherapy", "neoadjuvant"),
@@ -540,6 +646,19 @@ MEDICINES = [
     ([OF_ANOTHER_DISEASE, GIVEN_AFTER, CANCER, SURGERY], "chemotherapy", "adjuvant"),
     ([medicine("L01AA01", "2024-03-05", "completed"), CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
     ([CREAM], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([by(SKIN)], "chemotherapy", "none"),
+    ([by({"text": "cutaneous use"})], "chemotherapy", "none"),
+    ([by(IN_EYE)], "chemotherapy", "none"),
+    ([CREAM_STATED], "chemotherapy", "none"),
+    ([by(SKIN, {"text": "intravenous"})], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([by(SKIN, {})], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([reasoned("C50.912"), SURGERY], "chemotherapy", "adjuvant"),
+    ([reasoned("C56.9"), SURGERY], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([reasoned("M05.9"), SURGERY], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    ([FOR_OVARY, OVARY, SURGERY], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    *(([reasoned(*codes), SURGERY], "chemotherapy", "adjuvant")
+      for codes in (("C56.9", "C50.912"), ("Z51.11",), ("C79.51",), ("N63.0",), ("D05.10",), ("R92.8",))),
+    ([reasoned("C56.9"), GIVEN_BEFORE, SURGERY], "chemotherapy", "neoadjuvant"),
     ([medicine("L01AA01", "2024-03-05", "completed"), GIVEN_AFTER], "chemotherapy", "setting not said"),
     ([medicine("L01AA01", "2024-03-05", "completed"), SETTING], "chemotherapy", "neoadjuvant"),
     ([medicine("L01AA01", "2024-03-05", "completed"), SESSION], "chemotherapy", "setting not said"),
@@ -1360,3 +1479,159 @@ def test_a_later_no_erases_no_earlier_yes() -> None:
     assert said(chart(NO_MDS, NO_MDS | earlier)["mds_aml"]) is True
     fact = chart(NO_PNEUMONITIS, NO_PNEUMONITIS | earlier)["pneumonitis"]
     assert said(fact) == Reason.CONFLICTING
+
+
+def named(text: str, **more: Any) -> dict[str, Any]:
+    """A result with a name alone, or with a code that is not known."""
+    return measured("2160-0", 3.1, "mg/dL", "2024-05-28") | {"code": {"text": text, **more}}
+
+
+UNKNOWN_CODE = concept((SNOMED, "70901006"))
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "name"),
+    [
+        (measured("2160-0", 1.4, "mg/dL"), named("Kreatinin (Serum)"), "creatinine"),
+        (measured("2160-0", 1.4, "mg/dL"), named("Creatinine", **UNKNOWN_CODE), "creatinine"),
+        (measured("777-3", 210, "10*9/L"), named("Thrombozyten"), "platelets"),
+        (measured("718-7", 12, "g/dL"), named("Hemoglobin"), "haemoglobin"),
+        (coded("85319-2", "LA6577-6"), named("HER2 by FISH"), "her2"),
+    ],
+)
+def test_a_result_that_has_a_name_alone_leaves_an_older_one_in_doubt(
+    first: dict[str, Any], other: dict[str, Any], name: str
+) -> None:
+    assert said(chart(first, other)[name]) == Reason.HELD_BACK
+    others = [named(text) for text in ("Creatinine, urine", "Hemoglobin A1c", "glucose")]
+    assert isinstance(chart(first, *others)[name], Known)
+
+
+ABSENT_BRCA1 = variant(value=ABSENT)
+REPORT_WITH_BRCA1 = REPORT | {"contained": [named("BRCA1 sequencing") | {"id": "b"}]}
+GENETICS = concept(("http://terminology.hl7.org/CodeSystem/v2-0074", "GE"))
+
+
+@pytest.mark.parametrize(
+    ("other", "in_doubt"),
+    [
+        (named("BRCA1 sequencing"), {"brca1_germline"}),
+        (named("BRCA1/2 panel"), {"brca1_germline", "dpyd_variants"}),
+        (named("Panel") | {"valueString": "DPYD: *2A found"}, {"dpyd_variants"}),
+        (named("Panel", **UNKNOWN_CODE) | {"category": [GENETICS]}, {"brca1_germline", "dpyd_variants"}),
+        (named("BRCA1 sequencing") | {"status": "preliminary"}, {"brca1_germline"}),
+        (named("BRCA1 sequencing") | {"status": "entered-in-error"}, set()),
+        (REPORT_WITH_BRCA1, {"brca1_germline"}),
+        (named("Panel") | {"category": [{"text": "laboratory"}]}, set()),
+    ],
+)  # a table: one case a line  # fmt: skip
+def test_a_genetic_result_of_an_unknown_code_leaves_no_variant_in_doubt(
+    other: dict[str, Any], in_doubt: set[str]
+) -> None:
+    other.pop("valueQuantity", None) if "valueString" in other else None
+    facts = chart(ABSENT_BRCA1, *NONE_OF_PANEL, other)
+    unknown = {
+        name
+        for name in ("brca1_germline", "dpyd_variants")
+        if said(facts[name]) in (Reason.HELD_BACK, Reason.NOT_FINAL)
+    }
+    assert unknown == in_doubt
+
+
+VERIFICATION_STATUS = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+LATER = {"onsetDateTime": "2024-05-30"}
+DENIALS: list[tuple[dict[str, Any], str, object]] = [
+    (NO_MDS, "mds_aml", False),
+    (NO_PNEUMONITIS, "pneumonitis", False),
+    (
+        observation((LOCAL, "venous-thromboembolism"), valueBoolean=False, **DAY),
+        "thrombosis",
+        False,
+    ),
+    (staged("21907-1", "cM0", "2024-05-20"), "metastatic", False),
+    (coded("82810-3", "LA26683-5"), "pregnant", False),
+    (NO_IMPAIRMENT, "hepatic_impairment", "none"),
+    (MILD, "hepatic_impairment", "mild"),
+]
+
+
+def not_kept(code: str, status: str = "unconfirmed", **more: Any) -> dict[str, Any]:
+    return condition((CM, code), verificationStatus=concept((VERIFICATION_STATUS, status)), **more)
+
+
+@pytest.mark.parametrize(("denial", "name", "value"), DENIALS)
+def test_a_diagnosis_that_was_not_kept_leaves_a_no_in_doubt(
+    denial: dict[str, Any], name: str, value: object
+) -> None:
+    for other in (
+        condition((SNOMED, "1"), **LATER),
+        condition(onsetDateTime="2024-05-20") | {"code": {"text": "myelodysplasia"}},
+        condition((SNOMED, "1"), onsetDateTime="2011-01-01", recordedDate="2024-05-30"),
+        condition((SNOMED, "1"), onsetDateTime="2024"),
+        *(not_kept(code, **LATER) for code in ("D46.9", "C79.51", "J70.2", "I26.99", "O80", "K74.60", "Z85.6")),
+        not_kept("C50.912", stage=[{"summary": FOURTH}], **LATER),
+        {**REPORT, "contained": [condition((SNOMED, "1"), id="i", **LATER)]},
+    ):  # a table: one case a line  # fmt: skip
+        assert said(chart(denial, other)[name]) == Reason.HELD_BACK, other
+    for other in (
+        condition((SNOMED, "1"), onsetDateTime="2024-05-19"),
+        not_kept("I10", **LATER),
+        not_kept("D46.9", "refuted", **LATER),
+        not_kept("D46.9", "entered-in-error", **LATER),
+        condition((CM, "I10"), (SNOMED, "1"), **LATER),
+    ):
+        assert said(chart(denial, other)[name]) == value, other
+
+
+def allergic(**more: Any) -> dict[str, Any]:
+    person = {"resourceType": "AllergyIntolerance", "patient": {"reference": "Patient/p"}}
+    return {**person, "code": concept((SNOMED, "1")), **more}
+
+
+ALLERGY_STATUS = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
+
+
+@pytest.mark.parametrize(
+    ("allergy", "expected"),
+    [
+        (allergic(), Reason.HELD_BACK),
+        (allergic(category=["medication"]), Reason.HELD_BACK),
+        (allergic(code={"text": "Lynparza"}), Reason.HELD_BACK),
+        (allergic(verificationStatus=concept((ALLERGY_STATUS, "unconfirmed"))), Reason.HELD_BACK),
+        (allergic(category=["food"]), False),
+        (allergic(code=concept((SNOMED, "716186003"))), False),
+        (allergic(verificationStatus=concept((ALLERGY_STATUS, "refuted"))), False),
+    ],
+)
+def test_an_allergy_that_was_not_kept_leaves_no_parp_inhibitor_before_in_doubt(
+    allergy: dict[str, Any], expected: object
+) -> None:
+    facts = chart(medicine("A10BA02"), allergy)
+    assert said(facts["earlier_parp_inhibitor"]) == expected
+    assert said(facts["medicines_complete"]) is True
+
+
+def test_a_diagnosis_that_was_not_kept_leaves_its_last_day_alone() -> None:
+    records = inputs_of(NO_MDS, medicine("A10BA02"), condition((SNOMED, "1"), **LATER))
+    for category, expected in (
+        (Category.OBSERVATIONS, {TRUE_DATES, ALL_MEDICINES, "condition-held-back/2024-05-30"}),
+        (Category.MEDICATIONS, {TRUE_DATES, ALL_MEDICINES}),
+    ):
+        assert {tag["code"] for tag in load(records, category)["meta"]["tag"]} == expected
+    sensitive = condition((SNOMED, "1"), (CM, "F32.1"), (CM, "B20"), (CM, "O80"), **LATER)
+    assert b"2024-05-30" not in b"".join(one.payload for one in inputs_of(NO_MDS, sensitive))
+
+
+def test_the_last_day_of_chemotherapy_is_also_that_of_another_disease() -> None:
+    fact = chart(GIVEN_BEFORE, LATER_FOR_OVARY, SURGERY)["chemotherapy"]
+    assert (said(fact), fact.day) == ("neoadjuvant", day_number("2024-05-10"))
+    ordered = medicine("L01DB01") | {"reasonCode": [concept((CM, "C56.9"))]}
+    assert said(chart(GIVEN_BEFORE, ordered, SURGERY)["chemotherapy"]) == Reason.NOT_FINAL
+
+
+def test_no_code_of_a_reason_is_kept_with_a_medicine() -> None:
+    record = inputs_of(reasoned("C56.9", dosageInstruction=[{"route": SKIN}]))
+    text = json.dumps(load(record, Category.MEDICATIONS))
+    assert "C56" not in text
+    assert "6064005" not in text
+    assert "for-another-disease" in text

@@ -220,7 +220,7 @@ UNSTAGED = {
 LUNG = {
     **dict.fromkeys(["breast_cancer", "her2"], Reason.NOT_RECORDED),
     "tumour_size": "T1",
-    "chemotherapy": "setting not said",
+    "chemotherapy": Reason.NOT_UNDERSTOOD,  # its reason is the lung cancer
     "medicines_ever": ("rxnorm:2555", "rxnorm:56946"),
     "medicines_complete": True,
 }

@@ -90,7 +90,7 @@ def test_of_many_values_the_newest_stay() -> None:
         ([], frozenset(), "not recorded"),
         ([weight(62, DAYS + 1)], frozenset(), "too old"),
         ([STONES], frozenset(), "a unit that cannot be converted"),
-        ([weight(62, 3)], frozenset({Category.OBSERVATIONS}), "withheld by her consent"),
+        ([weight(62, 3)], frozenset({Category.OBSERVATIONS}), "withheld by consent"),
     ],
 )
 def test_without_a_value_there_is_a_reason(
