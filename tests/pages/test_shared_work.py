@@ -49,6 +49,9 @@ Do women who smoke relapse more often?
 ## Data
 Findings only. No genomes, nothing sensitive.
 
+## Method
+At most five questions.
+
 ## What leaves
 Metrics only, and only to the team of this hospital.
 """
@@ -267,6 +270,7 @@ def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
         expect(points).to_contain_text("It asks for sensitive data: alcohol and drugs.")
         expect(points).to_contain_text("results about genetic variants")
         expect(points).to_contain_text("It asks for 40 different questions")
+        expect(points).to_contain_text("says “At most five questions”, and the request asks for 40")
         expect(page.locator(".document")).to_contain_text("nothing sensitive")
         expect(page.locator("main")).to_contain_text("It is the code that this service runs now.")
         no = page.get_by_role("button", name="No", exact=True)
