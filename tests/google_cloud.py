@@ -31,6 +31,7 @@ class Google:
     account_exists: bool = True
     token: bytes = b""  # what is answered in place of one
     refuses: int = 0  # the status of every answer about the bucket; 0: what the emulator answers
+    body: bytes = b""  # of such an answer; else a refusal for want of a permission
     cuts: int = 0  # so many connections end in the middle of a part of an upload
     loses: int = 0  # so many answers to an upload are lost after it was done
     flips: bool = False  # a bit of each upload changes on its way
@@ -109,7 +110,7 @@ class _Front(BaseHTTPRequestHandler):
         elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._answer(401, _error(401))
         elif google.refuses:
-            self._answer(google.refuses, _error(google.refuses))
+            self._answer(google.refuses, google.body or _error(google.refuses))
         elif self.command == "POST" and "/upload/" in self.path and google.refuses_uploads:
             self._answer(google.refuses_uploads, _error(google.refuses_uploads))
         elif self.command == "PUT" and google.parts:

@@ -260,16 +260,22 @@ def liar() -> Iterator[str]:
         (200, {"signatures": {}}, "not signed by a quorum"),
         (200, {"quorum": 3}, "not signed by a quorum"),
         (200, {"founders": [f"0x{byte * 20}" for byte in ("11", "22", "33")]}, "not signed by"),
+        (200, {"node": "http://node.example.org"}, "has other fields than its fingerprint covers"),
+        (200, "contracts", "has other fields than its fingerprint covers"),
     ],
-    ids=["page", "empty", "missing", "deep", "unsigned", "quorum", "founders"],
+    ids=["page", "empty", "missing", "deep", "unsigned", "quorum", "founders", "more", "within"],
 )
 def test_what_is_no_signed_identity_is_refused(
     network: Network, liar: str, tmp_path: Path, status: int, change: Any, says: str
 ) -> None:
-    body = change if isinstance(change, bytes) else json.dumps(network.identity | change).encode()
+    identity = network.identity
+    if change == "contracts":
+        change = {"contracts": [one | {"abi": []} for one in identity["contracts"]]}
+    body = change if isinstance(change, bytes) else json.dumps(identity | change).encode()
     Liar.answer = (status, body)
     environment = {"VOLENS_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
-    refused = Machine(tmp_path, environment).volens("join", f"{liar}#{'0' * 64}")
+    fingerprint = network.address.partition("#")[2]
+    refused = Machine(tmp_path, environment).volens("join", f"{liar}#{fingerprint}")
     assert refused.code in (6, 7)
     assert says in refused.err.replace("\n", " ")
     assert not (tmp_path / "home").exists()

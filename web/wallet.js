@@ -92,38 +92,44 @@ function announced(rdns) {
 /** Have the wallet use the ledger's network: wallets refuse to sign for another one than they are on. */
 async function goTo(wallet, { id, node }) {
   const chainId = `0x${id.toString(16)}`;
+  const chainName = `volens ledger ${id}`;
   const current = async () => Number(await request(wallet, "eth_chainId"));
   if ((await current()) === id) return;
-  const change = () =>
-    answered(
-      wallet.provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId }] }),
-    );
-  const elsewhere = new Problem(
-    `Your wallet is on another network than the ledger. Choose the one with chain id ${id} there.`,
-  );
-  try {
-    await change();
-  } catch (error) {
-    if (CANNOT.includes(codeOf(error))) throw elsewhere;
-    if (codeOf(error) !== NO_NETWORK) throw problemOf(error);
-    if (!node) {
-      throw new Problem(
-        `Your wallet does not know the ledger's network. Add it in the wallet's settings, with chain id ${id} ` +
-          "and the address of a node that this service's operator names; then try again.",
-      );
+  /** The code of the wallet's error, 0 without one, of those that are no reason to stop. */
+  const tried = async (method, params, codes) => {
+    try {
+      await answered(wallet.provider.request({ method, params: [params] }));
+      return 0;
+    } catch (error) {
+      if (!codes.includes(codeOf(error))) throw problemOf(error);
+      return codeOf(error);
     }
-    await request(wallet, "wallet_addEthereumChain", [
-      {
-        chainId,
-        chainName: `volens ledger ${id}`,
-        rpcUrls: [node],
-        nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
-      },
-    ]);
-    if ((await current()) !== id)
-      await request(wallet, "wallet_switchEthereumChain", [{ chainId }]);
+  };
+  const change = () => tried("wallet_switchEthereumChain", { chainId }, [NO_NETWORK, ...CANNOT]);
+  let code = await change();
+  if (code === NO_NETWORK && node) {
+    const network = {
+      chainId,
+      chainName,
+      rpcUrls: [node],
+      nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
+    };
+    if (!(await tried("wallet_addEthereumChain", network, [NO_NETWORK, ...CANNOT]))) {
+      code = (await current()) === id ? 0 : await change();
+    }
   }
-  if ((await current()) !== id) throw elsewhere;
+  if (code === NO_NETWORK) {
+    const url = node || "the address of a node that this service's operator names";
+    throw new Problem(
+      "Your wallet does not know the ledger's network. Add it in the wallet's settings: " +
+        `name ${chainName}, chain id ${id}, RPC URL ${url}, currency ETH. Then try again.`,
+    );
+  }
+  if ((await current()) !== id) {
+    throw new Problem(
+      `Your wallet is on another network than the ledger. Choose ${chainName} (chain id ${id}) there.`,
+    );
+  }
 }
 
 async function request({ provider }, method, params = []) {

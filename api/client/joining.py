@@ -25,9 +25,12 @@ from governance.certificates import trusted
 from governance.objects.keys import replace_private
 from governance.rules.encoding import VerifyError, strict_json
 from governance.rules.ledger_data import identity_id, parse_identity
+from governance.rules.trail import TRAIL_FIELDS
 
 LARGEST = 64 << 10  # bytes of an identity
 SECONDS = 15.0
+# What the fingerprint covers, and the signatures; a verifier refuses a trail with other fields.
+_FIELDS = {name: set(TRAIL_FIELDS[name].split()) for name in ("identity", "contract")}
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -78,6 +81,12 @@ def fetch_identity(url: str) -> dict[str, Any]:
     if len(signers & set(pinned.founders)) < pinned.quorum:
         raise VerificationFailed(
             "the ledger identity is not signed by a quorum of its founders",
+            "do not join; ask whoever invited you",
+        )
+    contracts = [set(contract) - _FIELDS["contract"] for contract in identity["contracts"]]
+    if set(identity) - _FIELDS["identity"] or any(contracts):
+        raise VerificationFailed(
+            "the ledger identity has other fields than its fingerprint covers",
             "do not join; ask whoever invited you",
         )
     return dict(identity)

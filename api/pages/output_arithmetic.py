@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise, product
+from math import erfc, sqrt
 from typing import Any, TypeGuard
 
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
@@ -20,6 +21,7 @@ _LARGEST = 10**9  # a larger number is no number of people and no percentage
 _ROUNDED = COUNT_GRID // 2  # people that a printed count may be too small
 _LIFE_TABLE = 3.0  # people that the noise of a life table's cells may take from a share
 MOST_QUANTILES = 20  # that a scan prints (analytics/association.py, which loads numpy)
+_NO_P = 1e-300  # below it libraries differ in where p becomes 0
 _Range = tuple[float, float]
 _ANY: _Range = (0.0, 1.0)
 # (value, interval) that stand beside each other: in rows, and in other parts.
@@ -80,6 +82,7 @@ def contradictions(result: Mapping[str, Any]) -> Findings:
         *_rising(result),
         *_falling_curves(result),
         *_odd_quantiles(result),
+        *_other_p_of_z(result),
         *_impossible_frequencies(result),
     ]
 
@@ -353,6 +356,26 @@ def _odd_quantiles(result: Mapping[str, Any]) -> Findings:
     ]
     if len(quantiles) > MOST_QUANTILES:
         wrong.append((f"quantiles.{MOST_QUANTILES}", f"{len(quantiles)} quantiles"))
+    return wrong
+
+
+def _other_p_of_z(result: Mapping[str, Any]) -> Findings:
+    """p of a scan that are not the normal distribution's two-sided p of the z beside them. Where a
+    scan takes p by the saddlepoint, its z is the one that has this p, and what is printed follows
+    from the printed z (analytics/association.py).
+    """
+    wrong: Findings = []
+    for at, row in enumerate(objects(result, "rows")):
+        z, p = row.get("z"), row.get("p")
+        try:
+            size, shown = abs(float(str(z))), float(str(p))
+        except ValueError:
+            continue  # no number, which another check names
+        exact = erfc(size / sqrt(2))
+        # Two libraries may round a last digit that is nearly halfway otherwise.
+        printed = {f"{exact * (1 + off):.1e}" for off in (-1e-9, 0, 1e-9)}
+        if p not in printed and max(exact, shown) > _NO_P:
+            wrong.append((f"rows.{at}.p", f"{p}, and z is {z}"))
     return wrong
 
 

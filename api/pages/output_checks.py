@@ -185,7 +185,7 @@ def _checks_of_contents(
     )
     yield _check(
         "Numbers that follow from each other agree: a value with its interval, a gain with its two "
-        "rows, the metrics of a row with each other, and the times of a curve.",
+        "rows, the metrics of a row with each other, the times of a curve, and p with its z.",
         contradictions(result),
     )
     yield _check(
@@ -303,9 +303,12 @@ def _off_step(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _stepped(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str, Any]]:
-    """(path, entry, name of its number, step) of explanations, of clusters and of groups that
-    are compared.
+    """(path, entry, name of its number, step) of explanations, of clusters, of variants and of
+    groups that are compared.
     """
+    for path, row in _rows(result):
+        if "z" in row:
+            yield path, row, "z", row.get("step")
     for at, shown in enumerate(objects(result, "explanations")):
         for number, row in enumerate(objects(shown, "features")):
             path = f"explanations.{at}.features.{number}"

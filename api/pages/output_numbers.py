@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
+from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT, print_p
 from analytics.params import Params
 from analytics.strata import ALL
 from api.pages.output_vocabulary import Findings, leaves, objects
@@ -63,6 +63,7 @@ INTEGERS: Mapping[str, frozenset[str]] = {
     "associate": frozenset((*_OF_ALL, "components")),
     "frequencies": frozenset((*_OF_ALL, "rows.carriers", "rows.frequency", "rows.step")),
 }
+ENOUGH_REACHED = 10  # permutations after which no more are made (analytics/evaluate.py)
 _MOST = 100  # of a percentage, and of a measure in hundredths
 _PERCENT = frozenset(
     {
@@ -93,7 +94,8 @@ def misplaced(result: Mapping[str, Any], asked: Params) -> Findings:
 
 def unexpected(result: Mapping[str, Any], asked: Params) -> Findings:
     """(path, value) of numbers that follow from the parameters, and are others: times of a curve,
-    numbers of clusters, of draws and of permutations; and rows that stand twice.
+    numbers of clusters, of draws and of permutations, and p values that no such number gives; and
+    rows that stand twice.
     """
     wrong: Findings = []
     if asked.analysis == "survival" and asked.outcome is not None:
@@ -104,6 +106,7 @@ def unexpected(result: Mapping[str, Any], asked: Params) -> Findings:
         made = row.get("permutations") if isinstance(row, Mapping) else None
         if isinstance(made, int) and made > asked.permutations:
             wrong.append((f"{path}.permutations", made))
+    wrong += _other_p(result, asked)
     seen: list[Mapping[str, Any]] = []
     for path, row in _at(result, "rows"):
         if row in seen:
@@ -172,6 +175,31 @@ def _other_clusters(result: Mapping[str, Any], asked: Params) -> Findings:
     ]
     if result.get("references", asked.references) != asked.references:
         wrong.append(("references", result["references"]))
+    return wrong
+
+
+def _other_p(result: Mapping[str, Any], asked: Params) -> Findings:
+    """p values that the permutations, or the draws without groups, cannot give, as printed
+    (analytics/evaluate.py, analytics/clusters.py). Of n permutations the least is 1 / (n + 1).
+    """
+    if asked.analysis == "clusters":
+        draws = asked.references + 1
+        possible = [print_p(part / draws) for part in range(1, draws + 1)]
+        return [("p", p) for p in [result.get("p")] if p is not None and p not in possible]
+    if not asked.permutations:
+        return []
+    wrong: Findings = []
+    for path, row in (*_at(result, "rows"), ("concordance", result.get("concordance"))):
+        if not isinstance(row, Mapping) or "p" not in row:
+            continue
+        made = row.get("permutations")
+        possible = []
+        if type(made) is int and ENOUGH_REACHED <= made <= asked.permutations:
+            possible = [print_p(ENOUGH_REACHED / made)]
+        if made == asked.permutations:
+            possible += [print_p((part + 1) / (made + 1)) for part in range(ENOUGH_REACHED)]
+        if row["p"] not in possible:
+            wrong.append((f"{path}.p", f"{row['p']}, and {made} permutations"))
     return wrong
 
 

@@ -29,7 +29,7 @@ from api.pages import labels as words
 from api.pages.care_rules import describe_rules
 from api.pages.forms import DEADLINE_SECONDS, chosen_mask, form_of, number_in
 from api.pages.labels import DAY
-from api.pages.plan_text import compare
+from api.pages.plan_text import compare, compare_terms
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.run_text import find_study_of, study_of
 from api.pages.session import Analyst, OwnOrigin, Visitor
@@ -272,6 +272,13 @@ def _points(services: Services, permit: Permit, plan: Document | None) -> list[s
         )
     if plan is not None:
         points += compare(plan.text, permit.need, study)
+        points += compare_terms(
+            plan.text,
+            categories=permit.categories,
+            questions=permit.questions,
+            expiry=permit.expiry,
+            now=services.clock(),
+        )
     if plan is not None and not study and may_show_study(plan.text):
         points.append("Its plan names a study, but the permit is not bound to it: runs may differ.")
     return points

@@ -7,12 +7,15 @@ still say something else.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 from api.pages import labels as words
 from api.pages.diagnoses import diagnoses
-from chain.vocabulary import Purpose
+from api.pages.labels import LAST_SECOND
+from chain.vocabulary import Category, Purpose
 
 _MOST = 200  # signs of a passage
 _MOST_PASSAGES = 3
@@ -38,11 +41,58 @@ _NUMBERS = {
         "one two three four five six seven eight nine ten eleven twelve".split(), 1
     )
 }
+_NUMBER = r"(?P<number>\d{1,6}|" + "|".join(_NUMBERS) + ")"
+_UNIT = r"(?P<unit>day|week|month|year)s?\b"
 _TIME = re.compile(
     rf"(?P<deadline>\b(?:within|in|after|over|until|for) (?:the )?(?:next |first |following )?)?"
-    rf"\b(?P<number>\d+|{'|'.join(_NUMBERS)})[\s-]*(?P<unit>day|week|month|year)s?\b",
+    rf"\b{_NUMBER}[\s-]*{_UNIT}",
     re.IGNORECASE,
 )
+_FILLERS = r"(?:(?:for|after|within|in|at|most|than|no|longer|more|up|to|the|next|only)\s+)*"
+# How long the permit lasts, or data are kept: not a time of follow-up, or one that begins elsewhere.
+_LASTS = re.compile(
+    r"\b(?:(?:permit|permission|access|project|data|records?)\s+"
+    r"(?:(?:will|shall|should|must|to|is|are|be)\s+)*"
+    r"(?:lasts?|runs?|ends?|expires?|needed|required|kept|retained|stored|used|deleted|destroyed|valid)"
+    r"|(?:permit|permission|access(?: to (?:the|these) (?:data|records))?)(?=\s+(?:of|for)\s)(?:\s+of)?"
+    r"|(?:duration|retention|term of the permit)\s*(?:is|:))"
+    rf"\s+{_FILLERS}{_NUMBER}[\s-]*{_UNIT}(?!\s+(?:of|before|after|earlier|from|prior)\b)",
+    re.IGNORECASE,
+)
+_MONTHS = "january february march april may june july august september october november december"
+_UNTIL = re.compile(
+    r"\b(?:permit|permission|access|project|data|records?)\b[^.;]{0,60}?"
+    r"\b(?:until|till|(?:ends?|expires?|deleted|destroyed)\s+(?:on|in|by|with|at))\s+(?:the\s+)?"
+    r"(?:(?P<iso>20\d\d-\d\d-\d\d)\b|(?:end of\s+(?!20))?(?:(?P<day>\d{1,2})(?:st|nd|rd|th)?\s+)?"
+    rf"(?P<month>end of|{_MONTHS.replace(' ', '|')})(?:\s+(?P<late_day>\d{{1,2}}))?,?"
+    r"\s+(?P<year>20\d\d)\b)",
+    re.IGNORECASE,
+)
+_QUESTIONS = re.compile(
+    r"\b(?:at most|not more than|no more than|up to|a maximum of)\s+"
+    rf"{_NUMBER}\s+(?:different\s+)?(?:questions?|runs?)\b"
+    r"(?!\s+(?:per|an?|each|every|about|of|on|with|for)\b)",
+    re.IGNORECASE,
+)
+_GENOMES = (
+    r"(?:genomes?(?!-)|genotypes?|(?:genetic|genomic|germline|DNA) (?:data|variants|sequences?))"
+)
+_ONLY_SOME = r"(?!\s+(?:other|except|beyond|but|from|outside|of(?!\s+any\b))\b)"
+_NO_GENOMES = re.compile(
+    rf"(?<!with )(?<!have )(?<!has )\b(?:no|neither|nor) {_GENOMES}\b{_ONLY_SOME}"
+    rf"|\b(?:do|does|will|shall) not (?:use|need|ask for|include|read|open) (?:any )?{_GENOMES}\b{_ONLY_SOME}"
+    rf"|\b{_GENOMES} (?:is|are|will be) not (?:used|needed|requested|included|opened)\b",
+    re.IGNORECASE,
+)
+# Of results, of people who are left out, of tumours: no kind of data that is asked for.
+_OF_OTHERS = re.compile(
+    r"\b(?:leaves?|printed|released|published|shared|passed|given|shown|named|sent|exported|go(?:es)?)\b"
+    r"|\b(?:people|persons?|patients?|women|men|whose) (?:with|of|who have)\b|\b(?:tumou?rs?|somatic)\b",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(r"\b(?:no|not|never|neither|nor|none|without|nobody)\b", re.IGNORECASE)
+_DATA_SECTION = re.compile(r"^#{1,6} +Data\b[^\n]*\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
+_ROUNDED = 31  # days that a time in words may be shorter than the request's
 _DAYS = {"day": 1.0, "week": 7.0, "month": 30.4, "year": 365.25}
 _AGE = re.compile(
     r"\b(?:over|above|older than|under|below|younger than|aged?(?: from| of)?) (\d\d)\b"
@@ -83,6 +133,81 @@ def compare(plan: str, need: int, study: Mapping[str, Any] | None) -> list[str]:
     if study is None:
         return points
     return [*points, *_compare_people(prose, study), *_compare_outcome(prose, study["outcome"])]
+
+
+def compare_terms(
+    plan: str, *, categories: int, questions: int, expiry: int, now: int
+) -> list[str]:
+    """Where the text allows less than the request asks for: a shorter time, fewer questions, no
+    genomes; or speaks of genomes that are not asked for. expiry, now: in seconds.
+    """
+    prose = _BLOCK.sub("", plan)
+    text = _HEADING.sub(".", prose)
+    today, end = (
+        datetime.fromtimestamp(min(one, LAST_SECOND), UTC).date() for one in (now, expiry)
+    )
+    shorter = [
+        _in_line(match[0])
+        for match in _LASTS.finditer(text)
+        if (end - today).days > 1.05 * _days_of(match) + _ROUNDED
+    ]
+    shorter += [
+        _in_line(match[0])
+        for match in _UNTIL.finditer(text)
+        # A day that is past is of the records, e.g. of the last one.
+        if (until := _date_of(match)) and today < until and (end - until).days > _ROUNDED
+    ]
+    points = []
+    if shorter:
+        points.append(
+            f"The plan's text says “{'”, “'.join(dict.fromkeys(shorter))}”, and the request lasts until "
+            f"{words.day(expiry // words.DAY)}."
+        )
+    fewer = [m for m in _QUESTIONS.finditer(text) if _number_of(m) < questions]
+    if fewer:
+        points.append(
+            f"The plan's text says “{_in_line(fewer[0][0])}”, and the request asks for "
+            f"{questions} different questions."
+        )
+    asked = categories >> Category.GERMLINE_VARIANTS & 1
+    if asked:
+        passages = [one for one in _sentences(prose) if _NO_GENOMES.search(one)]
+    else:
+        in_data = [one for part in _DATA_SECTION.findall(prose) for one in _sentences(part)]
+        passages = [
+            one
+            for one in in_data
+            if re.search(rf"\b{_GENOMES}\b", one, re.IGNORECASE) and not _NEGATION.search(one)
+        ]
+    if passages := [one for one in passages if not _OF_OTHERS.search(one)]:
+        points.append(
+            f"The plan's text says “{passages[0]}”, and the request asks for {'' if asked else 'no '}genomes."
+        )
+    return points
+
+
+def _in_line(phrase: str) -> str:
+    return " ".join(phrase.split())
+
+
+def _date_of(match: re.Match[str]) -> date | None:
+    """The last day that a phrase may mean, None for one that is in no calendar."""
+    try:
+        if match["iso"]:
+            return date.fromisoformat(match["iso"])
+        year, name = int(match["year"]), match["month"].lower()
+        if name == "end of":
+            return date(year, 12, 31)
+        month = _MONTHS.split().index(name) + 1
+        day = match["day"] or match["late_day"] or monthrange(year, month)[1]
+        return date(year, month, int(day))
+    except ValueError:
+        return None
+
+
+def _number_of(match: re.Match[str]) -> int:
+    number = match["number"].lower()
+    return _NUMBERS.get(number) or int(number)
 
 
 def _compare_people(prose: str, study: Mapping[str, Any]) -> list[str]:
@@ -136,8 +261,7 @@ def _compare_outcome(prose: str, outcome: Mapping[str, Any]) -> list[str]:
 
 
 def _days_of(match: re.Match[str]) -> float:
-    number = match["number"].lower()
-    return (_NUMBERS.get(number) or int(number)) * _DAYS[match["unit"].lower()]
+    return _number_of(match) * _DAYS[match["unit"].lower()]
 
 
 def _stems(outcome: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,35 @@ class _Timeouts:
 
 
 _GOOGLE = "https://storage.googleapis.com"
+_PERMISSIONS = (
+    *("storage.objects.create", "storage.objects.get", "storage.objects.list"),
+    *("storage.buckets.get", "storage.buckets.create"),
+)
+# Why Google answers 403, by its reasons and sentences, and what to do
+# (https://cloud.google.com/storage/docs/json_api/v1/status-codes, google.api.ErrorReason).
+_REFUSALS = (
+    (
+        re.compile(
+            rb'"reason":\s*"(accountDisabled|userProjectAccountProblem|BILLING_DISABLED)"'
+            rb"|billing account|configured billing|requires billing|billing disabled"
+        ),
+        "billing is off for the project of the bucket, so Google gives no access",
+        "link the project to an active billing account, and try again in a few minutes",
+    ),
+    (
+        re.compile(
+            rb'"reason":\s*"(accessNotConfigured|SERVICE_DISABLED)"'
+            rb"|API has not been used in project"
+        ),
+        "the Cloud Storage API is not enabled in the project of this machine's account",
+        "enable storage.googleapis.com there, and try again in a few minutes",
+    ),
+    (
+        re.compile(rb"prohibited by organization"),
+        "the organisation's policy does not let this machine reach the bucket",
+        "ask who keeps its service perimeters (VPC Service Controls) to let this machine in",
+    ),
+)
 _UPLOADS = 2  # attempts at an upload that the bucket ends
 _HERE, _AWAY = _Timeouts(1.5, 2.0), _Timeouts(10.0, 30.0)  # an emulator, Google's servers
 
@@ -296,6 +325,20 @@ def _refused_by_policy() -> BucketUnavailable:
     )
 
 
+def _forbidden(body: bytes) -> BucketUnavailable:
+    """What a refusal (403) means, by the body that Google answers: JSON with a reason, or a
+    sentence where an object was asked for. Nothing of the body is shown.
+    """
+    for sign, problem, hint in _REFUSALS:
+        if sign.search(body):
+            return BucketUnavailable(problem, hint)
+    missing = [name for name in _PERMISSIONS if re.search(rf"\b{re.escape(name)}\b".encode(), body)]
+    return BucketUnavailable(
+        "this machine's account may not do this in the bucket",
+        f"give it {missing[0] if len(missing) == 1 else 'the permissions'}, as the operator's guide says",
+    )
+
+
 def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
     """The bucket's response; `known` faults are raised unchanged, all others as BucketUnavailable."""
     from google.api_core.exceptions import (
@@ -320,11 +363,8 @@ def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
             "Google does not accept this machine's credentials",
             "look whether the account or its key was deleted, and whether the clock is right",
         ) from None
-    except Forbidden:
-        raise BucketUnavailable(
-            "this machine's account may not do this in the bucket",
-            "give it the permissions that the operator's guide names, on this bucket",
-        ) from None
+    except Forbidden as error:
+        raise _forbidden(getattr(error.response, "content", b"")) from None
     except PreconditionFailed:
         raise _refused_by_policy() from None
     except (BadRequest, Conflict):

@@ -192,6 +192,82 @@ def answered_token(name: str, content: bytes) -> Fault:
     return fault
 
 
+def refusal(name: str, body: bytes) -> Fault:
+    def fault(google: Google, patched: pytest.MonkeyPatch, folder: Path) -> None:
+        google.refuses, google.body = 403, body
+
+    fault.__name__ = name
+    return fault
+
+
+def answered_error(message: str, reason: str, **more: object) -> bytes:
+    """As Google Cloud Storage's JSON API words it."""
+    error = {"message": message, "domain": "global", "reason": reason}
+    return json.dumps(
+        {"error": {"code": 403, "message": message, "errors": [error]} | more}, indent=2
+    ).encode()
+
+
+def error_info(reason: str) -> list[dict[str, object]]:
+    return [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": reason,
+            "domain": "googleapis.com",
+            "metadata": {"service": "storage.googleapis.com", "consumer": "projects/hospital"},
+        }
+    ]
+
+
+NO_BILLING = "billing is off for the project of the bucket, so Google gives no access"
+NO_API = "the Cloud Storage API is not enabled in the project of this machine's account"
+NO_BILLING_ACCOUNT = "The billing account for the owning project is disabled in state absent"
+NOT_USED = (
+    "Cloud Storage API has not been used in project hospital before or it is disabled. Enable it by "
+    "visiting https://console.developers.google.com/apis/api/storage.googleapis.com/overview?project="
+    "hospital then retry."
+)
+REFUSALS: dict[str, tuple[bytes, str]] = {
+    "billing_disabled": (answered_error(NO_BILLING_ACCOUNT, "accountDisabled"), NO_BILLING),
+    "billing_disabled_as_text": (NO_BILLING_ACCOUNT.encode(), NO_BILLING),
+    "billing_disabled_by_reason": (
+        answered_error("hospital", "forbidden", details=error_info("BILLING_DISABLED")),
+        NO_BILLING,
+    ),
+    "billing_of_whoever_pays": (
+        answered_error(
+            "The project to be billed is associated with an absent billing account.",
+            "userProjectAccountProblem",
+        ),
+        NO_BILLING,
+    ),
+    "api_not_enabled": (answered_error(NOT_USED, "accessNotConfigured"), NO_API),
+    "api_disabled": (
+        answered_error(NOT_USED, "forbidden", details=error_info("SERVICE_DISABLED")),
+        NO_API,
+    ),
+    "a_perimeter": (
+        answered_error(
+            "Request is prohibited by organization's policy. "
+            "vpcServiceControlsUniqueIdentifier: hospital",
+            "forbidden",
+        ),
+        "the organisation's policy does not let this machine reach the bucket",
+    ),
+    "no_permission_as_json": (
+        answered_error(
+            "volens@hospital.iam.gserviceaccount.com does not have storage.objects.get access to the "
+            "Google Cloud Storage object. Permission 'storage.objects.get' denied on resource (or it "
+            "may not exist).",
+            "forbidden",
+        ),
+        "this machine's account may not do this in the bucket",
+    ),
+    "no_reason_at_all": (
+        b"<html>Forbidden</html>",
+        "this machine's account may not do this in the bucket",
+    ),
+}
 NO_KEY_FILES = {
     "a_list": b"[]",
     "a_text": b'"x"',
@@ -221,6 +297,7 @@ FAULTS: dict[Fault, str] = {
 FAULTS |= {
     answered_token(*one): "the bucket does not answer as it should" for one in NO_TOKENS.items()
 }
+FAULTS |= {refusal(name, body): says for name, (body, says) in REFUSALS.items()}
 CALLS: dict[str, Callable[[Bucket], object]] = {
     "probe": Bucket.probe,
     "put": lambda bucket: bucket.put(b"x"),
@@ -245,6 +322,23 @@ def test_each_fault_is_one_plain_sentence(
     assert str(caught.value) == FAULTS[fault]
     assert "hospital" not in str(caught.value) + caught.value.hint
     assert str(tmp_path) not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("x does not have storage.objects.create access", "give it storage.objects.create, as"),
+        ("x does not have storage.secrets.steal access", "give it the permissions, as"),
+    ],
+)
+def test_a_missing_permission_is_named(
+    google: Google, bucket: Bucket, message: str, hint: str
+) -> None:
+    """One of those that the service uses: no other word of the answer."""
+    google.refuses, google.body = 403, answered_error(message, "forbidden")
+    with pytest.raises(BucketUnavailable) as caught:
+        bucket.put(b"x")
+    assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.__name__)

@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from clicks import Clicks
 from extent import extent
 from playwright.sync_api import expect
 from signed_forms import open_form, sign_in_with
@@ -89,10 +90,16 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
 
     deployment.request("second", deployment.long)
     deployment.await_run(deployment.runs["second"], "computing")
-    page.get_by_role("link", name="Stop all").click()
-    expect(page.locator(".effects")).to_contain_text("cannot be called back")
-    expect(page.get_by_role("heading", name="Stop all of it?")).to_be_visible()
-    page.get_by_role("button", name="Yes, sign and stop all").click()
+    page = visit.open("/me")  # as after signing in
+    with Clicks("patient", "sees who used her data") as looks:
+        expect(page.locator(".timeline > li").first).to_contain_text("Your data was used")
+    looks.agree()
+    with Clicks("patient", "stops all of it") as stops:
+        page.get_by_role("link", name="Stop all").click()
+        expect(page.locator(".effects")).to_contain_text("cannot be called back")
+        expect(page.get_by_role("heading", name="Stop all of it?")).to_be_visible()
+        page.get_by_role("button", name="Yes, sign and stop all").click()
+    stops.agree()
     expect(page.get_by_role("heading", level=1)).to_have_text("You stopped it")
     expect(page.locator("#stopped h2")).to_contain_text(
         "everything that can be stopped has stopped", timeout=15_000

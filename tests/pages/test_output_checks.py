@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 from quiet import NOISE_KEY
 
-from analytics import association, explanation_run, fairness_run, survival_run
+from analytics import association, evaluate, explanation_run, fairness_run, survival_run
 from analytics.catalogue import MODELS
 from analytics.disclosure import (
     clusters,
@@ -27,6 +27,7 @@ from analytics.disclosure import (
     explanations,
     fairness,
     record,
+    rounding,
     scan,
     survival,
 )
@@ -36,8 +37,10 @@ from analytics.kinship import REACHES
 from analytics.params import complete, parse_params
 from analytics.run import run
 from analytics.simulate.rehearsal import invent
+from analytics.variants import Variants
 from api.pages import (
     output_arithmetic,
+    output_numbers,
     output_places,
     output_vocabulary,
     rendering,
@@ -64,6 +67,7 @@ ASKED: dict[str, dict[str, Any]] = {
     },
     "associate": {"analysis": "associate", "outcome": OUTCOME, "clinical": ["grade"]},
     "frequencies": {"analysis": "frequencies", "sites": ["1:1000:A>G"]},
+    "clusters": {"analysis": "clusters", "outcome": OUTCOME, "references": 19, "resamples": 20},
 }
 SECRETS = (
     *("ada-lovelace-1815", "Ada Lovelace", "MRN 12345", "1961-03-12", "er_positive 7", "C50.9"),
@@ -318,6 +322,7 @@ def test_the_lists_are_those_of_the_program() -> None:
         *(explanation_run.FEW_PROFILES, explanation_run.FEW_PEOPLE, explanation_run.OTHER_COLUMNS),
         fairness_run.WITHHELD,
     } <= output_vocabulary._REASONS
+    assert output_numbers.ENOUGH_REACHED == evaluate.ENOUGH_REACHED
     assert output_vocabulary.METRIC_STEPS == STEPS
     assert output_vocabulary.SURVIVAL_STEPS == survival.STEPS
     assert output_vocabulary.CURVE_STEPS == curves.CURVE_STEPS
@@ -382,7 +387,7 @@ RESULT = {
     "granted": 120,
     "people": 110,
     "events": 30,
-    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "p": "0.0100", "accuracy": 70}],
+    "rows": [{"model": "svm", "feature_set": "genes", "auc": 71, "accuracy": 70}],
     "curves": [
         {
             "model": "svm",
@@ -507,6 +512,14 @@ def first_of(analysis: str, *names: str) -> tuple[Any, ...]:
         ("evaluate", ("gains", "interval"), -3.71),
         ("evaluate", ("fairness", "gaps", "interval"), -13.1),
         ("evaluate", ("rows", "permutations"), 20),
+        ("evaluate", ("rows", "permutations"), 9),
+        ("evaluate", ("rows", "p"), "0"),
+        ("evaluate", ("rows", "p"), "0.04"),
+        ("evaluate", ("rows", "p"), 0.05),
+        ("survival", ("concordance", "p"), "0.01"),
+        ("associate", ("rows", "step"), "1.0"),
+        ("clusters", ("p",), "0.02"),
+        ("clusters", ("p",), "0.00"),
         ("evaluate", ("params",), 1234567),
         ("evaluate", ("threshold",), 61),
         ("survival", ("rows", "days"), 1823),
@@ -654,6 +667,8 @@ def test_nobody_at_risk_is_a_small_count_too(value: int) -> None:
             "quantiles.20",
         ),
         ("frequencies", ("rows", 0, "frequency"), 3, "rows.0.frequency: 3 %, and"),
+        ("associate", ("rows", 0, "p"), "0.0e+00", "rows.0.p: 0.0e+00, and z is"),
+        ("associate", ("rows", 0, "z"), "1.0", "rows.0.p"),
     ],
 )
 def test_numbers_that_contradict_each_other_are_named(
@@ -695,8 +710,33 @@ def test_metrics_of_one_table_never_contradict_each_other(
     assert output_arithmetic.contradictions(printed) == []
 
 
+def stack_of_one() -> Variants:
+    nothing = np.empty(0)
+    return Variants(("1:1000:A>G",), nothing, nothing, nothing, nothing, ())
+
+
 def test_a_checker_counts_as_many_quantiles_as_a_scan_prints() -> None:
     assert output_arithmetic.MOST_QUANTILES == association.QUANTILES
+
+
+@pytest.mark.parametrize("asked", [19, 39, 99, 1000])
+def test_each_p_that_permutations_give_is_one_that_a_checker_expects(asked: int) -> None:
+    params = parse_params(complete(ASKED["survival"] | {"permutations": asked}))
+    for every in range(1, asked + 1):  # so many permutations in a row reach nothing, then all do
+        p, made = evaluate.sequential_p(
+            lambda number, first=every: float(number >= first), 1.0, asked, lambda _: None
+        )
+        printed = {"concordance": {"p": rounding.print_p(p), "permutations": made}}
+        assert output_numbers.unexpected(printed, params) == []
+    printed["concordance"]["p"] = rounding.print_p(0.5 / (asked + 1))
+    assert output_numbers.unexpected(printed, params)
+
+
+def test_the_p_of_each_z_is_one_that_a_checker_expects() -> None:
+    variants = stack_of_one()
+    for shown in range(-600, 601):
+        row = association._describe_row(variants, association.Hit(0, 1, shown))
+        assert output_arithmetic.contradictions({"rows": [row]}) == [], row
 
 
 @pytest.mark.parametrize("variants", [10, 60, 300, 5000])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.pages.plan_text import compare
-from chain.vocabulary import Purpose
+from api import demo
+from api.pages.plan_text import compare, compare_terms
+from chain.vocabulary import Category, Purpose
 
 OUTSIDE, COMPANY = 1 << Purpose.OUTSIDE_RECIPIENT, 1 << Purpose.COMPANY_RECIPIENT
 SPREAD = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}}
@@ -120,3 +123,116 @@ def test_a_harmless_passage_hides_no_other() -> None:
     plan = "Findings only, in-house ones. No company gets any of it."
     (point,) = compare(plan, COMPANY, None)
     assert "“Findings only, in-house ones.” and “No company gets any of it.”" in point
+
+
+NOW = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+YEAR = 365 * 86_400
+FINDINGS, GENOMES = 1 << Category.OBSERVATIONS, 1 << Category.GERMLINE_VARIANTS
+DEMO = Path(demo.__file__).parent / "documents"
+
+
+def request(years: float = 1, questions: int = 12, categories: int = FINDINGS) -> dict[str, int]:
+    expiry = NOW + int(years * YEAR)
+    return {"expiry": expiry, "questions": questions, "categories": categories, "now": NOW}
+
+
+@pytest.mark.parametrize(
+    ("passage", "asked", "says"),
+    [
+        ("The permit lasts 12 months.", request(3), "“permit lasts 12 months”, and"),
+        ("The project runs for one year at most.", request(3), "“project runs for one year”"),
+        ("Data are kept for six\nmonths.", request(), "“Data are kept for six months”"),
+        ("All data will be deleted after 90 days.", request(), "“data will be deleted after 90"),
+        (
+            "We ask for access to the data for 6 months.",
+            request(),
+            "for 6 months”, and the request",
+        ),
+        ("A permit of two years is enough.", request(5), "“permit of two years”, and the request"),
+        ("The permit should last no longer than 2 years.", request(5), "lasts until 30 November"),
+        ("- Duration: 12 months", request(3), "“Duration: 12 months”"),
+        ("We use the data until 31 December 2027.", request(3), "until 31 December 2027”, and"),
+        ("The permit ends on December 31, 2027.", request(3), "ends on December 31, 2027”, and"),
+        ("Access until the end of 2027.", request(3), "until the end of 2027”, and the request"),
+        ("Data are deleted by the end of May 2028.", request(3), "by the end of May 2028”"),
+        ("The permit runs until 2027-12-31.", request(3), "until 2027-12-31”, and the request"),
+        ("At most 5 questions are asked.", request(), "“At most 5 questions”, and the request"),
+        ("We ask up to two different questions.", request(questions=3), "asks for 3 different"),
+        ("No more than five runs.", request(questions=6), "“No more than five runs”"),
+        ("Findings only. No genetic data.", request(categories=GENOMES), "“No genetic data.”, and"),
+        ("No genomes, nothing sensitive.", request(categories=GENOMES), "the request asks for gen"),
+        ("It does not use germline variants.", request(categories=GENOMES), "asks for genomes."),
+        ("No genetic data of any kind.", request(categories=GENOMES), "“No genetic data of any"),
+        ("Genotypes are not needed.", request(categories=GENOMES), "“Genotypes are not needed.”"),
+        (
+            "Findings and genomes.",
+            request(),
+            "“Findings and genomes.”, and the request asks for no",
+        ),
+        ("Genetic data of all who agree.", request(), "the request asks for no genomes."),
+    ],
+)
+def test_a_text_that_allows_less_than_the_request_is_a_point(
+    passage: str, asked: dict[str, int], says: str
+) -> None:
+    """Nothing is refused: the reader compares."""
+    plan = f"# Relapse\n\n## Data\n{passage}\n\n## Risks\nNone.\n"
+    (point,) = compare_terms(plan, **asked)
+    assert says in point
+    assert point.startswith("The plan's text says “")
+
+
+HONEST = (
+    *(
+        "The permit lasts 12 months.",
+        "Access until 30 November 2027.",
+        "The permit ends in 2 years.",
+    ),
+    *("Data of the 6 months before the diagnosis.", "Data are used for 3 months of follow-up."),
+    *("Women who took tamoxifen for 2 months.", "Relapse within 3 months; weeks 1 to 12."),
+    *(
+        "Records until 31 December 2019.",
+        "Deaths until the end of 2026.",
+        "The journal ends in 2027.",
+    ),
+    "Data are deleted 30 days after the permit ends.",
+    *("At most twelve questions.", "Up to 20 questions.", "At most 3 genes are named."),
+    *("Two questions: age, and grade.", "No question is asked again.", "At most 99 permutations."),
+    *("At most 2 questions a month.", "At most one question about age.", "Data are kept for good."),
+    *("Data are needed for 5 weeks after the diagnosis.", "Records for at least 12 weeks."),
+    "The project may end on 31 February 2027.",
+    *("Findings and gene activity.", "No genome-wide scan.", "The activity of 200 genes."),
+    *("No genomes.", "Neither genotypes nor diagnoses.", "Somatic variants of tumour genomes."),
+)
+OF_GENOMES = (
+    *(
+        "Genomes of all who agree.",
+        "No genomes leave the hospital.",
+        "No genetic variant is named.",
+    ),
+    *("People with no genetic data are left out.", "Genetic data are needed, and nothing else."),
+    *("No genetic data other than BRCA1.", "No genetic data of single people are printed."),
+    *("We do not read genetic data of relatives.", "People who have no genomes are counted."),
+)
+
+
+@pytest.mark.parametrize(
+    ("passage", "asked"),
+    [(one, request()) for one in HONEST]
+    + [(one, request(categories=GENOMES)) for one in OF_GENOMES],
+)
+def test_a_text_that_agrees_gives_no_point(passage: str, asked: dict[str, int]) -> None:
+    assert compare_terms(f"## Data\n{passage}\n", **asked) == []
+
+
+@pytest.mark.parametrize("path", sorted(DEMO.glob("plan*.md")), ids=lambda path: path.stem)
+def test_the_plans_of_the_demo_give_no_point(path: Path) -> None:
+    asked = request(categories=GENOMES if path.stem == "plan-simulated" else FINDINGS)
+    assert compare_terms(path.read_text(), **asked) == []
+
+
+@pytest.mark.parametrize("unit", ["years", "questions"])
+def test_no_number_in_a_text_breaks_the_page(unit: str) -> None:
+    plan = f"The permit lasts {'9' * 5000} {unit}; at most {'9' * 5000} {unit}."
+    assert compare_terms(plan, **request()) == []
+    assert compare(plan, 0, SPREAD)

@@ -23,6 +23,7 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from certificates import Authority
+from clicks import Clicks
 from playwright.sync_api import Page, expect
 from run_forms import usual_form
 from signed_forms import EVENT, PASSWORD, sign_in_with
@@ -48,6 +49,9 @@ Do women who smoke relapse more often?
 
 ## Data
 Findings only. No genomes, nothing sensitive.
+
+## Method
+At most five questions.
 
 ## What leaves
 Metrics only, and only to the team of this hospital.
@@ -138,6 +142,7 @@ def label_stays_on_paper(visit) -> None:
     """A registrar's label is printed beside the code, and is neither sent nor there again."""
     page, label, sent = visit.page, visit.page.get_by_label("Label, on paper only"), []
     page.on("request", lambda request: sent.append(f"{request.url} {request.post_data}"))
+    expect(page.locator("html.script")).to_be_attached()  # it listens
     label.evaluate("""(field) => {
         const data = new DataTransfer();
         data.setData("text", "Ward 7, no. 12\\nWard 7, no. 13");
@@ -170,14 +175,16 @@ def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> N
 
     page = as_(visit, "Rita")
     expect(page.get_by_role("heading", level=1)).to_have_text("What waits for you")
-    page.get_by_role("link", name="Invitations").click()
-    page.get_by_label("Her key's address").fill(address)
-    page.get_by_label("Her id; empty").fill(subject)
-    page.get_by_role("button", name="Show what I would sign").click()
-    expect(page.locator("main")).to_contain_text(address)
-    page.get_by_role("button", name="Yes, invite her").click()
-    expect(page.locator(".rows .pill").first).to_have_text("open")
-    page.get_by_role("link", name="Sheet of open ones").click()
+    with Clicks("registrar", "invites a patient and opens the sheet with her code") as invites:
+        page.get_by_role("link", name="Invitations").click()
+        page.get_by_label("Her key's address").fill(address)
+        page.get_by_label("Her id; empty").fill(subject)
+        page.get_by_role("button", name="Show what I would sign").click()
+        expect(page.locator("main")).to_contain_text(address)
+        page.get_by_role("button", name="Yes, invite her").click()
+        expect(page.locator(".rows .pill").first).to_have_text("open")
+        page.get_by_role("link", name="Sheet of open ones").click()
+    invites.agree()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
     link = re.search(r"/invitations/[0-9a-f]{64}", page.inner_text(".sheet"))
     assert link
@@ -204,10 +211,12 @@ def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> N
     page.get_by_label("Its password").fill(PASSWORD)
     page.get_by_role("button", name="Accept and sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Who can use my data now")
-    page.get_by_role("link", name="Give permission").first.click()
-    page.get_by_label("Cancer research, not for profit, two years").check()
-    page.get_by_role("button", name="Show what I would agree to").click()
-    page.get_by_role("button", name="Yes, sign", exact=True).click()
+    with Clicks("patient", "gives permission") as agrees:
+        page.get_by_role("link", name="Give permission").first.click()
+        page.get_by_label("Cancer research, not for profit, two years").check()
+        page.get_by_role("button", name="Show what I would agree to").click()
+        page.get_by_role("button", name="Yes, sign", exact=True).click()
+    agrees.agree()
     expect(page.locator("#done")).to_be_visible()
 
 
@@ -267,6 +276,7 @@ def test_a_weak_plan_is_seen_and_rejected(visit) -> None:
         expect(points).to_contain_text("It asks for sensitive data: alcohol and drugs.")
         expect(points).to_contain_text("results about genetic variants")
         expect(points).to_contain_text("It asks for 40 different questions")
+        expect(points).to_contain_text("says “At most five questions”, and the request asks for 40")
         expect(page.locator(".document")).to_contain_text("nothing sensitive")
         expect(page.locator("main")).to_contain_text("It is the code that this service runs now.")
         no = page.get_by_role("button", name="No", exact=True)
@@ -471,8 +481,9 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     ask_for_permit(page, SOUND, 1, *NEEDED)
     deployment.runs["permit"] = page.url.rpartition("/")[2]
     for name in ("Pia", "Quinn"):
-        page = as_(visit, name)
-        page.get_by_role("link", name="Vote on Relapse from genes").click()
+        page, votes = as_(visit, name), Clicks("committee member", "approves a request")
+        with votes:
+            page.get_by_role("link", name="Vote on Relapse from genes").click()
         expect(page.locator("main")).to_contain_text(
             "Runs may ask about these people and this outcome only"
         )
@@ -485,7 +496,9 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
             "Its runs can be about this study only: people of any age; whether a tumour spreads within 5 years."
         )
         expect(page.locator(".facts").first).to_contain_text("1 at most, 0 asked so far")
-        page.get_by_role("button", name="Yes, approve it").click()
+        with votes:
+            page.get_by_role("button", name="Yes, approve it").click()
+        votes.agree()
         expect(page.locator("main")).to_contain_text(
             re.compile(f"{name}, account 0x[0-9a-fA-F]+ voted yes")
         )
@@ -497,7 +510,9 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     visit.open("/sign-in")
     page.get_by_label("Its password").fill(PASSWORD)
     sign_in_with(page, tmp_path / "noor.json")
-    page.get_by_role("link", name="Ask for a run under Relapse from genes").click()
+    asks = Clicks("analyst", "asks for a run")
+    with asks:
+        page.get_by_role("link", name="Ask for a run under Relapse from genes").click()
     page.get_by_label("Within how many days").first.fill("0")
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("alert").first).to_contain_text(
@@ -510,13 +525,16 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     page.get_by_label("Within how many days").first.fill("1826")
     page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("alert").first).to_contain_text("ask about another outcome")
-    fill(page, FEW)
-    page.get_by_role("button", name="Show what I would sign").click()
+    with asks:
+        fill(page, FEW)
+        page.get_by_role("button", name="Show what I would sign").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "How well can one predict whether a tumour spreads within 5 years?"
     )
     expect(page.locator(".facts").first).to_contain_text("logistic on genes, on clinical data")
-    page.get_by_role("button", name="Yes, sign and ask").click()
+    with asks:
+        page.get_by_role("button", name="Yes, sign and ask").click()
+    asks.agree()
     page.wait_for_url(re.compile("/runs/[0-9a-f]{64}$"))
     deployment.runs["asked"] = page.url.rpartition("/")[2]
     deployment.await_run(deployment.runs["asked"], "sealed")
@@ -537,7 +555,9 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
 def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
     for name, other in (("Sol", ""), ("Tess", "Sol")):
         page = as_(visit, name)
-        page.get_by_role("link", name="Check the output").first.click()
+        checks = Clicks("output checker", "views an output and approves its release")
+        with checks:
+            page.get_by_role("link", name="Check the output").first.click()
         expect(page.get_by_role("button", name="Approve the release")).to_be_disabled()
         for part, text in (
             ("asked", "people of any age"),
@@ -552,7 +572,8 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
             expect(page.locator(f"section[aria-labelledby={part}]")).to_contain_text(text)
         if other:
             expect(page.locator("#comment-list")).to_contain_text("I see nothing")
-        page.get_by_role("button", name="View it").click()
+        with checks:
+            page.get_by_role("button", name="View it").click()
         expect(page.locator("#result .checks")).to_contain_text("found nothing")
         expect(page.locator("#result")).to_contain_text("What was withheld, and why")
         expect(page.get_by_role("button", name="Approve the release")).to_be_enabled()
@@ -564,7 +585,9 @@ def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
             expect(page.get_by_label("Your comment")).to_have_value("")
             # What she opened stays.
             expect(page.locator("#result")).to_contain_text("What was withheld, and why")
-        page.get_by_role("button", name="Approve the release").click()
+        with checks:
+            page.get_by_role("button", name="Approve the release").click()
+        checks.agree()
         expect(page.locator("main")).to_contain_text(
             "This output is decided" if other else "You have approved it."
         )
@@ -660,8 +683,19 @@ def test_a_suspension_says_that_a_released_result_stays_shut(deployment, visit) 
     expect(page.locator("main")).to_contain_text(told)
 
 
-def test_a_custodian_describes_a_new_dataset(visit) -> None:
+def test_a_custodian_describes_a_new_dataset(deployment, visit) -> None:
     page = as_(visit, "Omar")
+    with Clicks("operator", "sees the state of each part") as looks:
+        page.get_by_role("link", name="Parts").click()
+        expect(page.locator("main")).to_contain_text("key broker")
+    looks.agree()
+    page = visit.open("/")
+    with Clicks("custodian", "looks at the report of an ingest") as reads:
+        page.get_by_role("link", name="Datasets").first.click()
+        page.locator(f'main a[href="/datasets/{deployment.dataset.hex()}"]').click()
+        expect(page.get_by_role("heading", name="The report of the last ingest")).to_be_visible()
+    reads.agree()
+    visit.open("/")
     page.get_by_role("link", name="Register a dataset").click()
     page.get_by_label("The description").fill("Tumours of Porto")
     page.get_by_role("button", name="Show what I would sign").click()

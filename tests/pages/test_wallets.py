@@ -321,6 +321,7 @@ class ScriptedWallet:
     connected: bool = True
     nothing: set[str] = field(default_factory=set)  # methods that it answers with null
     silent: set[str] = field(default_factory=set)  # methods that it never answers
+    forgets: bool = False  # a network that it says it has added
     stays: bool = False  # on its network, whatever it answers
     others: list[str] = field(default_factory=list)  # accounts it names in place of its own
     fails: dict[str, int] = field(default_factory=dict)  # error by method
@@ -350,7 +351,8 @@ class ScriptedWallet:
             return {"result": None}
         if method == "wallet_addEthereumChain":
             self.added.append(params[0])
-            self.knows.add(int(params[0]["chainId"], 16))
+            if not self.forgets:
+                self.knows.add(int(params[0]["chainId"], 16))
             return {"result": None}
         assert method == "eth_signTypedData_v4"
         typed = json.loads(params[1])
@@ -546,15 +548,14 @@ def test_a_wallet_on_another_network_is_led_to_the_ledgers(deployment, visit, wa
     sign_in_with_wallet(visit)
     vote_form(deployment, visit)
     ledger, wallet.network = wallet.network, 1
-    refused(
-        visit, f"Add it in the wallet's settings, with chain id {ledger} and the address of a node"
-    )
+    by_hand = f"in the wallet's settings: name volens ledger {ledger}, chain id {ledger}, RPC URL "
+    refused(visit, f"{by_hand}the address of a node that this service's operator names")
     wallet.fails = {"wallet_switchEthereumChain": 4001}
     refused(visit, "You refused in your wallet.")
     wallet.fails = {"wallet_switchEthereumChain": 4200}
-    refused(visit, f"Choose the one with chain id {ledger} there.")
+    refused(visit, f"Choose volens ledger {ledger} (chain id {ledger}) there.")
     wallet.fails, wallet.stays, wallet.knows = {}, True, {ledger}
-    refused(visit, f"Choose the one with chain id {ledger} there.")
+    refused(visit, f"Choose volens ledger {ledger} (chain id {ledger}) there.")
     wallet.stays, wallet.knows = False, set()
     assert wallet.asked.count("eth_signTypedData_v4") == 1  # the sign-in
     spec = visit.page.evaluate("fetch('/pages/signing').then((answer) => answer.json())")
@@ -562,6 +563,11 @@ def test_a_wallet_on_another_network_is_led_to_the_ledgers(deployment, visit, wa
     spec["chain"]["node"] = "https://node.example"
     visit.page.route("**/pages/signing", lambda route: route.fulfill(json=spec))
     visit.page.reload()
+    wallet.forgets = True
+    refused(visit, f"{by_hand}https://node.example, currency ETH. Then try again.")
+    wallet.fails = {"wallet_addEthereumChain": -32601}
+    refused(visit, f"{by_hand}https://node.example, currency ETH.")
+    wallet.fails, wallet.forgets, wallet.added = {}, False, []
     visit.page.get_by_role("button", name="Yes").click()
     visit.page.wait_for_url("**/runs")
     assert [(one["chainId"], one["rpcUrls"]) for one in wallet.added] == [
