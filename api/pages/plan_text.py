@@ -74,7 +74,9 @@ def compare(plan: str, need: int, study: Mapping[str, Any] | None) -> list[str]:
         )
         if need >> purpose & 1
     ]
-    passages = [one for one in _sentences(prose) if _WITHIN.search(one)][:_MOST_PASSAGES]
+    passages = [sentence for sentence in _sentences(prose) if _WITHIN.search(sentence)][
+        :_MOST_PASSAGES
+    ]
     if recipients and passages:
         quoted = "” and “".join(passages)
         points.append(
