@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("analytics", "api", "bench", "chain", "docs", "governance", "volens")
+ROOMS = ("analytics", "api", "bench", "chain", "docs", "governance", "tests", "volens")
 # Replaced word: the glossary's word.
 REPLACED = {
     "chance": "predicted probability",
@@ -54,6 +54,15 @@ REPLACED = {
     "whoever": "any caller",
     "whole": "the thing's own noun",
 }
+# Not renamed yet.
+LATER = (
+    "tests/analytics/care",
+    "tests/analytics/readers",
+    "tests/charts.py",
+    "tests/pages/test_output_checks.py",
+    "tests/pages/test_wallets.py",
+    "tests/test_joining.py",
+)
 # True uses: (file or folder, word): why.
 ALLOWED = {
     ("api/confinement", "layer"): "layers of confinement",
@@ -70,6 +79,9 @@ ALLOWED = {
     ("governance/rules/tables.py", "look"): "a reason's name on the ledger",
     ("api/demo/attacks", "twin"): "the high-s form of a signature",
     ("chain/events.py", "one"): "the only event of a kind",
+    ("tests/extent.py", "whole"): "the whole of a campaign, as `--whole` says",
+    ("tests/test_confinement.py", "layer"): "layers of confinement",
+    ("tests/test_report.py", "figures"): "figures of HTML",
     ("analytics/care", "one"): "not renamed yet",
     ("analytics/readers", "one"): "not renamed yet",
 }
@@ -92,12 +104,19 @@ def replaced(name: str, where: str) -> list[str]:
     ]
 
 
+def is_test(name: str) -> bool:
+    """The name of a test, or of a file of tests, is a sentence."""
+    return name.startswith(("test_", "Test"))
+
+
 def identifiers(path: Path) -> Iterator[tuple[int, str]]:
-    yield 1, path.stem
+    if not is_test(path.stem):
+        yield 1, path.stem
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                yield node.lineno, node.name
+                if not is_test(node.name):
+                    yield node.lineno, node.name
             case ast.arg():
                 yield node.lineno, node.arg
             case ast.Name(ctx=ast.Store()):
@@ -110,14 +129,16 @@ def identifiers(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_identifier_has_a_replaced_word(room: str) -> None:
-    found = []
+    refused = []
     for path in sorted((ROOT / room).rglob("*.py")):
         where = path.relative_to(ROOT).as_posix()
         if where == "governance/verify.py" or "node_modules" in path.parts:
             continue  # joined from modules that are looked at
+        if where.startswith(LATER):
+            continue
         for line, name in identifiers(path):
-            found += [f"{where}:{line} {name}: say {REPLACED[w]}" for w in replaced(name, where)]
-    assert found == []
+            refused += [f"{where}:{line} {name}: say {REPLACED[w]}" for w in replaced(name, where)]
+    assert refused == []
 
 
 def commands() -> Iterator[str]:
