@@ -286,7 +286,9 @@ def reduce_resource(
 
 
 def _is_no_kin(history: Mapping[str, object]) -> bool:
-    return any(_NO_KIN.fullmatch(one.code or "") for one in codings_of(history.get("relationship")))
+    return any(
+        _NO_KIN.fullmatch(coding.code or "") for coding in codings_of(history.get("relationship"))
+    )
 
 
 def concepts_of(
@@ -329,7 +331,7 @@ def _coded(kind: str, element: str, concepts: Sequence[object]) -> dict[str, obj
         return {**({"class": listed[0]} if listed else {}), element: written[1:]}
     if kind == "FamilyMemberHistory":
         return {element: [{"code": concept} for concept in written]}
-    return {element: {"coding": [coding for one in written for coding in one["coding"]]}}
+    return {element: {"coding": [coding for concept in written for coding in concept["coding"]]}}
 
 
 def value_codings(resource: Mapping[str, object]) -> Iterator[Coding]:

@@ -183,7 +183,9 @@ def test_a_list_or_table_that_was_retracted_refuses_its_rules(
             part["sources"][0]["status"] = "retracted"
 
     rules = with_file(name, retract)
-    evaluation = next(one for one in evaluate(BEA, rules, TODAY) if one.rule.id == rule)
+    evaluation = next(
+        candidate for candidate in evaluate(BEA, rules, TODAY) if candidate.rule.id == rule
+    )
     assert evaluation.state is State.REFUSES
     assert any(
         "retracted" in fault for fault in care_rules.faults(datetime.date(2026, 12, 1), rules)
@@ -344,7 +346,9 @@ def test_each_age_limit_is_kept_to_the_day(rule: str, name: str, days: int, last
 
 
 def of_rule(rule: str, facts: dict[str, Fact]) -> Any:
-    return next(one for one in evaluate(facts, shipped(), TODAY) if one.rule.id == rule)
+    return next(
+        evaluation for evaluation in evaluate(facts, shipped(), TODAY) if evaluation.rule.id == rule
+    )
 
 
 def test_the_limits_of_the_design() -> None:
