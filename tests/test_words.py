@@ -232,7 +232,7 @@ def test_no_name_that_people_meet_has_a_replaced_word(names: Any) -> None:
 
 
 def test_a_replaced_word_is_found_in_every_form() -> None:
-    for name in ("door", "open_doors", "OtherDoor", "_law", "chart_of"):
+    for name in ("door", "open_doors", "OtherDoor", "_law", "chart_of", "one", "_one"):
         assert replaced(name, "api/x.py"), name
-    for name in ("folds", "outdoor", "lawful", "layers_in_force"):
+    for name in ("folds", "outdoor", "lawful", "layers_in_force", "one_thread"):
         assert not replaced(name, "api/confinement/x.py"), name
