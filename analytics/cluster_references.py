@@ -57,7 +57,9 @@ def _latent(x: Floats, known: Known, draw: np.random.Generator) -> Floats:
     for _ in range(ROUNDS):
         root, times = _root(latent), -(-LEAST_DRAWN // len(x))
         drawn = (_with_values(x, known, draw.normal(size=x.shape) @ root.T) for _ in range(times))
-        seen = sum((_correlations(one, known) for one in drawn), np.zeros_like(target)) / times
+        seen = (
+            sum((_correlations(values, known) for values in drawn), np.zeros_like(target)) / times
+        )
         root = _root(np.clip(latent + target - seen, -1.0, 1.0))
         latent = root @ root.T
         size = np.sqrt(np.diag(latent))

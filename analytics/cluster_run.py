@@ -149,7 +149,7 @@ def _describe(
     ]
     ordered = list(enumerate(order_by_size(noise, members), 1))
     more = clusters.p <= LARGEST_P
-    rows = [describe_cluster(noise, number, one, more) for number, one in ordered]
+    rows = [describe_cluster(noise, number, member, more) for number, member in ordered]
     z = data.prepared()[:, -data.clinical :] if data.clinical else np.empty((len(event), 0))
     named = [
         (name, column)
@@ -161,13 +161,13 @@ def _describe(
     at = {subject: number for number, subject in enumerate(subjects)}
     profiles = [
         profile
-        for row, (number, one) in zip(rows, ordered, strict=True)
+        for row, (number, member) in zip(rows, ordered, strict=True)
         if "people" in row
         for profile in describe_means(
             noise,
             number,
-            one.ids,
-            {name: float(column[[at[i] for i in one.ids]].mean()) for name, column in named},
+            member.ids,
+            {name: float(column[[at[i] for i in member.ids]].mean()) for name, column in named},
         )
     ]
     return {"rows": rows, "profiles": profiles}

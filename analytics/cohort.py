@@ -148,7 +148,10 @@ def select_people(
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
     cohort = Cohort(tuple(left), tuple(flow), len(granted), relatives)
     affected = set(cohort.affected)
-    for group in (cohort.affected, [one for one in cohort.subjects if one not in affected]):
+    for group in (
+        cohort.affected,
+        [subject for subject in cohort.subjects if subject not in affected],
+    ):
         if outcome is not None and not _are_enough(group, noise):
             raise CohortTooSmall("one outcome has too few people")
     return cohort

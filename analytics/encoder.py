@@ -52,7 +52,7 @@ class Autoencoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         self.weights_ = [
-            one.detach().numpy().astype(np.float64).T for one in network.encode.parameters()
+            weights.detach().numpy().astype(np.float64).T for weights in network.encode.parameters()
         ]
         coded = self._encode(scores, count)
         self.centre_, spread = coded.mean(axis=0), coded.std(axis=0)

@@ -133,8 +133,10 @@ class _Printer:
     def describe(self, groups: Sequence[Group], counts: Counts, hidden: bool) -> dict[str, Any]:
         """The comparison with the largest group, as its rounded size says."""
         shown = {group.name: self._perturb(group) for group in groups}
-        steps = {n: None if hidden else group_step(one.parts) for n, one in shown.items()}
-        people = {n: round_count(one.sizes.people) for n, one in shown.items()}
+        steps = {
+            n: None if hidden else group_step(perturbed.parts) for n, perturbed in shown.items()
+        }
+        people = {n: round_count(perturbed.sizes.people) for n, perturbed in shown.items()}
         reference = max(groups, key=lambda group: people[group.name] or 0)
         complete = counts.people is not None and None not in steps.values()
         return {
@@ -163,16 +165,16 @@ class _Printer:
     def _gaps(
         self, group: Group, reference: Group, shown: dict[str, Perturbed], hidden: bool
     ) -> list[dict[str, object]]:
-        one, other = shown[group.name], shown[reference.name]
-        step = None if hidden else group_step((*one.parts, *other.parts))
+        compared, largest = shown[group.name], shown[reference.name]
+        step = None if hidden else group_step((*compared.parts, *largest.parts))
         errors = (group.measured - reference.measured)[1:].std(axis=0, ddof=1)
         events = self._ids([*group.with_event, *reference.with_event])
         gaps: list[dict[str, object]] = []
         for at, measure in enumerate(MEASURES):
-            gap = one.values[at] - other.values[at]
+            gap = compared.values[at] - largest.values[at]
             cell = f"{measure} of {group.name}, {self.rule}: {self.row.name}"
             interval = gap_interval(
-                self.noise, cell, events, gap, float(errors[at]), (one, other), at
+                self.noise, cell, events, gap, float(errors[at]), (compared, largest), at
             )
             gaps.append({"group": group.name, "measure": measure} | show_gap(gap, interval, step))
         return gaps

@@ -64,13 +64,13 @@ class Imputed(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def one_imputation(fitted: Pipeline, number: int) -> Iterator[None]:
     """Within it, predictions are those of one imputation alone."""
     every = _imputed_in(fitted)
-    for one in every:
-        one.used_ = one.fitted_[number : number + 1]
+    for imputed in every:
+        imputed.used_ = imputed.fitted_[number : number + 1]
     try:
         yield
     finally:
-        for one in every:
-            one.used_ = one.fitted_
+        for imputed in every:
+            imputed.used_ = imputed.fitted_
 
 
 class BetweenImputations:
@@ -109,4 +109,4 @@ def _imputed_in(fitted: Any) -> list[Imputed]:
     if hasattr(last, "best_estimator_"):
         return _imputed_in(last.best_estimator_)
     parts = getattr(last, "fitted_", ())
-    return [one for part, _ in parts for one in _imputed_in(part)] if parts else []
+    return [imputed for part, _ in parts for imputed in _imputed_in(part)] if parts else []

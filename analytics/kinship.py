@@ -147,8 +147,8 @@ def relate(
         kinship, quantile * error, typical * np.sqrt(information / compared / fewest)
     )
     pairs = tuple(
-        (int(one), int(other), int(at))
-        for one, other, at in zip(i, j, degree, strict=True)
+        (int(first), int(second), int(at))
+        for first, second, at in zip(i, j, degree, strict=True)
         if at < len(CUTS)
     )
     furthest = sum(typical < expected for expected in EXPECTED[1:-1])

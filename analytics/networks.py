@@ -185,8 +185,13 @@ class AdamW:
         self._rate = rate
         zeros = torch.zeros_like
         self._rows = [
-            (one, zeros(one), zeros(one), torch.zeros((), dtype=torch.float32, device=one.device))
-            for one in parameters
+            (
+                parameter,
+                zeros(parameter),
+                zeros(parameter),
+                torch.zeros((), dtype=torch.float32, device=parameter.device),
+            )
+            for parameter in parameters
         ]
 
     def step(self) -> None:
@@ -196,7 +201,7 @@ class AdamW:
         with torch.no_grad():
             adamw(
                 parameters,
-                [one.grad for one in parameters if one.grad is not None],
+                [parameter.grad for parameter in parameters if parameter.grad is not None],
                 means,
                 squares,
                 [],
@@ -210,8 +215,8 @@ class AdamW:
                 eps=1e-8,
                 maximize=False,
             )
-        for one in parameters:
-            one.grad = None
+        for parameter in parameters:
+            parameter.grad = None
 
 
 def set_deterministic(device: torch.device) -> None:

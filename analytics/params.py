@@ -599,12 +599,12 @@ def _overlap(first: str, second: str) -> bool:
     and a visit is for what the person has.
     """
     visit = FACT_PREFIXES["Encounter"]
-    (one, _, a), (other, _, b) = (
+    (system, _, a), (other_system, _, b) = (
         pattern.removeprefix(visit).partition(":") for pattern in (first, second)
     )
-    if one.replace("icd-10-cm", "icd-10") != other.replace("icd-10-cm", "icd-10"):
+    if system.replace("icd-10-cm", "icd-10") != other_system.replace("icd-10-cm", "icd-10"):
         return False
-    base = FACT_SYSTEMS.get(one, one)
+    base = FACT_SYSTEMS.get(system, system)
     a, b = normal_code(base, a), normal_code(base, b)
     return a.startswith(b) or b.startswith(a) if base in HIERARCHIES else a == b
 

@@ -34,7 +34,7 @@ def run_plan(
     parsed, rules = parse_params(params), shipped()
     if parsed.rules != rules.digest:
         raise ParamsError("parameters: the rules are not those of this release")
-    if len({one.subject for one in inputs}) != 1:
+    if len({record.subject for record in inputs}) != 1:
         raise InputsError("a plan is drawn from the records of one person")
     progress("read", 0.0)
     records = read_records(inputs, granted, today)

@@ -168,7 +168,9 @@ def explanation_report(
     explanation, and as many that are drawn at random.
     """
     names = [
-        name for name, one in EXPLANATIONS.items() if (one.of, one.form) == (COLUMNS, "linear")
+        name
+        for name, explanation in EXPLANATIONS.items()
+        if (explanation.of, explanation.form) == (COLUMNS, "linear")
     ]
     params = replace(_params({PRIMARY: ["combined"]}, KEPT, repeats), explain=tuple(names))
     recalls: dict[str, list[float]] = {name: [] for name in names}
@@ -364,7 +366,9 @@ def cluster_report(cohorts: int = 10, people: int = 200) -> list[dict[str, objec
                     ]
                     row: dict[str, object] = {"method": method}
                     row["data"] = "genes" if genes else "clinical"
-                    index, p = np.mean([(one, p <= LARGEST_P) for one, p in recovered], axis=0)
+                    index, p = np.mean(
+                        [(recovery, p <= LARGEST_P) for recovery, p in recovered], axis=0
+                    )
                     row |= {"groups": 3 if apart else 0, "cohorts": cohorts}
                     rows.append(row | {"rand": float(index), "significant": float(p)})
     return rows

@@ -111,7 +111,9 @@ def measure(people: list[Person]) -> list[dict[str, object]]:
     """A row for each outcome and feature set, with both AUCs."""
     feature_sets, rows = gather(people), list[dict[str, object]]()
     for outcome in OUTCOMES:
-        event = np.array([bool(getattr(one.findings, outcome)) for one in people], dtype=np.int64)
+        event = np.array(
+            [bool(getattr(person.findings, outcome)) for person in people], dtype=np.int64
+        )
         by_us = ours(feature_sets, event, outcome)
         by_sklearn = plain(feature_sets, event)
         rows += [

@@ -137,7 +137,7 @@ def _reading(ratios: dict[str, Any]) -> Section:
         "Reading one genome, governed / plain",
         f"1 is no cost. Fifty people's packed records read {packed:.0f} times "
         f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.",
-        [(name, one["ratio"]) for name, one in ratios.items() if name.startswith("vcf_read")],
+        [(name, ratio["ratio"]) for name, ratio in ratios.items() if name.startswith("vcf_read")],
         "",
     )
 

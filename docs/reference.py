@@ -408,13 +408,13 @@ def write_modules() -> list[str]:
     for room in ROOMS:
         for folder in sorted({path.parent for path in (ROOT / room).rglob("*.py")}):
             modules = sorted(folder.glob("*.py"))
-            package = next((one for one in modules if one.name == "__init__.py"), None)
+            package = next((module for module in modules if module.name == "__init__.py"), None)
             lines.append(f"## `{folder.relative_to(ROOT).as_posix()}`")
             lines += [_first_lines(package), ""] if package else [""]
             rows = [
-                f"| `{one.name}` | {_cell(_first_lines(one))} |"
-                for one in modules
-                if one != package
+                f"| `{module.name}` | {_cell(_first_lines(module))} |"
+                for module in modules
+                if module != package
             ]
             lines += ["| module | what it is for |", "|---|---|", *rows, ""] if rows else []
     return lines

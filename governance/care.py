@@ -139,7 +139,11 @@ def appointments(
     if subject:
         pairs |= {(name.hex(), subject) for name in replayed.datasets}
     listed = (_appointed(*pair, kept.get(pair), replayed, now // 86_400) for pair in sorted(pairs))
-    return [one for one in listed if one is not None and (subject or one.clinician == clinician)]
+    return [
+        appointment
+        for appointment in listed
+        if appointment is not None and (subject or appointment.clinician == clinician)
+    ]
 
 
 def _appointed(

@@ -81,7 +81,7 @@ def _check_ahead(engine: Engine, replayed: ReplayedState, caller: Caller, accoun
     query = select(Name.account).where(Name.by == caller.account, Name.account != account)
     with engine.connect() as connection:
         given = connection.execute(query).scalars().all()
-    ahead = [one for one in given if bytes.fromhex(one[2:]) not in replayed.members]
+    ahead = [named for named in given if bytes.fromhex(named[2:]) not in replayed.members]
     if len(ahead) >= MOST_AHEAD:
         raise RequestInvalid(
             f"you named {MOST_AHEAD} accounts that have no role", "give them their roles first"

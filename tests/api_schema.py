@@ -36,8 +36,8 @@ def checks() -> list[Any]:
 
 
 def operations(document: dict[str, Any]) -> Iterator[Any]:
-    for found in schemathesis.openapi.from_dict(document).get_all_operations():
-        yield found.ok()
+    for operation in schemathesis.openapi.from_dict(document).get_all_operations():
+        yield operation.ok()
 
 
 def attack(
@@ -114,8 +114,8 @@ def campaign(deployment: Any, folder: Path, examples: int, number: int) -> Count
     }
     statuses, wrong, tried = Counter[int](), list[str](), 0
     for operation in operations(httpx.get(f"{deployment.url}/openapi.json").json()):
-        found, failures = attack(deployment.url, operation, tokens, examples, number, ids)
-        statuses, wrong, tried = statuses + found, wrong + failures, tried + 1
+        answers, failures = attack(deployment.url, operation, tokens, examples, number, ids)
+        statuses, wrong, tried = statuses + answers, wrong + failures, tried + 1
     print(
         f"{tried} operations, {sum(statuses.values())} requests: {dict(sorted(statuses.items()))}"
     )

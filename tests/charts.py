@@ -53,7 +53,7 @@ def chart(
     return read_chart(read_records(inputs, EVERYTHING - frozenset(withheld), today))
 
 
-def said(fact: Fact) -> Value | Reason:
+def value_of(fact: Fact) -> Value | Reason:
     """The value of a fact, or the reason why there is none."""
     return fact.value if isinstance(fact, Known) else fact.reason
 

@@ -103,7 +103,7 @@ class Clinic:
         omar = self.deployment.client("omar")
         omar.register_dataset(self.dataset, sha256(b"clinic").digest())
         records = split_bundle(bundle(*_today(bea() + SLOWER)), self.subject.hex()).records
-        sources = [Source(self.subject, one, payload) for one, payload in records.items()]
+        sources = [Source(self.subject, category, payload) for category, payload in records.items()]
         broker, parts = self.deployment.broker(), self.deployment.parts
         bucket = Bucket("volens", parts.urls["bucket"])
         leaves = encrypt(sources, self.dataset, omar.identity_id, broker, bucket)
@@ -163,7 +163,7 @@ class Clinic:
         """Cleo accepts every item of a plan."""
         key, broker = folder / f"{run}.key", self.deployment.broker()
         plan = open_as_clinician(self.cleo, broker, run, key).plan
-        rules = [one["rule"] for one in [*plan["options"], *plan["lifestyle"]]]
+        rules = [item["rule"] for item in [*plan["options"], *plan["lifestyle"]]]
         opened = open_sealed(self.cleo, broker, self.cleo.plan(run), key)
         accepted = {rule: {"decision": "accept", "note": "As we discussed."} for rule in rules}
         sign_plan(self.cleo, run, opened, accepted, "")
@@ -182,7 +182,7 @@ def _today(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     days = datetime.now(UTC).date() - (date(1970, 1, 1) + timedelta(days=TODAY))
     text = re.sub(
         r'"(\d{4}-\d{2}-\d{2})"',
-        lambda found: f'"{date.fromisoformat(found[1]) + days}"',
+        lambda match: f'"{date.fromisoformat(match[1]) + days}"',
         json.dumps(resources),
     )
     moved: list[dict[str, Any]] = json.loads(text)

@@ -50,7 +50,7 @@ def outcome_in_a_cluster(trial: int) -> Print:
         ]
         affected = [ids[at] for at in np.flatnonzero(known)]
         sizes = perturb_sizes(noise, 250, (("all", ids),), ids, affected)
-        rows = [describe_cluster(noise, at, one, True) for at, one in enumerate(members)]
+        rows = [describe_cluster(noise, at, member, True) for at, member in enumerate(members)]
         return [float(sizes.events), *(value for row in rows for value in numbers_of(row))]
 
     return printed
@@ -75,7 +75,7 @@ def presence_in_a_cluster(trial: int) -> Print:
         numbers.append(
             float(perturb_measure(noise, who, sizes, "s", silhouettes_of(z[chosen], [drawn])[0]))
         )
-        for label in np.argsort([z[labels == one, 0].mean() for one in range(3)]):
+        for label in np.argsort([z[labels == cluster, 0].mean() for cluster in range(3)]):
             mine = [who[at] for at in np.flatnonzero(labels == label)]
             row = describe_cluster(noise, 1, Member(mine, [], 0.9), True)
             means = dict(zip("abcd", z[labels == label].mean(axis=0).tolist(), strict=True))

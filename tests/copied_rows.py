@@ -17,9 +17,9 @@ def copy_rows(engine: Engine, path: Path) -> Path:
     with engine.connect() as rows, copy.begin() as written:
         for table in Row.metadata.sorted_tables:
             written.execute(delete(table))
-            found = [dict(row._mapping) for row in rows.execute(select(table))]
-            if found:
-                written.execute(insert(table), found)
+            copied = [dict(row._mapping) for row in rows.execute(select(table))]
+            if copied:
+                written.execute(insert(table), copied)
     copy.dispose()
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -22,7 +22,7 @@ STAFF = ("rita", "omar", "noor", "sol", "tess", "vera")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Result:
     code: int
     text: str
 
@@ -51,7 +51,7 @@ class Founders:
     def settings(self) -> Settings:
         return Settings(home=self.op)
 
-    def run(self, who: str, *arguments: str) -> Said:
+    def run(self, who: str, *arguments: str) -> Result:
         """A command as its console script would run it on that person's machine."""
         out, code = io.StringIO(), 0
         with (
@@ -67,21 +67,21 @@ class Founders:
             except SystemExit as stopped:
                 code = int(stopped.code or 0)
         assert "Traceback" not in out.getvalue()
-        return Said(code, out.getvalue())
+        return Result(code, out.getvalue())
 
     def plan(self, **change: Any) -> None:
         """Fill in the example that the first call wrote."""
         path = self.op / "ceremony" / "plan.json"
         plan = json.loads(path.read_text())
         plan["founders"] = {name: self.addresses[name] for name in FOUNDERS}
-        for one in plan["roles"]:
-            one["address"] = self.addresses.get(one["name"], "here")
+        for role in plan["roles"]:
+            role["address"] = self.addresses.get(role["name"], "here")
         path.write_text(json.dumps(plan | change))
 
     def sign(self, who: str, step: str) -> Path:
         """She signs what is asked on her own machine; the file that comes back, not handed in yet."""
         out = self.base / f"{step}-{who}.json"
-        said = self.run(
+        result = self.run(
             who,
             "init",
             "sign",
@@ -92,14 +92,14 @@ class Founders:
             "--out",
             str(out),
         )
-        assert said.code == 0, said
+        assert result.code == 0, result
         return out
 
     def hand_in(self, *files: Path) -> None:
         for path in files:
             shutil.copy(path, self.op / "ceremony" / "signed")
 
-    def found(self) -> None:
+    def bootstrap(self) -> None:
         """All of it."""
         self.run("op", "init")
         self.plan()

@@ -171,10 +171,10 @@ def _holds(kind: str, body: bytes) -> bool:
         return True
     boundary = kind.partition('boundary="')[2].rstrip('"').encode()
     _, first, second, _ = body.split(b"--" + boundary)
-    said = json.loads(first.partition(b"\r\n\r\n")[2]).get("crc32c")
+    sent = json.loads(first.partition(b"\r\n\r\n")[2]).get("crc32c")
     content = second.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
     own = google_crc32c.value(content).to_bytes(4, "big")
-    return said == base64.b64encode(own).decode()
+    return sent == base64.b64encode(own).decode()
 
 
 def _error(status: int) -> bytes:

@@ -26,7 +26,7 @@ from chain.devnode.watched import cpu_seconds
 from chain.ledger import Ledger
 from chain.wallets import load
 
-TOLD = 20  # runs between two words about how far it is
+REPORTED = 20  # runs between two words about how far it is
 ENDINGS = ("released", "sealed", "released", "cancelled")  # of the runs, in turn
 
 
@@ -61,7 +61,7 @@ class Crowd:
         """So many more runs of everybody, each with its requests, looks and ends."""
         for number in range(len(self.runs), len(self.runs) + runs):
             self.runs.append(self.run(ENDINGS[number % len(ENDINGS)]))
-            if len(self.runs) % TOLD == 0:
+            if len(self.runs) % REPORTED == 0:
                 tell(f"{len(self.runs)} runs")
 
     def run(self, ending: str) -> bytes:
@@ -88,7 +88,7 @@ class Start:
     """One start of every part on a history: seconds until each worked, and what was said meanwhile."""
 
     seconds: dict[str, float]
-    said: list[str]
+    lines: list[str]
     page_cpu: float  # seconds of computing for the first page
     runs: int
     steps: int
@@ -119,18 +119,18 @@ def start_all(home: Path, busy: int = 0) -> Start:
     says, and stop.
     """
     loops = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in range(busy)]
-    said: list[str] = []
-    parts = Parts(home.resolve(), Settings(home=home), tell=said.append)
+    lines: list[str] = []
+    parts = Parts(home.resolve(), Settings(home=home), tell=lines.append)
     try:
         parts.start_all()
         url = parts.urls["api"]
-        states = {name: one["state"] for name, one in httpx.get(f"{url}/health").json().items()}
+        states = {name: part["state"] for name, part in httpx.get(f"{url}/health").json().items()}
         assert set(states.values()) == {"ok"}, states
         runs = len(Client(url, read_identity(home) or {}).runs())
         steps = httpx.get(f"{url}/trail/head").json()
         assert steps["witness"]["count"] == steps["count"]  # the broker's own replay, as far
         page_cpu = _cpu_of_page(url, parts.processes["api"].pid)
-        return Start(dict(parts.seconds), said, page_cpu, runs, steps["count"])
+        return Start(dict(parts.seconds), lines, page_cpu, runs, steps["count"])
     finally:
         parts.stop()
         for loop in loops:
@@ -161,7 +161,7 @@ def multiply_runs(source: str, target: str, runs: int, people: int) -> str:
         old.backup(new)
         (permit,) = new.execute("SELECT permit FROM permits LIMIT 1").fetchone()
         subjects = [
-            one for (one,) in new.execute("SELECT subject FROM subjects LIMIT ?", (people,))
+            subject for (subject,) in new.execute("SELECT subject FROM subjects LIMIT ?", (people,))
         ]
         (block,) = new.execute("SELECT max(number) FROM blocks").fetchone()
         (step,) = new.execute("SELECT max(step) FROM events").fetchone()
@@ -183,28 +183,30 @@ def multiply_runs(source: str, target: str, runs: int, people: int) -> str:
             )
             rows["runs"].append((*asked, 2**40 - 1, 0 if queued else 1, state, 0, block))
             names = ["RunRequested"] if queued else _RELEASED
-            said = [(name, run, None, _FIELDS.format(run=run)) for name in names]
-            said += [
-                ("AccessGranted", run, one, _FIELDS.format(run=run))
-                for one in subjects
+            events = [(name, run, None, _FIELDS.format(run=run)) for name in names]
+            events += [
+                ("AccessGranted", run, subject, _FIELDS.format(run=run))
+                for subject in subjects
                 if not queued
             ]
             head = json.dumps({"count": step, "head": "12" * 32})
-            said.append(("Head", None, None, head))
+            events.append(("Head", None, None, head))
             rows["events"] += [
                 (block, position, tx, name, run, subject, step, fields)
-                for position, (name, run, subject, fields) in enumerate(said)
+                for position, (name, run, subject, fields) in enumerate(events)
             ]
             if not queued:
-                rows["accesses"] += [(run, 1, one, 1, 0, 1, 0, block, tx) for one in subjects]
+                rows["accesses"] += [
+                    (run, 1, subject, 1, 0, 1, 0, block, tx) for subject in subjects
+                ]
                 rows["outputs"].append((run, 1, *["34" * 32] * 3, 1, 0, block, tx))
                 rows["run_records"].append((run, 1, '{"seconds":{"consent":"0.5","keys":"0.7"}}'))
                 rows["progress"] += [
                     (run, 1, name, 500, 1_790_000_000) for name in ("keys", "sealed")
                 ]
             rows["marks"].append((f"mined:{tx}", 1_790_000_000_000, ""))
-        for name, found in rows.items():
-            new.executemany(_INSERTS[name], found)
+        for name, listed in rows.items():
+            new.executemany(_INSERTS[name], listed)
     return subjects[0]
 
 

@@ -233,12 +233,12 @@ def replay(bundle: dict[str, Any], signed: bool = False) -> verify.Replay:
     return verify.Replay(bundle, crypto)
 
 
-def states(bundle: object, **held: Any) -> list[str]:
-    return [state for state, _ in examine(as_bytes(bundle), **held).values()]
+def states(bundle: object, **given: Any) -> list[str]:
+    return [state for state, _ in examine(as_bytes(bundle), **given).values()]
 
 
-def reasons(bundle: object, **held: Any) -> str:
-    return " ".join(reason for _, reason in examine(as_bytes(bundle), **held).values())
+def reasons(bundle: object, **given: Any) -> str:
+    return " ".join(reason for _, reason in examine(as_bytes(bundle), **given).values())
 
 
 class Judge:
@@ -280,8 +280,8 @@ class Forger(Rewriter):
         super().__init__(bundle["identity"])
         self.trusting = trusting
 
-    def _believed(self, place: int, index: int, event: Any) -> Any:
-        return event if self.trusting else super()._believed(place, index, event)
+    def _believed(self, position: int, index: int, event: Any) -> Any:
+        return event if self.trusting else super()._believed(position, index, event)
 
 
 def calls(bundle: dict[str, Any], function: str) -> list[int]:

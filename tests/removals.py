@@ -1050,8 +1050,8 @@ def compile_without(removal: Removal, copy: Path, kept: Path, solc: Solc) -> dic
     for before, after in removal.edits:
         # Whatever its white space: the formatter breaks lines by their length.
         control = r"\s*".join(map(re.escape, "".join(before.split())))
-        source, found = re.subn(control, lambda _, after=after: after, source)  # type: ignore[misc]
-        assert found == 1, "the control moved: mend this table"
+        source, count = re.subn(control, lambda _, after=after: after, source)  # type: ignore[misc]
+        assert count == 1, "the control moved: mend this table"
     (copy / removal.file).write_text(source)
     # The other contracts stay as they are, unless the control stands in what several of them use.
     own = Path(removal.file).stem

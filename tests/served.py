@@ -35,12 +35,12 @@ class Served:
             stderr=subprocess.PIPE,
         )
         assert self.process.stdout is not None
-        self.said = []
+        self.printed = []
         for line in self.process.stdout:
-            self.said.append(line.strip())
+            self.printed.append(line.strip())
             if line.startswith("Open "):
                 break
-        assert self.said, self.process.communicate()
+        assert self.printed, self.process.communicate()
         self.urls: dict[str, str] = json.loads((self.home / "run.json").read_text())
 
     def next_line(self) -> str:
@@ -54,13 +54,13 @@ class Served:
 
     def processes(self) -> set[int]:
         """Every process under it, by the kernel's list of children."""
-        found, fresh = set(), [self.process.pid]
+        known, fresh = set(), [self.process.pid]
         while fresh:
             for task in Path(f"/proc/{fresh.pop()}/task").glob("*/children"):
-                children = [int(one) for one in task.read_text().split()]
-                fresh += [one for one in children if one not in found]
-                found |= set(children)
-        return found
+                children = [int(pid) for pid in task.read_text().split()]
+                fresh += [pid for pid in children if pid not in known]
+                known |= set(children)
+        return known
 
     def end(
         self, *signals: signal.Signals, meanwhile: Callable[[], object] = lambda: None

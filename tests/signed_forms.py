@@ -27,7 +27,7 @@ def form_of(
     kind: str, name: str, endpoint: str, message: dict[str, Any], more: str = "", **data: str
 ) -> str:
     """A form as a page shows it: each field, then `more`."""
-    said = {
+    attributes = {
         "act": "sign",
         "kind": kind,
         "name": name,
@@ -39,7 +39,7 @@ def form_of(
         f'<code data-field="{field}">{html.escape(str(value))}</code>'
         for field, value in message.items()
     )
-    marks = " ".join(f'data-{key}="{value}"' for key, value in said.items())
+    marks = " ".join(f'data-{key}="{value}"' for key, value in attributes.items())
     return f'<form {marks}>{fields}{more}<p role="alert"></p></form>'
 
 

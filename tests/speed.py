@@ -17,7 +17,7 @@ REFERENCE_SECONDS = 0.06
 TRIES = 5
 WATCH_SECONDS = 3.0  # between two looks of a watch
 GOOD_SECONDS = 30.0
-_found: dict[Callable[[], float], tuple[float, float]] = {}  # by clock: when, how slow
+_measured: dict[Callable[[], float], tuple[float, float]] = {}  # by clock: when, how slow
 
 
 def slowness(clock: Callable[[], float] = time.perf_counter) -> float:
@@ -27,13 +27,13 @@ def slowness(clock: Callable[[], float] = time.perf_counter) -> float:
     do not count.
     What was found is good for GOOD_SECONDS: it takes half a second to find.
     """
-    when, found = _found.get(clock, (float("-inf"), 1.0))
+    when, slow = _measured.get(clock, (float("-inf"), 1.0))
     if time.monotonic() - when > GOOD_SECONDS:
-        found = max(
+        slow = max(
             1.0, statistics.median(_yardstick(clock) for _ in range(TRIES)) / REFERENCE_SECONDS
         )
-        _found[clock] = (time.monotonic(), found)
-    return found
+        _measured[clock] = (time.monotonic(), slow)
+    return slow
 
 
 def allowed(seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -50,7 +50,7 @@ class Watch:
 
     def __init__(self, every: float = WATCH_SECONDS) -> None:
         self._every, self._ended = every, threading.Event()
-        self._found: list[float] = []
+        self._seconds: list[float] = []
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Watch:
@@ -69,11 +69,11 @@ class Watch:
         """How many times slower than the reference the machine was meanwhile, 1 where it was
         faster.
         """
-        return max(1.0, statistics.mean(self._found or [0.0]) / REFERENCE_SECONDS)
+        return max(1.0, statistics.mean(self._seconds or [0.0]) / REFERENCE_SECONDS)
 
-    def _look(self) -> None:
-        while not self._found or not self._ended.wait(self._every):
-            self._found.append(_yardstick(time.thread_time))
+    def _measure(self) -> None:
+        while not self._seconds or not self._ended.wait(self._every):
+            self._seconds.append(_yardstick(time.thread_time))
 
 
 def _yardstick(clock: Callable[[], float]) -> float:

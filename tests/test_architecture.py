@@ -44,12 +44,12 @@ def files(*folders: str, suffixes: set[str] = TEXTS) -> Iterator[Path]:
 
 @cache
 def everything() -> tuple[Path, ...]:
-    found = []
+    paths = []
     for folder, folders, names in os.walk(ROOT):
         # Not entered: what was installed has a hundred times as many files.
-        folders[:] = [one for one in folders if one not in NOT_OURS and ours(one)]
-        found += [Path(folder) / name for name in names if ours(name) and name not in NOT_OURS]
-    return tuple(sorted(found))
+        folders[:] = [below for below in folders if below not in NOT_OURS and ours(below)]
+        paths += [Path(folder) / name for name in names if ours(name) and name not in NOT_OURS]
+    return tuple(sorted(paths))
 
 
 def ours(name: str) -> bool:
@@ -79,11 +79,11 @@ def strip(source: str) -> str:
 
 
 def test_top_level_folders() -> None:
-    found = {
+    folders = {
         path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")
     }
-    found -= NOT_OURS | {path.name for path in ROOT.glob("*.egg-info")}
-    assert found == {*ROOMS, "tests", "docs", "bench", "web"}
+    folders -= NOT_OURS | {path.name for path in ROOT.glob("*.egg-info")}
+    assert folders == {*ROOMS, "tests", "docs", "bench", "web"}
     for name in (
         "docker-compose.yml",
         "pyproject.toml",
@@ -131,7 +131,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 def in_order(graph: grimp.ImportGraph) -> None:
     """Raises CycleError, which names the modules of one circle."""
-    imports = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     TopologicalSorter(imports).prepare()
 
 
@@ -167,10 +167,10 @@ def test_no_path_of_a_machine() -> None:
     machine = re.compile(
         rf"{re.escape(str(ROOT))}\b|(?<![\w.:/])/(tmp|home|root|Users|mnt|opt)/[\w.-]+"
     )
-    found = {
+    broken = {
         named(path): match[0] for path in files() if (match := machine.search(path.read_text()))
     }
-    assert found == {}
+    assert broken == {}
 
 
 def test_lock_file_names_no_download_address() -> None:
@@ -241,13 +241,13 @@ def modules_imported(tree: ast.AST) -> Iterator[str]:
 
 def test_no_file_format_that_runs_code() -> None:
     runs = {"pickle", "cPickle", "joblib", "dill", "marshal", "shelve", "cloudpickle"}
-    found = [
+    broken = [
         (name, module)
         for name, tree in python(*ROOMS)
         for module in modules_imported(tree)
         if module.split(".")[0] in runs
     ]
-    assert found == []
+    assert broken == []
 
 
 def test_only_the_vault_opens_and_seals_objects() -> None:
@@ -255,14 +255,14 @@ def test_only_the_vault_opens_and_seals_objects() -> None:
     `seal_records`.
     """
     secret = {"open_object", "seal_object"}
-    found = set()
+    users = set()
     for name, tree in python(*ROOMS):
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         used |= {module.rsplit(".")[-1] for module in modules_imported(tree)}
         if secret & used:
-            found.add(name)
-    assert found == {"governance/objects/vault.py"}
+            users.add(name)
+    assert users == {"governance/objects/vault.py"}
 
 
 # -- one table, several languages
@@ -324,40 +324,40 @@ def documented_kinds() -> dict[int, str]:
 
 
 def test_kinds_are_the_contracts_constants() -> None:
-    found: dict[int, str] = {}
+    kinds: dict[int, str] = {}
     for path in (ROOT / "contracts").glob("*.sol"):
         for name, number in re.findall(
             r"uint16 private constant (KIND_\w+) = (\d+);", path.read_text()
         ):
-            assert int(number) not in found, f"kind {number} stands twice"
-            found[int(number)] = name
-    assert set(found) == set(documented_kinds())
+            assert int(number) not in kinds, f"kind {number} stands twice"
+            kinds[int(number)] = name
+    assert set(kinds) == set(documented_kinds())
 
 
 def test_kinds_are_the_auditors() -> None:
     """Every step the replay can make, by the literal kind and event in its source."""
     tree = ast.parse((ROOT / "governance" / "verify.py").read_text())
-    found = set()
+    kinds = set()
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id == "effect"
         ):
-            found |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
+            kinds |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and node.func.attr == "_batch"
         ):
-            found |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
+            kinds |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
         elif (
             isinstance(node, ast.Return)
             and isinstance(node.value, ast.Tuple)
             and len(node.value.elts) == 3
         ):
-            found |= {n.value for n in ast.walk(node.value.elts[0]) if isinstance(n, ast.Constant)}
-    assert {kind for kind in found if isinstance(kind, int) and kind} == set(documented_kinds())
+            kinds |= {n.value for n in ast.walk(node.value.elts[0]) if isinstance(n, ast.Constant)}
+    assert {kind for kind in kinds if isinstance(kind, int) and kind} == set(documented_kinds())
 
 
 # -- arrows between rooms
@@ -422,13 +422,13 @@ def test_every_import_contract_is_broken_once() -> None:
 
 @pytest.mark.parametrize("contract", BREAKS)
 def test_each_import_contract_can_fail(contract: str, copy: Path) -> None:
-    kept, said = lint(copy, contract)
-    assert (kept, "1 kept, 0 broken" in said) == (0, True), said
+    kept, output = lint(copy, contract)
+    assert (kept, "1 kept, 0 broken" in output) == (0, True), output
     name, line = BREAKS[contract]
     path = copy / name
     path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
-    broken, said = lint(copy, contract)
-    assert (broken, "0 kept, 1 broken" in said) == (1, True), said
+    broken, output = lint(copy, contract)
+    assert (broken, "0 kept, 1 broken" in output) == (1, True), output
 
 
 def test_a_forbidden_import_is_seen_in_every_package(copy: Path) -> None:
@@ -441,11 +441,11 @@ def test_a_forbidden_import_is_seen_in_every_package(copy: Path) -> None:
         contract = "demo" if name.startswith(("api.", "volens.")) else "layers"
         package.joinpath("newcomer.py").write_text("import api.demo.cast\n")
         planted[name] = contract
-    said = {contract: lint(copy, contract)[1] for contract in ("demo", "layers")}
+    output = {contract: lint(copy, contract)[1] for contract in ("demo", "layers")}
     del planted["api.demo.newcomer"], planted["api.demo.attacks.newcomer"]
     assert len(planted) > 10
     assert {
-        name for name, contract in planted.items() if f"{name} ->" not in said[contract]
+        name for name, contract in planted.items() if f"{name} ->" not in output[contract]
     } == set()
 
 

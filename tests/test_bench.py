@@ -75,12 +75,12 @@ def test_an_interrupted_measurement_goes_on_where_it_was(tmp_path: Path) -> None
     (file,) = tmp_path.iterdir()
     with file.open("a") as opened:
         opened.write('["fusion/5", 0.')
-    said: list[str] = []
+    lines: list[str] = []
     again = Kept(tmp_path, "parts")
     assert "fusion/5" not in again.values
     parts[-1] = Part("fusion/5", "fused", round, {"number": 0.7, "ndigits": 1})
-    report = measure_parts(parts, again, said.append)
-    assert said == ["1 of 4 parts are to be computed", "fused"]
+    report = measure_parts(parts, again, lines.append)
+    assert lines == ["1 of 4 parts are to be computed", "fused"]
     assert report["gse7390_gains"] == [2]
     assert report["known_truth"] == {"logistic": {"seeds": 3}}
     assert report["fusion"] == [0.7]
@@ -97,16 +97,16 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
     """
     bucket = Bucket("bench", bucket_process.url)
     bucket.create()
-    found = measure_reads(bucket, pairs=5)
-    assert found["vcf_parse_over_packed"]["high"] >= 100  # the machine may be busy: its best turn
-    low, high = found["vcf_read"]["interval"]
+    reads = measure_reads(bucket, pairs=5)
+    assert reads["vcf_parse_over_packed"]["high"] >= 100  # the machine may be busy: its best turn
+    low, high = reads["vcf_read"]["interval"]
     assert low <= 1.05  # nor does a busy machine show more than that
-    assert low <= found["vcf_read"]["ratio"] <= high
-    assert found["vcf_read"]["pairs"] == 5
+    assert low <= reads["vcf_read"]["ratio"] <= high
+    assert reads["vcf_read"]["pairs"] == 5
     with capsys.disabled():
         print(
-            f"\ngoverned / plain read {found['vcf_read']['ratio']}, "
-            f"parse / packed {found['vcf_parse_over_packed']['ratio']}"
+            f"\ngoverned / plain read {reads['vcf_read']['ratio']}, "
+            f"parse / packed {reads['vcf_parse_over_packed']['ratio']}"
         )
 
 
@@ -121,13 +121,13 @@ def test_confining_a_training_costs_next_to_nothing(
     # The machine may be busy: its best of a few turns.
     with Trainings() as trainings:
         turns = (trainings.measure(pairs=2) for _ in range(4))
-        found = next((one for one in turns if one["interval"][0] <= 1.03), None)
-    assert found is not None
+        measured = next((turn for turn in turns if turn["interval"][0] <= 1.03), None)
+    assert measured is not None
     assert CONFINED_PAIRS >= 7
-    assert found["same_bytes"]
-    assert found["pairs"] == 2
+    assert measured["same_bytes"]
+    assert measured["pairs"] == 2
     with capsys.disabled():
-        print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")
+        print(f"\nconfined / not confined training {measured['ratio']} {measured['interval']}")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -149,33 +149,33 @@ def test_rows_are_derived_in_a_few_times_what_writing_them_takes(
         return open_database(file if kind == "sqlite" else postgres.url(f"d{name}"))
 
     ledger = make_history(devchain.url, people=300, runs=5)
-    found = measure_projection(ledger, bucket, empty, turns=3)
-    assert found["events"] > 300 * 5
-    assert found["rows_over_inserts"]["low"] <= 5.0
+    measured = measure_projection(ledger, bucket, empty, turns=3)
+    assert measured["events"] > 300 * 5
+    assert measured["rows_over_inserts"]["low"] <= 5.0
     with capsys.disabled():
-        print(f"\nderiving / writing rows on {kind}: {found}")
+        print(f"\nderiving / writing rows on {kind}: {measured}")
 
 
 def test_gas_of_every_call_is_measured(devchain: DevChain) -> None:
     """The gateway of a deployment had stopped taking contracts of strangers, and nobody had
     measured since.
     """
-    found = measure_gas(devchain.url, people=12, few=6)
-    assert found["authorise_per_person_of_12"] < found["authorise_per_person_of_6"]
-    assert all(value > 0 for value in found.values())
+    measured = measure_gas(devchain.url, people=12, few=6)
+    assert measured["authorise_per_person_of_12"] < measured["authorise_per_person_of_6"]
+    assert all(value > 0 for value in measured.values())
 
 
 def test_a_gpu_is_measured_or_said_not_to_be() -> None:
-    found = measure_device()
+    measured = measure_device()
     torch = importlib.import_module("torch")  # takes seconds, in each process that reads this file
-    assert (found == "not measured") is not torch.cuda.is_available()
+    assert (measured == "not measured") is not torch.cuda.is_available()
 
 
 def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> None:
     write_report(tmp_path / "bench", REPORT)
     assert json.loads((tmp_path / "bench" / "report.json").read_text()) == REPORT
     page = (tmp_path / "bench" / "report.html").read_text()
-    for said in (
+    for sentence in (
         "56,000",
         "250 times as fast",
         "41 times",
@@ -186,7 +186,7 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
         "3.4 times",
         "<svg",
     ):
-        assert said in page
+        assert sentence in page
     assert not any(word in page for word in ("http://127", "<script", "src="))
 
 
@@ -217,15 +217,15 @@ def test_assays_are_measured_beside_plain_scikit_learn() -> None:
     draw = np.random.default_rng(1)
     people = []
     for at in range(200):
-        found = bool(at % 2)
+        positive = bool(at % 2)
         values = {
             name: tuple(
-                (f"{name}{column}", f"{draw.normal() + 0.7 * found * (column < 3):.4f}")
+                (f"{name}{column}", f"{draw.normal() + 0.7 * positive * (column < 3):.4f}")
                 for column in range(8)
             )
             for name in ASSAYS
         }
-        findings = Findings(luminal_a=found, lobular=at % 3 == 0)
+        findings = Findings(luminal_a=positive, lobular=at % 3 == 0)
         people.append(Person(at, tuple(values.items()), findings))
     rows = measure(people)
     assert len(rows) == 2 * (len(ASSAYS) + 2)

@@ -164,14 +164,14 @@ def test_a_planted_token_is_found_in_each_form(form: int) -> None:
 
 def surfaces(home: Path) -> dict[str, bytes]:
     """Every file of every part: ledger journal, bucket, broker, database, logs."""
-    found = {
+    searched = {
         str(path.relative_to(home)): path.read_bytes()
         for path in sorted(home.rglob("*"))
         if path.is_file()
     }
     for part in ("chain/", "bucket/", "broker/", "volens.db", "logs/"):
-        assert any(name.startswith(part) for name in found), f"nothing of {part} was searched"
-    return found
+        assert any(name.startswith(part) for name in searched), f"nothing of {part} was searched"
+    return searched
 
 
 def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
@@ -233,11 +233,11 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
     rita.grant(
         [
             {
-                "grant": wire("Grant", one.message),
+                "grant": wire("Grant", offered.message),
                 "signer": wallet.signer.hex(),
-                "signature": wallet.sign(rita.domain, "Grant", one.message).hex(),
+                "signature": wallet.sign(rita.domain, "Grant", offered.message).hex(),
             }
-            for one, wallet in zip(offers, people.values(), strict=True)
+            for offered, wallet in zip(offers, people.values(), strict=True)
         ]
     )
     run = requested(deployment, noor)
@@ -268,7 +268,7 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
     assert [
         name for name, body in places.items() if noise in body or noise.hex().encode() in body
     ] == []
-    assert found_again(deployment, leaves, sources)
+    assert read_again(deployment, leaves, sources)
 
 
 def requested(deployment: Deployment, noor: Client) -> str:
@@ -296,8 +296,8 @@ def requested(deployment: Deployment, noor: Client) -> str:
 
 def await_state(client: Client, run: str, state: str) -> None:
     deadline = time.monotonic() + 60
-    while (found := client.run(run)["state"]) != state:
-        assert time.monotonic() < deadline, f"the run stays {found}"
+    while (current := client.run(run)["state"]) != state:
+        assert time.monotonic() < deadline, f"the run stays {current}"
         time.sleep(0.1)
 
 
@@ -350,7 +350,7 @@ def refused_requests(deployment: Deployment, tokens: list[str]) -> list[bytes]:
     return [answer.content for answer in answers]
 
 
-def found_again(deployment: Deployment, leaves: list[Any], sources: list[Source]) -> bool:
+def read_again(deployment: Deployment, leaves: list[Any], sources: list[Source]) -> bool:
     """The tokens are where they belong: a worker's question opens each record to the bytes that
     went in.
     """

@@ -105,7 +105,7 @@ def test_a_plan_is_drawn_from_her_records_alone_and_read_by_both(rig: Rig) -> No
     plan = opened(rig, worker, run, world.people["cleo"], private, public)
     assert plan["type"] == "volens/plan/1"
     assert plan["rule_set"] == rule_set_hash().hex()
-    assert any("DPYD" in json.dumps(one) for one in [*plan["options"], *plan["refused"]])
+    assert any("DPYD" in json.dumps(item) for item in [*plan["options"], *plan["refused"]])
     text = json.dumps(plan)
     assert subject.hex() not in text
     assert not any(other.hex() in text for other in rig.subjects)
@@ -159,11 +159,11 @@ def test_plans_are_in_no_list_of_research(rig: Rig) -> None:
     subject = brought_in(rig, measured("29463-7", 62, "kg"))
     run, research = asked(rig, subject), rig.request()
     worker = drawn(rig, run)
-    assert [one.run for one in register.list_runs(worker.engine)] == [research.hex()]
+    assert [row.run for row in register.list_runs(worker.engine)] == [research.hex()]
     assert register.count_runs(worker.engine) == 1
     cleo = rig.world.people["cleo"].address
-    assert [one.run for one in register.list_plans(worker.engine, clinician=cleo)] == [run.hex()]
+    assert [row.run for row in register.list_plans(worker.engine, clinician=cleo)] == [run.hex()]
     mine = register.list_plans(worker.engine, subject=subject.hex())
-    assert [one.run for one in mine] == [run.hex()]
+    assert [row.run for row in mine] == [run.hex()]
     accesses = register.accesses_of(worker.engine, subject.hex())
-    assert [one.run for one in accesses] == [run.hex()]  # she sees it like every other access
+    assert [access.run for access in accesses] == [run.hex()]  # she sees it like every other access

@@ -91,8 +91,8 @@ def test_a_hostile_child_says_nothing_of_anybody(
     params = dump_canonical(json.loads(PARAMS) | {"seed": seed})
     worker, asked = rig.worker(children=hostile), rig.request(params=params)
     worker.step()
-    found = register.find_run(worker.engine, asked.hex())
-    assert found.state == "authorised"
+    row = register.find_run(worker.engine, asked.hex())
+    assert row.state == "authorised"
     assert register.failure_of(worker.engine, asked.hex()) == UNKNOWN
     canary = "volens/expression/1"
     with worker.engine.connect() as connection:
@@ -112,28 +112,28 @@ def test_half_a_frame_delays_no_withdrawal(rig: Rig, hostile: Hostile) -> None:
     working = threading.Thread(target=worker.step)
     working.start()
     try:
-        assert wait_until(lambda: "decrypted" in told_of(worker, asked), 30)
+        assert wait_until(lambda: "decrypted" in steps_reported(worker, asked), 30)
         time.sleep(0.5)  # it is in the middle of its frame
-        assert "stopped" not in told_of(worker, asked)
+        assert "stopped" not in steps_reported(worker, asked)
         rig.world.revoke(rig.subjects[0])
         working.join(allowed(SECONDS))
         assert not working.is_alive()
-        assert told_of(worker, asked)[-1] == "stopped"
+        assert steps_reported(worker, asked)[-1] == "stopped"
     finally:
         if working.is_alive():
             hostile.end()  # and with it the child that still goes on
         working.join()
 
 
-def told_of(worker: Worker, asked: bytes) -> list[str]:
+def steps_reported(worker: Worker, asked: bytes) -> list[str]:
     return [step.step for step in register.progress_of(worker.engine, asked.hex())]
 
 
-def saying(said: bytes, monkeypatch: pytest.MonkeyPatch) -> Child:
+def saying(frame: bytes, monkeypatch: pytest.MonkeyPatch) -> Child:
     """A child that said so much and goes on no more; it has little time for a frame."""
     monkeypatch.setattr(childprocess, "FRAME", 0.3)
     source, sink = os.pipe()
-    os.write(sink, said)
+    os.write(sink, frame)
     return Child(os.getpid(), -1, sink, source)
 
 
@@ -147,9 +147,9 @@ def test_a_frame_has_its_time_and_its_size(
     large = ((1 << 16) + 1).to_bytes(4, "big") + b"{"
     with pytest.raises(AttemptEnded, match="is gone"):
         saying(large, monkeypatch).hear(watched)
-    whole = b'{"say": "x", "blobs": []}'
-    said, _ = saying(len(whole).to_bytes(4, "big") + whole, monkeypatch).hear(watched)
-    assert said == {"say": "x"}
+    frame = b'{"say": "x", "blobs": []}'
+    message, _ = saying(len(frame).to_bytes(4, "big") + frame, monkeypatch).hear(watched)
+    assert message == {"say": "x"}
 
 
 def test_a_child_that_does_not_read_a_frame_is_watched_too() -> None:
@@ -206,19 +206,19 @@ SCAN = {
 
 
 def test_steps_are_said_in_their_order_and_once() -> None:
-    progress, told = Progress(TWO_MODELS), []
+    progress, shown = Progress(TWO_MODELS), []
     for step in steps_of(TWO_MODELS):
         for fraction in (0.1234, 0.5):  # as often as it likes, and with any fraction
             if new := progress.advance({"step": step, "fraction": fraction}):
-                told.append(new)
-    assert told[:4] == [
+                shown.append(new)
+    assert shown[:4] == [
         ("decrypted", 0.0),
         ("read", 0.0),
         ("compute", 0.0),
         ("evaluate:knn/genes", 0.11),
     ]
-    assert told[-1] == ("disclose", 1.0)
-    assert len(told) == len({step for step, _ in told}) == len(steps_of(TWO_MODELS))
+    assert shown[-1] == ("disclose", 1.0)
+    assert len(shown) == len({step for step, _ in shown}) == len(steps_of(TWO_MODELS))
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ def test_steps_are_said_in_their_order_and_once() -> None:
     ],
 )
 def test_other_progress_is_not_believed(steps: list[Any]) -> None:
-    progress, (*honest, other) = Progress(TWO_MODELS), steps
-    for step in honest:
+    progress, (*expected, other) = Progress(TWO_MODELS), steps
+    for step in expected:
         assert progress.advance({"step": step, "fraction": 0.5})
     with pytest.raises(UnknownWords):
         progress.advance({"step": other, "fraction": 0.5})
@@ -255,11 +255,11 @@ def test_other_progress_is_not_believed(steps: list[Any]) -> None:
 def test_a_run_says_its_steps_in_this_order(params: str) -> None:
     """An honest child is never stopped for its words: what a computation says, on invented people."""
     people = 40 if params == TWO_MODELS else 200
-    told: list[str] = []
-    rehearse(CHILDREN, params.encode(), people, "cpu", lambda step, _: told.append(step))
-    said = ["decrypted", *(step for at, step in enumerate(told) if step not in told[:at])]
-    assert said == steps_of(params)
-    assert told == sorted(told, key=said.index)
+    steps: list[str] = []
+    rehearse(CHILDREN, params.encode(), people, "cpu", lambda step, _: steps.append(step))
+    order = ["decrypted", *(step for at, step in enumerate(steps) if step not in steps[:at])]
+    assert order == steps_of(params)
+    assert steps == sorted(steps, key=order.index)
 
 
 def test_there_are_as_many_sentences_as_the_readme_says() -> None:
@@ -324,7 +324,7 @@ def test_other_sentences_do_not(message: object) -> None:
         failure_of({"message": message})
 
 
-HONEST = {
+PROPER = {
     "say": "done",
     "outputCommitment": "a" * 64,
     "ciphertextHash": sha256(b"blob").hexdigest(),
@@ -337,16 +337,16 @@ HONEST = {
 
 
 def changed(**fields: Any) -> dict[str, Any]:
-    return HONEST | fields
+    return PROPER | fields
 
 
 def recorded(**fields: Any) -> dict[str, Any]:
-    record: Any = HONEST["record"]
-    return HONEST | {"record": record | fields}
+    record: Any = PROPER["record"]
+    return PROPER | {"record": record | fields}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         changed(note="hers"),
         changed(outputCommitment="A" * 64),
@@ -366,31 +366,31 @@ def recorded(**fields: Any) -> dict[str, Any]:
         recorded(device="cuda", name="her glucose", peak_bytes=1),  # there is no GPU
     ],
 )
-def test_another_word_about_the_output_is_not_believed(said: dict[str, Any]) -> None:
-    assert output_of(HONEST, b"blob", 1, "auto") == HONEST
+def test_another_word_about_the_output_is_not_believed(answer: dict[str, Any]) -> None:
+    assert output_of(PROPER, b"blob", 1, "auto") == PROPER
     with pytest.raises(UnknownWords):
-        output_of(said, b"blob", 1, "auto")
+        output_of(answer, b"blob", 1, "auto")
 
 
 def test_a_processor_has_one_of_a_few_names() -> None:
-    said = recorded(name="HER GLUCOSE IS 7")
-    assert output_of(said, b"blob", 1, "auto") == recorded(name="other")
+    answer = recorded(name="HER GLUCOSE IS 7")
+    assert output_of(answer, b"blob", 1, "auto") == recorded(name="other")
 
 
 def test_a_gpu_is_named_by_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    said = {"device": "cuda", "name": "her glucose is 7.1", "peak_bytes": 123_456_789}
+    usage = {"device": "cuda", "name": "her glucose is 7.1", "peak_bytes": 123_456_789}
     monkeypatch.setattr(childwords, "find_devices", lambda: ["/dev/nvidia0"])
     monkeypatch.setattr(childwords, "GPU_INFORMATION", str(tmp_path))
-    assert record_of(said, "auto")["name"] == "GPU"
+    assert record_of(usage, "auto")["name"] == "GPU"
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 1\n")
     known = {"device": "cuda", "name": "NVIDIA H100 80GB HBM3", "peak_bytes": 120_000_000}
-    assert record_of(said, "auto") == record_of(said, "cuda") == known
+    assert record_of(usage, "auto") == record_of(usage, "cuda") == known
     for wrong, device in (
-        (said, "cpu"),  # whatever the job says
-        (said | {"peak_bytes": 1 << 60}, "cuda"),
-        (said | {"peak_bytes": True}, "cuda"),
-        (said | {"note": "hers"}, "cuda"),
+        (usage, "cpu"),  # whatever the job says
+        (usage | {"peak_bytes": 1 << 60}, "cuda"),
+        (usage | {"peak_bytes": True}, "cuda"),
+        (usage | {"note": "hers"}, "cuda"),
     ):
         with pytest.raises(UnknownWords):
             record_of(wrong, device)
@@ -403,8 +403,8 @@ def test_seconds_and_memory_are_measured_here_and_rounded() -> None:
     measured = clock.end(os.getpid())
     assert set(measured["seconds"]) == {"decrypt", "compute"}
     assert 0.12 <= float(measured["seconds"]["decrypt"]) < 1.2
-    figures = [*map(float, measured["seconds"].values()), measured["peakMemory"]]
-    assert figures == [rounded(one) for one in figures]
+    numbers = [*map(float, measured["seconds"].values()), measured["peakMemory"]]
+    assert numbers == [rounded(number) for number in numbers]
     assert (rounded(123.456), rounded(0.098765), rounded(0)) == (120.0, 0.099, 0.0)
 
 

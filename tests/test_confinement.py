@@ -34,7 +34,7 @@ from api.confinement import ALL, Confinement, Layer, NotConfined
 from api.confinement.layers import MEANS
 from api.confinement.outside import layers_in_force
 from api.errors import NotServing, UsageError
-from api.ingest import parser_sandbox as lane
+from api.ingest import parser_sandbox as sandbox
 from api.operate import doctor as checkup
 from api.operate.settings import Settings
 from api.worker.frames import PipeClosed
@@ -105,47 +105,49 @@ def by_computing(confinement: Confinement, scene: dict[str, Any]) -> dict[str, s
         child = server.child()
         child.say(scene)
         try:
-            said, _ = child.hear()
+            message, _ = child.hear()
         except AttemptEnded:
             return dict.fromkeys(scene["ways"], "refused: ended")
         finally:
             child.end()
     finally:
         server.end()
-    found: dict[str, str] = said["found"]
-    return found
+    ways: dict[str, str] = message["found"]
+    return ways
 
 
 def by_parsing(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str]:
     """The same in a parser."""
     file = Path(scene["home"], "cohort.vcf").open("rb")
     try:
-        with file, pytest.raises(UsageError) as told:
-            list(lane.split("vcf", file, {"subjects": {}, "scene": scene}, confinement))
+        with file, pytest.raises(UsageError) as error:
+            list(sandbox.split("vcf", file, {"subjects": {}, "scene": scene}, confinement))
     except PipeClosed:
         return dict.fromkeys(scene["ways"], "refused: ended")
-    if "could not be read safely" in str(told.value):
+    if "could not be read safely" in str(error.value):
         return dict.fromkeys(scene["ways"], "refused: ended")
-    found: dict[str, str] = json.loads(str(told.value))
-    return found
+    ways: dict[str, str] = json.loads(str(error.value))
+    return ways
 
 
 def hear_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a parser fail in its own words, which is how these tests hear from it."""
-    monkeypatch.setattr(lane, "failure_of", lambda said, _: (said["message"], said["hint"]))
+    monkeypatch.setattr(
+        sandbox, "failure_of", lambda message, _: (message["message"], message["hint"])
+    )
 
 
 @pytest.fixture(params=[by_computing, by_parsing], ids=["computing", "parsing"])
 def tried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Try:
-    monkeypatch.setattr(lane, "PROGRAM", PARSER)
+    monkeypatch.setattr(sandbox, "PROGRAM", PARSER)
     hear_all(monkeypatch)
     chosen: Try = request.param
 
     def looked_at(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str]:
         with Onlooker(scene) as onlooker:
-            found = chosen(confinement, scene)
-        unseen = {one for one in found if WAYS[one].shown} - onlooker.seen
-        return found | dict.fromkeys(unseen, "refused: nobody sees it")
+            ways = chosen(confinement, scene)
+        unseen = {way for way in ways if WAYS[way].shown} - onlooker.seen
+        return ways | dict.fromkeys(unseen, "refused: nobody sees it")
 
     return looked_at
 
@@ -171,7 +173,7 @@ class Onlooker:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while not self._over.wait(0.05):
             for process in Path("/proc").glob("[0-9]*"):
                 for what, (file, marked) in self._marks.items():
@@ -217,7 +219,7 @@ def scene(tmp_path: Path) -> Iterator[dict[str, Any]]:
         )
         for _ in range(4)
     ]
-    held = ctypes.create_string_buffer(b"canary!!")
+    canary = ctypes.create_string_buffer(b"canary!!")
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)  # where only a parent may trace
     shared = Path(f"/dev/shm/volens-test-{os.getpid()}")
     yield {
@@ -225,9 +227,9 @@ def scene(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "socket": str(tmp_path / "s"),
         "abstract": f"volens-{os.getpid()}",
         "port": tcp.getsockname()[1],
-        "victims": [one.pid for one in victims],
+        "victims": [process.pid for process in victims],
         "supervisor": os.getpid(),
-        "address": ctypes.addressof(held),
+        "address": ctypes.addressof(canary),
         "shared": str(shared),
         "ways": [what for what, way in WAYS.items() if not way.fatal],
     }
@@ -236,14 +238,14 @@ def scene(tmp_path: Path) -> Iterator[dict[str, Any]]:
     for victim in victims:
         victim.kill()
         victim.wait()
-    for one in (unix, abstract, tcp):
-        one.close()
+    for line in (unix, abstract, tcp):
+        line.close()
 
 
-def through(found: dict[str, str]) -> set[str]:
-    faults = {what: became for what, became in found.items() if became.startswith("fault")}
+def through(ways: dict[str, str]) -> set[str]:
+    faults = {what: became for what, became in ways.items() if became.startswith("fault")}
     assert faults == {}
-    return {what for what, became in found.items() if became == "through"}
+    return {what for what, became in ways.items() if became == "through"}
 
 
 FATAL = [what for what, way in WAYS.items() if way.fatal]
@@ -255,9 +257,9 @@ def test_there_are_ways_enough() -> None:
 
 
 def test_without_confinement_every_way_is_open(tried: Try, scene: dict[str, Any]) -> None:
-    found = tried(OPEN, scene)
+    ways = tried(OPEN, scene)
     asked = {what for what in scene["ways"] if os.geteuid() == 0 or not WAYS[what].root}
-    assert asked - through(found) == set(), found
+    assert asked - through(ways) == set(), ways
     carried = [os.readlink(Path(scene["home"], "symlink")), os.stat(scene["home"] + "/volens.db")]
     assert (len(str(carried[0])), carried[1].st_mtime) == (2000, 123456789)  # type: ignore[union-attr]
 
@@ -268,10 +270,10 @@ def test_every_way_is_refused(tried: Try, scene: dict[str, Any], confinement: Co
     version only.
     """
     before = {path: path.stat().st_mtime for path in Path(scene["home"]).rglob("*")}
-    found = tried(confinement, scene)
-    assert "refused: ended" not in found.values(), "it must live to be refused each of them"
+    ways = tried(confinement, scene)
+    assert "refused: ended" not in ways.values(), "it must live to be refused each of them"
     known = {what for what, way in WAYS.items() if way.rooted and not confinement.mounts}
-    assert through(found) == known
+    assert through(ways) == known
     assert {path: path.stat().st_mtime for path in Path(scene["home"]).rglob("*")} == before
 
 
@@ -283,7 +285,7 @@ def test_devices_of_a_gpu_open_no_other_way(
     """
     lines = "from api.confinement import interpreter\ninterpreter.GPU_DEVICES = ('/dev/null', '/dev/zero')"
     monkeypatch.setattr(
-        lane, "PROGRAM", PARSER.replace("lanechild.limit", f"{lines}\nlanechild.limit")
+        sandbox, "PROGRAM", PARSER.replace("lanechild.limit", f"{lines}\nlanechild.limit")
     )
     monkeypatch.setattr(
         Probed, "PROGRAM", Probed.PROGRAM.replace("child.limit", f"{lines}\nchild.limit")
@@ -303,9 +305,9 @@ def test_devices_of_a_gpu_open_no_other_way(
 def test_a_layer_taken_out_lets_through_what_only_it_refuses(
     tried: Try, scene: dict[str, Any], layer: Layer
 ) -> None:
-    found = tried(Confinement(ALL & ~layer, ALL & ~layer), scene)
+    ways = tried(Confinement(ALL & ~layer, ALL & ~layer), scene)
     alone = {what for what in scene["ways"] if WAYS[what].only is layer}
-    assert through(found) == alone
+    assert through(ways) == alone
 
 
 @pytest.mark.parametrize("what", FATAL)
@@ -331,10 +333,12 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_a_child_that_lies_is_given_nothing(monkeypatch: pytest.MonkeyPatch, lie: str) -> None:
-    said = f"from api.confinement import Layer\nfrom api.confinement.inside import confine\n{lie}\n"
+    confining = (
+        f"from api.confinement import Layer\nfrom api.confinement.inside import confine\n{lie}\n"
+    )
     server = Probed(FULL)
     server.PROGRAM = server.PROGRAM.replace(
-        "child.limit", said.replace("{", "{{") + "child.confine = confine\nchild.limit"
+        "child.limit", confining.replace("{", "{{") + "child.confine = confine\nchild.limit"
     )
     with pytest.raises(AttemptEnded) as ended:
         server.child()
@@ -342,12 +346,12 @@ def test_a_child_that_lies_is_given_nothing(monkeypatch: pytest.MonkeyPatch, lie
     assert ended.value.pause
     assert "VOLENS_RELAX" in ended.value.hint or "say" in str(ended.value)
     program = PARSER.replace(
-        "lanechild.limit", said + "lanechild.confine = confine\nlanechild.limit"
+        "lanechild.limit", confining + "lanechild.confine = confine\nlanechild.limit"
     )
-    monkeypatch.setattr(lane, "PROGRAM", program)
+    monkeypatch.setattr(sandbox, "PROGRAM", program)
     file = in_memory(b"x")
     with pytest.raises(UsageError) as refused:
-        list(lane.split("vcf", file, {"subjects": {}, "scene": {"ways": []}}))
+        list(sandbox.split("vcf", file, {"subjects": {}, "scene": {"ways": []}}))
     os.close(file)
     assert refused.value.hint
     # It was never asked: its answer would be an empty table.
@@ -364,9 +368,9 @@ def test_a_child_in_our_own_namespace_is_given_nothing(
         server.child()
     server.end()
     assert "VOLENS_RELAX=isolation" in ended.value.hint
-    monkeypatch.setattr(lane, "PROGRAM", PARSER)
+    monkeypatch.setattr(sandbox, "PROGRAM", PARSER)
     with pytest.raises(UsageError, match="namespace of its own") as refused:
-        list(lane.split("vcf", io.BytesIO(b"x"), {"subjects": {}}, lacking))
+        list(sandbox.split("vcf", io.BytesIO(b"x"), {"subjects": {}}, lacking))
     assert "VOLENS_RELAX=isolation" in refused.value.hint
 
 
@@ -442,8 +446,8 @@ def test_a_kernel_that_lacks_one_layer_is_refused_unless_relaxed(
         server = Probed(confinement)
         server.PROGRAM = server.PROGRAM.replace("child.limit", f"{lines}\nchild.limit")
         program = PARSER.replace("lanechild.limit", f"{lines}\nlanechild.limit")
-        monkeypatch.setattr(lane, "PROGRAM", program)
-        parsed = lane.split(
+        monkeypatch.setattr(sandbox, "PROGRAM", program)
+        parsed = sandbox.split(
             "vcf", io.BytesIO(b"x"), {"scene": {"ways": []}, "subjects": {}}, confinement
         )
         if confinement.required:
@@ -514,22 +518,22 @@ def test_a_process_that_is_gone_has_no_layer() -> None:
 def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a file that its custodian opened for writing, and one that was copied from a pipe."""
     hear_all(monkeypatch)
-    said = (
+    reply = (
         "raise lanechild.PayloadError(str(__import__('fcntl').fcntl(descriptor, 3) & os.O_ACCMODE))"
     )
     program = (
         "import os, sys\nfrom api.ingest import parser as lanechild\n"
-        f"def answer(sink, descriptor, request):\n    {said}\n"
+        f"def answer(sink, descriptor, request):\n    {reply}\n"
     )
     monkeypatch.setattr(
-        lane, "PROGRAM", program + "lanechild.split_file = answer\nsys.exit(lanechild.main())"
+        sandbox, "PROGRAM", program + "lanechild.split_file = answer\nsys.exit(lanechild.main())"
     )
     path = tmp_path / "cohort.vcf"
     path.write_bytes(b"x")
     with path.open("r+b") as writable:
         for file in (writable, io.BytesIO(b"x"), in_memory(b"x")):
             with pytest.raises(UsageError, match=f"^{os.O_RDONLY}\n"):  # then its hint
-                list(lane.split("vcf", file, {"subjects": {}}))
+                list(sandbox.split("vcf", file, {"subjects": {}}))
 
 
 # -- what is computed is the same
@@ -538,18 +542,18 @@ def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.M
 def jobs() -> dict[str, dict[str, Any]]:
     few = {"folds": 2, "repeats": 2, "permutations": 19, "bootstraps": 0}
     outcome = {"kind": "distant-metastasis", "horizon_days": 1825}
-    found: dict[str, dict[str, Any]] = {
+    asked: dict[str, dict[str, Any]] = {
         model: few | {"outcome": outcome, "models": {model: ["combined"]}} for model in MODELS
     }
-    found["svm"]["impute"] = "knn"
-    found["logistic"] |= {
+    asked["svm"]["impute"] = "knn"
+    asked["logistic"] |= {
         "tune": True,
         "explain": ["permutation", "shap-linear", "shapley-groups"],
         "fairness": ["female"],
     }
-    found["cnn"]["explain"] = ["integrated-gradients", "permutation"]
+    asked["cnn"]["explain"] = ["integrated-gradients", "permutation"]
     genes = {"source": "variants", "select": "chi2", "components": 2}
-    found["svm of variants"] = found["svm"] | {"genes": genes, "impute": "median"}
+    asked["svm of variants"] = asked["svm"] | {"genes": genes, "impute": "median"}
     diagnosis = {
         "kind": "diagnosis",
         "index": ["icd-10-cm:C50"],
@@ -557,21 +561,21 @@ def jobs() -> dict[str, dict[str, Any]]:
         "horizon_days": 1825,
         "censoring": "event-free",
     }
-    found["lstm"] |= {
+    asked["lstm"] |= {
         "outcome": diagnosis,
         "series": {"variables": ["steps_per_day", "heart_rate"]},
         "explain": ["attention", "permutation"],
     }
     encoded = {"source": "expression", "components": 2, "encoder": "autoencoder"}
-    found["svm with an autoencoder"] = found["svm"] | {"genes": encoded}
-    found["associate"] = {
+    asked["svm with an autoencoder"] = asked["svm"] | {"genes": encoded}
+    asked["associate"] = {
         "analysis": "associate",
         "statistics": 1,
         "components": 2,
         "outcome": diagnosis,
     }
-    found["frequencies"] = {"analysis": "frequencies", "sites": ["1:1000000:A>C"]}
-    return found
+    asked["frequencies"] = {"analysis": "frequencies", "sites": ["1:1000000:A>C"]}
+    return asked
 
 
 WALLS = dict(list(WAYS_TO_CONFINE.items())[-extent(2, len(WAYS_TO_CONFINE)) :])
@@ -582,15 +586,15 @@ WALLS = dict(list(WAYS_TO_CONFINE.items())[-extent(2, len(WAYS_TO_CONFINE)) :])
 def test_models_and_parsers_work_within_each_wall(confinement: Confinement) -> None:
     """What they load late is found, also where a kernel has only one of the walls around files."""
     server, job = ForkServer(confinement=confinement), jobs()["frequencies"]
-    told = rehearse(server, complete(job), 40, "cpu", lambda *_: None)
+    output = rehearse(server, complete(job), 40, "cpu", lambda *_: None)
     server.end()
-    assert json.loads(told["result"])["analysis"] == "frequencies"
+    assert json.loads(output["result"])["analysis"] == "frequencies"
     genomes, names, _ = cohort(4, 50)
     asked = {"subjects": subjects(names), "build": "GRCh38"}
-    frames = list(lane.split("vcf", io.BytesIO(genomes), asked, confinement))
+    frames = list(sandbox.split("vcf", io.BytesIO(genomes), asked, confinement))
     assert frames[-1][0]["report"]["people"] == 4
-    chart = bundle(observation(), procedure())
-    frames = list(lane.split("fhir", io.BytesIO(chart), {"subject": "a" * 64}, confinement))
+    record = bundle(observation(), procedure())
+    frames = list(sandbox.split("fhir", io.BytesIO(record), {"subject": "a" * 64}, confinement))
     assert frames[-1][0]["records"] >= 1
 
 
@@ -637,8 +641,8 @@ def test_a_second_end_closes_no_reused_descriptor(
     monkeypatch.setattr("api.confinement.launching.os.close", slowly)
     own = launched._descriptor
     threads = [threading.Thread(target=launched.end) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert closed.count(own) == 1

@@ -332,9 +332,9 @@ def test_its_commands_make_a_healthy_deployment(composed: Composed) -> None:
         composed.furnish(name)
         composed.up(name)
     url = f"http://127.0.0.1:{composed.ports['8000']}"
-    said = httpx.get(f"{url}/health", timeout=30).json()
-    assert {part: report["state"] for part, report in said.items()} == dict.fromkeys(said, "ok")
-    assert said["worker"]["count"] == 1
+    health = httpx.get(f"{url}/health", timeout=30).json()
+    assert {part: report["state"] for part, report in health.items()} == dict.fromkeys(health, "ok")
+    assert health["worker"]["count"] == 1
     page = httpx.get(url, headers={"Accept": "text/html"}, follow_redirects=False)
     assert page.headers["location"] == f"http://localhost:{composed.ports['8000']}/"
     composed.running["broker"].kill()

@@ -52,16 +52,18 @@ def genomes(
     CHILDREN.warm()  # in the thread that lives longest: children die with it
     rig = Rig.build(tmp_path, devchain.url, bucket_process, people=1)
     rig.subjects = rig.world.enrol(request.param)
-    names = dict(zip(sorted({one.subject for one in made}), rig.subjects, strict=False))
+    names = dict(zip(sorted({source.subject for source in made}), rig.subjects, strict=False))
     rig.ingest(
         [
             Source(
-                names[one.subject],
-                one.category,
-                one.payload.replace(one.subject.encode(), names[one.subject].hex().encode()),
+                names[source.subject],
+                source.category,
+                source.payload.replace(
+                    source.subject.encode(), names[source.subject].hex().encode()
+                ),
             )
-            for one in made
-            if one.subject in names
+            for source in made
+            if source.subject in names
         ]
     )
     rig.world.grant(rig.subjects, categories=READ)
@@ -97,7 +99,9 @@ def release(rig: Rig, run: bytes) -> None:
 
 
 def frequencies(made: list[Input]) -> dict[str, Any]:
-    packed = next(one.payload for one in made if one.category == Category.GERMLINE_VARIANTS)
+    packed = next(
+        source.payload for source in made if source.category == Category.GERMLINE_VARIANTS
+    )
     return {"analysis": "frequencies", "sites": [read_genotypes(packed, {}).sites.names()[0]]}
 
 

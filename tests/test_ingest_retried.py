@@ -28,10 +28,10 @@ def rig_people() -> int:
 
 def objects(rig: Rig) -> dict[str, bytes]:
     """The bucket's own files, by name."""
-    found = {}
+    contents = {}
     for path in (rig.bucket_log.parent / "objects").rglob(f"{rig.bucket._bucket.name}/o/*"):
-        found[path.name] = path.read_bytes()
-    return found
+        contents[path.name] = path.read_bytes()
+    return contents
 
 
 def killed_after_upload(rig: Rig, source: Source) -> bytes:
@@ -58,7 +58,7 @@ def killed_after_upload(rig: Rig, source: Source) -> bytes:
 
 def same_key(first: bytes, second: bytes) -> list[str]:
     """What two objects share that they must not."""
-    one, other = read_header(first), read_header(second)
+    old, new = read_header(first), read_header(second)
 
     def body(blob: bytes) -> bytes:
         return blob[10 + int.from_bytes(blob[6:10], "big") :]
@@ -73,9 +73,9 @@ def same_key(first: bytes, second: bytes) -> list[str]:
     return [
         what
         for what, same in (
-            ("key commitment", one.key_commitment == other.key_commitment),
+            ("key commitment", old.key_commitment == new.key_commitment),
             ("ciphertext hash", sha256(first).digest() == sha256(second).digest()),
-            ("wrapped share", bool(shares(one) & shares(other))),
+            ("wrapped share", bool(shares(old) & shares(new))),
             ("key stream", together == bytes(a ^ b for a, b in zip(FIRST, SECOND, strict=True))),
         )
         if same
@@ -105,7 +105,7 @@ def test_only_the_retry_is_on_the_ledger(rig: Rig) -> None:
     projection.sync()
     record = record_id(rig.world.dataset, rig.subjects[0], 2, 1)
     named = [
-        one.ciphertext for one in projection.records_of(rig.world.dataset) if one.record == record
+        row.ciphertext for row in projection.records_of(rig.world.dataset) if row.record == record
     ]
     assert named == [leaf.ciphertext]
     assert sha256(orphan).digest() not in named

@@ -35,7 +35,7 @@ PROGRAM = "from api.cli import main; main()"
 
 
 @dataclass
-class Told:
+class Result:
     code: int
     out: str
     err: str
@@ -48,7 +48,7 @@ class Machine:
     home: Path
     environment: dict[str, str]
 
-    def volens(self, *arguments: str, say: str = "") -> Told:
+    def volens(self, *arguments: str, say: str = "") -> Result:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, *arguments],
             input=say,
@@ -59,7 +59,7 @@ class Machine:
             env=self.environment,
             check=False,
         )
-        return Told(done.returncode, done.stdout, done.stderr)
+        return Result(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass
@@ -122,11 +122,11 @@ def staff(network: Network) -> Machine:
 
 def register_dataset(staff: Machine) -> str:
     (staff.home / "description.md").write_text("# A dataset\n")
-    told = staff.volens(
+    result = staff.volens(
         "dataset", "register", "--as", "omar", "--document", "description.md", "--json"
     )
-    assert told.code == 0, told.err
-    return str(json.loads(told.out)["dataset"])
+    assert result.code == 0, result.err
+    return str(json.loads(result.out)["dataset"])
 
 
 def test_a_patient_joins_with_her_invitation_and_agrees(network: Network, staff: Machine) -> None:
@@ -156,7 +156,7 @@ def test_a_patient_joins_with_her_invitation_and_agrees(network: Network, staff:
     agreed = ada.volens("consent", "grant", "--as", "ada", dataset, "--preset", "cancer", "--yes")
     assert agreed.code == 0, agreed.err
     shown = json.loads(ada.volens("consent", "show", "--as", "ada", "--json").out)
-    assert [one["status"] for one in shown] == ["live"]
+    assert [consent["status"] for consent in shown] == ["live"]
 
 
 def test_an_analyst_joins_by_address_and_signs_in(network: Network, staff: Machine) -> None:
@@ -270,7 +270,7 @@ def test_what_is_no_signed_identity_is_refused(
 ) -> None:
     identity = network.identity
     if change == "contracts":
-        change = {"contracts": [one | {"abi": []} for one in identity["contracts"]]}
+        change = {"contracts": [contract | {"abi": []} for contract in identity["contracts"]]}
     body = change if isinstance(change, bytes) else json.dumps(identity | change).encode()
     Liar.answer = (status, body)
     environment = {"VOLENS_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}

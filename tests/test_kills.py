@@ -78,8 +78,10 @@ def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
 ) -> None:
     outcomes = list(sweep(same, operation, target, mode, first, step))
     assert outcomes
-    assert [(one.where, said) for one in outcomes for said in one.violations] == []
-    assert max(one.seconds for one in outcomes) <= allowed(RECOVERY)
+    assert [
+        (outcome.where, violation) for outcome in outcomes for violation in outcome.violations
+    ] == []
+    assert max(outcome.seconds for outcome in outcomes) <= allowed(RECOVERY)
 
 
 def test_killed_from_outside(postgres: Postgres) -> None:
@@ -87,20 +89,22 @@ def test_killed_from_outside(postgres: Postgres) -> None:
     people go on.
     """
     outcomes = kill_from_outside(2, parts=("worker", DATABASE), postgres=postgres)
-    assert [(one.target, said) for one in outcomes for said in one.violations] == []
-    assert max(one.seconds for one in outcomes) <= BESIDE_OTHERS * allowed(RECOVERY)
+    assert [
+        (outcome.target, violation) for outcome in outcomes for violation in outcome.violations
+    ] == []
+    assert max(outcome.seconds for outcome in outcomes) <= BESIDE_OTHERS * allowed(RECOVERY)
 
 
 def test_it_is_back_when_all_parts_are() -> None:
     """The part that was killed answers at once here; another one takes two questions longer."""
-    said = iter(["down", "down", "ok"])
+    states = iter(["down", "down", "ok"])
 
     class Health(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(
-                json.dumps({"ledger": {"state": "ok"}, "bucket": {"state": next(said)}}).encode()
+                json.dumps({"ledger": {"state": "ok"}, "bucket": {"state": next(states)}}).encode()
             )
 
         def log_message(self, *_: Any) -> None:
@@ -120,7 +124,7 @@ def test_it_is_back_when_all_parts_are() -> None:
         )  # type: ignore[assignment]
         served.start_again("broker")
         server.shutdown()
-    assert next(said, None) is None
+    assert next(states, None) is None
 
 
 # -- a fault planted on purpose: the judge says so
@@ -172,7 +176,7 @@ def journal_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "append", later)
 
 
-def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def snapshot_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state is written under its name from the beginning."""
 
     def save(self: Snapshots, writes: int, dump: Iterable[bytes]) -> None:
@@ -188,7 +192,7 @@ def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "operation", "target", "where", "turns", "said"),
+    ("plant", "operation", "target", "where", "turns", "sentence"),
     [
         (
             sign_again,
@@ -207,7 +211,7 @@ def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
             "I1: keys reached a worker and the journal does not know",
         ),
         (
-            snapshot_in_place,
+            snapshot_overwritten,
             Grant,
             "gateway",
             "os.fsync done",
@@ -224,24 +228,24 @@ def test_a_planted_fault_is_seen(
     target: str,
     where: str,
     turns: range,
-    said: str,
+    sentence: str,
 ) -> None:
     plant(monkeypatch)
-    stage, found = make(), list[str]()
+    stage, violations = make(), list[str]()
     for turn in turns:
         try:
             outcome = stage.injure(operation(), target, "kill", turn, where)
         except Violated as other:  # the fault broke more than what is looked for
-            found.append(str(other))
+            violations.append(str(other))
             stage = make()
             continue
         if outcome is None:  # the operation ended before that moment: the next may reach it
-            found.append(f"{where} was not reached {turn} times")
+            violations.append(f"{where} was not reached {turn} times")
             continue
-        found += outcome.violations
-        if said in found:
+        violations += outcome.violations
+        if sentence in violations:
             return
-    pytest.fail(f"nobody saw it: {found}")
+    pytest.fail(f"nobody saw it: {violations}")
 
 
 # -- the judge stands alone, and the product has no hooks

@@ -70,9 +70,9 @@ def differences(engine: Engine) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         own = Row.metadata.tables.keys() - {SchemaVersion.__tablename__}
         return [
-            found
-            for found in compare_metadata(context, Row.metadata)
-            if found[0] not in ("add_table", "remove_table") or found[1].name in own
+            difference
+            for difference in compare_metadata(context, Row.metadata)
+            if difference[0] not in ("add_table", "remove_table") or difference[1].name in own
         ]
 
 

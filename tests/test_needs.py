@@ -34,7 +34,10 @@ def test_only_page_tests_need_a_browser(
     monkeypatch: pytest.MonkeyPatch, arguments: list[object], system: bool, needed: bool
 ) -> None:
     monkeypatch.setattr(browser, "find_browser", lambda _: None)
-    assert needs.lacking([str(one) for one in arguments], system) == [browser.MISSING] * needed
+    assert (
+        needs.lacking([str(argument) for argument in arguments], system)
+        == [browser.MISSING] * needed
+    )
 
 
 def test_each_missing_part_has_its_sentence(

@@ -236,7 +236,7 @@ def test_a_withdrawal_while_the_broker_unwraps(rig: Rig, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("tamper", "reason"),
     [
         (forged, "receipt-unknown"),
         (foreign, "other-run"),
@@ -257,12 +257,12 @@ def test_a_withdrawal_while_the_broker_unwraps(rig: Rig, monkeypatch: pytest.Mon
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_one_thing_wrong_and_no_key_leaves(
-    rig: Rig, spoil: Callable[[Question], None], reason: str
+    rig: Rig, tamper: Callable[[Question], None], reason: str
 ) -> None:
     question = authorised(rig)
     question.ask()  # the control: until now it is honest
     lines = len(rig.journal())
-    spoil(question)
+    tamper(question)
     with pytest.raises(BrokerRefused) as refusal:
         question.ask()
     assert refusal.value.reason.slug == reason

@@ -179,7 +179,7 @@ def hired(kept_rig: Rig) -> Iterator[None]:
 
 @pytest.mark.usefixtures("hired")
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
+    ("tamper", "reason"),
     [
         (withdrew, "revoked"),
         (ended_the_appointment, "appointment"),
@@ -193,11 +193,11 @@ def hired(kept_rig: Rig) -> Iterator[None]:
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_one_thing_wrong_and_no_key_leaves(
-    scene: Scene, spoil: Callable[[Scene], None], reason: str
+    scene: Scene, tamper: Callable[[Scene], None], reason: str
 ) -> None:
     scene.ask()  # the control: until now it is honest
     lines = len(scene.rig.journal())
-    spoil(scene)
+    tamper(scene)
     with pytest.raises(BrokerRefused) as refusal:
         scene.ask()
     assert refusal.value.reason.slug == reason
@@ -277,7 +277,7 @@ def test_her_clinician_opens_it_after_a_look_and_she_after_his_countersignature(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "clinician", "patient"),
+    ("tamper", "clinician", "patient"),
     [
         (withdrew, "revoked", "consent-changed"),
         (narrowed, "appointment", "consent-changed"),
@@ -287,7 +287,7 @@ def test_her_clinician_opens_it_after_a_look_and_she_after_his_countersignature(
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_a_plan_opens_for_nobody_new_after_a_withdrawal(
-    output: Output, spoil: Callable[[Scene], None], clinician: str, patient: str
+    output: Output, tamper: Callable[[Scene], None], clinician: str, patient: str
 ) -> None:
     scene = output.scene
     world = scene.rig.world
@@ -296,7 +296,7 @@ def test_a_plan_opens_for_nobody_new_after_a_withdrawal(
     view_plan(world, scene.run, viewerKey=public)
     countersign(world, scene.run, scene.seal)
     open_plan(world, scene.run, scene.subject, viewerKey=hers)
-    spoil(scene)
+    tamper(scene)
     assert output.refused(cleo, public, viewer_of(cleo)) == clinician
     if patient:
         assert output.refused(ada, hers, viewer_of(ada)) == patient

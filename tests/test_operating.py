@@ -65,7 +65,7 @@ def lives(pid: int) -> bool:
 @pytest.fixture(scope="module")
 def founders(tmp_path_factory: pytest.TempPathFactory) -> Founders:
     founded = Founders(tmp_path_factory.mktemp("several"))  # with a dev chain of its own
-    founded.found()
+    founded.bootstrap()
     return founded
 
 
@@ -80,22 +80,22 @@ def served(founders: Founders) -> Iterator[Served]:
 def test_a_bootstrapped_deployment_is_served_and_healthy(
     founders: Founders, served: Served
 ) -> None:
-    told = founders.run("op", "doctor", "--json")
-    found = {one["name"]: one for one in json.loads(told.text)["checks"]}
-    assert told.code == 0
-    assert {name for name, one in found.items() if one["state"] != "ok"} == {
+    result = founders.run("op", "doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(result.text)["checks"]}
+    assert result.code == 0
+    assert {name for name, check in checks.items() if check["state"] != "ok"} == {
         "custody",
         "ledger nodes",
-    }, found
-    assert "1 operator" in found["custody"]["means"]
-    assert found["committee"]["means"].startswith(
+    }, checks
+    assert "1 operator" in checks["custody"]["means"]
+    assert checks["committee"]["means"].startswith(
         "0 of 3 committee members' keys are on this machine; 2 decide"
     )
-    assert "anvil/" in found["versions"]["means"]
-    assert not [line for line in served.said if "demo accounts" in line]
+    assert "anvil/" in checks["versions"]["means"]
+    assert not [line for line in served.printed if "demo accounts" in line]
     identity = json.loads((founders.op / "identity.json").read_text())
     joins = f"Others join with: volens join {served.urls['api']}#{identity_id(identity).hex()}"
-    assert joins in served.said
+    assert joins in served.printed
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
 
 
@@ -123,9 +123,9 @@ def test_a_part_that_is_killed_is_started_again(served: Served, part: str) -> No
     others = [pid for pid in served.processes() if part not in command(pid)]
     (killed,) = [pid for pid in served.processes() if part in command(pid)]
     os.kill(killed, signal.SIGKILL)
-    said = [served.next_line(), served.next_line()]
-    assert "has ended (killed by signal 9). It is started again in 1 s: see " in said[0]
-    assert "was started again." in said[1]
+    lines = [served.next_line(), served.next_line()]
+    assert "has ended (killed by signal 9). It is started again in 1 s: see " in lines[0]
+    assert "was started again." in lines[1]
     deadline = time.monotonic() + 60
     while not healthy(served.urls["api"]):
         assert time.monotonic() < deadline
@@ -160,7 +160,9 @@ def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
     )
     home = random_kills.ServedHome(founders.op)
     run = request(home.cast, home.permit, PARAMS)
-    home.cast.await_run(run, lambda one: any(step["step"] == "compute" for step in one["progress"]))
+    home.cast.await_run(
+        run, lambda shown: any(step["step"] == "compute" for step in shown["progress"])
+    )
     before = served.processes()
     assert len(before) >= 7
     ours = [pid for pid in before if os.getpgid(pid) == os.getpgid(served.process.pid)]
@@ -183,8 +185,8 @@ def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
     assert seconds <= STOP_SECONDS
 
     served.start()
-    found = home.cast.await_run(run, lambda one: one["attempts"][-1]["attempt"] == 2, 60.0)
-    assert found["state"] in ("authorised", "sealed")
-    assert any("demo accounts" in line for line in served.said)
+    row = home.cast.await_run(run, lambda shown: shown["attempts"][-1]["attempt"] == 2, 60.0)
+    assert row["state"] in ("authorised", "sealed")
+    assert any("demo accounts" in line for line in served.printed)
     code, seconds, _ = served.end(signal.SIGINT, signal.SIGINT)
     assert (code, seconds < allowed(2)) == (1, True)

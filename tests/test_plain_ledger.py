@@ -45,7 +45,7 @@ def founders(genesis: Path, tmp_path: Path) -> Iterator[Founders]:
 
 
 def test_init_deploys_on_it_and_every_part_runs(founders: Founders, genesis: Path) -> None:
-    founders.found()
+    founders.bootstrap()
     identity = json.loads((founders.op / "identity.json").read_text())
     assert identity["chainId"] == json.loads(genesis.read_text())["config"]["chainId"]
     settings = Settings(home=founders.op, chain_url=founders.chain, device="cpu")

@@ -140,10 +140,10 @@ def _ancestors(pid: int) -> Iterator[int]:
 def await_actors(rayed: ServedHome) -> list[int]:
     """The same, once there is one: after a kill they take seconds to be back."""
     deadline = time.monotonic() + 60
-    while not (found := actors(rayed)):
+    while not (pids := actors(rayed)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    return found
+    return pids
 
 
 def _read(path: Path) -> bytes:
@@ -182,15 +182,15 @@ def test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded(
     rayed: ServedHome, tmp_path: Path
 ) -> None:
     """A worker of Ray's, or the scheduler with all of Ray, while people withdraw and agree."""
-    chance, people = random.Random(8), rayed.cast.patients
+    draw, people = random.Random(8), rayed.cast.patients
     for turn in range(extent(2, 21)):
         with ThreadPoolExecutor(1) as pool:
             life = pool.submit(rayed.go_on, people[turn % len(people)], time.monotonic() + 120)
-            time.sleep(chance.uniform(0.1, 2.0))
+            time.sleep(draw.uniform(0.1, 2.0))
             if turn % 3 == 0:
-                os.kill(chance.choice(await_actors(rayed)), signal.SIGKILL)
+                os.kill(draw.choice(await_actors(rayed)), signal.SIGKILL)
             elif turn % 3 == 1 and rayed.parts.settings.engine == "ray":
-                end_all_by_one_of_rays_own(rayed, chance)
+                end_all_by_one_of_rays_own(rayed, draw)
             else:
                 rayed.kill("worker")
                 rayed.start_again("worker")
@@ -199,10 +199,10 @@ def test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded(
     assert rayed.parts.ended() == {}
 
 
-def end_all_by_one_of_rays_own(rayed: ServedHome, chance: random.Random) -> None:
+def end_all_by_one_of_rays_own(rayed: ServedHome, draw: random.Random) -> None:
     """The scheduler sees it, ends what is left, and is started again."""
     process, folder = rayed.parts.processes["worker"], folder_of(rayed)
-    os.kill(chance.choice(_parts_of_ray(process.pid)), signal.SIGKILL)
+    os.kill(draw.choice(_parts_of_ray(process.pid)), signal.SIGKILL)
     assert process.wait(60) == 1
     deadline = time.monotonic() + 10
     while users_of(folder):  # killed, and not gone yet
@@ -238,13 +238,13 @@ def test_ray_takes_nothing_from_who_has_no_token(rayed: ServedHome) -> None:
     began = time.monotonic()
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token.read_text()}
     assert gets_in(address, 60, own)
-    patience = max(8.0, 3 * (time.monotonic() - began))
+    timeout = max(8.0, 3 * (time.monotonic() - began))
     others: list[dict[str, str]] = [
         {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)},
         {"RAY_AUTH_MODE": "disabled"},
     ]
     with ThreadPoolExecutor(len(others)) as pool:
-        assert list(pool.map(partial(gets_in, address, patience), others)) == [False, False]
+        assert list(pool.map(partial(gets_in, address, timeout), others)) == [False, False]
 
 
 def gets_in(address: str, seconds: float, environment: dict[str, str]) -> bool:
@@ -308,4 +308,4 @@ def test_a_worker_with_another_database_computes_nothing(tmp_path: Path) -> None
     assert computed == []
     assert claim(engine, "b" * 64, "0x" + "a" * 40, 1_000, 60) is not None
     assert actor.attempt("b" * 64, 1) == DONE
-    assert [one.run for one in computed] == ["b" * 64]
+    assert [run.run for run in computed] == ["b" * 64]

@@ -37,10 +37,10 @@ LONG = complete({**json.loads(PARAMS), "permutations": 1000, "repeats": 50})
 def work(worker: Worker, run: bytes, wanted: str, seconds: float = 60) -> Run:
     """Let the worker go on until the run is as wanted."""
     deadline = time.monotonic() + seconds
-    while (found := register.find_run(worker.engine, run.hex())).state != wanted:
-        assert time.monotonic() < deadline, f"the run stays {found.state}"
+    while (row := register.find_run(worker.engine, run.hex())).state != wanted:
+        assert time.monotonic() < deadline, f"the run stays {row.state}"
         worker.step()
-    return found
+    return row
 
 
 def test_a_whole_run_and_every_row_again(rig: Rig) -> None:
@@ -81,10 +81,10 @@ def test_rebuild_compares_every_row(rig: Rig) -> None:
     with projection._engine.begin() as connection:
         connection.execute(update(Consent).where(Consent.subject == victim).values(purposes=0xFFFF))
         connection.execute(delete(Run))
-    found = projection.compare()
-    assert len(found) == 2
-    assert any(victim in line and "purposes edited" in line for line in found)
-    assert any(line.startswith("runs ") and line.endswith("deleted") for line in found)
+    differences = projection.compare()
+    assert len(differences) == 2
+    assert any(victim in line and "purposes edited" in line for line in differences)
+    assert any(line.startswith("runs ") and line.endswith("deleted") for line in differences)
     projection.rebuild()
     assert projection.compare() == []
 
@@ -132,11 +132,11 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
     os.kill(started[1].pid, signal.SIGKILL)
     stepping.join(20)
     attempts = register.attempts_of(worker.engine, run.hex())
-    assert [one.attempt for one in attempts] == [1, 2]
+    assert [attempt.attempt for attempt in attempts] == [1, 2]
     assert attempts[0].tx != attempts[1].tx
     keys = {
-        worker.projection.replayed.attempts[run, one.attempt].binding["workerKey"]
-        for one in attempts
+        worker.projection.replayed.attempts[run, attempt.attempt].binding["workerKey"]
+        for attempt in attempts
     }
     assert len(keys) == 2  # what was sealed to the first attempt's key opens for nobody now
     assert [line.count('"kind":"pieces"') for line in rig.journal()] == [1, 1]
@@ -163,8 +163,8 @@ def test_a_full_disk_ends_no_run(
             worker.step()
     assert not register.failure_of(worker.engine, run.hex())
     assert worker.step()
-    found = register.find_run(worker.engine, run.hex())
-    assert (found.state, found.attempt) == ("sealed", 2)
+    row = register.find_run(worker.engine, run.hex())
+    assert (row.state, row.attempt) == ("sealed", 2)
 
 
 @pytest.mark.alone
@@ -229,12 +229,12 @@ def test_a_copied_package_counts_by_its_bytes(rig: Rig, tmp_path: Path, changed:
     worker = rig.worker(children=ForkServer(copy))
     worker.projection.sync()
     worker.step()
-    found = register.find_run(worker.engine, run.hex())
+    row = register.find_run(worker.engine, run.hex())
     if changed:
-        assert (found.state, found.reason, rig.journal()) == ("queued", 38, [])
+        assert (row.state, row.reason, rig.journal()) == ("queued", 38, [])
         assert register.failure_of(worker.engine, run.hex())
     else:
-        assert found.state == "sealed"
+        assert row.state == "sealed"
 
 
 def test_too_few_records_fail_plainly(rig: Rig) -> None:

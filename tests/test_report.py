@@ -302,11 +302,11 @@ def check_page(html: str) -> None:
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", html)
     assert not re.search(r"[0-9a-fA-F]{16,}", " ".join(page.plain))
     assert "undefined" not in html
-    assert len(page.figures) == sum(one["svg"] for one in page.sections)
-    for figure in page.figures:
-        assert len(figure["label"]) > 20
-        assert len(figure["said"].split()) >= 4
-    assert all(one["table"] for one in page.sections if one["svg"])
+    assert len(page.figures) == sum(section["svg"] for section in page.sections)
+    for plot in page.figures:
+        assert len(plot["label"]) > 20
+        assert len(plot["said"].split()) >= 4
+    assert all(section["table"] for section in page.sections if section["svg"])
     assert [int(n) for n in re.findall(r"<h2>(\d+)\.", html)] == list(range(1, 13))
 
 
@@ -321,7 +321,7 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "tamper",
     [
         lambda html: html.replace("<main>", '<main><img src="https://example.org/x.png">'),
         lambda html: html.replace("<main>", f"<main><p>{IDS[0]}</p>"),
@@ -333,9 +333,9 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     ],
     ids=["picture from elsewhere", "hash in the text", "not well-formed", "no sentence", "script"],
 )
-def test_the_check_sees_what_it_must(spoil: Any) -> None:
+def test_the_check_sees_what_it_must(tamper: Any) -> None:
     html = usual()
-    spoiled = spoil(html)
+    spoiled = tamper(html)
     assert spoiled != html
     with pytest.raises((AssertionError, IndexError)):
         check_page(spoiled)
@@ -343,7 +343,7 @@ def test_the_check_sees_what_it_must(spoil: Any) -> None:
 
 def test_the_figures_of_the_run_are_in_it() -> None:
     html = text_of(usual())
-    for said in (
+    for sentence in (
         "The verdict: everything held",
         "7 / 7 accesses explained",
         "2 / 2 attacks refused",
@@ -361,7 +361,7 @@ def test_the_figures_of_the_run_are_in_it() -> None:
         "must say … where it says …",
         "2 cores",
     ):
-        assert said in html
+        assert sentence in html
 
 
 def test_the_verdict_names_tests_that_exist() -> None:
@@ -409,8 +409,8 @@ def test_what_was_not_measured_is_absent() -> None:
         }
     )
     check_page(html)
-    whole = usual()
-    for said in (
+    document = usual()
+    for sentence in (
         "ROC",
         "Calibration",
         "nobody relapses",
@@ -420,9 +420,9 @@ def test_what_was_not_measured_is_absent() -> None:
         "Gas a person",
         "cores",
     ):
-        assert said in whole
-        assert said not in html
-    assert "times as long" not in whole
+        assert sentence in document
+        assert sentence not in html
+    assert "times as long" not in document
 
 
 def test_a_withheld_figure_says_so() -> None:
@@ -451,13 +451,13 @@ def test_a_withheld_figure_says_so() -> None:
 def test_it_claims_what_its_figures_show(change: dict[str, Any], shows: list[str]) -> None:
     research = RESEARCH | {"rows": [row | change for row in RESEARCH["rows"]]}
     results = MATERIAL["results"] | {"research": {"result": research, "disclosure": KEPT}}
-    said = re.search(
+    match = re.search(
         r"It shows:</p><ul[^>]*>(.*?)</ul>", render(MATERIAL | {"results": results}), re.DOTALL
     )
-    assert said is not None
-    found = re.findall(r"<li>(.*?)</li>", said[1])
-    assert len(found) == len(shows)
-    assert all(one.startswith(start) for one, start in zip(found, shows, strict=True))
+    assert match is not None
+    items = re.findall(r"<li>(.*?)</li>", match[1])
+    assert len(items) == len(shows)
+    assert all(item.startswith(start) for item, start in zip(items, shows, strict=True))
 
 
 def test_a_released_result_with_her_in_it_is_not_called_undone() -> None:
@@ -496,7 +496,7 @@ def test_what_the_page_does_not_lay_out_never_gets_into_it() -> None:
     def plant(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: plant(inner) for name, inner in value.items()} | {"note": canary}
-        return [plant(one) for one in value] if isinstance(value, list) else value
+        return [plant(inner) for inner in value] if isinstance(value, list) else value
 
     kept = {
         name: plant(value)

@@ -137,9 +137,9 @@ def hide_node(folder: Path) -> str:
     """A PATH with what a shell and make need, and no node."""
     folder.mkdir()
     for name in ("sh", "dirname", "env", "touch", "ln", "make", "mkdir", "cat"):
-        found = shutil.which(name)
-        assert found is not None
-        (folder / name).symlink_to(found)
+        installed = shutil.which(name)
+        assert installed is not None
+        (folder / name).symlink_to(installed)
     return str(folder)
 
 
@@ -169,7 +169,7 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(
     """With stand-ins for pip and npm that write down how they were called, and a node that says
     another version.
     """
-    path, said = hide_node(tmp_path / "bin"), tmp_path / "said"
+    path, calls = hide_node(tmp_path / "bin"), tmp_path / "said"
     wheel = tmp_path / "wheel"
 
     def program(file: Path, text: str) -> None:
@@ -180,15 +180,15 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(
     if system:
         says = "Object.defineProperty(process.versions, 'node', {value: process.argv[1]}); eval(process.argv[2])"
         program(tmp_path / "bin" / "node", f'exec "{real_node()}" -e "{says}" {system} "$2"')
-        program(tmp_path / "bin" / "npm", f'echo "system npm $*" >> {said}')
+        program(tmp_path / "bin" / "npm", f'echo "system npm $*" >> {calls}')
     program(wheel / "bin" / "node", "exit 0")
     program(
         wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
-        f'echo "wheel npm $*" >> {said}',
+        f'echo "wheel npm $*" >> {calls}',
     )
     program(
         tmp_path / ".venv" / "bin" / "python",
-        f'[ "$1" = -c ] && echo {wheel} || echo "python $*" >> {said}',
+        f'[ "$1" = -c ] && echo {wheel} || echo "python $*" >> {calls}',
     )
     for name in ("Makefile", "pyproject.toml", "package.json", "package-lock.json"):
         shutil.copyfile(ROOT / name, tmp_path / name)
@@ -204,7 +204,7 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    lines = said.read_text().splitlines()
+    lines = calls.read_text().splitlines()
     if fits:
         assert lines == ["system npm ci --no-audit --no-fund --loglevel=error"]
     else:
@@ -314,7 +314,7 @@ def test_the_functions_that_explanations_name_exist() -> None:
 def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path) -> None:
     assert generate.threats.missing() == []
     text = (ROOT / "docs" / "threats.toml").read_text()
-    for before, after, said in [
+    for before, after, fragment in [
         (
             "::test_a_lease_that_is_over",
             "::test_a_lease_that_was_over",
@@ -337,12 +337,12 @@ def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path
         source = tmp_path / "threats.toml"
         source.write_text(text.replace(before, after, 1))
         (sentence,) = generate.threats.missing(source)
-        assert said in sentence
+        assert fragment in sentence
 
 
 def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
     """The whole list: what stands against each, or why nothing does yet."""
-    whole = (
+    expected = (
         {f"R{n}" for n in range(1, 19)}
         | {f"L{n}" for n in range(1, 21)}
         | {f"K{n}" for n in range(1, 8)}
@@ -353,7 +353,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         (ROOT / "docs" / "threats.md").read_text(),
         re.MULTILINE,
     )
-    assert {name for row in rows for name in row.split(", ")} == whole
+    assert {name for row in rows for name in row.split(", ")} == expected
 
 
 def plain(tag: str, *fields: bytes | str | int) -> bytes:
@@ -448,10 +448,10 @@ def by_other_means() -> list[bytes]:
 def test_vectors_are_what_other_libraries_make() -> None:
     section = (ROOT / "docs" / "ledger.md").read_text().split("\n## Vectors\n")[1]
     values, signed = section.split("\nSigned by")
-    found = [
+    listed = [
         bytes.fromhex(value) for value in re.findall(r"\| `([0-9a-f]+)` \|$", values, re.MULTILINE)
     ]
-    assert found == by_other_means()
+    assert listed == by_other_means()
     table = json.loads((ROOT / "contracts" / "typed-data.json").read_text())
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| `([0-9a-f]{130})` \|$", signed, re.MULTILINE)
     assert [kind for kind, _, _ in rows] == list(table["types"])
@@ -531,9 +531,9 @@ def test_a_missing_compiler_is_said_plainly(
 ) -> None:
     monkeypatch.setattr(artifacts, "SOLC", tmp_path / "gone")
     assert artifacts.main(["--check"]) == 1
-    said = capsys.readouterr().err
+    error = capsys.readouterr().err
     assert (
-        said == "the compiler did not start: node or its package solc is missing; "
+        error == "the compiler did not start: node or its package solc is missing; "
         "run `make clean install`, which brings both\n"
     )
 

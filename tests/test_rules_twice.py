@@ -124,10 +124,10 @@ class Life:
     def view_output(self, name: str) -> None:
         self.world.view_output(self.run, name, self.attempt)
 
-    def release(self, honest: bool) -> None:
+    def release(self, control: bool) -> None:
         bundle = Replay(export_bundle(self.world.ledger))
         granted = bundle.replayed.granted(self.run, self.attempt)
-        epochs = [epoch if honest else epoch + 1 for _, epoch, _ in granted]
+        epochs = [epoch if control else epoch + 1 for _, epoch, _ in granted]
         self.world.release(
             self.run,
             self.seal,
@@ -286,13 +286,13 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
     world.authorise(run, people, attempt=2)  # 5
     ready = []
     for _ in range(4):
-        one = world.permit()
-        released = world.request_run(one)
+        open_permit = world.permit()
+        released = world.request_run(open_permit)
         world.authorise(released, people[:3])
         seal = world.seal(released)
         for name in ("sol", "tess"):
             world.view_output(released, name)
-        ready.append((one, released, seal))
+        ready.append((open_permit, released, seal))
     world.release(ready[3][1], ready[3][2], people[:3], [0] * 3)
     ask_too_much(world, people)
     refuse_care(world, pass_time)
@@ -354,9 +354,9 @@ def ask_too_much(world: World, people: list[bytes]) -> None:
             world.authorise(runs[run], granted, attempt=attempt)
         return world.ledger.read("AccessLedger", "questionsOf", permit, bytes(32))
 
-    one = world.permit(questions=1)
-    assert asked(one, *((0, 1 + at, (three, four)[at % 2]) for at in range(10))) == [1, 0]  # 46
-    assert asked(one, (0, 1, four), (1, 1, three), (2, 1, three), (2, 2, others)) == [1, 0]  # 44
+    single = world.permit(questions=1)
+    assert asked(single, *((0, 1 + at, (three, four)[at % 2]) for at in range(10))) == [1, 0]  # 46
+    assert asked(single, (0, 1, four), (1, 1, three), (2, 1, three), (2, 2, others)) == [1, 0]  # 44
     two = world.permit(questions=2)
     shared = (0, 1, four), (1, 1, four), (1, 2, three), (2, 1, three), (2, 2, four)
     assert asked(two, *shared, (2, 3, others), (0, 2, others)) == [2, 0]  # 44, 44

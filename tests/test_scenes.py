@@ -35,18 +35,18 @@ def test_each_holds_and_says_so(name: str, monkeypatch: pytest.MonkeyPatch, tmp_
         },
     )
     monkeypatch.setattr(methods, "SIMULATED", 40)
-    wordy = max(attacks.TABLE, key=lambda one: len(rule(one.expected)))
+    wordy = max(attacks.TABLE, key=lambda attack: len(rule(attack.expected)))
     monkeypatch.setattr(attacks, "TABLE", [*attacks.TABLE[::6], wordy])
     monkeypatch.setattr(attacks, "CARE_TABLE", attacks.CARE_TABLE[::6])
-    said: list[str] = []
-    assert play_scene(name, said.append)
+    lines: list[str] = []
+    assert play_scene(name, lines.append)
     assert name != "attacks" or any(
-        f"{rule(wordy.expected)}  {wordy.name}" in line for line in said
+        f"{rule(wordy.expected)}  {wordy.name}" in line for line in lines
     )
     # Its programs are installed for the tests, so the scene starts it by itself.
-    assert name != "reach" or any("database   PostgreSQL" in line for line in said)
-    assert said[-1].endswith(f"DONE: {name}")
-    assert len(said) >= 6
+    assert name != "reach" or any("database   PostgreSQL" in line for line in lines)
+    assert lines[-1].endswith(f"DONE: {name}")
+    assert len(lines) >= 6
     assert (name == "science") == (tmp_path / "demo-science.html").exists()
 
 
@@ -79,7 +79,7 @@ def test_a_failing_scene_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule that an attack must meet is another one: the scene names it and is not proven."""
     first = attacks.TABLE[0]
     monkeypatch.setattr(attacks, "TABLE", [replace(first, expected="another rule")])
-    said: list[str] = []
-    assert not play_scene("attacks", said.append)
-    assert any("WRONG" in line and first.name in line and first.expected in line for line in said)
-    assert "NOT PROVEN" in said[-1]
+    lines: list[str] = []
+    assert not play_scene("attacks", lines.append)
+    assert any("WRONG" in line and first.name in line and first.expected in line for line in lines)
+    assert "NOT PROVEN" in lines[-1]

@@ -57,7 +57,7 @@ def test_each_run_is_computed_once_and_both_take_some(two: ServedHome, tmp_path:
 def test_every_page_is_there_also_on_postgresql(two: ServedHome) -> None:
     """Those without an id in their address, for a visitor and for each role."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    paths = {one.path for one in routes if "GET" in one.methods and "{" not in one.path}
+    paths = {route.path for route in routes if "GET" in route.methods and "{" not in route.path}
     assert {"/", "/trail", "/runs"} < paths
     for name in ("", "ada", "noor", "pia", "vera", "rita", "omar"):
         for path in sorted(paths):
@@ -92,10 +92,10 @@ def page_of(two: ServedHome, path: str, name: str = "") -> httpx.Response:
 @pytest.mark.timeout(3600)
 def test_a_worker_that_is_killed_costs_attempts_and_no_run(two: ServedHome, tmp_path: Path) -> None:
     """The other goes on; the killed one, started again, takes up what it had claimed."""
-    chance = random.Random(6)
+    draw = random.Random(6)
     for turn in range(extent(1, 20)):
         runs, victim = ask(two, 3), WORKERS[turn % len(WORKERS)]
-        time.sleep(chance.uniform(0.2, 2.0))
+        time.sleep(draw.uniform(0.2, 2.0))
         two.kill(victim)
         two.start_again(victim)
         assert max(await_all(two, runs).values()) <= 2

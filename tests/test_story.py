@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(WAIT + 100)
 
 
 @dataclass(frozen=True)
-class Told:
+class Demo:
     """One whole demo: what it printed and what it left."""
 
     code: int
@@ -44,7 +44,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """Played twice in the same folder: the second time it clears what the first left."""
     base = tmp_path_factory.mktemp("story")
     home = base / "demo"
@@ -64,50 +64,50 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((home / "report.json").read_text())
-    return Told(done.returncode, done.stdout, home, report, watch)
+    return Demo(done.returncode, done.stdout, home, report, watch)
 
 
-def line(told: Told, n: int) -> dict[str, Any]:
-    return next(one for one in told.report["story"] if one["n"] == n)
+def line(demo: Demo, n: int) -> dict[str, Any]:
+    return next(scene for scene in demo.report["story"] if scene["n"] == n)
 
 
-def test_the_demo_fits_a_screen(told: Told) -> None:
-    lines = told.text.splitlines()
+def test_the_demo_fits_a_screen(demo: Demo) -> None:
+    lines = demo.text.splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 120
-    assert [one["n"] for one in told.report["story"]] == list(range(1, 19))
-    assert not (told.home / "old").exists()
-    assert all(one["holds"] for one in told.report["story"])
+    assert [scene["n"] for scene in demo.report["story"]] == list(range(1, 19))
+    assert not (demo.home / "old").exists()
+    assert all(scene["holds"] for scene in demo.report["story"])
 
 
-def test_the_report_has_the_promised_shape(told: Told) -> None:
+def test_the_report_has_the_promised_shape(demo: Demo) -> None:
     schema = json.loads((ROOT / "api" / "demo" / "report-schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(told.report, schema)
-    check_page((told.home / "report.html").read_text())
+    jsonschema.validate(demo.report, schema)
+    check_page((demo.home / "report.html").read_text())
 
 
-def test_the_gate(told: Told) -> None:
+def test_the_gate(demo: Demo) -> None:
     """298 people, 284 willing: nobody else's data is touched, and nothing before they agreed or
     without the ledger.
     """
-    assert line(told, 2)["ledger"] == "298 Enrolled"
-    assert line(told, 3)["ledger"].startswith("0 plaintext")
-    assert line(told, 4)["ledger"] == "2 of 3 yes   REFUSED ApplicantVoted"
-    assert line(told, 5)["ledger"] == "REFUSED cohort-minimum    keys 0"
-    assert line(told, 6)["ledger"] == "284 ConsentGranted"
-    assert line(told, 7)["ledger"].startswith("184 granted  14 denied")
-    assert line(told, 8)["ledger"] == "keys for 184 people = 184 logged"
-    assert line(told, 9)["ledger"] == "REFUSED ledger-down    keys 0"
+    assert line(demo, 2)["ledger"] == "298 Enrolled"
+    assert line(demo, 3)["ledger"].startswith("0 plaintext")
+    assert line(demo, 4)["ledger"] == "2 of 3 yes   REFUSED ApplicantVoted"
+    assert line(demo, 5)["ledger"] == "REFUSED cohort-minimum    keys 0"
+    assert line(demo, 6)["ledger"] == "284 ConsentGranted"
+    assert line(demo, 7)["ledger"].startswith("184 granted  14 denied")
+    assert line(demo, 8)["ledger"] == "keys for 184 people = 184 logged"
+    assert line(demo, 9)["ledger"] == "REFUSED ledger-down    keys 0"
 
 
-def test_the_change_of_mind(told: Told) -> None:
-    assert line(told, 11)["ledger"] == "REFUSED revoked"
-    assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
-    assert float(told.report["revocation"]["stop_seconds"]) <= told.allowed(2)
-    assert line(told, 15)["ledger"] == "released with her in it: 0"
+def test_the_change_of_mind(demo: Demo) -> None:
+    assert line(demo, 11)["ledger"] == "REFUSED revoked"
+    assert demo.report["after_revocation"] == {"accesses": 0, "keys": 0}
+    assert float(demo.report["revocation"]["stop_seconds"]) <= demo.allowed(2)
+    assert line(demo, 15)["ledger"] == "released with her in it: 0"
     kept = {
-        json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()
+        json.loads(path.read_text())["type"] for path in (demo.home / "receipts" / "ada").iterdir()
     }
     assert kept == {
         "volens/receipt/2",
@@ -115,17 +115,17 @@ def test_the_change_of_mind(told: Told) -> None:
     }  # both are among those that Vera verifies
 
 
-def test_two_plans_of_care(told: Told) -> None:
-    assert line(told, 13)["ledger"] == "Bea: olaparib 200 mg, 2 times a day"
-    care = told.report["care"]
+def test_two_plans_of_care(demo: Demo) -> None:
+    assert line(demo, 13)["ledger"] == "Bea: olaparib 200 mg, 2 times a day"
+    care = demo.report["care"]
     assert (care["plans"], care["options"], care["refused"]) == (2, 1, 1)
     assert care["keys"] == care["accesses"] == care["plans"]
     assert any("No chemotherapy" in reason for reason in care["by_reason"])
 
 
-def test_the_science_is_honest(told: Told) -> None:
+def test_the_science_is_honest(demo: Demo) -> None:
     """Beside the majority, with interval and permutation; near it on real data, and no better."""
-    rows = {f"{one['model']}/{one['feature_set']}" for one in told.report["models"]}
+    rows = {f"{row['model']}/{row['feature_set']}" for row in demo.report["models"]}
     assert rows == {
         "logistic/genes",
         "logistic/clinical",
@@ -134,14 +134,14 @@ def test_the_science_is_honest(told: Told) -> None:
         "forest/combined",
         "cnn/combined",
     }
-    for one in told.report["models"]:
-        low, high = one["auc_interval"]
-        assert low <= one["auc"] <= high
-        assert one["auc"] < 85
-        assert one.get("accuracy", 0) < 88
-    assert abs(told.report["baseline"] - 81.5) <= 9  # 154 of 189, within the bound of the noise
-    assert "genes only -> genes + clinical" in told.text
-    known = told.report["known_truth"]["enough"]
+    for row in demo.report["models"]:
+        low, high = row["auc_interval"]
+        assert low <= row["auc"] <= high
+        assert row["auc"] < 85
+        assert row.get("accuracy", 0) < 88
+    assert abs(demo.report["baseline"] - 81.5) <= 9  # 154 of 189, within the bound of the noise
+    assert "genes only -> genes + clinical" in demo.text
+    known = demo.report["known_truth"]["enough"]
     # Where there are enough people the rule is found: both kinds of data are worth more than either
     # alone.
     ours, best = (
@@ -150,12 +150,12 @@ def test_the_science_is_honest(told: Told) -> None:
     assert all(abs(ours[on] - best[on]) <= 0.05 for on in ours)
     assert min(ours["combined"] - ours[on] for on in ("genes", "clinical")) > 0.05
     shown = ", ".join(f"{on} {100 * ours[on]:.0f}" for on in ("genes", "clinical"))
-    assert f"2000 of that kind, the same code, not governed: {shown}" in told.text
-    assert "100 simulated people, as governed: genes" in told.text
+    assert f"2000 of that kind, the same code, not governed: {shown}" in demo.text
+    assert "100 simulated people, as governed: genes" in demo.text
 
 
-def test_the_proof(told: Told) -> None:
-    report = told.report
+def test_the_proof(demo: Demo) -> None:
+    report = demo.report
     assert report["keys"]["released"] == report["keys"]["logged"] > 0
     assert report["accesses"]["recorded"] == report["accesses"]["explained"] > 184
     assert report["attacks"]["tried"] == report["attacks"]["refused"] >= 15
@@ -165,11 +165,11 @@ def test_the_proof(told: Told) -> None:
 
 
 def test_a_line_that_does_not_hold_fails_the_demo(
-    told: Told, capsys: pytest.CaptureFixture[str]
+    demo: Demo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The verdict is drawn from every line, not only from the totals."""
-    story = [one | {"holds": one["n"] != 9} for one in told.report["story"]]
-    assert _close(told.home, told.report | {"story": story}) == 7
+    story = [scene | {"holds": scene["n"] != 9} for scene in demo.report["story"]]
+    assert _close(demo.home, demo.report | {"story": story}) == 7
     printed = capsys.readouterr().out
     assert "NOT PROVEN" in printed
     assert "Line 9 " in printed
@@ -194,14 +194,14 @@ def test_a_running_deployment_is_not_thrown_away(devchain: DevChain, tmp_path: P
     assert (tmp_path / "keys").read_text() == "precious"
 
 
-def test_anybody_can_check_it_again(told: Told) -> None:
+def test_anybody_can_check_it_again(demo: Demo) -> None:
     """With the printed command: valid with the receipt, not proven without, and never without its
     packages.
     """
-    command = re.search(r"Check it: +(\S+) (.+)$", told.text, re.MULTILINE)
+    command = re.search(r"Check it: +(\S+) (.+)$", demo.text, re.MULTILINE)
     assert command is not None
     assert command[1] == f"{Path(sys.executable).parent}/python"
-    words = [str(told.home.parent / word) if "/" in word else word for word in command[2].split()]
+    words = [str(demo.home.parent / word) if "/" in word else word for word in command[2].split()]
     assert run_python("-I", *words) == (0, "valid")
     assert run_python("-I", *words[:2])[0] == 8
     assert run_python("-I", "-S", *words[:2])[0] == 8
@@ -212,22 +212,22 @@ def run_python(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout.strip().splitlines()[-1]
 
 
-def test_the_recorded_terminal_is_this_demos(told: Told) -> None:
+def test_the_recorded_terminal_is_this_demos(demo: Demo) -> None:
     """The picture in the README says what the demo says, but for what a run measures."""
     kept = (ROOT / "docs" / "pictures" / "demo.svg").read_text()
-    assert shape((told.home / "terminal.svg").read_text()) == shape(told.text)
-    assert shape(kept) == shape(told.text)
+    assert shape((demo.home / "terminal.svg").read_text()) == shape(demo.text)
+    assert shape(kept) == shape(demo.text)
     assert "http" not in kept.replace("http://www.w3.org/2000/svg", "")
-    assert shape(kept.replace("REFUSED", "granted", 1)) != shape(told.text)
+    assert shape(kept.replace("REFUSED", "granted", 1)) != shape(demo.text)
 
 
 def test_only_what_a_run_measures_may_differ() -> None:
-    one = (
+    recorded = (
         "12  38.7 s  worker  metastasis, 5-fold x 10, on cpu    right for 81 %  block 41\n"
         "    80   -   -  AUC +1 [-3, 2], a gain"
     )
-    assert shape(one) == shape(
-        one.replace("81", "9").replace("-   -", "40  12").replace("a gain", "no gain shown")
+    assert shape(recorded) == shape(
+        recorded.replace("81", "9").replace("-   -", "40  12").replace("a gain", "no gain shown")
     )
-    assert shape(one) == shape(one.replace("on cpu ", "on NVIDIA H100 "))
-    assert shape(one) != shape(one.replace("right", "wrong"))
+    assert shape(recorded) == shape(recorded.replace("on cpu ", "on NVIDIA H100 "))
+    assert shape(recorded) != shape(recorded.replace("right", "wrong"))

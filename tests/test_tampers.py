@@ -31,8 +31,8 @@ def bundle(devchain: DevChain) -> Bundle:
 
 
 def test_the_untouched_trail_is_valid(bundle: Bundle) -> None:
-    found = examine(canonical_json(bundle), [bundle["head"]])
-    assert {word: state for word, (state, _) in found.items()} == dict.fromkeys(
+    verdicts = examine(canonical_json(bundle), [bundle["head"]])
+    assert {word: state for word, (state, _) in verdicts.items()} == dict.fromkeys(
         ("consistent", "signed", "anchored"), "ok"
     )
 
@@ -47,13 +47,15 @@ def test_verify_names_every_tamper(bundle: Bundle, what: Tamper) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", [one for one in TABLE if one.word == "anchored"], ids=lambda what: what.name
+    "what",
+    [tampering for tampering in TABLE if tampering.word == "anchored"],
+    ids=lambda what: what.name,
 )
 def test_without_a_held_head_such_a_trail_is_never_called_valid(
     bundle: Bundle, what: Tamper
 ) -> None:
-    found = examine(canonical_json(tamper(bundle, what)))
-    assert [found[word][0] for word in ("consistent", "signed", "anchored")] == [
+    verdicts = examine(canonical_json(tamper(bundle, what)))
+    assert [verdicts[word][0] for word in ("consistent", "signed", "anchored")] == [
         "ok",
         "ok",
         "not-checked",
@@ -79,16 +81,16 @@ def test_without_the_check_the_tamper_gets_through(bundle: Bundle, removal: Remo
     """
     loose = verifier_without(removal).examine
     assert detected(bundle, bundle["head"], loose) == ("", "")
-    for what in (one for one in TABLE if one.name in removal.attacks):
-        held = bundle["head"] if what.word == "anchored" else None
-        assert detected(tamper(bundle, what), held) != ("", "")
-        assert detected(tamper(bundle, what), held, loose) == ("", ""), what.name
+    for what in (tampering for tampering in TABLE if tampering.name in removal.attacks):
+        head = bundle["head"] if what.word == "anchored" else None
+        assert detected(tamper(bundle, what), head) != ("", "")
+        assert detected(tamper(bundle, what), head, loose) == ("", ""), what.name
 
 
 def test_tables_are_as_large_as_promised() -> None:
     assert len({what.name for what in TABLE}) == len(TABLE) >= 15
     removals = [*REMOVALS, *VERIFIER, *GATE]
-    assert len({one.control for one in removals}) == len(removals) >= 12
+    assert len({removal.control for removal in removals}) == len(removals) >= 12
     named = {name for removal in VERIFIER for name in removal.attacks}
     assert named <= {what.name for what in TABLE}
 

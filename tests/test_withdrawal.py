@@ -159,33 +159,33 @@ class Scene:
     def faults(self) -> list[str]:
         """What no change of mind may leave behind."""
         self.ledger.sync()
-        found, replayed = [], self.ledger.replayed
+        violations, replayed = [], self.ledger.replayed
         lines = [json.loads(line) for line in self.rig.journal()]
         limit = allowed(SECONDS)
-        for one in self.moments:
-            name = f"attempt {one.attempt}"
-            if one.dead > limit:
-                found.append(f"{name}: its child lived {one.dead:.2f} s")
-            if any(replayed.attempts[self.run, one.attempt].seal_hash):
-                found.append(f"{name}: it was sealed")
+        for moment in self.moments:
+            name = f"attempt {moment.attempt}"
+            if moment.dead > limit:
+                violations.append(f"{name}: its child lived {moment.dead:.2f} s")
+            if any(replayed.attempts[self.run, moment.attempt].seal_hash):
+                violations.append(f"{name}: it was sealed")
             keys = [
                 line
                 for line in lines
-                if line["run"] == self.run.hex() and line["attempt"] == one.attempt
+                if line["run"] == self.run.hex() and line["attempt"] == moment.attempt
             ]
-            if any(line["block"] >= one.block for line in keys):
-                found.append(f"{name}: a key left after the withdrawal's block")
-            late = range(one.attempt + 1, replayed.newest_attempt(self.run) + 1)
+            if any(line["block"] >= moment.block for line in keys):
+                violations.append(f"{name}: a key left after the withdrawal's block")
+            late = range(moment.attempt + 1, replayed.newest_attempt(self.run) + 1)
             if any(
-                one.subject in {who for who, *_ in replayed.granted(self.run, later)}
+                moment.subject in {who for who, *_ in replayed.granted(self.run, later)}
                 for later in late
             ):
-                found.append(f"{name}: the person is in a later one")
-        return found
+                violations.append(f"{name}: the person is in a later one")
+        return violations
 
     def __str__(self) -> str:
-        dead = sorted(one.dead for one in self.moments)
-        steps = sorted({one.step for one in self.moments})
+        dead = sorted(moment.dead for moment in self.moments)
+        steps = sorted({moment.step for moment in self.moments})
         return (
             f"{len(dead)} changes of mind, {self.moments[0].after:.2f} s and more after the authorisation, in "
             f"{', '.join(steps)}: child dead after {dead[0]:.2f} / {dead[len(dead) // 2]:.2f} / {dead[-1]:.2f} s "
@@ -193,7 +193,7 @@ class Scene:
         )
 
 
-def told(engine: Any, subject: bytes) -> list[Withdrawal]:
+def withdrawals_shown(engine: Any, subject: bytes) -> list[Withdrawal]:
     """What she is told of her withdrawals, by all that the ledger says so far."""
     return withdrawals_of(engine, subject.hex(), register.newest_step(engine)["count"])
 
@@ -274,7 +274,7 @@ def test_a_withdrawal_at_any_moment(crowd: Rig, record_property: Any) -> None:
     rng, leaving, times = random.Random(8), list(crowd.subjects), extent(6, 8)
     rng.shuffle(leaving)
     before = set(Path(tempfile.gettempdir()).iterdir())
-    said = []
+    lines = []
     for _ in range(extent(1, 2)):
         with playing(crowd) as scene:
             for _ in range(times):
@@ -292,9 +292,9 @@ def test_a_withdrawal_at_any_moment(crowd: Rig, record_property: Any) -> None:
                 ):  # the rules has no seal for an attempt that another one followed
                     scene.rig.world.seal(scene.run, attempt)
             assert register.find_run(scene.worker.engine, scene.run.hex()).state == "authorised"
-            said.append(str(scene))
-    print("\n".join(said))
-    record_property("times", said)
+            lines.append(str(scene))
+    print("\n".join(lines))
+    record_property("times", lines)
     assert plaintext(crowd, before) == []
 
 
@@ -337,13 +337,13 @@ def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Rig) -> Non
         assert not select.select([scene.children.processes[-1][1]], [], [], 0)[0]
         scene.worker.projection.sync()
         for who, again in ((ana, 2), (bea, 3), (cis, 0)):  # where it was started again without them
-            (change,) = told(scene.worker.engine, who)
+            (change,) = withdrawals_shown(scene.worker.engine, who)
             (effect,) = change.effects
             assert (change.kind, change.settled, effect.use.was) == ("narrowed", True, "computing")
             assert effect.use.next_attempt == again
             assert effect.stopped is not None
             assert effect.stopped <= allowed(SECONDS)
-        assert told(scene.worker.engine, dea) == []
+        assert withdrawals_shown(scene.worker.engine, dea) == []
 
 
 def test_a_cohort_that_becomes_too_small_ends_the_run(rig: Rig) -> None:
@@ -352,17 +352,17 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(rig: Rig) -> None:
         scene.change(rig.subjects[0], 0.4)
         deadline = time.monotonic() + 10
         while (
-            found := register.find_run(scene.worker.engine, scene.run.hex())
+            row := register.find_run(scene.worker.engine, scene.run.hex())
         ).state == "authorised":
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert (found.state, found.reason, found.attempt) == (
+        assert (row.state, row.reason, row.attempt) == (
             "denied",
             40,
             1,
         )  # cohort below minimum
         assert scene.faults() == []
-        (change,) = told(scene.worker.engine, rig.subjects[0])
+        (change,) = withdrawals_shown(scene.worker.engine, rig.subjects[0])
         (effect,) = change.effects
         assert (change.settled, effect.use.was, effect.state, effect.use.next_attempt) == (
             True,
@@ -395,7 +395,7 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(rig: Rig) 
     granted.sync()
     assert second not in {who for who, *_ in granted.replayed.granted(run, 2)}
     for who, was, again in ((first, "queued", 1), (second, "sealed", 2)):
-        ((effect,),) = (change.effects for change in told(worker.engine, who))
+        ((effect,),) = (change.effects for change in withdrawals_shown(worker.engine, who))
         assert (effect.use.was, effect.use.next_attempt, effect.stopped) == (was, again, None)
 
 
@@ -422,9 +422,9 @@ def test_a_withdrawal_while_the_output_is_sealed(
             left.append(rig.world.revoke(who).block)
 
     def hearing(child: Child, *watch: Any) -> Any:
-        said, blobs = hear(child, *watch)
-        leave(str(said["say"]))
-        return said, blobs
+        message, blobs = hear(child, *watch)
+        leave(str(message["say"]))
+        return message, blobs
 
     def putting(bucket: Bucket, blob: bytes) -> str:
         assert select.select([children.processes[-1][1]], [], [], 0)[0], (
@@ -452,9 +452,9 @@ def test_a_withdrawal_while_the_output_is_sealed(
     worker.projection.sync()
     first, second = (worker.projection.replayed.attempts[run, number] for number in (1, 2))
     assert left
-    assert who in {one for one, *_ in first.granted}
+    assert who in {subject for subject, *_ in first.granted}
     assert not any(first.seal_hash)
-    assert who not in {one for one, *_ in second.granted}
+    assert who not in {subject for subject, *_ in second.granted}
     assert any(second.seal_hash)
     for _, process in children.processes:
         os.close(process)

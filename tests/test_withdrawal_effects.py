@@ -53,7 +53,7 @@ def test_a_slow_part_delays_no_withdrawal(
         os.close(process)
 
 
-def told(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
+def withdrawal_of(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
     (change,) = withdrawals_of(engine, subject.hex(), register.newest_step(engine)["count"])
     return change, change.effects
 
@@ -77,7 +77,7 @@ def test_a_run_that_failed_is_over_for_everybody_in_it(
     receipt = rig.world.revoke(who)
     mark(worker.engine, f"mined:{receipt.tx.hex()}")
     worker.projection.sync()
-    change, (effect,) = told(worker.engine, who)
+    change, (effect,) = withdrawal_of(worker.engine, who)
     assert (change.settled, effect.state, effect.stopped) == (True, "failed", 0.0)
     assert "was stopped; what it had computed is gone" in effect.sentence
 
@@ -99,7 +99,7 @@ def test_however_an_attempt_ends_its_end_is_known(
     with pytest.raises(type(error)):
         worker.step()
     worker.projection.sync()
-    change, (effect,) = told(worker.engine, who)
+    change, (effect,) = withdrawal_of(worker.engine, who)
     assert change.settled
     assert effect.stopped is not None
     assert 0 <= effect.stopped <= allowed(SECONDS)
@@ -120,7 +120,7 @@ def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
         receipt = rig.world.revoke(who)
         mark(scene.worker.engine, f"mined:{receipt.tx.hex()}")
         scene.worker.projection.sync()
-        change, (effect,) = told(scene.worker.engine, who)
+        change, (effect,) = withdrawal_of(scene.worker.engine, who)
         assert (effect.use.attempt, effect.use.was, effect.stopped, change.settled) == (
             2,
             "computing",
@@ -143,5 +143,5 @@ def test_a_refused_worker_does_not_hide_the_run(rig: Rig) -> None:
         authorise(2)
     rig.world.revoke(who)
     projection.sync()
-    change, (effect,) = told(projection._engine, who)
+    change, (effect,) = withdrawal_of(projection._engine, who)
     assert (effect.use.was, change.settled) == ("computing", False)

@@ -136,7 +136,7 @@ def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(rig: Rig) -> None:
     worker = rig.worker()
     worker.projection.sync()
     states = [register.find_run(worker.engine, run.hex()) for run in (first, second)]
-    assert [one.state for one in states] == ["authorised", "queued"]
+    assert [state.state for state in states] == ["authorised", "queued"]
     assert states[0].block > states[1].block
     assert waiting(worker.engine, worker.clock()) == [first.hex(), second.hex()]
 
@@ -231,8 +231,8 @@ def test_the_child_has_no_network_and_keeps_nothing() -> None:
     child = CHILDREN.child()
     try:
         child.say({"params": "{}"})
-        said, _ = child.hear()
-        assert said["say"] == "failed"  # these are no parameters: it got as far as reading them
+        message, _ = child.hear()
+        assert message["say"] == "failed"  # these are no parameters: it got as far as reading them
     finally:
         child.end()
     child = CHILDREN.child()
@@ -320,7 +320,7 @@ def test_what_a_child_started_is_gone_with_it() -> None:
     """A process that it forked, and that nobody else would end: its plaintext goes with the
     child's.
     """
-    said, telling = os.pipe()
+    reading, telling = os.pipe()
     if (pid := os.fork()) == 0:  # as the server makes a child: a session of its own
         os.setsid()
         grandchild = os.fork()
@@ -328,7 +328,7 @@ def test_what_a_child_started_is_gone_with_it() -> None:
             os.write(telling, str(grandchild).encode())
         while True:
             time.sleep(60)
-    started = int(os.read(said, 16))
+    started = int(os.read(reading, 16))
     (from_us, to_it), (from_it, to_us) = os.pipe(), os.pipe()
     child = Child(pid, os.pidfd_open(pid), to_it, from_it)
     assert not gone(started)
@@ -340,7 +340,7 @@ def test_what_a_child_started_is_gone_with_it() -> None:
         with suppress(ProcessLookupError):
             os.kill(started, signal.SIGKILL)
         os.waitpid(pid, 0)
-        for descriptor in (said, telling, from_us, to_us):
+        for descriptor in (reading, telling, from_us, to_us):
             os.close(descriptor)
 
 

@@ -170,7 +170,9 @@ def marked_alone(tests: Path) -> frozenset[str]:
         if "pytest.mark.alone" in (text := file.read_text())
         for function in ast.parse(text).body
         if isinstance(function, ast.FunctionDef)
-        and any(ast.unparse(one) == "pytest.mark.alone" for one in function.decorator_list)
+        and any(
+            ast.unparse(decorator) == "pytest.mark.alone" for decorator in function.decorator_list
+        )
     )
 
 

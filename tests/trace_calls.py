@@ -32,7 +32,7 @@ def work() -> None:
     from vcf_files import cohort, gzip, subjects
 
     from analytics.params import complete
-    from api.ingest import parser_sandbox as lane
+    from api.ingest import parser_sandbox as sandbox
     from api.worker.rehearsal import rehearse
     from api.worker.sandbox import ForkServer
 
@@ -44,16 +44,16 @@ def work() -> None:
     genomes, names, _ = cohort(4, 50)
     asked = {"subjects": subjects(names), "build": "GRCh38"}
     for data in (genomes, gzip(genomes)):
-        list(lane.split("vcf", io.BytesIO(data), asked))
-    chart = bundle(observation(), procedure())
-    list(lane.split("fhir", io.BytesIO(chart), {"subject": "a" * 64}))
+        list(sandbox.split("vcf", io.BytesIO(data), asked))
+    record = bundle(observation(), procedure())
+    list(sandbox.split("fhir", io.BytesIO(record), {"subject": "a" * 64}))
 
 
 def calls_of(trace: Path) -> Iterator[tuple[str, str]]:
     """(name, arguments and answer) of each call that a process made after its filter was in force."""
     confined = set()
     with trace.open(errors="replace") as lines:
-        for process, name, rest in (found.groups() for found in map(CALL.match, lines) if found):
+        for process, name, rest in (match.groups() for match in map(CALL.match, lines) if match):
             if name == "seccomp":
                 confined.add(process)
             elif process in confined:

@@ -560,11 +560,11 @@ def with_x(
     lines = header(names, contigs=("1", "X"))
     for at in range(20):
         calls = rng.binomial(2, 0.3, len(females))
-        lines.append(row(f"1:{1000 + at}", *(_WORDS[one] for one in calls.tolist())))
+        lines.append(row(f"1:{1000 + at}", *(_WORDS[copies] for copies in calls.tolist())))
     for at in range(variants):
         frequency = rng.uniform(0.1, 0.5)
-        two, one = rng.binomial(2, frequency, len(females)), rng.random(len(females)) < frequency
-        male = [str(int(copy)) if haploid else _WORDS[2 * int(copy)] for copy in one]
+        two, single = rng.binomial(2, frequency, len(females)), rng.random(len(females)) < frequency
+        male = [str(int(copy)) if haploid else _WORDS[2 * int(copy)] for copy in single]
         calls = [
             _WORDS[copies] if female else written
             for female, copies, written in zip(females, two.tolist(), male, strict=True)

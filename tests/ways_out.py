@@ -74,12 +74,12 @@ def attempt(scene: Scene) -> dict[str, str]:
 
 def _try(way: Way, scene: Scene) -> str:
     try:
-        found = way.go(scene)
+        became = way.go(scene)
     except OSError as error:
         return f"refused: {errno.errorcode.get(error.errno or 0, error)}"
     except Exception as error:  # a fault of the way itself, which the test reports
         return f"fault: {error!r}"
-    return "through" if found is not False else "refused"
+    return "through" if became is not False else "refused"
 
 
 def apart(do: Callable[[], Any]) -> Any:
@@ -144,8 +144,8 @@ def read_by_call(scene: Scene) -> bool:
 
 @way("read one's own memory by system call", CALLS)
 def read_own(scene: Scene) -> bytes:
-    held = ctypes.create_string_buffer(b"canary!!")
-    return copied(os.getpid(), ctypes.addressof(held))
+    canary = ctypes.create_string_buffer(b"canary!!")
+    return copied(os.getpid(), ctypes.addressof(canary))
 
 
 def copied(pid: int, address: int) -> bytes:
@@ -245,7 +245,7 @@ way("send over UDP", None)(
 way("make a TCP socket", CALLS)(lambda s: socket.socket(socket.AF_INET, socket.SOCK_STREAM).close())
 way("make a UDP socket", CALLS)(lambda s: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close())
 way("make a unix socket", CALLS)(lambda s: socket.socket(socket.AF_UNIX).close())
-way("make a pair of sockets", CALLS)(lambda s: [one.close() for one in socket.socketpair()])
+way("make a pair of sockets", CALLS)(lambda s: [line.close() for line in socket.socketpair()])
 way("make a raw socket", None, root=True)(
     lambda s: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
 )
@@ -299,10 +299,10 @@ QUIET = [(os.POSIX_SPAWN_CLOSE, number) for number in (1, 2)]
 
 @way("run a program from memory", CALLS)
 def run_from_memory(scene: Scene) -> Any:
-    held = os.memfd_create("program")
-    os.write(held, b"#!/nowhere\n")
+    program = os.memfd_create("program")
+    os.write(program, b"#!/nowhere\n")
     try:
-        apart(lambda: os.execve(held, ["x"], {}))
+        apart(lambda: os.execve(program, ["x"], {}))
     except FileNotFoundError:  # its interpreter: the kernel began to run it
         return True
     return False
@@ -473,7 +473,7 @@ def pivot(scene: Scene) -> Any:
 
 
 way("open a GPU's device", None)(lambda s: os.close(os.open("/dev/zero", os.O_RDWR)))
-way("open a terminal", None)(lambda s: [os.close(one) for one in os.openpty()])
+way("open a terminal", None)(lambda s: [os.close(descriptor) for descriptor in os.openpty()])
 way("send a descriptor to nowhere", CALLS)(lambda s: call(293, (ctypes.c_uint32 * 2)(), 0))
 way("wait for events", CALLS)(lambda s: os.close(call(291, 0)))
 

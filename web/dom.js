@@ -1,7 +1,7 @@
 // Small helpers of the page: finding elements, their texts, progress, files to download, copying.
 import { Problem } from "./requests.js";
 
-export const one = (selector, within = document) => within.querySelector(selector);
+export const query = (selector, within = document) => within.querySelector(selector);
 export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 const FIELD = "input, select, textarea";
@@ -12,7 +12,7 @@ export function textOf(element) {
 
 /** Set the text of the element that shows this field. */
 export function write(within, name, text) {
-  const element = one(`[data-field="${name}"]`, within);
+  const element = query(`[data-field="${name}"]`, within);
   if (!element)
     throw new Problem("The page does not show everything that is signed. Nothing was signed.");
   element[element.matches(FIELD) ? "value" : "textContent"] = text;
@@ -20,7 +20,7 @@ export function write(within, name, text) {
 
 /** Show the progress of a slow step; it runs in parts, so the page stays usable. */
 export async function withProgress(form, step) {
-  const bar = one("progress", form);
+  const bar = query("progress", form);
   bar.hidden = false;
   try {
     return await step((part) => {
@@ -40,13 +40,13 @@ export function offer(link, name, text) {
 
 /** Copy each named value of an element, a line for each, and say so beside the button. */
 export async function copy(button) {
-  const lines = all("[data-copied]", one(button.dataset.copy)).filter(
+  const lines = all("[data-copied]", query(button.dataset.copy)).filter(
     (element) => !element.closest("[hidden]"),
   );
   const text = lines
     .map((element) => `${element.dataset.copied}: ${element.textContent}`)
     .join("\n");
-  const status = one("[role=status]", button.parentElement);
+  const status = query("[role=status]", button.parentElement);
   try {
     await navigator.clipboard.writeText(text);
     status.textContent = "Copied.";

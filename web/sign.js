@@ -11,7 +11,7 @@ import {
 import { canonical } from "./encoding.js";
 import { openMessage, publicOf } from "./hpke.js";
 import { hidden, planId, sealNotes } from "./care.js";
-import { all, copy, offer, one, textOf, withProgress, write } from "./dom.js";
+import { all, copy, offer, query, textOf, withProgress, write } from "./dom.js";
 import { LEAST_PASSWORD, makeFile, openFile, SESSION } from "./keys.js";
 import { openOutput, check, joined, open, pieces, split } from "./outputs.js";
 import { accept, derive, fileOf, keyFor, keyForNew, purpose } from "./reading-keys.js";
@@ -65,7 +65,7 @@ const WORD = "volens-demo"; // gives access to the keys of the demo accounts (ap
 
 async function signIn(who) {
   const opened = await openSession(who);
-  location.assign(one("[data-next]")?.dataset.next || opened.next);
+  location.assign(query("[data-next]")?.dataset.next || opened.next);
 }
 
 /** A session of this signer in this browser; where it leads to first. */
@@ -96,8 +96,8 @@ async function openSession(who) {
 }
 
 async function openAndSignIn(form) {
-  const text = await one("input[type=file]", form).files[0].text();
-  const password = one("input[type=password]", form);
+  const text = await query("input[type=file]", form).files[0].text();
+  const password = query("input[type=password]", form);
   const file = await withProgress(form, (progress) => openFile(text, password.value, progress));
   password.value = "";
   await signIn(signerOfFile(file));
@@ -110,10 +110,10 @@ async function useWallet(form, button) {
 /** Accept an invitation with the key that it names: the person signs it too, then she is signed in. */
 async function acceptInvitation(form, button) {
   const shownHere = form.closest("[data-invitation]"),
-    file = one("input[type=file]", form)?.files[0];
+    file = query("input[type=file]", form)?.files[0];
   let who;
   if (file) {
-    const password = one("input[type=password]", form),
+    const password = query("input[type=password]", form),
       text = await file.text();
     who = signerOfFile(
       await withProgress(form, (progress) => openFile(text, password.value, progress)),
@@ -152,7 +152,7 @@ function listWallets(form) {
     button.textContent = `${form.dataset.wallets} ${name}`;
     publisher.textContent = rdns;
     row.append(button, publisher);
-    one("ul", form).append(row);
+    query("ul", form).append(row);
     form.closest("section").hidden = false;
   });
 }
@@ -163,18 +163,18 @@ async function makeKey(form) {
     throw new Problem(`Take at least ${LEAST_PASSWORD} characters.`);
   if (password.value !== again.value)
     throw new Problem("The two passwords differ. Type them again.");
-  const patient = one("input[type=radio]:checked", form).value === "patient";
+  const patient = query("input[type=radio]:checked", form).value === "patient";
   const made = await withProgress(form, (progress) => makeFile(patient, password.value, progress));
   password.value = again.value = "";
-  const link = one("#key-file");
+  const link = query("#key-file");
   offer(link, `volens-key-${made.address.slice(2, 10)}.json`, made.text);
-  one("#made-address").textContent = made.address;
-  one("#made-id").textContent = made.subject ?? "";
-  one("#made-id").closest("div").hidden = !patient;
-  one("#made-qr").src = `/pages/keys/${made.address}/qr`;
+  query("#made-address").textContent = made.address;
+  query("#made-id").textContent = made.subject ?? "";
+  query("#made-id").closest("div").hidden = !patient;
+  query("#made-qr").src = `/pages/keys/${made.address}/qr`;
   form.hidden = true;
-  one("#made").hidden = false;
-  one("#made h2").focus();
+  query("#made").hidden = false;
+  query("#made h2").focus();
   link.click();
 }
 
@@ -184,7 +184,7 @@ async function makeKey(form) {
 async function read(kind, within) {
   const message = {};
   for (const [name, type] of (await signing())[kind].fields) {
-    const element = one(`[data-field="${name}"]`, within);
+    const element = query(`[data-field="${name}"]`, within);
     if (!element)
       throw new Problem("The page does not show everything that is signed. Nothing was signed.");
     message[name] = typed(type, textOf(element).trim());
@@ -257,7 +257,7 @@ async function sendDocument(hash, text) {
 
 /** Send the text of something that is on the ledger, from a file. */
 async function sendFile(form) {
-  const text = await one("input[type=file]", form).files[0].text();
+  const text = await query("input[type=file]", form).files[0].text();
   if (bytesToHex(sha256(utf8ToBytes(text))) !== form.dataset.documentHash) {
     throw new Problem(
       "This is not the text whose hash is on the ledger. Choose exactly the file that was signed.",
@@ -292,8 +292,8 @@ function goOn(form) {
 async function give(form) {
   const who = signerHere();
   const salt = randomBytes(32),
-    terms = one("[data-terms]", form).textContent;
-  one('[data-field="termsCommitment"]', form).textContent = commitment(terms, salt);
+    terms = query("[data-terms]", form).textContent;
+  query('[data-field="termsCommitment"]', form).textContent = commitment(terms, salt);
   const grant = await read("Grant", form);
   const answer = await ask("POST", "/consents", {
     items: [
@@ -305,13 +305,13 @@ async function give(form) {
     ],
   });
   const receipt = canonical({ ...answer.items[0].proof, terms, termsSalt: bytesToHex(salt) });
-  offer(one("#receipt"), nameOf(receipt), receipt);
-  one("#block").textContent = answer.receipt.block;
-  one("#step").textContent = answer.receipt.count;
-  one("#note").textContent = answer.note ?? "";
+  offer(query("#receipt"), nameOf(receipt), receipt);
+  query("#block").textContent = answer.receipt.block;
+  query("#step").textContent = answer.receipt.count;
+  query("#note").textContent = answer.note ?? "";
   form.hidden = true;
-  one("#done").hidden = false;
-  one("#done h2").focus();
+  query("#done").hidden = false;
+  query("#done h2").focus();
 }
 
 async function stop(form) {
@@ -368,7 +368,7 @@ async function openSealed(form) {
     viewer = role === "viewer";
   const who = signerHere(),
     wanted = purpose(run, viewer ? attempt : 0);
-  const chosen = one("input[type=file]", form)?.files[0];
+  const chosen = query("input[type=file]", form)?.files[0];
   if (chosen) accept(await chosen.text(), wanted);
   const description = await ask("GET", `/runs/${run}`);
   if (description.outputs.at(-1)?.attempt !== attempt) {
@@ -385,7 +385,7 @@ async function openSealed(form) {
   offerKey(form);
   const { result, disclosure, salt } = await openOutput(who, description, key, viewer);
   const text = `{"result":${result},"disclosure":${disclosure},"salt":"${salt}"}`;
-  const target = one(form.dataset.target || "#result");
+  const target = query(form.dataset.target || "#result");
   await show(target, text, endpoint);
   const links = document.createElement("p");
   links.className = "actions";
@@ -427,7 +427,7 @@ async function viewKey(form, who, wanted, description, attempt) {
     viewerKey = bytesToHex(publicOf(key));
   const deadline = Math.floor(Date.now() / 1000) + DEADLINE;
   let review = { run: description.run, attempt, viewerKey, deadline };
-  if (one('[data-field="viewerKey"]', form)) {
+  if (query('[data-field="viewerKey"]', form)) {
     write(form, "viewerKey", viewerKey);
     review = await read("Review", form);
   }
@@ -448,7 +448,7 @@ async function show(target, text, endpoint) {
     words.textContent = text;
     target.replaceChildren(words);
   }
-  one("h2", target)?.focus();
+  query("h2", target)?.focus();
 }
 
 function addLink(within, label, name, text) {
@@ -462,8 +462,8 @@ function addLink(within, label, name, text) {
 /** For wallets: let a drawn key be downloaded, and a file of it be chosen where there is none. */
 function offerKey(form) {
   const { run, role, attempt } = form.dataset,
-    link = one("[data-own-key]", form),
-    choose = one("[data-choose-key]", form);
+    link = query("[data-own-key]", form),
+    choose = query("[data-choose-key]", form);
   const file = fileOf(purpose(run, role === "viewer" ? Number(attempt) : 0));
   if (link && file) {
     offer(link, file.name, file.text);
@@ -478,7 +478,7 @@ function offerKey(form) {
 async function appoint(form) {
   const who = signerHere(),
     salt = randomBytes(32);
-  write(form, "clinician", hidden(textOf(one('[data-extra="clinician"]', form)).trim(), salt));
+  write(form, "clinician", hidden(textOf(query('[data-extra="clinician"]', form)).trim(), salt));
   await record(form, await read("Appoint", form), {
     signer: who.address.slice(2).toLowerCase(),
     salt: bytesToHex(salt),
@@ -515,22 +515,22 @@ async function openPlan(form) {
   await record(form, message, name === "opening" && { signer: who.address.slice(2).toLowerCase() });
   const { result, disclosure, salt } = await openOutput(who, description, key, true, "plans");
   await show(
-    one("#opened"),
+    query("#opened"),
     `{"plan":${result},"disclosure":${disclosure},"salt":"${salt}"}`,
     shownBy,
   );
-  all("form", one("#opened")).forEach(wire);
+  all("form", query("#opened")).forEach(wire);
 }
 
 /** Countersign a plan: the clinician's decisions are encrypted here, and their hash is signed. */
 async function countersign(form) {
   const items = {};
   for (const item of all("[data-item]", form)) {
-    const decision = one("input[type=radio]:checked", item)?.value;
+    const decision = query("input[type=radio]:checked", item)?.value;
     if (!decision) throw new Problem("Decide on each item first. Nothing was signed.");
-    items[item.dataset.item] = { decision, note: one("textarea", item).value.trim() };
+    items[item.dataset.item] = { decision, note: query("textarea", item).value.trim() };
   }
-  const comment = one("[data-comment]", form).value.trim();
+  const comment = query("[data-comment]", form).value.trim();
   const text = canonical({ type: "volens/plan-notes/1", items, comment });
   const { run, attempt, salt } = form.dataset;
   const notes = sealNotes(salt, run, Number(attempt), text);
@@ -540,8 +540,8 @@ async function countersign(form) {
 }
 
 async function openResult(form) {
-  const text = await one("input[type=file]", form).files[0].text();
-  const target = one(form.dataset.target || "#result");
+  const text = await query("input[type=file]", form).files[0].text();
+  const target = query(form.dataset.target || "#result");
   await show(target, text, form.dataset.endpoint);
   all("form", target).forEach(wire);
 }
@@ -554,7 +554,7 @@ async function comment(form) {
     new URLSearchParams(new FormData(form)).toString(),
     { "Content-Type": "application/x-www-form-urlencoded" },
   );
-  one("#comment-list").innerHTML = await answer.text(); // made by our own templates, which escape every value
+  query("#comment-list").innerHTML = await answer.text(); // made by our own templates, which escape every value
   form.reset();
 }
 
@@ -582,7 +582,7 @@ function wire(form) {
 function onSubmit(form, act) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const alert = one("[role=alert]", form);
+    const alert = query("[role=alert]", form);
     if (alert) alert.textContent = "";
     busy(form, true);
     try {
@@ -669,8 +669,8 @@ async function renew(region, button, timers) {
     end: `${until.toISOString().slice(11, 16)} UTC`,
   });
   tell(region, `You stay signed in until ${region.dataset.end}.`);
-  one(".who time").textContent = region.dataset.end;
-  one(".who time").dateTime = until.toISOString();
+  query(".who time").textContent = region.dataset.end;
+  query(".who time").dateTime = until.toISOString();
   setTimeout(() => region.replaceChildren(), 10_000);
   warnOfEnd(region);
 }
@@ -698,7 +698,7 @@ function spread(event, fields) {
 const ACTS = {
   "key-file": openAndSignIn,
   "act-as": async (form, button) => {
-    const name = button.value || one("select", form).value;
+    const name = button.value || query("select", form).value;
     const word = { "Volens-Demo": localStorage.getItem(WORD) ?? "" };
     const file = await ask(
       "POST",

@@ -71,7 +71,9 @@ def name_of(
     for change in coding:
         reference, _, text = change.rpartition(":")
         references = {reference.partition("(")[0], *transcripts} - {""}
-        of_table = {one.partition(".")[0] for one in references} == {_TABLE["transcript"]}
+        of_table = {transcript.partition(".")[0] for transcript in references} == {
+            _TABLE["transcript"]
+        }
         named.add(_BY_CODING.get(_plain(text)) if of_table else None)
     for change in genomic:
         sequence, _, text = change.partition(":")

@@ -83,7 +83,11 @@ class Records:
 
     def observations(self, system: str, *codes: str) -> list[Entry]:
         """The Observations of these codes that a plan may use."""
-        return [one for one in self.entries if one.kind == "Observation" and one.has(system, codes)]
+        return [
+            entry
+            for entry in self.entries
+            if entry.kind == "Observation" and entry.has(system, codes)
+        ]
 
     def measured(self, name: str) -> list[Entry]:
         """The Observations of a measurement or test (readers/codes/measured.json), also those that
@@ -144,7 +148,7 @@ def _entries(
     granted: Collection[int],
     today: int,
 ) -> Iterator[Entry]:
-    for resource in (one for listed in resources for one in (listed, *_parts_of(listed))):
+    for resource in (part for listed in resources for part in (listed, *_parts_of(listed))):
         patient = resource["resourceType"] == "Patient"
         concepts = [] if patient else concepts_of(resource)
         codes = frozenset(code for concept in concepts for code in codings_of(concept))
@@ -271,8 +275,8 @@ def newest(
     of_day = [entry for entry in dated if entry.day == day]
     source = names(of_day)
     results = [read(entry) for entry in of_day]
-    reasons = sorted({one for one in results if isinstance(one, Reason)})
-    values = list(dict.fromkeys(one for one in results if not isinstance(one, Reason)))
+    reasons = sorted({result for result in results if isinstance(result, Reason)})
+    values = list(dict.fromkeys(result for result in results if not isinstance(result, Reason)))
     if reasons:
         return Unknown(reasons[0], day=day, source=source)
     value = values[0] if len(values) == 1 else choose(values)
@@ -296,9 +300,9 @@ def checked_denial(records: Records, fact: Fact, *denied: Value) -> Fact:
     if not isinstance(fact, Known) or fact.value not in denied:
         return fact
     unread = [
-        one
-        for one in records.entries
-        if one.kind == "Condition" and one.unread and one.can_be_since(fact.day or 0)
+        entry
+        for entry in records.entries
+        if entry.kind == "Condition" and entry.unread and entry.can_be_since(fact.day or 0)
     ]
     if not unread:
         return fact
@@ -314,7 +318,7 @@ def answer(
 
     def read(entry: Entry) -> Value | Reason:
         codings = codings_of(entry.resource.get("valueCodeableConcept"))
-        answers = {words.get(one.code or "") for one in codings if one.system == system}
+        answers = {words.get(coding.code or "") for coding in codings if coding.system == system}
         value = answers.pop() if len(answers) == 1 else None
         return Reason.NOT_UNDERSTOOD if value is None else value
 

@@ -148,7 +148,9 @@ def _disease(records: Records, pattern: re.Pattern[str], question: str) -> Fact:
     """
     diagnoses = conditions(records, pattern)
     if question == "mds-aml":
-        diagnoses += [one for one in records.entries if _is_mds_aml(one) and one not in diagnoses]
+        diagnoses += [
+            entry for entry in records.entries if _is_mds_aml(entry) and entry not in diagnoses
+        ]
     diagnosed = recorded(records, diagnoses)
     if isinstance(diagnosed, Known) or records.withheld & {Category.CONDITIONS}:
         return diagnosed
@@ -157,7 +159,7 @@ def _disease(records: Records, pattern: re.Pattern[str], question: str) -> Fact:
         detail = "leukaemia, or its history, of a kind that is not said"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(perhaps))
     entries = records.observations(LOCAL, question)
-    affirmed = [one for one in entries if is_final(one) and yes_or_no(one) is True]
+    affirmed = [entry for entry in entries if is_final(entry) and yes_or_no(entry) is True]
     if question == "mds-aml" and affirmed:
         return recorded(records, affirmed)
     fact = newest(entries, yes_or_no, records.missing(_OBSERVATIONS))
@@ -178,12 +180,12 @@ def _is_mds_aml(entry: Entry) -> bool:
 def _person(records: Records) -> dict[str, Fact]:
     """Sex, and the age that she has or will have this year: the higher one never makes a dose
     larger."""
-    patient = next((one for one in records.entries if one.kind == "Patient"), None)
+    patient = next((entry for entry in records.entries if entry.kind == "Patient"), None)
     missing = records.missing(Category.DEMOGRAPHICS)
     if patient is None:
         return {"sex": missing, "age": missing}
     facts: dict[str, Fact] = {"sex": missing, "age": missing}
-    stated = {answer(_SEXES)(one) for one in records.measured("sex_at_birth")}
+    stated = {answer(_SEXES)(entry) for entry in records.measured("sex_at_birth")}
     if SEX_IN_DOUBT in marks_of(patient.resource) or stated - {patient.resource.get("gender")}:
         detail = "administrative gender and another statement of the sex"
         facts["sex"] = Unknown(Reason.CONFLICTING, detail, None, (patient.name,))
@@ -220,11 +222,11 @@ def _believable(records: Records, weight: Fact) -> Fact:
         return weight
     entries, read = measurements(records, "weight")
     others = [
-        one
-        for one in entries
-        if is_final(one)
-        and one.can_be_since(weight.day - _JUMP_DAYS)
-        and isinstance(value := read(one), Decimal)
+        entry
+        for entry in entries
+        if is_final(entry)
+        and entry.can_be_since(weight.day - _JUMP_DAYS)
+        and isinstance(value := read(entry), Decimal)
         and max(value, weight.value) > min(value, weight.value) * _JUMP
     ]
     if not others:
@@ -242,10 +244,10 @@ def _pregnant(records: Records) -> Fact:
     """
     missing = records.missing(_OBSERVATIONS, _SEXUAL, Category.CONDITIONS)
     tests = [
-        one
-        for one in records.measured("pregnancy_test")
+        test
+        for test in records.measured("pregnancy_test")
         # One that was not kept, or is a number, may be positive.
-        if _test(one) is not False or not is_final(one)
+        if _test(test) is not False or not is_final(test)
     ]
     statements = [*records.measured("pregnancy"), *tests]
     fact = newest(statements, answer({**_PREGNANT, **_HCG_POSITIVE}), missing)
@@ -260,9 +262,9 @@ def _pregnant(records: Records) -> Fact:
         return diagnosed
     if fact.value is True:
         return fact
-    if any(one.day is None and one.can_be_since(stated) for one in entries):
+    if any(entry.day is None and entry.can_be_since(stated) for entry in entries):
         return Unknown(Reason.NO_DATE, "", None, names(entries))
-    if any(_end(one) >= stated for one in entries):
+    if any(_end(entry) >= stated for entry in entries):
         source = tuple(sorted({*fact.source, *names(entries)}))
         return Unknown(Reason.CONFLICTING, "its status and a diagnosis", fact.day, source)
     return fact
@@ -289,15 +291,17 @@ def _steady(records: Records, creatinine: Fact) -> Fact:
     """Creatinine, unless a renal failure or dialysis may go on: no clearance follows from it then."""
     since = records.today - _ACUTE_DAYS
     entries = [
-        one
-        for one in conditions(records, _RENAL)
-        if not _is_over(one)
-        and (_lasts(one) or one.can_be_since(since) or not has_icd(one, _ACUTE))
+        condition
+        for condition in conditions(records, _RENAL)
+        if not _is_over(condition)
+        and (_lasts(condition) or condition.can_be_since(since) or not has_icd(condition, _ACUTE))
     ]
     entries += [
-        one
-        for one in records.entries
-        if one.kind == "Procedure" and has_pcs(one, _DIALYSIS) and one.can_be_since(since)
+        procedure
+        for procedure in records.entries
+        if procedure.kind == "Procedure"
+        and has_pcs(procedure, _DIALYSIS)
+        and procedure.can_be_since(since)
     ]
     if not entries or not isinstance(creatinine, Known):
         return creatinine
@@ -309,7 +313,9 @@ def _steady(records: Records, creatinine: Fact) -> Fact:
 def _as_diagnosed(records: Records, impairment: Fact) -> Fact:
     """What is stated of the liver, unless a diagnosis that is not over says that it is worse."""
     for pattern, too_good in ((_CIRRHOSIS, ("none",)), (_LIVER_FAILURE, ("none", "mild"))):
-        entries = [one for one in conditions(records, pattern) if not _is_over(one)]
+        entries = [
+            condition for condition in conditions(records, pattern) if not _is_over(condition)
+        ]
         if entries and isinstance(impairment, Known) and impairment.value in too_good:
             source = tuple(sorted({*impairment.source, *names(entries)}))
             detail = "its grade and a diagnosis of the liver"

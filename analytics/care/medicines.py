@@ -87,7 +87,7 @@ class _Medicine:
 def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
     """The facts of medicines. metastatic: what is known of distant metastases (tumour.py)."""
     medicines = [_read(entry, records.today) for entry in records.entries if entry.kind in _KINDS]
-    now = [one for one in medicines if one.now]
+    now = [medicine for medicine in medicines if medicine.now]
     complete = _complete(records, medicines, now)
     ever = _complete(records, medicines, medicines)
     facts = {
@@ -143,8 +143,10 @@ def _read(entry: Entry, today: int) -> _Medicine:
 def _list(records: Records, medicines: Sequence[_Medicine], chosen: Sequence[_Medicine]) -> Fact:
     if not medicines:
         return records.missing(*_CATEGORIES)
-    codes = frozenset[str]().union(*(one.codes for one in chosen))
-    return Known(tuple(sorted(codes)), _newest(medicines), names(one.entry for one in chosen))
+    codes = frozenset[str]().union(*(medicine.codes for medicine in chosen))
+    return Known(
+        tuple(sorted(codes)), _newest(medicines), names(medicine.entry for medicine in chosen)
+    )
 
 
 def _complete(
@@ -157,18 +159,18 @@ def _complete(
         return Unknown(Reason.HELD_BACK, "an entry that is or could be a medicine")
     if not medicines:
         return Unknown(Reason.NOT_RECORDED, "no medicine is recorded")
-    strange = [one.entry for one in chosen if not one.understood]
+    strange = [medicine.entry for medicine in chosen if not medicine.understood]
     if strange:
         detail = "a medicine with a code that is not read, or of a group that may interact"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(strange))
-    return Known(True, _newest(medicines), names(one.entry for one in medicines))
+    return Known(True, _newest(medicines), names(medicine.entry for medicine in medicines))
 
 
 def _given(medicines: Sequence[_Medicine], kind: str, complete: Fact) -> Fact:
     """Whether she ever had a medicine of a class; no only if the list is complete."""
-    of_class = [one for one in medicines if kind in one.classes]
+    of_class = [medicine for medicine in medicines if kind in medicine.classes]
     if of_class:
-        return Known(True, _newest(of_class), names(one.entry for one in of_class))
+        return Known(True, _newest(of_class), names(medicine.entry for medicine in of_class))
     return Known(False, complete.day, complete.source) if isinstance(complete, Known) else complete
 
 
@@ -182,7 +184,9 @@ def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: 
     ]
     if allergies:
         return Known(
-            True, max((one.day for one in allergies if one.day), default=None), names(allergies)
+            True,
+            max((allergy.day for allergy in allergies if allergy.day), default=None),
+            names(allergies),
         )
     given = _given(medicines, "parp", complete)
     if isinstance(given, Known) and given.value is False and ALLERGY_NOT_KEPT in records.marks:
@@ -193,21 +197,23 @@ def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: 
 def _chemotherapy(
     records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
 ) -> Fact:
-    given_so = [one for one in medicines if "cytotoxic" in one.classes]
-    going_on = [one.entry for one in given_so if one.entry.resource.get("status") in _NOW]
+    given_so = [medicine for medicine in medicines if "cytotoxic" in medicine.classes]
+    going_on = [
+        medicine.entry for medicine in given_so if medicine.entry.resource.get("status") in _NOW
+    ]
     if going_on:  # or only ordered yet
         return Unknown(Reason.NOT_FINAL, "chemotherapy is not over", None, names(going_on))
     # Of another disease, it counts for nothing but the day of the last one.
-    others = [one.entry for one in given_so if one.for_another]
-    given_so = [one for one in given_so if not one.for_another]
+    others = [medicine.entry for medicine in given_so if medicine.for_another]
+    given_so = [medicine for medicine in given_so if not medicine.for_another]
     if others and not given_so:
         detail = "given for another disease than one of the breast"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(others))
-    entries = [one.entry for one in given_so]
+    entries = [medicine.entry for medicine in given_so]
     sessions = [
-        one
-        for one in records.entries
-        if has_icd(one, _SESSION) or (one.kind == "Procedure" and has_pcs(one, _INFUSION))
+        entry
+        for entry in records.entries
+        if has_icd(entry, _SESSION) or (entry.kind == "Procedure" and has_pcs(entry, _INFUSION))
     ]
     entries += sessions
     if not entries:
@@ -227,14 +233,14 @@ def _chemotherapy(
         return stated
     if isinstance(stated, Known) and (stated.day or 0) < min(days):
         stated = Unknown(Reason.NOT_RECORDED)  # of an earlier treatment
-    for_cancer = sessions or not all(one.may_be_for_others for one in given_so)
+    for_cancer = sessions or not all(medicine.may_be_for_others for medicine in given_so)
     if not for_cancer and isinstance(stated, Unknown):
         detail = "medicines alone that are given for other diseases too"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(entries))
-    diagnosed = [one.day for one in breast_cancers(records) if one.day is not None]
+    diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
     if diagnosed and isinstance(stated, Unknown):  # what came before was for another disease
         since = min(diagnosed) - _BEFORE_DIAGNOSIS
-        entries, earlier = [one for one in entries if (one.day or 0) >= since], entries
+        entries, earlier = [entry for entry in entries if (entry.day or 0) >= since], entries
         if not entries:
             detail = "given before breast cancer was diagnosed"
             return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(earlier))
@@ -261,9 +267,9 @@ def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> st
         after = metastatic.day is not None and first >= metastatic.day
         return "metastatic" if after else "setting not said"
     operations = [
-        one.day
-        for one in records.entries
-        if one.kind == "Procedure" and has_pcs(one, _SURGERY) and one.day is not None
+        entry.day
+        for entry in records.entries
+        if entry.kind == "Procedure" and has_pcs(entry, _SURGERY) and entry.day is not None
     ]
     if any(start <= day <= end for day in operations for start, end in periods):
         return "setting not said"
@@ -292,4 +298,7 @@ def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact)
 
 
 def _newest(medicines: Sequence[_Medicine]) -> int | None:
-    return max((one.entry.day for one in medicines if one.entry.day is not None), default=None)
+    return max(
+        (medicine.entry.day for medicine in medicines if medicine.entry.day is not None),
+        default=None,
+    )

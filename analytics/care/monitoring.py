@@ -74,4 +74,4 @@ def next_due(
         for item in schedule
         if name in item.get("measures", ())
     ]
-    return min(due, key=lambda one: (one["day"], one["rule"]), default=None)
+    return min(due, key=lambda appointment: (appointment["day"], appointment["rule"]), default=None)

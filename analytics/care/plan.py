@@ -212,8 +212,8 @@ def _monitored(
         "label": FACTS[name].label,
         "unit": FACTS[name].unit,
         "values": [
-            {"day": one.day, "value": _text(one), "sources": sorted(one.source)}
-            for one in series.values
+            {"day": value.day, "value": _text(value), "sources": sorted(value.source)}
+            for value in series.values
         ],
         "not_read": series.not_read,
         "earlier": series.earlier,
@@ -229,8 +229,8 @@ def _monitored(
 def _warnings(evaluation: Evaluation) -> list[dict[str, Any]]:
     """general: of everybody to whom the rule applies, not by something in her record."""
     listed = [
-        {"rule": evaluation.rule.id, "text": one["text"], "general": "when" not in one}
-        for one in evaluation.warnings
+        {"rule": evaluation.rule.id, "text": warning["text"], "general": "when" not in warning}
+        for warning in evaluation.warnings
     ]
     if evaluation.unlisted:
         codes = ", ".join(evaluation.unlisted)

@@ -83,7 +83,11 @@ def populations() -> tuple[Population, ...]:
 def population_of(document: str) -> Population | None:
     """The population that a dataset's registered text names by its accession; None unless it is
     exactly one."""
-    named = [one for one in populations() if re.search(rf"\b{re.escape(one.id)}\b", document)]
+    named = [
+        population
+        for population in populations()
+        if re.search(rf"\b{re.escape(population.id)}\b", document)
+    ]
     return named[0] if len(named) == 1 else None
 
 
@@ -108,7 +112,7 @@ def group_prognosis(
             "this is no survival table of the population's end point",
             "Name a released run with `analysis: survival` and its own result.",
         )
-    facts = {one["fact"]: one for one in plan["facts"]["used"]}
+    facts = {fact["fact"]: fact for fact in plan["facts"]["used"]}
     outside, unknown = _doubts(population, asked.cohort, facts)
     stratum, unplaced = _stratum(asked, facts)
     rows = [row for row in printed["rows"] if row["stratum"] == stratum]
@@ -153,10 +157,10 @@ def is_prognosis(document: object) -> bool:
         and isinstance(document.get("table", {}), dict)
         and isinstance(sentences, list)
         and len(sentences) <= MOST_SENTENCES
-        and all(isinstance(one, str) and len(one) <= LONGEST for one in sentences)
+        and all(isinstance(sentence, str) and len(sentence) <= LONGEST for sentence in sentences)
         and isinstance(points, list)
         and len(points) <= MOST_POINTS
-        and all(isinstance(one, dict) and _is_point(one) for one in points)
+        and all(isinstance(point, dict) and _is_point(point) for point in points)
         and len(json.dumps(document)) <= LARGEST
     )
 

@@ -175,7 +175,7 @@ def _rule(
         raise RuleSetError(f"{content['id']} needs {min(unknown)}, which is no fact")
     lasting = frozenset(need["fact"] for need in content["needs"] if "yes_lasts" in need)
     sources = [source for part in parts for source in part["sources"]]
-    distinct = tuple(one for at, one in enumerate(sources) if one not in sources[:at])
+    distinct = tuple(source for at, source in enumerate(sources) if source not in sources[:at])
     expires = min(_day(part["expires"]) for part in parts)
     return Rule(content["id"], content, needs, lasting, distinct, expires)
 

@@ -93,7 +93,9 @@ def has_pcs(entry: Entry, pattern: re.Pattern[str]) -> bool:
 
 def conditions(records: Records, pattern: re.Pattern[str]) -> list[Entry]:
     """The person's own conditions with such a code."""
-    return [one for one in records.entries if one.kind == "Condition" and has_icd(one, pattern)]
+    return [
+        entry for entry in records.entries if entry.kind == "Condition" and has_icd(entry, pattern)
+    ]
 
 
 def recorded(records: Records, entries: Sequence[Entry]) -> Fact:
@@ -107,9 +109,9 @@ def recorded(records: Records, entries: Sequence[Entry]) -> Fact:
 def breast_cancers(records: Records) -> list[Entry]:
     """The person's own diagnoses of breast cancer."""
     return [
-        one
-        for one in records.entries
-        if one.kind == "Condition" and (has_icd(one, _BREAST) or _is_breast_carcinoma(one))
+        entry
+        for entry in records.entries
+        if entry.kind == "Condition" and (has_icd(entry, _BREAST) or _is_breast_carcinoma(entry))
     ]
 
 
@@ -121,9 +123,9 @@ def _is_breast_carcinoma(entry: Entry) -> bool:
 
 def _family(records: Records) -> Fact:
     entries = [
-        one
-        for one in records.entries
-        if one.kind == "FamilyMemberHistory" and has_icd(one, _FAMILY)
+        entry
+        for entry in records.entries
+        if entry.kind == "FamilyMemberHistory" and has_icd(entry, _FAMILY)
     ]
     entries += conditions(records, _OF_FAMILY)
     if not entries:
@@ -145,15 +147,19 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
         return fact
     several = _several_tumours(records)
     others = [
-        one
-        for one in entries
-        if is_final(one)
-        and read(one) in words.values()
-        and read(one) not in ("equivocal", fact.value)
+        entry
+        for entry in entries
+        if is_final(entry)
+        and read(entry) in words.values()
+        and read(entry) not in ("equivocal", fact.value)
     ]
     # Of one day, `newest` has settled it.
     since = fact.day - _HALF_A_YEAR
-    others = [one for one in others if one.day != fact.day and (several or one.can_be_since(since))]
+    others = [
+        entry
+        for entry in others
+        if entry.day != fact.day and (several or entry.can_be_since(since))
+    ]
     if others:
         source = tuple(sorted({*fact.source, *names(others)}))
         detail = "of several tumours" if several else "two tests within half a year"
@@ -213,7 +219,9 @@ def _stage(records: Records, letter: str) -> Fact:
         missing = replace(missing, detail="a clinical category alone", source=names(before))
     fact = newest(pathological, _category, missing)
     if isinstance(fact, Known) and _several_tumours(records):
-        others = [one for one in pathological if is_final(one) and _category(one) != fact.value]
+        others = [
+            entry for entry in pathological if is_final(entry) and _category(entry) != fact.value
+        ]
         if others:
             source = tuple(sorted({*fact.source, *names(others)}))
             return Unknown(Reason.CONFLICTING, "of several tumours", fact.day, source)
@@ -248,13 +256,15 @@ def _metastatic(records: Records) -> Fact:
     if records.withheld & {_CONDITIONS}:
         return Unknown(Reason.WITHHELD)
     groups = records.observations(LOINC, *GROUPS)
-    late = [one for one in groups if _group(one) == LATE]
-    late += [one for one in breast_cancers(records) if STAGE_IN_DOUBT in marks_of(one.resource)]
+    late = [group for group in groups if _group(group) == LATE]
+    late += [
+        cancer for cancer in breast_cancers(records) if STAGE_IN_DOUBT in marks_of(cancer.resource)
+    ]
     if late:
         return Unknown(
             Reason.NOT_UNDERSTOOD, "a stage that may be IV, without M1", None, names(late)
         )
-    staged += [one for one in groups if _group(one) is None]
+    staged += [group for group in groups if _group(group) is None]
     fact = newest(staged, _category, records.missing(_OBSERVATIONS, _CONDITIONS))
     if not isinstance(fact, Known):
         return fact

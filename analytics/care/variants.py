@@ -108,12 +108,13 @@ def _significance(records: Records, gene: str) -> Fact:
     ]
     known = [fact for fact, _ in variants if isinstance(fact, Known)]
     unknown = [fact for fact, _ in variants if isinstance(fact, Unknown)]
-    qualifying = [one for one in variants if _qualifies(one[0])]
+    qualifying = [variant for variant in variants if _qualifies(variant[0])]
     others = [notations for fact, notations in variants if _could_dispute(fact)]
     certain = [
         fact
         for fact, notations in qualifying
-        if isinstance(fact, Known) and not any(_same_perhaps(notations, one) for one in others)
+        if isinstance(fact, Known)
+        and not any(_same_perhaps(notations, variant) for variant in others)
     ]
     if certain:
         return _most_serious(certain)
@@ -150,7 +151,7 @@ def _notations(entries: Iterable[Entry]) -> set[str]:
     notations = set()
     for entry in entries:
         coding = _codes(entry, C_HGVS)
-        other = any(one.startswith("NM_007300") for one in _references(entry))
+        other = any(reference.startswith("NM_007300") for reference in _references(entry))
         notations |= {"NM_007300" if other else "c."} if coding else set()
         notations |= {"g."} if _codes(entry, G_HGVS) else set()
     return notations
@@ -171,7 +172,7 @@ def _by_variant(entries: Iterable[Entry]) -> list[list[Entry]]:
         changes |= _codes(entry, G_HGVS) if change else set()
         joined = [group for group in groups if group[0] & changes]
         groups = [group for group in groups if not group[0] & changes]
-        together = [one for _, others in joined for one in others]
+        together = [variant for _, others in joined for variant in others]
         groups.append((changes.union(*(shared for shared, _ in joined)), [*together, entry]))
     return [group for _, group in sorted(groups, key=lambda group: min(group[0]))]
 
@@ -180,18 +181,18 @@ def _classify(records: Records, entries: Sequence[Entry]) -> Known | Unknown:
     """What is known of one variant from all entries about it."""
     findings = [_finding(entry) for entry in entries]
     # Of the tumour alone says nothing about the germline, beside a statement that does.
-    about = [one for one in findings if not _is_somatic(one)] or findings
-    unknown = [one for one in about if isinstance(one, Unknown)]
+    about = [finding for finding in findings if not _is_somatic(finding)] or findings
+    unknown = [finding for finding in about if isinstance(finding, Unknown)]
     if unknown:
         return _first(unknown)
-    known = [one for one in about if isinstance(one, _Finding)]
-    source = names(one.entry for one in known)
-    day = max(one.day for one in known)
-    if len({one.present for one in known}) > 1:
+    known = [finding for finding in about if isinstance(finding, _Finding)]
+    source = names(finding.entry for finding in known)
+    day = max(finding.day for finding in known)
+    if len({finding.present for finding in known}) > 1:
         return Unknown(Reason.CONFLICTING, "the variant is present and absent", day, source)
     if not known[0].present:
         return Known(_TESTED_ABSENT, day, source)
-    return _classification(records, [one.entry for one in known], day)
+    return _classification(records, [finding.entry for finding in known], day)
 
 
 def _classification(records: Records, entries: Sequence[Entry], day: int) -> Known | Unknown:
@@ -336,7 +337,7 @@ def _not_kept(records: Records, gene: str) -> list[Unknown]:
 def _first(unknown: Sequence[Unknown]) -> Unknown:
     """The one that is told, whatever the order of the records."""
     return min(
-        unknown, key=lambda one: (_ORDER_OF_REASONS.index(one.reason), one.detail, one.source)
+        unknown, key=lambda fact: (_ORDER_OF_REASONS.index(fact.reason), fact.detail, fact.source)
     )
 
 
@@ -462,5 +463,5 @@ def _value_codes(entry: Entry) -> set[str]:
 def _origins(entry: Entry) -> set[str]:
     """The ids of the results that an implication is derived from."""
     derived = entry.resource.get("derivedFrom")
-    references = [one.get("reference") for one in (derived if isinstance(derived, list) else [])]
+    references = [link.get("reference") for link in (derived if isinstance(derived, list) else [])]
     return {str(reference).removeprefix("Observation/") for reference in references}

@@ -70,7 +70,7 @@ def order_by_size(noise: Noise, members: Sequence[Member]) -> list[Member]:
     """The largest first, by the perturbed numbers: an order by exact ones would tell which is
     larger.
     """
-    return sorted(members, key=lambda one: -noise.count(PERSON, one.ids))
+    return sorted(members, key=lambda member: -noise.count(PERSON, member.ids))
 
 
 def describe_cluster(noise: Noise, number: int, member: Member, more: bool) -> dict[str, object]:
@@ -107,7 +107,9 @@ def describe_means(
     most MOST_FEATURES that are furthest from 0 as printed. means: by column.
     """
     people = noise.count(PERSON, ids)
-    step = next((one for one in MEAN_STEPS if one * people >= TENTHS_TIMES_PEOPLE), None)
+    step = next(
+        (candidate for candidate in MEAN_STEPS if candidate * people >= TENTHS_TIMES_PEOPLE), None
+    )
     if step is None:
         return []
     rounded = {

@@ -109,16 +109,16 @@ def choose_parts(
     """
     rounded = [Chosen(part, nearest(value, step)) for part, value in enumerate(importance)]
     chosen: list[Chosen] = []
-    for one in sorted(rounded, key=lambda one: (-one.steps, one.part)):
+    for candidate in sorted(rounded, key=lambda candidate: (-candidate.steps, candidate.part)):
         if len(chosen) == MOST_FEATURES:
             break
-        if not printable[one.part]:
+        if not printable[candidate.part]:
             continue
-        if charged[one.part]:
-            if one.steps < LEAST_STEPS_OF_A_GENE or affordable <= 0:
+        if charged[candidate.part]:
+            if candidate.steps < LEAST_STEPS_OF_A_GENE or affordable <= 0:
                 continue
             affordable -= 1
-        chosen.append(one)
+        chosen.append(candidate)
     return chosen
 
 

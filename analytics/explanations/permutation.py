@@ -32,7 +32,7 @@ def explain(unseen: Unseen) -> NDArray[np.float64]:
         shuffled = np.tile(unseen.test, (SHUFFLES, 1))
         shuffled[:, columns] = unseen.test[np.concatenate(orders)][:, columns]
         predicted = unseen.model.predict(shuffled).reshape(SHUFFLES, people)
-        after = [placement_values(one, unseen.event) for one in predicted]
+        after = [placement_values(scores, unseen.event) for scores in predicted]
         lost.append(placed - np.mean(after, axis=0))
     return np.column_stack(lost)
 

@@ -127,8 +127,8 @@ def load_code_map(payload: bytes) -> CodeMap:
 def with_maps(sets: ValueSets, maps: Sequence[CodeMap]) -> ValueSets:
     """Value sets that also know what the maps say; of a code in two maps, what both say."""
     mapped: dict[Coding, Mapped] = dict(sets.mapped)
-    for one in maps:
-        for coding, meaning in one.codes.items():
+    for code_map in maps:
+        for coding, meaning in code_map.codes.items():
             mapped[coding] = _joined(mapped.get(coding), meaning)
     # What a map says of a category alone is written under a system of our own, with that category.
     own: dict[Coding, Mapped] = {}
@@ -140,7 +140,7 @@ def with_maps(sets: ValueSets, maps: Sequence[CodeMap]) -> ValueSets:
     return replace(
         sets,
         mapped={**mapped, **own},
-        recognised=sets.recognised.union(*(one.recognised for one in maps)),
+        recognised=sets.recognised.union(*(code_map.recognised for code_map in maps)),
     )
 
 

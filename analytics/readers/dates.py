@@ -106,11 +106,13 @@ def group_birth_year(resources: Iterable[dict[str, Any]], last: str) -> dict[int
     from before the year that is then shown, which would say that it is not the year of birth.
     """
     listed = list(resources)
-    patient = next((one for one in listed if one["resourceType"] == "Patient"), {})
+    patient = next((resource for resource in listed if resource["resourceType"] == "Patient"), {})
     if "birthDate" not in patient:
         return {}
     born = int(patient["birthDate"])
-    years = {id(one): [int(text[:4]) for _, _, text in _dates(one)] for one in listed}
+    years = {
+        id(resource): [int(text[:4]) for _, _, text in _dates(resource)] for resource in listed
+    }
     held_back = {
         key: UNTRUE for key, own in years.items() if any(year > born + LONGEST for year in own)
     }

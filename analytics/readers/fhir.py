@@ -299,7 +299,7 @@ class _HeldBack:
             days = list(map(_certain, dates_not_kept(resource)))
             codings = set(_walk(resource))
             if codings & _RESTRICTED or any(
-                sensitive_categories(one, self._sets) for one in codings
+                sensitive_categories(coding, self._sets) for coding in codings
             ):
                 days = [""]  # not even its day is for the record of another category
             known = [] if self._condition is None else [self._condition]
@@ -396,7 +396,9 @@ def _hold_back_late(
     last: str,
 ) -> None:
     """Group the year of birth, and take out of `kept` what the grouped year does not allow."""
-    late = group_birth_year((one for listed in kept.values() for one in listed.values()), last)
+    late = group_birth_year(
+        (record for listed in kept.values() for record in listed.values()), last
+    )
     for resource in source.resources:
         for listed in kept.values():
             reduced = listed.get(id(resource))
@@ -415,17 +417,17 @@ def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: 
     ]
     codes = set(codings_of(resource.get("medicationCodeableConcept")))
     handed_over = _certain(str(resource.get("whenHandedOver"))[:10])
-    for one in named:
-        if one is None or id(one) not in kept:
+    for prescription in named:
+        if prescription is None or id(prescription) not in kept:
             return False
-        prescribed = set(codings_of(one.get("medicationCodeableConcept")))
+        prescribed = set(codings_of(prescription.get("medicationCodeableConcept")))
         if codes and prescribed and not codes & prescribed:
             return False
-        since = _certain(str(one.get("authoredOn"))[:10])
+        since = _certain(str(prescription.get("authoredOn"))[:10])
         soon = (
             handed_over and since and day_number(handed_over) - day_number(since) <= _REPEATS_DAYS
         )
-        if one.get("status") not in ("active", "on-hold") and not soon:
+        if prescription.get("status") not in ("active", "on-hold") and not soon:
             return False
     return bool(named)
 
@@ -447,7 +449,7 @@ def _report(
         "kept": {str(category): len(listed) for category, listed in split.items()},
         "held back": dict(sorted(held_back.counts.items())),
         "not taken": dict(sorted(left.items())),
-        "values": _count_values([one for listed in split.values() for one in listed]),
+        "values": _count_values([resource for listed in split.values() for resource in listed]),
         "notes": [*NOTES, *source.notes],
     }
 
@@ -458,10 +460,10 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
     An id is a hash of the reduced result: the ids of the file are kept nowhere, and two results that
     say the same have the same. kept: reduced resources by identity of the original, changed here.
     """
-    implications = [one for one in source.resources if _is_implication(one)]
-    origins = {id(one): _origins(one, source) for one in implications}
+    implications = [candidate for candidate in source.resources if _is_implication(candidate)]
+    origins = {id(implication): _origins(implication, source) for implication in implications}
     for resource in implications:
-        complete = all(id(one) in kept for one in origins[id(resource)])
+        complete = all(id(result) in kept for result in origins[id(resource)])
         if id(resource) in kept and not (complete and origins[id(resource)]):
             held_back.add(resource, _ORIGIN_NOT_KEPT)
             del kept[id(resource)]
@@ -474,7 +476,7 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
             reduced["id"] = hashlib.sha256(_encode(reduced)).hexdigest()[:32]
     for resource in implications:
         if id(resource) in kept:
-            ids = sorted({kept[id(one)]["id"] for one in origins[id(resource)]})
+            ids = sorted({kept[id(result)]["id"] for result in origins[id(resource)]})
             references = [{"reference": f"Observation/{name}"} for name in ids]
             kept[id(resource)]["derivedFrom"] = references
 
@@ -487,7 +489,7 @@ def _origins(resource: Mapping[str, object], source: Source) -> list[Mapping[str
     """What an implication of the file is derived from."""
     context = source.contexts[id(resource)]
     resolved = [resolve(item, context, source) for item in values_at(resource, "derivedFrom")]
-    return [one for one in resolved if one is not None]
+    return [origin for origin in resolved if origin is not None]
 
 
 def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
@@ -702,7 +704,11 @@ def _is_unfit(specimen: Mapping[str, object] | None) -> bool:
     """Whether no valid result comes from a specimen, as its laboratory says."""
     if specimen is None or specimen.get("resourceType") != "Specimen":
         return False
-    states = {code.code for one in values_at(specimen, "condition") for code in codings_of(one)}
+    states = {
+        code.code
+        for condition in values_at(specimen, "condition")
+        for code in codings_of(condition)
+    }
     return specimen.get("status") in _UNFIT_STATUSES or bool(states & _UNFIT_STATES)
 
 
@@ -769,7 +775,9 @@ def _deciding(resource: Mapping[str, object], concepts: Sequence[object]) -> Ite
     """The codings that must all be known: of the record, its answers, and its reasons."""
     of_result = RESULTS if is_result(resource) else frozenset()
     for concept in concepts or [None]:
-        yield from (one for one in codings_or_none(concept) if spelled(one) not in of_result)
+        yield from (
+            coding for coding in codings_or_none(concept) if spelled(coding) not in of_result
+        )
     yield from value_codings(resource)
     reasons = resource.get("reasonCode")
     for reason in reasons if isinstance(reasons, list) else []:

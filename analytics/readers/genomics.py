@@ -141,9 +141,9 @@ def diplotype_of(resource: Mapping[str, object]) -> str | None:
         coded = codings if isinstance(codings, list) else []
         texts += [
             value.get("text"),
-            *(one.get("display") for one in coded if isinstance(one, dict)),
+            *(coding.get("display") for coding in coded if isinstance(coding, dict)),
         ]
-        texts += [one.get("code") for one in coded if isinstance(one, dict)]
+        texts += [coding.get("code") for coding in coded if isinstance(coding, dict)]
     matched = {
         match[0] for text in texts if isinstance(text, str) if (match := _DIPLOTYPE.fullmatch(text))
     }

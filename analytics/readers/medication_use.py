@@ -36,7 +36,7 @@ def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[
     marks = {FOR_ANOTHER_DISEASE} if reasons and all(map(_is_another, reasons)) else set()
     dosages = [*values_at(medicine, "dosageInstruction"), *values_at(medicine, "dosage")]
     local = dosages and all(
-        isinstance(one, dict) and _is_local(one.get("route")) for one in dosages
+        isinstance(dosage, dict) and _is_local(dosage.get("route")) for dosage in dosages
     )
     return marks | ({ON_SKIN_OR_EYE} if local else set())
 
@@ -56,7 +56,7 @@ def _is_local(route: object) -> bool:
     if not isinstance(route, dict):
         return False
     codings = route.get("coding")
-    displays = [one.get("display") for one in codings] if isinstance(codings, list) else []
+    displays = [coding.get("display") for coding in codings] if isinstance(codings, list) else []
     words = [text for text in (route.get("text"), *displays) if isinstance(text, str)]
     return bool(_LOCAL.intersection(codings_of(route))) or any(
         _LOCAL_WORDS.fullmatch(text.strip()) for text in words

@@ -291,7 +291,9 @@ def reduce_resource(
 
 
 def _is_no_kin(history: Mapping[str, object]) -> bool:
-    return any(_NO_KIN.fullmatch(one.code or "") for one in codings_of(history.get("relationship")))
+    return any(
+        _NO_KIN.fullmatch(coding.code or "") for coding in codings_of(history.get("relationship"))
+    )
 
 
 def concepts_of(
@@ -334,7 +336,7 @@ def _coded(kind: str, element: str, concepts: Sequence[object]) -> dict[str, obj
         return {**({"class": listed[0]} if listed else {}), element: written[1:]}
     if kind == "FamilyMemberHistory":
         return {element: [{"code": concept} for concept in written]}
-    return {element: {"coding": [coding for one in written for coding in one["coding"]]}}
+    return {element: {"coding": [coding for concept in written for coding in concept["coding"]]}}
 
 
 def value_codings(resource: Mapping[str, object]) -> Iterator[Coding]:
@@ -497,7 +499,11 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
     if "modifierExtension" in element:
         raise HeldBack("a modifier that this reader does not know")
     interpretations = _listed(element, "interpretation")
-    if any(code.code in _NO_VALUE for one in interpretations for code in codings_of(one)):
+    if any(
+        code.code in _NO_VALUE
+        for interpretation in interpretations
+        for code in codings_of(interpretation)
+    ):
         raise HeldBack(INVALID_VALUE)
     value_keys = [key for key in element if key.startswith("value")]
     if not value_keys:

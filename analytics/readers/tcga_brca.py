@@ -90,7 +90,12 @@ def _reader(wheel: Path) -> Callable[[str], bytes]:
     """Reads a file of the data set by its name."""
     if wheel.is_dir():
         folder = next(
-            (one for one in (wheel, wheel / _FOLDER) if (one / "target.csv").is_file()), wheel
+            (
+                candidate
+                for candidate in (wheel, wheel / _FOLDER)
+                if (candidate / "target.csv").is_file()
+            ),
+            wheel,
         )
         return lambda name: (folder / name).open("rb").read(_MOST)
     try:

@@ -368,11 +368,14 @@ def _show_ingest(answer: dict[str, Any], cohort: CohortFiles | None, as_json: bo
         unknown = report.pop("unknown_codes")
         shown |= report
         lines += cohort_files.sentences(shown["report"])
-        lines += [f"  the genome of {one} is also that of {other}" for one, other in cohort.copies]
         lines += [
-            f"  {one}: chromosome X and the record's sex differ (another's sample, a wrong entry, or a "
+            f"  the genome of {subject} is also that of {relative}"
+            for subject, relative in cohort.copies
+        ]
+        lines += [
+            f"  {subject}: chromosome X and the record's sex differ (another's sample, a wrong entry, or a "
             "person of whom both are right)"
-            for one in cohort.other_sex
+            for subject in cohort.other_sex
         ]
         if "receipt" not in answer:
             shown["unknown_codes"] = unknown

@@ -160,7 +160,7 @@ class Client:
         custodian.
         """
         known = self.features(dataset)
-        others = [one for one in known["sets"] if one["sha256"] != row["sha256"]]
+        others = [published for published in known["sets"] if published["sha256"] != row["sha256"]]
         self._put_signed_in(f"/datasets/{dataset}/features", known | {"sets": [*others, dict(row)]})
 
     def send_report(self, dataset: str, lines: Sequence[str]) -> None:

@@ -49,11 +49,11 @@ def export_plan(opened: OpenedPlan, run: str, today: int) -> Resource:
     decided = {rule: item["decision"] for rule, item in notes["items"].items()}
     bundle = _Entries(run)
     observations = {fact["fact"]: bundle.add(_observation(fact)) for fact in _facts(plan)}
-    issues = [bundle.add(_issue(one, plan, observations)) for one in plan["refused"]]
+    issues = [bundle.add(_issue(refusal, plan, observations)) for refusal in plan["refused"]]
     issues += [
-        bundle.add(_warning(one, plan))
-        for one in plan["warnings"]
-        if decided.get(one["rule"]) != "decline"
+        bundle.add(_warning(warning, plan))
+        for warning in plan["warnings"]
+        if decided.get(warning["rule"]) != "decline"
     ]
     tasks = [
         bundle.add(_proposal(option, plan, decided.get(option["rule"], ""), observations))
@@ -204,7 +204,7 @@ def _care_plan(
 
 def _provenance(plan: Mapping[str, Any], run: str, care_plan: Resource) -> Resource:
     """The run, the rule set, and each rule with its version and the dates of its sources."""
-    rules = {one["rule"]: one for one in [*items_of(plan), *plan["refused"]]}
+    rules = {item["rule"]: item for item in [*items_of(plan), *plan["refused"]]}
     entities = [_entity("urn:volens:run", run, "the run, as the ledger records it")]
     entities.append(_entity("urn:volens:rule-set", plan["rule_set"], "sha256 of the rule set"))
     entities += [
@@ -226,7 +226,8 @@ def _provenance(plan: Mapping[str, Any], run: str, care_plan: Resource) -> Resou
 def _dated(rule: Mapping[str, Any]) -> str:
     """The sources of a rule with their dates, and when they were read."""
     sources = [
-        f"{one['title']}, dated {one['dated']}, read on {one['read_on']}" for one in rule["sources"]
+        f"{source['title']}, dated {source['dated']}, read on {source['read_on']}"
+        for source in rule["sources"]
     ]
     return f"{rule['title']}. {'; '.join(sources)}"
 

@@ -151,7 +151,7 @@ def sign_plan(
         raise UsageError(
             "the decisions are not one object", 'write {"RULE": {"decision": "accept"}}'
         )
-    items = {one["rule"] for one in items_of(inside)}
+    items = {item["rule"] for item in items_of(inside)}
     if set(decisions) != items:
         raise UsageError(
             "the decisions are not on each item of the plan, and on nothing else",
@@ -177,12 +177,12 @@ def confirmed(opened: OpenedPlan) -> OpenedPlan:
     """
     decisions = {rule: item["decision"] for rule, item in opened.notes["items"].items()}
     agreed = {rule for rule, decision in decisions.items() if decision == "accept"}
-    agreed |= {one["rule"] for one in opened.plan["options"] if warns(one)}
-    left_out = {one["rule"] for one in items_of(opened.plan)} - agreed
+    agreed |= {option["rule"] for option in opened.plan["options"] if warns(option)}
+    left_out = {item["rule"] for item in items_of(opened.plan)} - agreed
     parts = ("options", "lifestyle", "warnings", "schedule", "for_patient")
     plan = dict(opened.plan)
     for part in parts:
-        plan[part] = [one for one in plan[part] if one["rule"] not in left_out]
+        plan[part] = [item for item in plan[part] if item["rule"] not in left_out]
     return OpenedPlan(plan, opened.notes, opened.disclosure, opened.salt)
 
 
@@ -194,13 +194,13 @@ def without_proposals(opened: OpenedPlan) -> OpenedPlan:
     kept = ("type", "sentence", "jurisdiction", "rule_set", "today", "valid_until", "facts")
     plan = {name: opened.plan[name] for name in kept}
     plan["advised_against"] = [
-        {name: one[name] for name in ("rule", "title", "action")}
-        for one in opened.plan["options"]
-        if warns(one)
+        {name: option[name] for name in ("rule", "title", "action")}
+        for option in opened.plan["options"]
+        if warns(option)
     ]
     plan["monitoring"] = [
-        {name: value for name, value in one.items() if name != "next"}
-        for one in opened.plan["monitoring"]
+        {name: value for name, value in measurement.items() if name != "next"}
+        for measurement in opened.plan["monitoring"]
     ]
     return OpenedPlan(plan, {}, {}, "")
 

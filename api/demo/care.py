@@ -227,27 +227,30 @@ class Care:
 
 def why_refused(plan: dict[str, Any]) -> list[str]:
     """Why olaparib is no option in a plan; empty if it is."""
-    refused = [one for one in plan["refused"] if one["rule"] == OLAPARIB]
+    refused = [refusal for refusal in plan["refused"] if refusal["rule"] == OLAPARIB]
     return [
         reason
-        for one in refused
+        for refusal in refused
         for reason in (
-            one["reasons"] or [f"{fact['label']}: {fact['reason']}" for fact in one["missing"]]
+            refusal["reasons"]
+            or [f"{fact['label']}: {fact['reason']}" for fact in refusal["missing"]]
         )
     ]
 
 
 def dose_of(plan: dict[str, Any]) -> str:
     """The dose of olaparib in a plan, "" where it is no option."""
-    doses = [one["dose"] for one in plan["options"] if one["rule"] == OLAPARIB]
+    doses = [option["dose"] for option in plan["options"] if option["rule"] == OLAPARIB]
     return f"{doses[0]['mg']} mg, {doses[0]['times_a_day']} times a day" if doses else ""
 
 
 def summary_of(name: str, plan: dict[str, Any]) -> dict[str, str]:
     """A plan for the report: {name, dose, why}."""
-    options = [one for one in plan["options"] if one["rule"] == OLAPARIB]
-    basis = [gate["label"] for one in options for gate in one["gates"] if gate["value"] == "yes"]
-    clearance = [value for one in options for value in one["computed"].values()]
+    options = [option for option in plan["options"] if option["rule"] == OLAPARIB]
+    basis = [
+        gate["label"] for option in options for gate in option["gates"] if gate["value"] == "yes"
+    ]
+    clearance = [value for option in options for value in option["computed"].values()]
     why = f"clearance {', '.join(clearance)}; {', '.join(basis)}" if options else ""
     return {"name": name, "dose": dose_of(plan), "why": why or " ".join(why_refused(plan))}
 

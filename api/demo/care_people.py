@@ -87,7 +87,7 @@ def _days_before(today: date) -> Callable[[int], str]:
 def _bundle(born: int, *resources: Resource) -> Resource:
     patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": str(born)}
     about = {"subject": {"reference": "Patient/p"}}
-    entries = [{"resource": patient}, *({"resource": about | one} for one in resources)]
+    entries = [{"resource": patient}, *({"resource": about | resource} for resource in resources)]
     return {"resourceType": "Bundle", "type": "collection", "entry": entries}
 
 

@@ -78,24 +78,28 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
         "runs": [_run(run, label[run["run"]]) for run in runs],
         "road": _road(cast, steps, next(run for run in runs if run["run"] == cast.facts["second"])),
         "accesses": [
-            {**one, "run": label[one["run"]], "analyst": names.get(one["analyst"], "somebody")}
-            for one in ada.accesses()
+            {
+                **access,
+                "run": label[access["run"]],
+                "analyst": names.get(access["analyst"], "somebody"),
+            }
+            for access in ada.accesses()
         ],
         "withdrawal": {
             "block": followed["block"],
             "settled": followed["settled"],
-            "effects": [{**one, "run": label[one["run"]]} for one in followed["effects"]],
+            "effects": [{**effect, "run": label[effect["run"]]} for effect in followed["effects"]],
         },
         "results": cast.facts["results"],
         "attacks": [
             {
-                "name": one.name,
-                "attacker": one.attacker,
-                "expected": rule(one.expected),
-                "refused": one.name in tried,
-                "at": "contracts" if isinstance(one, attacks.Attack) else "endpoints",
+                "name": attack.name,
+                "attacker": attack.attacker,
+                "expected": rule(attack.expected),
+                "refused": attack.name in tried,
+                "at": "contracts" if isinstance(attack, attacks.Attack) else "endpoints",
             }
-            for one in attacks.made()
+            for attack in attacks.made()
         ],
         "tampers": cast.facts["tampers"],
         "plans": cast.facts["plans"],
@@ -150,7 +154,7 @@ def render(material: Mapping[str, Any]) -> str:
         plot=_plots(material, research),
         figures=science.METRICS,
         withheld=[
-            (name, _kept_back(one["disclosure"]["withheld"])) for name, one in results.items()
+            (name, _kept_back(result["disclosure"]["withheld"])) for name, result in results.items()
         ],
     )
 
@@ -172,7 +176,7 @@ def _step_entry(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
         "head": step.head,
         "sentence": sentences.sentence(step, names),
         "refused": sentences.is_refusal(step),
-        "run": next((one.run for one in step.events if one.run), ""),
+        "run": next((event.run for event in step.events if event.run), ""),
     }
 
 
@@ -286,7 +290,7 @@ def _verdict(report: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
 
 def _all_hold(report: Mapping[str, Any]) -> bool:
     return (
-        all(one["holds"] for one in report["story"])
+        all(scene["holds"] for scene in report["story"])
         and all(good for _, _, good, _ in _verdict(report))
         and report["phi"]["hits"] == 0
     )
@@ -340,8 +344,8 @@ def _ordered(result: Mapping[str, Any]) -> dict[str, Any]:
     """Rows and curves in the order of the printed story."""
     ranks = {name: rank for rank, name in enumerate(science.ORDER)}
 
-    def rank(one: Mapping[str, Any]) -> int:
-        return ranks.get(f"{one['model']}/{one['feature_set']}", len(ranks))
+    def rank(row: Mapping[str, Any]) -> int:
+        return ranks.get(f"{row['model']}/{row['feature_set']}", len(ranks))
 
     return {
         **result,
@@ -456,7 +460,7 @@ def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str
         )
     if material["gas"]:
         drawings["gas"] = plots.bars(
-            [(one["what"], one["each"]) for one in material["gas"]], "gas", "gas a person"
+            [(call["what"], call["each"]) for call in material["gas"]], "gas", "gas a person"
         )
     if "association" in results:
         scan = results["association"]["result"]

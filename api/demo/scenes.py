@@ -158,7 +158,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     followed = await_settled(ada, answer["receipt"]["tx"])
     kept = withdrawal_receipt(ada, answer["receipt"], followed, ada.trail_head()["witness"])
     cast.facts["stop_receipt"] = write_receipt(cast.home / "receipts" / "ada", kept)
-    stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
+    stopped = next(effect["stopped"] for effect in followed["effects"] if effect["run"] == second)
     summary = f"signed, mined in {mined - began:.2f} s, block {block}"
     teller.tell(10, "Ada", "withdraws while a second run is training", summary, float(stopped) <= 2)
     cast.await_run(second, lambda r: r["attempt"] == 2)
@@ -217,7 +217,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     receipt = run_receipt(cast.client("noor"), run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     cast.facts["opened"] = mine
-    same = {one.result for one in opened} == {mine.result}
+    same = {output.result for output in opened} == {mine.result}
     nothing = (
         abs(controls["noise"]["accuracy"] - 0.5)
         <= 0.05

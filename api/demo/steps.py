@@ -141,7 +141,7 @@ def ask_permits(
                 "codeHash": code_hash(),
                 "paramsSchemaHash": params_schema_hash(),
                 "minCohort": 20,
-                "outputClasses": sum(1 << one for one in outputs),
+                "outputClasses": sum(1 << output for output in outputs),
                 "questions": 12,
                 "expiry": int(time.time()) + 30 * 86_400,
                 "documentHash": sha256(plan).digest(),

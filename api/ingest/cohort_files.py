@@ -387,10 +387,10 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"Clinical records: {fhir['bundles']} people; taken: {kept}.")
         lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
         lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
-    for one in summary.get("maps", ()):
+    for code_map in summary.get("maps", ()):
         lines.append(
-            f"Code map {one['name']} (sha256 {one['sha256']}): {one['codes']} codes with a meaning, "
-            f"{one['ambiguous']} whose meaning depends on more, {one['recognised']} without one."
+            f"Code map {code_map['name']} (sha256 {code_map['sha256']}): {code_map['codes']} codes with a meaning, "
+            f"{code_map['ambiguous']} whose meaning depends on more, {code_map['recognised']} without one."
         )
     if "export" in summary:
         export = summary["export"]

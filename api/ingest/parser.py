@@ -171,7 +171,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         "records": sum(len(split.records) for split in splits.values()),
         "report": {subject: dict(split.report) for subject, split in splits.items()},
         "export": export.to_json(),
-        "maps": [one.to_json() for one in maps],
+        "maps": [code_map.to_json() for code_map in maps],
         "unknown": _unknown([split.unknown for split in splits.values()], sets.recognised),
         "dictionary": describe(clinical_records, request.get("genotyped", 0)),
         "females": {

@@ -274,7 +274,7 @@ def _are_pairs(pairs: object, subjects: set[str], count: int) -> bool:
         and all(
             isinstance(pair, list)
             and len(pair) == 2
-            and all(isinstance(one, str) and one in subjects for one in pair)
+            and all(isinstance(subject, str) and subject in subjects for subject in pair)
             and pair[0] != pair[1]
             for pair in pairs
         )

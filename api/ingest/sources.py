@@ -98,7 +98,9 @@ def from_assays(tables: Mapping[str, Path]) -> list[Source]:
             records = write_assays(name, read_file(table, _MAX_TABLE, f"table of {name}"))
         except PayloadError as error:
             raise UsageError(f"{error}", error.hint) from None
-        sources += [_assay(bytes.fromhex(one), name, record) for one, record in records.items()]
+        sources += [
+            _assay(bytes.fromhex(subject), name, record) for subject, record in records.items()
+        ]
     return sources
 
 

@@ -108,7 +108,9 @@ def _state_of_workers(workers: Sequence[Process]) -> dict[str, Any]:
     """One that has read the ledger is enough; while all still read, the progress of the furthest."""
     if not workers:
         return {"state": "down", "count": 0}
-    reading = [Progress(one.block, one.newest or 0) for one in workers if one.block is not None]
+    reading = [
+        Progress(worker.block, worker.newest or 0) for worker in workers if worker.block is not None
+    ]
     furthest = max(reading, key=lambda progress: progress.block, default=None)
     ready = len(reading) < len(workers)
     return _status("ok", None if ready else furthest) | {"count": len(workers)}

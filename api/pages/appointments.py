@@ -67,7 +67,10 @@ def show_appointment(
     wish: str = "",
 ) -> Response:
     """Exactly what she would sign, with the notice about care. Raises RequestInvalid, NotFound."""
-    chosen = next((one for one in _own_care(services, me.subject) if one.dataset == dataset), None)
+    chosen = next(
+        (own_care for own_care in _own_care(services, me.subject) if own_care.dataset == dataset),
+        None,
+    )
     if chosen is None:
         raise NotFound("there is no such dataset", "choose it on the page of your own care")
     if chosen.consent is None or not chosen.allowed:
@@ -95,7 +98,7 @@ def _own_care(services: Services, subject: str) -> list[OwnCare]:
     replayed, now = services.projection.replayed, services.clock()
     consents = {row.dataset: row for row in register.consents_of(services.engine, subject)}
     listed = care.appointments(services.engine, replayed, now, subject=subject)
-    appointed = {one.dataset: one for one in listed}
+    appointed = {appointment.dataset: appointment for appointment in listed}
     rows = []
     for row in register.list_datasets(services.engine):
         consent, last = consents.get(row.dataset), appointed.get(row.dataset)
@@ -106,7 +109,7 @@ def _own_care(services: Services, subject: str) -> list[OwnCare]:
             wish = "true" if last.result_to_me else "false"
             end = _message(services, consent, now // DAY - 1) | {"resultToMe": wish}
         rows.append(OwnCare(row.dataset, row.custodian, consent, not denied, last, end))
-    return sorted(rows, key=lambda one: (one.end is None, not one.allowed))
+    return sorted(rows, key=lambda own_care: (own_care.end is None, not own_care.allowed))
 
 
 def _message(services: Services, consent: Consent, until_day: int) -> dict[str, Any]:
@@ -131,7 +134,10 @@ def _clinicians(services: Services) -> list[tuple[str, str, str]]:
     names = Names(services)
     holders = holders_of(services.projection.replayed, Role.CLINICIAN, services.clock())
     listed = [(account, *names.of(account)) for account in holders]
-    return sorted((one for one in listed if one[1]), key=lambda one: (one[1], one[0]))
+    return sorted(
+        (clinician for clinician in listed if clinician[1]),
+        key=lambda clinician: (clinician[1], clinician[0]),
+    )
 
 
 def _until(services: Services, consent: Consent, text: str) -> int:

@@ -76,15 +76,17 @@ def ask_for_plan(
 ) -> Response:
     """Exactly what he would sign to ask for a plan. Raises NotFound, RequestInvalid."""
     services.projection.sync()
-    row = next((one for one in _permits(services, me) if one.permit == permit), None)
+    row = next(
+        (candidate for candidate in _permits(services, me) if candidate.permit == permit), None
+    )
     if row is None or not _may_ask_under(services, row):
         raise RequestInvalid(
             "no plan can be asked for under this permit now", "ask for another permit for care"
         )
     named = [
-        one
-        for one in _patients(services, me)
-        if (one.subject, one.dataset) == (patient, row.dataset)
+        appointment
+        for appointment in _patients(services, me)
+        if (appointment.subject, appointment.dataset) == (patient, row.dataset)
     ]
     if not named:
         raise NotFound(
@@ -153,7 +155,7 @@ def _patients(services: Services, me: Caller) -> list[care.Appointed]:
     listed = care.appointments(
         services.engine, services.projection.replayed, services.clock(), clinician=me.account
     )
-    return [one for one in listed if one.live]
+    return [appointment for appointment in listed if appointment.live]
 
 
 def _permits(services: Services, me: Caller) -> list[Permit]:

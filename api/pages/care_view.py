@@ -114,7 +114,7 @@ def describe(
     out_of_date = is_out_of_date(plan, today)
     offered = {item.rule for item in items}
     wanted = {item.rule for item in items if item.decision == "accept" and not item.stopped}
-    titles = {one["rule"]: one["title"] for one in items_of(plan)}
+    titles = {item["rule"]: item["title"] for item in items_of(plan)}
     return {
         "plan": plan,
         "out_of_date": out_of_date,
@@ -124,24 +124,26 @@ def describe(
         "titles": titles,
         "comment": notes.get("comment", ""),
         "refused": [
-            one
+            refusal
             | {
-                "computed": _computed(one),
-                "applies": _applies(one),
-                "change": [line for line in one["change"] if not line.startswith("Nothing")],
+                "computed": _computed(refusal),
+                "applies": _applies(refusal),
+                "change": [line for line in refusal["change"] if not line.startswith("Nothing")],
             }
-            for one in plan["refused"]
+            for refusal in plan["refused"]
         ],
         "seen": [
-            one for one in plan["refused"] if one["medicines"] and one["state"] == State.UNKNOWN
+            refusal
+            for refusal in plan["refused"]
+            if refusal["medicines"] and refusal["state"] == State.UNKNOWN
         ],
         "days_ago": max(0, today - plan["today"]),
         "warned": any(item.warns and item.decision for item in items),
         "person": [
-            fact_in_words(one)
+            fact_in_words(fact)
             for name in ("sex", "age")
-            for one in plan["facts"]["used"]
-            if one["fact"] == name
+            for fact in plan["facts"]["used"]
+            if fact["fact"] == name
         ],
         "not_known": [text for rule, text in about_her.items() if rule not in offered],
         "schedule": [entry | {"every": _every(entry)} for entry in plan["schedule"]],
@@ -152,7 +154,9 @@ def describe(
         ],
         "her_facts": _her_facts(plan, items),
         "stopped": any(item.stopped for item in items),
-        "measured": [_measured(one, out_of_date) for one in plan.get("monitoring", ())],
+        "measured": [
+            _measured(measurement, out_of_date) for measurement in plan.get("monitoring", ())
+        ],
         "wanted": wanted,
         "prognosis": _prognosis(notes.get("prognosis")),
         "decisions": DECISIONS,
@@ -168,7 +172,7 @@ def _measured(entry: Mapping[str, Any], out_of_date: bool) -> dict[str, Any]:
     unit = UNITS.get(entry["unit"], entry["unit"])
     what = f"{entry['label']}, {unit}" if unit else entry["label"]
     due = None if out_of_date else entry.get("next")
-    values = [(one["day"], round(float(one["value"]), _PLACES)) for one in entry["values"]]
+    values = [(value["day"], round(float(value["value"]), _PLACES)) for value in entry["values"]]
     name = f"measured-{entry['fact']}"
     return {
         **entry,
@@ -253,14 +257,14 @@ def _item(
     genetic = any(
         fact["fact"].startswith(_GENETIC) for gate in option["gates"] for fact in gate["facts"]
     )
-    warnings = [one for one in plan["warnings"] if one["rule"] == rule]
+    warnings = [warning for warning in plan["warnings"] if warning["rule"] == rule]
     return Item(
         rule,
         option,
         dose_in_words(option.get("dose")),
         _computed(option),
-        [_named(one["text"]) for one in warnings if not one.get("general")],
-        [_named(one["text"]) for one in warnings if one.get("general")],
+        [_named(warning["text"]) for warning in warnings if not warning.get("general")],
+        [_named(warning["text"]) for warning in warnings if warning.get("general")],
         decision,
         decided.get("note", ""),
         about_her.get(rule, ""),

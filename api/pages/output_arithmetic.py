@@ -167,7 +167,7 @@ def _outside_their_interval(result: Mapping[str, Any]) -> Findings:
         value, ends = row.get(name), row.get(beside)
         if name not in row or not isinstance(ends, list) or len(ends) != 2:
             continue
-        low, middle, high = (_size(one) for one in (ends[0], value, ends[1]))
+        low, middle, high = (_size(printed) for printed in (ends[0], value, ends[1]))
         moved = row["step"] if name == "share" and _is_number(row.get("step")) else 0
         if not low - moved <= middle <= high + moved:
             wrong.append((f"{path}.{name}", f"{value}, and its interval {ends[0]} to {ends[1]}"))
@@ -191,8 +191,8 @@ def _other_gains(result: Mapping[str, Any]) -> Findings:
     wrong: Findings = []
     for at, gain in enumerate(objects(result, "gains")):
         more, less = (
-            aucs.get((str(gain.get("model")), str(gain.get(one))))
-            for one in ("feature_set", "over")
+            aucs.get((str(gain.get("model")), str(gain.get(key))))
+            for key in ("feature_set", "over")
         )
         shown = gain.get("auc")
         if not _is_number(shown):
@@ -215,12 +215,14 @@ def _impossible_metrics(result: Mapping[str, Any]) -> Findings:
             continue
         rates = _rates_of(row, step)
         possible = [_ranges(rate, *rates) for rate in _outcome_rates(result)]
-        possible = [one | {"f1": _meet(one["f1"], _harmonic(row, step))} for one in possible]
+        possible = [
+            ranges | {"f1": _meet(ranges["f1"], _harmonic(row, step))} for ranges in possible
+        ]
         for name in ("accuracy", "precision", "f1", "net_benefit"):
             if not _is_number(value := row.get(name)):
                 continue
             shown = _unrounded(value, step, inner=name != "net_benefit")
-            if not any(_overlap(shown, one[name]) for one in possible):
+            if not any(_overlap(shown, ranges[name]) for ranges in possible):
                 wrong.append((f"rows.{at}.{name}", value))
     return wrong
 
@@ -271,8 +273,8 @@ def _harmonic(row: Mapping[str, Any], step: float) -> _Range:
     ends = [_unrounded(value, step) for value in shown if _is_number(value)]
     if len(ends) < len(shown):
         return _ANY
-    one, other = ends
-    low, high = (2 * _part(a * b, a + b - a * b) for a, b in zip(one, other, strict=True))
+    first, second = ends
+    low, high = (2 * _part(a * b, a + b - a * b) for a, b in zip(first, second, strict=True))
     return low, high
 
 
@@ -308,13 +310,13 @@ def _unrounded(value: float, step: float, inner: bool = True) -> _Range:
     return (max(0.0, low), min(1.0, high)) if inner else (low, high)
 
 
-def _meet(one: _Range, other: _Range) -> _Range:
-    return max(one[0], other[0]), min(one[1], other[1])
+def _meet(first: _Range, second: _Range) -> _Range:
+    return max(first[0], second[0]), min(first[1], second[1])
 
 
-def _overlap(one: _Range, other: _Range) -> bool:
+def _overlap(first: _Range, second: _Range) -> bool:
     """Whether two ranges have a number in common, but for what floating point loses."""
-    low, high = _meet(one, other)
+    low, high = _meet(first, second)
     return low <= high + 1e-9
 
 

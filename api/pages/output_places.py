@@ -81,7 +81,7 @@ def in_words(
     """The checks, with the places of each as the page calls them."""
     documents = {**result, "disclosure": disclosure}
     return [
-        replace(check, places=tuple(_labelled(one, documents) for one in check.places))
+        replace(check, places=tuple(_labelled(text, documents) for text in check.places))
         for check in checks
     ]
 

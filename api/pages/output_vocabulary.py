@@ -255,7 +255,9 @@ def leaves(value: Any, path: str = "", name: str = "") -> Iterator[tuple[str, st
     """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from leaves(inner, *(f"{one}.{key}" if one else str(key) for one in (path, name)))
+            yield from leaves(
+                inner, *(f"{prefix}.{key}" if prefix else str(key) for prefix in (path, name))
+            )
     elif isinstance(value, list):
         for at, inner in enumerate(value):
             yield from leaves(inner, f"{path}.{at}", name)
@@ -322,8 +324,10 @@ def _of_result(asked: Params, params: str) -> dict[str, Rule]:
         "explanations.explanation": _one_of(*asked.explain),
         "explanations.model": _one_of(asked.primary),
         "explanations.feature_set": _one_of(asked.examined_feature_set),
-        "explanations.scale": _one_of(*(one.scale for one in explanations)),
-        "explanations.background": _one_of(*(one.background for one in explanations)),
+        "explanations.scale": _one_of(*(explanation.scale for explanation in explanations)),
+        "explanations.background": _one_of(
+            *(explanation.background for explanation in explanations)
+        ),
         "explanations.features.feature": lambda name: True,  # by _unknown_features
         "explanations.features.direction": _one_of("more", "less", "unclear"),
         "explanations.features.beyond_chance": _one_of("yes", "no"),

@@ -124,7 +124,9 @@ def compare(plan: str, need: int, study: Mapping[str, Any] | None) -> list[str]:
         )
         if need >> purpose & 1
     ]
-    passages = [one for one in _sentences(prose) if _WITHIN.search(one)][:_MOST_PASSAGES]
+    passages = [sentence for sentence in _sentences(prose) if _WITHIN.search(sentence)][
+        :_MOST_PASSAGES
+    ]
     if recipients and passages:
         quoted = "” and “".join(passages)
         points.append(
@@ -144,7 +146,7 @@ def compare_terms(
     prose = _BLOCK.sub("", plan)
     text = _HEADING.sub(".", prose)
     today, end = (
-        datetime.fromtimestamp(min(one, LAST_SECOND), UTC).date() for one in (now, expiry)
+        datetime.fromtimestamp(min(second, LAST_SECOND), UTC).date() for second in (now, expiry)
     )
     shorter = [
         _in_line(match[0])
@@ -171,15 +173,18 @@ def compare_terms(
         )
     asked = categories >> Category.GERMLINE_VARIANTS & 1
     if asked:
-        passages = [one for one in _sentences(prose) if _NO_GENOMES.search(one)]
+        passages = [sentence for sentence in _sentences(prose) if _NO_GENOMES.search(sentence)]
     else:
-        in_data = [one for part in _DATA_SECTION.findall(prose) for one in _sentences(part)]
-        passages = [
-            one
-            for one in in_data
-            if re.search(rf"\b{_GENOMES}\b", one, re.IGNORECASE) and not _NEGATION.search(one)
+        in_data = [
+            sentence for part in _DATA_SECTION.findall(prose) for sentence in _sentences(part)
         ]
-    if passages := [one for one in passages if not _OF_OTHERS.search(one)]:
+        passages = [
+            sentence
+            for sentence in in_data
+            if re.search(rf"\b{_GENOMES}\b", sentence, re.IGNORECASE)
+            and not _NEGATION.search(sentence)
+        ]
+    if passages := [passage for passage in passages if not _OF_OTHERS.search(passage)]:
         points.append(
             f"The plan's text says “{passages[0]}”, and the request asks for {'' if asked else 'no '}genomes."
         )

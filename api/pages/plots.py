@@ -260,7 +260,9 @@ def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
     axes.set_xlabel("predicted, %")
     axes.set_ylabel("seen, %")
     text = (
-        ", ".join(f"{one} predicted and {other} observed" for one, other in groups)
+        ", ".join(
+            f"{predicted} predicted and {observed} observed" for predicted, observed in groups
+        )
         if groups
         else WITHHELD
     )
@@ -278,7 +280,9 @@ def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
     )
     order = list(dict.fromkeys(chromosome for (chromosome, _), _ in placed))
     for number, chromosome in enumerate(order):
-        mine = [(position, height) for (one, position), height in placed if one == chromosome]
+        mine = [
+            (position, height) for (carrier, position), height in placed if carrier == chromosome
+        ]
         last = max(position for position, _ in mine) or 1
         xs = [number + 0.08 + 0.84 * position / last for position, _ in mine]
         axes.plot(
@@ -507,7 +511,9 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(written.getvalue())  # noqa: S314 (written by matplotlib the line before)
     for parent in root.iter():
-        for child in [one for one in parent if one.tag.rpartition("}")[2] in ("metadata", "style")]:
+        for child in [
+            inner for inner in parent if inner.tag.rpartition("}")[2] in ("metadata", "style")
+        ]:
             parent.remove(child)
     used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', written.getvalue()))
     for element in root.iter():

@@ -575,7 +575,9 @@ def _clusters(result: Mapping[str, Any]) -> Iterable[Finding]:
     known = [row for row in rows if "share" in row]
     if known:
         dots = [(_cluster(row), row["share"], row["interval"]) for row in known]
-        apart = any(one["interval"][1] < other["interval"][0] for one in known for other in known)
+        apart = any(
+            first["interval"][1] < second["interval"][0] for first in known for second in known
+        )
         yield Finding(
             "The outcome in each cluster",
             (

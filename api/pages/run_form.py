@@ -101,12 +101,12 @@ class FormPart:
     @property
     def ticked(self) -> list[Any]:
         """The boxes that are ticked, each an option or a part; of splits, those with a problem too."""
-        return [one for one in self._boxes if self._is_ticked(one)]
+        return [box for box in self._boxes if self._is_ticked(box)]
 
     @property
     def unticked(self) -> list[Any]:
         """The other boxes."""
-        return [one for one in self._boxes if not self._is_ticked(one)]
+        return [box for box in self._boxes if not self._is_ticked(box)]
 
     @property
     def _boxes(self) -> Sequence[Any]:
@@ -209,7 +209,9 @@ def with_features(
         elif part.name == "genes.sets":
             part = replace(part, options=(("", "none"), *sets))
         elif part.name == "genes.source" and not sets:
-            part = replace(part, options=tuple(one for one in part.options if one[0] != GENE_SETS))
+            part = replace(
+                part, options=tuple(option for option in part.options if option[0] != GENE_SETS)
+            )
         elif part.name.startswith("models."):
             part = replace(part, options=(*part.options, *assays))
         chosen.append(replace(part, parts=with_features(part.parts, features)))
@@ -244,7 +246,7 @@ def _with_variables(part: FormPart, dictionary: Mapping[str, Any] | None) -> For
         if row["people"] is not None
     }
     if part.kind == "splits":
-        offered = tuple(one for one in part.parts if _variable(one) in complete_by)
+        offered = tuple(split for split in part.parts if _variable(split) in complete_by)
         chosen = tuple(name for name in part.values if name in complete_by)
         return replace(part, parts=offered, values=chosen)
     lacking = [label for name, label in part.options if name not in complete_by]
@@ -315,7 +317,7 @@ def _problem_of(
 
 
 def _flattened(parts: Sequence[FormPart]) -> list[FormPart]:
-    return [one for part in parts for one in (part, *_flattened(part.parts))]
+    return [flat for part in parts for flat in (part, *_flattened(part.parts))]
 
 
 @cache
@@ -429,7 +431,7 @@ def _part(
             return FormPart("many", path, label, optional=True, values=_given(given, path, usual))
         case "named":
             findings = YES_OR_NO if name == "variable" else ()
-            options = tuple((one, words.variable(one)) for one in findings)
+            options = tuple((finding, words.variable(finding)) for finding in findings)
             return FormPart("choice", path, label, hint, options, values=_given(given, path, usual))
         case "words":
             text = _given(given, path, " ".join(usual or ()))

@@ -196,12 +196,12 @@ def test_no_set_has_enough_measured_genes() -> None:
 # --- whole runs -----------------------------------------------------------------------------------
 
 
-def finding_records(subject: str, found: bool) -> list[Input]:
+def finding_records(subject: str, positive: bool) -> list[Input]:
     bundle = bundle_of(
         subject,
         gender="female",
         birth_year=1960,
-        observations=[("er_positive", float(found), None)],
+        observations=[("er_positive", float(positive), None)],
     )
     parts = split_bundle(bundle, subject).records
     return [Input(subject, category, payload) for category, payload in parts.items()]
@@ -214,10 +214,10 @@ def people() -> list[Input]:
     """
     draw, inputs = np.random.default_rng(5), []
     for number in range(120):
-        subject, found = f"{number + 1:064x}", bool(number % 2)
-        values = draw.normal(8, 1, 40) + found * (np.arange(40) < 10)
+        subject, positive = f"{number + 1:064x}", bool(number % 2)
+        values = draw.normal(8, 1, 40) + positive * (np.arange(40) < 10)
         genes = {f"GENE{at}": f"{value:.3f}" for at, value in enumerate(values)}
-        inputs += finding_records(subject, found)
+        inputs += finding_records(subject, positive)
         inputs.append(Input(subject, Category.EXPRESSION, write_expression(genes)))
         if number < 115:
             assay = write_assay("mirna", {f"hsa-mir-{at}": genes[f"GENE{at}"] for at in range(20)})

@@ -32,11 +32,11 @@ def test_without_groups_clusters_are_chance(genes: bool) -> None:
     """Of the quicker method; `make science` measures both on more cohorts. The draws without groups
     take their best number of clusters too: else the best of five would look like more than chance.
     """
-    found = [
+    groups = [
         recover_groups("ward", simulate_groups(80, seed, apart=0.0), genes, seed)
         for seed in range(5)
     ]
-    indices, ps = np.array(found).T
+    indices, ps = np.array(groups).T
     assert abs(indices.mean()) <= 0.04
     assert (ps <= 0.05).sum() <= 1
     assert ps.mean() > 0.25
@@ -44,8 +44,8 @@ def test_without_groups_clusters_are_chance(genes: bool) -> None:
 
 def p_of(x: np.ndarray, clusters: int = 2) -> float:
     data = gather_data(np.empty((len(x), 0)), x, 1, 1, "mean", 1)
-    ward, one = REGISTERED["ward"], [clusters]
-    return find_clusters(ward, data, one, 1, 19, lambda _: clusters, lambda _: None).p
+    ward, numbers = REGISTERED["ward"], [clusters]
+    return find_clusters(ward, data, numbers, 1, 19, lambda _: clusters, lambda _: None).p
 
 
 def test_columns_that_go_together_are_no_groups() -> None:
@@ -90,21 +90,21 @@ def test_a_copula_keeps_values_and_how_they_go_together() -> None:
     drawn = copula(x, lambda columns: columns, np.random.default_rng(1))
     many = [next(drawn) for _ in range(60)]
     assert all(
-        np.array_equal(np.sort(one, axis=0), np.sort(x, axis=0), equal_nan=True) for one in many
+        np.array_equal(np.sort(copy, axis=0), np.sort(x, axis=0), equal_nan=True) for copy in many
     )
-    together = np.mean([spearmanr(one, nan_policy="omit").statistic for one in many], axis=0)
+    together = np.mean([spearmanr(copy, nan_policy="omit").statistic for copy in many], axis=0)
     assert np.abs(together - spearmanr(x, nan_policy="omit").statistic).max() < 0.06
 
 
 def test_the_nearest_centre_takes_whoever_was_not_drawn() -> None:
     simulated = simulate_groups(120, 5, groups=2, apart=8.0)
     data = gather_data(np.empty((120, 0)), simulated.clinical, 1, 1, "mean", 2)
-    found = find_clusters(REGISTERED["k-means"], data, [2], 2, 1, lambda _: 2, lambda _: None)
-    assert adjusted_rand_score(found.labels, simulated.group) == 1.0
-    assert found.stability.min() == 1.0
-    assert found.agreement == 1.0
+    clusters = find_clusters(REGISTERED["k-means"], data, [2], 2, 1, lambda _: 2, lambda _: None)
+    assert adjusted_rand_score(clusters.labels, simulated.group) == 1.0
+    assert clusters.stability.min() == 1.0
+    assert clusters.agreement == 1.0
     x = data.prepared()
-    assert np.array_equal(assign(x, centres_of(x, found.labels)), found.labels)
+    assert np.array_equal(assign(x, centres_of(x, clusters.labels)), clusters.labels)
 
 
 def test_who_draws_the_clusters_goes_by_the_seed() -> None:
@@ -168,7 +168,7 @@ def test_who_decides_between_genes_that_vary_alike_goes_by_the_seed() -> None:
     """Who knows everybody but one person would tell her presence by the gene that is taken."""
     genes = np.random.default_rng(1).normal(size=(120, 30))
     kept = [gather_data(genes, np.empty((120, 0)), 1, 1, "mean", seed) for seed in range(12)]
-    assert len({one.x.tobytes() for one in kept}) > 1
+    assert len({data.x.tobytes() for data in kept}) > 1
 
 
 def test_genes_that_vary_most_are_kept_and_weigh_like_a_clinical_column() -> None:

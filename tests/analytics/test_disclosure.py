@@ -32,9 +32,9 @@ from analytics.evaluate import Cells, metrics_of
 from analytics.run import Result
 
 
-def nearest(part: int, whole: int, step: int) -> int:
+def nearest(part: int, total: int, step: int) -> int:
     """part / whole in percent, to the nearest multiple of `step`, halves upwards."""
-    return step * ((2 * 100 * part + step * whole) // (2 * step * whole))
+    return step * ((2 * 100 * part + step * total) // (2 * step * total))
 
 
 def sizes_of(granted: int, people: int, events: int) -> Sizes:
@@ -249,13 +249,13 @@ def test_the_record_lists_coarsened_and_withheld_sites() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "step", "printed"),
+    ("part", "total", "step", "printed"),
     [(115, 200, 1, 58), (1, 40, 5, 5), (7, 40, 5, 20), (29, 200, 1, 15)],
 )
-def test_ties_of_counts_round_upwards(part: int, whole: int, step: int, printed: int) -> None:
-    assert share(part, whole, step) == printed
+def test_ties_of_counts_round_upwards(part: int, total: int, step: int, printed: int) -> None:
+    assert share(part, total, step) == printed
 
 
 @given(st.integers(0, 400), st.integers(1, 400), st.sampled_from([1, 2, 5, 10, 20]))
-def test_shares_are_rounded_as_the_attacker_rounds(part: int, whole: int, step: int) -> None:
-    assert share(part, whole, step) == nearest(part, whole, step)
+def test_shares_are_rounded_as_the_attacker_rounds(part: int, total: int, step: int) -> None:
+    assert share(part, total, step) == nearest(part, total, step)

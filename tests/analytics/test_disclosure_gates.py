@@ -52,7 +52,7 @@ def among(has: bool) -> np.ndarray:
 
 
 def cohort_of(records: Sequence[ClinicalRecord]) -> Cohort:
-    people = [Person(*one) for one in zip(subjects(len(records)), records, strict=True)]
+    people = [Person(*pair) for pair in zip(subjects(len(records)), records, strict=True)]
     return Cohort(tuple(Member(person, None, False) for person in people), (), len(people))
 
 
@@ -67,7 +67,7 @@ def code_is_used(noise: Noise, has: bool) -> bool:
 @cache
 def coded(has: bool) -> Cohort:
     facts = [(Fact(1, "icd-10-cm", "B20", None),) if inside else () for inside in among(has)]
-    return cohort_of([ClinicalRecord(None, None, one, (), 9000) for one in facts])
+    return cohort_of([ClinicalRecord(None, None, fact, (), 9000) for fact in facts])
 
 
 def profiles_are_few(noise: Noise, has: bool) -> bool:
@@ -85,7 +85,7 @@ def unknown_is_listed(noise: Noise, has: bool) -> bool:
 @cache
 def measured(has: bool) -> Cohort:
     readings = [() if inside else (Reading("er_positive", 1.0, None),) for inside in among(has)]
-    return cohort_of([ClinicalRecord(None, None, (), one, 9000) for one in readings])
+    return cohort_of([ClinicalRecord(None, None, (), reading, 9000) for reading in readings])
 
 
 def calibration_step(noise: Noise, has: bool) -> bool:
@@ -165,10 +165,10 @@ def test_a_run_with_few_of_an_outcome_is_computed_to_its_end(
     """Else its failure would tell the number that the decision hides."""
     monkeypatch.setattr(Noise, "uniform", lambda *_: 0.0)
     few = []
-    for one in people_of(80):
-        ill = one.ordinal < 6
+    for person in people_of(80):
+        ill = person.ordinal < 6
         followed = {"metastasis": ill, "follow_up_days": 900.0 if ill else 3000.0}
-        few.append(replace(one, findings=replace(one.findings, **followed)))
+        few.append(replace(person, findings=replace(person.findings, **followed)))
     further = {
         "models": {"logistic": ["clinical"]},
         "clinical": ["age_years", "grade"],
@@ -208,7 +208,9 @@ def people_of(count: int, *, unknown: int = 0, profiles: int = 9) -> list[Simula
 def test_a_run_asks_the_key_whether_nine_are_enough(
     make_records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people = [one for one in people_of(200) if not one.findings.metastasis or one.ordinal < 45]
+    people = [
+        person for person in people_of(200) if not person.findings.metastasis or person.ordinal < 45
+    ]
     records = make_records(people)
     for asked in (QUICK | {"models": {"logistic": ["clinical"]}}, {**SURVIVAL, "strata": []}):
         params = complete(asked | NO_GENES | {"clinical": ["age_years", "grade"]})
@@ -263,9 +265,9 @@ def test_p_is_of_the_auc_that_is_printed(
         assert row["permutations"] == (10 if p == "1" else 19)
 
 
-@pytest.mark.parametrize(("outermost", "told"), [(10, False), (1, True)])
+@pytest.mark.parametrize(("outermost", "disclosed"), [(10, False), (1, True)])
 def test_who_has_an_unusual_value_turns_no_model(
-    monkeypatch: pytest.MonkeyPatch, outermost: int, told: bool
+    monkeypatch: pytest.MonkeyPatch, outermost: int, disclosed: bool
 ) -> None:
     """A tumour of a metre among those of a few centimetres: whether she had the event would turn
     the coefficient's sign, and so move the AUC of everybody by far more than noise hides.
@@ -283,4 +285,4 @@ def test_who_has_an_unusual_value_turns_no_model(
         for event[0] in (0, 1):
             aucs.append(predict_once(model, x, event, folds=5, seed=seed).auc(event))
         moved.append(abs(aucs[0] - aucs[1]))
-    assert (max(moved) > 0.05) == told, moved
+    assert (max(moved) > 0.05) == disclosed, moved

@@ -234,7 +234,7 @@ def permutation(trial: int, people: int = 200, events: int = 36) -> Print:
     for happened, known in outcomes.items():
         known[person] = happened
     aucs = {
-        happened: [placement_values(one, known)[known == 1].mean() for one in divisions]
+        happened: [placement_values(division, known)[known == 1].mean() for division in divisions]
         for happened, known in outcomes.items()
     }
     chosen = int(np.abs(np.subtract(aucs[True], aucs[False])).argmax())

@@ -21,8 +21,8 @@ LEVELS = [
 Site = tuple[int, int, int]
 
 
-def nearest(part: int, whole: int, step: int) -> int:
-    return step * ((2 * 100 * part + step * whole) // (2 * step * whole))
+def nearest(part: int, total: int, step: int) -> int:
+    return step * ((2 * 100 * part + step * total) // (2 * step * total))
 
 
 def sites(people: int) -> Iterator[Site]:

@@ -32,27 +32,27 @@ def surface(seed: int, people: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_bent_surface_is_found_better_than_by_principal_components() -> None:
     """By how much of the place on the surface two components of unseen people tell."""
-    told = {Components: 0.0, Autoencoder: 0.0}
+    scores = {Components: 0.0, Autoencoder: 0.0}
     for seed in range(3):
         (x, at), (unseen, where) = surface(seed, 400), surface(100 + seed, 400)
         scale = Bounded("z-score").fit(x)
-        for kind in told:
+        for kind in scores:
             turned = kind(2, 1).fit(scale.transform(x))
-            known, new = (turned.transform(scale.transform(one)) for one in (x, unseen))
-            told[kind] += KNeighborsRegressor(10).fit(known, at).score(new, where) / 3
-    assert told[Autoencoder] > told[Components] + 0.04
+            known, new = (turned.transform(scale.transform(columns)) for columns in (x, unseen))
+            scores[kind] += KNeighborsRegressor(10).fit(known, at).score(new, where) / 3
+    assert scores[Autoencoder] > scores[Components] + 0.04
 
 
 def test_a_straight_surface_is_found_as_well_as_by_principal_components() -> None:
     draw = np.random.default_rng(1)
     at = draw.normal(size=(400, 2))
     x = at @ draw.normal(size=(2, 60)) + 0.5 * draw.normal(size=(400, 60))
-    told = []
+    scores = []
     for kind in (Components, Autoencoder):
         turned = kind(2, 1).fit(x[:200])
         known, new = turned.transform(x[:200]), turned.transform(x[200:])
-        told.append(LinearRegression().fit(known, at[:200]).score(new, at[200:]))
-    assert told[1] == pytest.approx(told[0], abs=0.02)
+        scores.append(LinearRegression().fit(known, at[:200]).score(new, at[200:]))
+    assert scores[1] == pytest.approx(scores[0], abs=0.02)
 
 
 def test_components_are_scaled_and_the_same_seed_gives_the_same_bits() -> None:
@@ -111,8 +111,8 @@ def test_a_run_takes_it_and_parameters_without_it_keep_their_bytes() -> None:
     x, at = surface(1, 60)
     sets = FeatureSets(x, np.empty((60, 0)), (), None, tuple(map(str, range(60))))
     aucs = []
-    for one in (params, complete({**plain, "bootstraps": 0})):
-        asked = replace(parse_params(one), permutations=0, repeats=1, folds=2)
+    for document in (params, complete({**plain, "bootstraps": 0})):
+        asked = replace(parse_params(document), permutations=0, repeats=1, folds=2)
         (row,) = evaluate_rows((at[:, 0] > 0).astype(np.int64), sets, asked, "cpu", silent)
         aucs.append(row.scores.auc)
     assert aucs[0] != aucs[1]

@@ -247,11 +247,11 @@ def test_a_planted_effect_is_found_despite_the_noise() -> None:
     x[:, 0] += 0.8 * y
     given: dict[str, Any] = {"folds": 5, "permutations": 39, "seed": 1, "tick": silent}
     observed = evaluate(build(0, 2), x, y).auc
-    found = [
+    values = [
         permutation_p(build(0, 2), x, y, observed, **given, perturb=perturbed(number, 180, 60))
         for number in range(5)
     ]
-    assert found == [(1 / 40, 39)] * 5
+    assert values == [(1 / 40, 39)] * 5
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_the_bootstrap_counts_what_another_training_would_change() -> None:
     """DeLong's interval is of given predictions. Where columns are chosen among many, most of the
     spread comes from the choice. And the gain of a model over itself has no spread.
     """
-    inside, whole, spreads = [], [], []
+    inside, total, spreads = [], [], []
     for seed in range(2):
         generator = np.random.default_rng(seed)
         x, y = generator.normal(size=(80, 60)), np.array([0, 1] * 40)
@@ -407,11 +407,11 @@ def test_the_bootstrap_counts_what_another_training_would_change() -> None:
         inside.append(high - low)
         low, high = auc_interval_of(scores, aucs["one"])
         assert (low + high) / 2 == pytest.approx(scores.auc)
-        whole.append(high - low)
+        total.append(high - low)
         between = aucs["one"].mean(axis=1).var(ddof=1) - aucs["one"].var(axis=1, ddof=1).mean() / 2
         spreads.append(np.sqrt(between + scores.between_folds / 3))
-    assert np.mean(whole) > 1.2 * np.mean(inside)
-    assert np.mean(whole) == pytest.approx(2 * 1.96 * np.mean(spreads), rel=1e-3)
+    assert np.mean(total) > 1.2 * np.mean(inside)
+    assert np.mean(total) == pytest.approx(2 * 1.96 * np.mean(spreads), rel=1e-3)
 
 
 def test_the_folds_share_is_taken_out_of_the_interval_of_an_auc_and_not_of_a_gain() -> None:

@@ -53,13 +53,13 @@ def printed(make_records: Records) -> Result:
 def test_a_run_prints_what_its_model_rests_on(printed: Result) -> None:
     result, record = json.loads(printed.result), json.loads(printed.disclosure)
     losses, linear, shapley = result["explanations"]
-    assert [one["explanation"] for one in result["explanations"]] == ALL_KINDS
-    for one in result["explanations"]:
-        assert (one["model"], one["feature_set"]) == ("logistic", "combined")
-        sizes = [float(row["importance"]) for row in one["features"]]
+    assert [row["explanation"] for row in result["explanations"]] == ALL_KINDS
+    for explanation in result["explanations"]:
+        assert (explanation["model"], explanation["feature_set"]) == ("logistic", "combined")
+        sizes = [float(row["importance"]) for row in explanation["features"]]
         assert sizes == sorted(sizes, reverse=True)
         assert all(
-            abs(size / float(one["step"]) - round(size / float(one["step"]))) < 1e-9
+            abs(size / float(explanation["step"]) - round(size / float(explanation["step"]))) < 1e-9
             for size in sizes
         )
         assert len(sizes) <= 10
@@ -92,11 +92,11 @@ def test_checks_and_page_know_what_is_printed(printed: Result) -> None:
     checks = check_result(result, record, asked(*ALL_KINDS).decode(), 0b1110, 10, result["granted"])
     assert [check for check in checks if not check.passed] == []
     page = describe(result, record)
-    titles = [one.title for one in page["shown"]]
+    titles = [plot.title for plot in page["shown"]]
     for name in ("permutation importance", "linear SHAP", "Shapley values"):
         assert any(title.startswith(f"What the predictions rest on, by {name}") for title in titles)
-    linear = next(one for one in page["shown"] if "linear SHAP" in one.title)
-    causes = ["not what causes the outcome" in one.sentence for one in page["shown"]]
+    linear = next(plot for plot in page["shown"] if "linear SHAP" in plot.title)
+    causes = ["not what causes the outcome" in plot.sentence for plot in page["shown"]]
     assert causes.count(True) == 1  # read once, at the first
     assert linear.sentence.startswith("Most rests on SIM000 (0.4) and SIM001 (0.4)")
     assert "mean size in log-odds" in linear.plot
@@ -163,15 +163,15 @@ def test_parts_are_chosen_by_what_is_printed_of_them() -> None:
     genes = np.array([True, True, True, True, False, False])
     allowed = np.array([True, True, True, True, True, True])
     chosen = choose_parts(importance, 10, allowed, genes, 2)
-    assert [(one.part, one.steps) for one in chosen] == [(4, 9), (1, 3), (2, 3), (5, 0)]
-    assert [one.part for one in choose_parts(importance, 10, ~genes, genes, 9)] == [4, 5]
+    assert [(part.part, part.steps) for part in chosen] == [(4, 9), (1, 3), (2, 3), (5, 0)]
+    assert [part.part for part in choose_parts(importance, 10, ~genes, genes, 9)] == [4, 5]
     weak = choose_parts(np.array([14.0, 15.0, 14.0]), 10, allowed[:3], np.array([1, 1, 0], bool), 9)
-    assert [(one.part, one.steps) for one in weak] == [
+    assert [(part.part, part.steps) for part in weak] == [
         (1, 2),
         (2, 1),
     ]  # genes of two steps at least
     many = choose_parts(np.arange(30.0), 1, np.ones(30, bool), np.zeros(30, bool), 0)
-    assert [one.part for one in many] == list(range(29, 19, -1))
+    assert [part.part for part in many] == list(range(29, 19, -1))
 
 
 def explained(
@@ -279,7 +279,7 @@ def test_membership_cannot_be_read_from_named_variants(monkeypatch: pytest.Monke
     def auc_of(cohorts: int) -> float:
         guessed = [guess_members(np.random.default_rng(seed), 300, 600) for seed in range(cohorts)]
         assert all(statistics <= 0.128 * 300 for *_, statistics in guessed)
-        inside, outside = (np.concatenate([one[at] for one in guessed]) for at in (0, 1))
+        inside, outside = (np.concatenate([guess[at] for guess in guessed]) for at in (0, 1))
         ranks = rankdata(np.concatenate([inside, outside]))[: len(inside)]
         return float((ranks.mean() - (len(inside) + 1) / 2) / len(outside))
 

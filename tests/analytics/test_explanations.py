@@ -40,7 +40,7 @@ def drawn(people: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return x, event.astype(np.int64)
 
 
-def fold_of(model: str, of: str, keep: int = 4, components: int = 0) -> tuple[Unseen, np.ndarray]:
+def unseen_of(model: str, of: str, keep: int = 4, components: int = 0) -> tuple[Unseen, np.ndarray]:
     """A model fitted on 80 people and 20 others, and the test people's raw columns."""
     x, event = drawn(100)
     blueprint = Blueprint(model, GENES, CLINICAL, "f", keep, components, "median", "z-score", 1)
@@ -55,7 +55,7 @@ def fold_of(model: str, of: str, keep: int = 4, components: int = 0) -> tuple[Un
 
 
 def test_linear_values_sum_to_the_log_odds_less_those_of_the_background() -> None:
-    unseen, _ = fold_of("logistic", COLUMNS)
+    unseen, _ = unseen_of("logistic", COLUMNS)
     values = REGISTERED["shap-linear"].explain(unseen)
     margin = unseen.model.classifier.decision_function
     assert (
@@ -65,7 +65,7 @@ def test_linear_values_sum_to_the_log_odds_less_those_of_the_background() -> Non
 
 def test_linear_values_are_shapley_values_of_the_log_odds() -> None:
     """By their definition: every subset of columns, the others those of each training person."""
-    unseen, _ = fold_of("logistic", COLUMNS, keep=2)
+    unseen, _ = unseen_of("logistic", COLUMNS, keep=2)
     values = REGISTERED["shap-linear"].explain(unseen)
     columns, person = unseen.test.shape[1], unseen.test[0]
 
@@ -89,7 +89,7 @@ def test_linear_values_are_shapley_values_of_the_log_odds() -> None:
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "cnn"])
 def test_group_values_of_any_model_sum_to_the_prediction_less_the_background(model: str) -> None:
-    unseen, _ = fold_of(model, "groups")
+    unseen, _ = unseen_of(model, "groups")
     values = REGISTERED["shapley-groups"].explain(unseen)
     assert values.shape == (20, 1 + CLINICAL)
     draw = np.random.default_rng(unseen.seed)
@@ -108,7 +108,7 @@ def test_integrated_gradients_sum_to_the_log_odds_less_those_of_the_baseline() -
     """And are the gradient's mean over the straight line, which takes many steps to sum up."""
     import torch
 
-    unseen, _ = fold_of("cnn", COLUMNS, keep=8)
+    unseen, _ = unseen_of("cnn", COLUMNS, keep=8)
     values = REGISTERED["integrated-gradients"].explain(unseen)
     network = copy.deepcopy(unseen.model.classifier.network_).double()
     ends = torch.from_numpy(np.vstack([unseen.train.mean(axis=0), unseen.test]))
@@ -123,7 +123,7 @@ def test_integrated_gradients_sum_to_the_log_odds_less_those_of_the_baseline() -
 
 
 def test_shuffling_a_part_costs_what_the_model_had_of_it() -> None:
-    unseen, _ = fold_of("logistic", "groups")
+    unseen, _ = unseen_of("logistic", "groups")
     lost = REGISTERED["permutation"].explain(unseen)[unseen.event == 1].mean(axis=0)
     genes, age, size, grade = lost
     assert genes > grade > max(age, size) + 0.05
@@ -132,7 +132,7 @@ def test_shuffling_a_part_costs_what_the_model_had_of_it() -> None:
 
 
 def test_columns_come_from_where_the_model_took_them() -> None:
-    unseen, raw = fold_of("logistic", COLUMNS, keep=3, components=2)
+    unseen, raw = unseen_of("logistic", COLUMNS, keep=3, components=2)
     origins = unseen.model.origins
     assert sum(origins == COMPONENT) == 2
     assert (origins[-CLINICAL:] == np.arange(GENES, GENES + CLINICAL)).all()
@@ -203,10 +203,12 @@ def test_explaining_a_model_changes_nothing_else_and_says_the_same_again(
         evaluate_rows(event, feature_sets, changed, "cpu", lambda *_: None)[0]
         for changed in (params, params, replace(params, explain=()))
     ]
-    assert [one.explanation.name for one in rows[0].explained] == explain
-    for one, other in zip(rows[0].explained, rows[1].explained, strict=True):
-        assert (one.importance == other.importance).all()
-        assert (np.abs(one.direction) <= one.importance + 1e-9).all() or one.errors is not None
+    assert [explained.explanation.name for explained in rows[0].explained] == explain
+    for first, second in zip(rows[0].explained, rows[1].explained, strict=True):
+        assert (first.importance == second.importance).all()
+        assert (
+            np.abs(first.direction) <= first.importance + 1e-9
+        ).all() or first.errors is not None
     assert not rows[2].explained
     assert (rows[0].scores.probabilities == rows[2].scores.probabilities).all()
 

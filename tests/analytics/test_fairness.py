@@ -95,7 +95,7 @@ def test_an_interval_is_as_wide_as_people_differ() -> None:
     draw = np.random.default_rng(2)
     event, group = np.arange(800) % 2, np.arange(800) % 4 < 2
     scores = scores_of(draw.random((1, 800)))
-    gaps = np.subtract(*(one.measured[1:, 1] for one in measured(scores, event, group)))
+    gaps = np.subtract(*(measures.measured[1:, 1] for measures in measured(scores, event, group)))
     rate = scores.positives[0]
     expected = sum(
         rate[(event == 1) & inside].var() / ((event == 1) & inside).sum()
@@ -104,9 +104,12 @@ def test_an_interval_is_as_wide_as_people_differ() -> None:
     assert gaps.std() == pytest.approx(np.sqrt(expected), rel=0.12)
     twice = scores_of(np.repeat(scores.probabilities[:, :400], 2, axis=1))
     both = [np.repeat(of[:400], 2) for of in (event, group)]
-    alone = np.subtract(*(one.measured[1:, 1] for one in measured(twice, *both))).std()
+    alone = np.subtract(*(measures.measured[1:, 1] for measures in measured(twice, *both))).std()
     together = np.subtract(
-        *(one.measured[1:, 1] for one in measured(twice, *both, np.repeat(np.arange(400), 2)))
+        *(
+            measures.measured[1:, 1]
+            for measures in measured(twice, *both, np.repeat(np.arange(400), 2))
+        )
     ).std()
     assert together > 1.25 * alone  # the square root of 2
 
@@ -161,10 +164,10 @@ def people_of(people: int, worse: bool) -> list[Person]:
     draw = np.random.default_rng(3)
     changed = []
     for at, person in enumerate(simulate_people(people, 1)):
-        found = replace(person.findings, er_positive=at % 2, grade=2)
+        findings = replace(person.findings, er_positive=at % 2, grade=2)
         if worse and at % 2:
-            found = replace(found, size_mm=float(draw.integers(5, 40)))
-        changed.append(replace(person, findings=found))
+            findings = replace(findings, size_mm=float(draw.integers(5, 40)))
+        changed.append(replace(person, findings=findings))
     return changed
 
 
@@ -238,11 +241,13 @@ def test_checks_and_page_know_what_is_printed(
     params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
     checks = check_result(result, record, params, 0b0010, 10, result["granted"])
     assert [check for check in checks if not check.passed] == []
-    shown = [one for one in describe(result, record)["shown"] if "good for everybody" in one.title]
+    shown = [
+        plot for plot in describe(result, record)["shown"] if "good for everybody" in plot.title
+    ]
     assert len(shown) == 2
     assert shown[0].title.endswith("Compared with oestrogen receptor positive: no")
     assert "other people would have trained" in shown[0].sentence
-    assert len({one.plot for one in shown}) == 2
+    assert len({plot.plot for plot in shown}) == 2
     assert "yes: false alarms" in shown[0].plot
     assert any("too few to tell" in row for row in shown[1].table.rows)
 
@@ -275,11 +280,14 @@ def test_a_rehearsal_invents_the_groups() -> None:
     result = json.loads(
         run(params, invent(parse_params(params), 40, 1), 10, noise_key=NOISE_KEY).result
     )
-    assert [one["reference"].split()[0] for one in result["fairness"]] == ["female", "bmi"]
+    assert [compared["reference"].split()[0] for compared in result["fairness"]] == [
+        "female",
+        "bmi",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("planted", "place"),
+    ("planted", "path"),
     [
         ({"outcome": {**OUTCOME, "horizon_days": 730}}, "outcome"),
         ({"folds": 119}, "folds: 119"),
@@ -291,13 +299,15 @@ def test_a_rehearsal_invents_the_groups() -> None:
     ],
 )
 def test_what_nobody_asked_for_is_shown_to_the_checkers(
-    printed: tuple[dict[str, Any], dict[str, Any]], planted: dict[str, Any], place: str
+    printed: tuple[dict[str, Any], dict[str, Any]], planted: dict[str, Any], path: str
 ) -> None:
     result, record = printed
     params = complete(ASKED | {"fairness": ["er_positive", "age_years:31:50"]}).decode()
-    found = check_result(result | planted, record, params, 0b0010, 10, result["granted"])
-    (wrong,) = [one for one in found if one.text.startswith("Outcome, groups and explanations")]
-    assert any(place in one for one in wrong.places)
+    checks = check_result(result | planted, record, params, 0b0010, 10, result["granted"])
+    (wrong,) = [
+        check for check in checks if check.text.startswith("Outcome, groups and explanations")
+    ]
+    assert any(path in location for location in wrong.places)
 
 
 def test_the_name_of_a_group_cannot_hold_anything(
@@ -310,5 +320,5 @@ def test_the_name_of_a_group_cannot_hold_anything(
         ("age_years:31:50", "age_years:77"),
     ):
         planted = json.loads(json.dumps(result).replace(old, new))
-        found = check_result(planted, record, params, 0b0010, 10, planted["granted"])
-        assert not all(check.passed for check in found)
+        checks = check_result(planted, record, params, 0b0010, 10, planted["granted"])
+        assert not all(check.passed for check in checks)

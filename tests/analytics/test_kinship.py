@@ -47,13 +47,13 @@ EVERYBODY = CohortRules((0, 130), (), ())
 METASTASIS = Outcome("distant-metastasis", 1825)
 
 
-def by_counting(one: np.ndarray, other: np.ndarray) -> float:
+def by_counting(first: np.ndarray, second: np.ndarray) -> float:
     """Equation 11 of Manichaikul et al. 2010, from its counts of genotypes."""
-    shared = (one >= 0) & (other >= 0)
-    one, other = one[shared], other[shared]
-    both = int(((one == 1) & (other == 1)).sum())
-    opposite = int((np.abs(one - other) == 2).sum())
-    fewer, more = sorted((int((one == 1).sum()), int((other == 1).sum())))
+    shared = (first >= 0) & (second >= 0)
+    first, second = first[shared], second[shared]
+    both = int(((first == 1) & (second == 1)).sum())
+    opposite = int((np.abs(first - second) == 2).sum())
+    fewer, more = sorted((int((first == 1).sum()), int((second == 1).sum())))
     return (both - 2 * opposite) / (2 * fewer) + 1 / 2 - (fewer + more) / (4 * fewer)
 
 
@@ -68,8 +68,8 @@ def slices(m: int, blocks: int = 20) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(edges)]
 
 
-def degrees(found: Kinship) -> dict[tuple[int, int], int]:
-    return {(i, j): degree for i, j, degree in found.pairs}
+def degrees(related: Kinship) -> dict[tuple[int, int], int]:
+    return {(i, j): degree for i, j, degree in related.pairs}
 
 
 def test_a_pair_counted_by_hand() -> None:
@@ -87,7 +87,7 @@ def test_the_estimator_is_that_of_the_paper(seed: int, missing: float) -> None:
     dosage = draw.binomial(2, draw.uniform(0.2, 0.8, 600), (5, 600)).astype(np.int8)
     dosage[draw.random(dosage.shape) < missing] = -1
     value, *_ = estimate(dosage, slices(600), 5)
-    expected = [[by_counting(one, other) for other in dosage] for one in dosage]
+    expected = [[by_counting(row, other) for other in dosage] for row in dosage]
     np.testing.assert_allclose(value, expected, atol=1e-5)
 
 
@@ -254,8 +254,8 @@ def test_noise_stays_noise_where_relatives_are_in_one_fold(name: str) -> None:
     for seed in range(8):
         x, y, family = doubled(seed)
         apart.append(predict_once(model(name, 300), x, y, folds=5, seed=seed).auc(y))
-        held = predict_once(model(name, 300), x, y, folds=5, seed=seed, families=family)
-        together.append(held.auc(y))
+        predicted = predict_once(model(name, 300), x, y, folds=5, seed=seed, families=family)
+        together.append(predicted.auc(y))
     assert np.mean(apart) > (0.95 if name == "knn" else 0.8)
     assert np.mean(together) <= 0.55
 

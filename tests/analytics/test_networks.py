@@ -87,18 +87,18 @@ def test_unknown_or_absent_devices_are_refused(torch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("peak", "found"),
+    ("peak", "usage"),
     [(0, None), (1 << 20, {"device": "cuda", "name": "H100", "peak_bytes": 1 << 20})],
 )
 def test_a_gpu_without_computation_is_not_reported(
-    torch, monkeypatch: pytest.MonkeyPatch, peak: int, found: dict[str, object] | None
+    torch, monkeypatch: pytest.MonkeyPatch, peak: int, usage: dict[str, object] | None
 ) -> None:
     """On a machine with a GPU, a run without a network is still computed on the CPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("analytics.networks.find_device", lambda _name: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _device: peak)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "H100")
-    assert describe_gpu("auto") == found
+    assert describe_gpu("auto") == usage
     assert describe_gpu("cpu") is None
 
 

@@ -224,7 +224,7 @@ def test_a_code_that_tells_the_outcome_is_no_predictor(
 
 
 @pytest.mark.parametrize(
-    ("params", "found"),
+    ("params", "models"),
     [
         (complete({"models": {"cnn": ["genes"], "svm": ["genes"]}, "outcome": DIAGNOSIS}), ["cnn"]),
         (complete({"models": {"svm": ["genes"]}, "outcome": DIAGNOSIS}), []),
@@ -235,8 +235,10 @@ def test_a_code_that_tells_the_outcome_is_no_predictor(
         (b"no JSON", []),
     ],
 )
-def test_models_that_are_loaded_late_are_found_in_any_text(params: bytes, found: list[str]) -> None:
-    assert find_late_models(params.decode()) == found
+def test_models_that_are_loaded_late_are_found_in_any_text(
+    params: bytes, models: list[str]
+) -> None:
+    assert find_late_models(params.decode()) == models
 
 
 def test_parser_and_schema_accept_the_same(make_params: Callable[..., bytes]) -> None:

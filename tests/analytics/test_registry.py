@@ -157,9 +157,9 @@ def test_one_file_adds_a_model_an_explanation_or_a_clustering(copy: Path) -> Non
     assert code_hash(copy) != code_hash()
     done = start(copy, FOLLOWED)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     names = sorted((*MODELS, "planted"))
-    assert found == {
+    assert answer == {
         "models": names,
         "cost": 2,
         "calibrated": False,
@@ -181,7 +181,7 @@ def test_one_file_adds_a_model_an_explanation_or_a_clustering(copy: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("x = 1\n", "the module analytics.models.planted registers no model of its name"),
         (IMPORTED + 2 * REGISTERED.format("planted"), "the model planted is registered twice"),
@@ -198,11 +198,11 @@ def test_one_file_adds_a_model_an_explanation_or_a_clustering(copy: Path) -> Non
     ids=["nothing", "twice", "a name that is taken", "two models", "another name"],
 )
 def test_a_module_that_does_not_register_one_model_is_refused(
-    copy: Path, text: str, said: str
+    copy: Path, text: str, sentence: str
 ) -> None:
     (copy / "models" / "planted.py").write_text(text)
     done = start(copy, "import analytics.catalogue")
-    assert done.stderr.splitlines()[-1] == f"analytics.errors.CatalogueError: {said}"
+    assert done.stderr.splitlines()[-1] == f"analytics.errors.CatalogueError: {sentence}"
 
 
 def test_byte_code_without_source_is_refused(copy: Path) -> None:

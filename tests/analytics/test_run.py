@@ -289,7 +289,7 @@ def test_nobody_without_the_key_knows_who_is_in_which_fold(
         pass
 
     def stop(*arguments: object) -> None:
-        (params,) = (one for one in arguments if isinstance(one, Params))
+        (params,) = (argument for argument in arguments if isinstance(argument, Params))
         seeds.append(params.seed)
         raise Stopped
 

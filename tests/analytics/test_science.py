@@ -72,10 +72,10 @@ def test_noise_gives_half_unless_columns_are_selected_outside_the_fold() -> None
 def test_p_of_a_scan_is_right_without_an_association() -> None:
     """Share of p < 0.001 (in full: of 0.0001 too) over the nominal one."""
     sizes = ((200, 36), (1000, 180), (5000, 100))[: extent(1, 3)]
-    whole: Any = association_null_report(extent(250_000, 2_000_000), sizes)
-    tested = [row for row in whole if "tests" in row]
+    report: Any = association_null_report(extent(250_000, 2_000_000), sizes)
+    tested = [row for row in report if "tests" in row]
     assert {row["frequency"] for row in tested} >= {0.2}
-    assert all(row["tested"] < 0.01 for row in whole if row not in tested)
+    assert all(row["tested"] < 0.01 for row in report if row not in tested)
     rare: Any = association_null_report(
         extent(250_000, 4_000_000), ((200, 36),), (0.05,), least_expected=0
     )

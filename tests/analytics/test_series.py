@@ -77,7 +77,7 @@ def records(truth: SeriesCohort) -> list[Input]:
     for at in range(PEOPLE):
         split = split_bundle(write_series_bundle(truth, at, subject_of(at)), subject_of(at))
         assert split.report["held back"] == {}
-        inputs += [Input(subject_of(at), kind, one) for kind, one in split.records.items()]
+        inputs += [Input(subject_of(at), kind, record) for kind, record in split.records.items()]
     return inputs
 
 
@@ -194,7 +194,7 @@ def test_nothing_of_the_test_fold_enters(truth: SeriesCohort) -> None:
     changed = x.copy()
     changed[90:] *= 3
     for model in ("lstm", "logistic"):
-        fitted, again = (built(model).fit(one[:90], y[:90]) for one in (x, changed))
+        fitted, again = (built(model).fit(series[:90], y[:90]) for series in (x, changed))
         np.testing.assert_array_equal(predict(fitted, x[90:]), predict(again, x[90:]))
 
 
@@ -209,18 +209,18 @@ def built(model: str, series: int = COLUMNS, clinical: int = 0) -> Any:
 def test_the_network_finds_a_shape_that_mean_and_slope_hide() -> None:
     """The best AUC that there is, by the simulated truth, is .80."""
     people, others = simulate_series(400, 2), simulate_series(1000, 3)
-    found = {}
+    aucs = {}
     for model in ("lstm", "logistic"):
         fitted = built(model).fit(people.matrix(), people.event)
-        found[model] = roc_auc_score(others.event, predict(fitted, others.matrix()))
-    assert found["lstm"] > 0.66
-    assert found["logistic"] == pytest.approx(0.5, abs=0.06)
+        aucs[model] = roc_auc_score(others.event, predict(fitted, others.matrix()))
+    assert aucs["lstm"] > 0.66
+    assert aucs["logistic"] == pytest.approx(0.5, abs=0.06)
     assert roc_auc_score(others.event, others.shape) == pytest.approx(0.8, abs=0.03)
 
 
 def test_other_columns_stand_beside_the_series() -> None:
     people, others = simulate_series(400, 2), simulate_series(1000, 3)
-    x, unseen = (np.column_stack([one.bmi, one.matrix()]) for one in (people, others))
+    x, unseen = (np.column_stack([group.bmi, group.matrix()]) for group in (people, others))
     alone = predict(built("lstm").fit(people.matrix(), people.event), others.matrix())
     beside = predict(built("lstm", clinical=1).fit(x, people.event), unseen)
     assert roc_auc_score(others.event, beside) > roc_auc_score(others.event, alone) + 0.03
@@ -286,16 +286,16 @@ def test_each_series_is_a_part_of_its_own_to_every_explanation() -> None:
     explain = ["permutation", "shap-linear", "shapley-groups"]
     _, row = rows_of(simulate_series(120, 4), explain=explain)
     own = ("bmi", *(f"{name} over time" for name in SCALES))
-    features = {one.explanation.name: one.features for one in row.explained}
+    features = {explanation.explanation.name: explanation.features for explanation in row.explained}
     assert features == {
         "permutation": own,
         "shap-linear": (*own, "components of genes"),
         "shapley-groups": own,
     }
-    for one in row.explained:
-        assert one.used[:4].all()
-        assert one.columns.tolist() == [0, *[COMPONENT] * (len(one.features) - 1)]
-        assert one.importance[0] == max(one.importance)
+    for explained in row.explained:
+        assert explained.used[:4].all()
+        assert explained.columns.tolist() == [0, *[COMPONENT] * (len(explained.features) - 1)]
+        assert explained.importance[0] == max(explained.importance)
 
 
 # --- what is printed ------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_attention_is_a_mean_of_everybody_in_steps(printed: Result) -> None:
     assert all(row.keys() == {"feature", "importance"} for row in attention["features"])
     assert {"bmi", "steps_per_day over time"} <= {row["feature"] for row in losses["features"]}
     assert {"what": "attention: lstm/combined", "step": attention["step"]}.items() <= next(
-        one for one in record["coarsened"] if one["what"].startswith("attention")
+        entry for entry in record["coarsened"] if entry["what"].startswith("attention")
     ).items()
 
 
@@ -337,12 +337,12 @@ def test_checks_and_pages_know_what_is_printed(printed: Result) -> None:
     checks = check_result(swapped, record, params, 0b1110, 10, swapped["granted"])
     assert [check for check in checks if not check.passed]
     shown = describe(result, record)["shown"]
-    attention = next(one for one in shown if "by attention: LSTM on all data" in one.title)
+    attention = next(plot for plot in shown if "by attention: LSTM on all data" in plot.title)
     assert "It is no cause" in attention.sentence
     assert "days before" in attention.plot
     first = [int(row[0].split()[0]) for row in attention.table.rows]
     assert first == sorted(first, reverse=True)
-    assert any("steps a day over time" in str(one.table) for one in shown if one.table)
+    assert any("steps a day over time" in str(plot.table) for plot in shown if plot.table)
     asked = dict(describe_params(params))
     assert asked["Measurements over time"].endswith(
         "the 84 days until the index diagnosis, in steps of 7"

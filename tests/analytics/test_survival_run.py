@@ -72,11 +72,11 @@ def test_everybody_with_a_follow_up_stays(printed: tuple[dict[str, Any], dict[st
     assert record["statistic_class"] == "table"
     assert result["censored"] >= 185
     assert "people" not in result  # nobody is left out
-    whole = next(row for row in result["strata"] if row["stratum"] == "all")
-    assert abs(whole["risk"] - 23.8) <= 5
-    assert whole["risk_interval"][0] < whole["risk"] < whole["risk_interval"][1]
-    assert whole["median"] == "not reached"
-    assert whole["events"] + whole["censored"] <= 500
+    everybody = next(row for row in result["strata"] if row["stratum"] == "all")
+    assert abs(everybody["risk"] - 23.8) <= 5
+    assert everybody["risk_interval"][0] < everybody["risk"] < everybody["risk_interval"][1]
+    assert everybody["median"] == "not reached"
+    assert everybody["events"] + everybody["censored"] <= 500
 
 
 def test_curves_have_the_same_times_for_every_stratum(
@@ -234,10 +234,10 @@ def test_parameters_of_a_survival_run_that_are_refused(change: dict[str, Any]) -
 
 
 def test_every_field_is_needed() -> None:
-    whole = json.loads(complete(ASKED))
-    for missing in whole:
+    document = json.loads(complete(ASKED))
+    for missing in document:
         with pytest.raises(ParamsError):
-            parse_params(dump_canonical({k: v for k, v in whole.items() if k != missing}))
+            parse_params(dump_canonical({k: v for k, v in document.items() if k != missing}))
 
 
 def test_strata_list_every_group_and_cut_where_they_say() -> None:

@@ -128,13 +128,13 @@ def test_a_run_tunes_each_row_and_says_how_far_it_is() -> None:
         "bootstraps": 0,
     }
     params = replace(parse_params(complete(asked)), repeats=2, permutations=2, folds=3)
-    told: list[float] = []
-    rows = evaluate_rows(event, sets, params, "cpu", lambda _, part: told.append(part))
+    parts: list[float] = []
+    rows = evaluate_rows(event, sets, params, "cpu", lambda _, part: parts.append(part))
     fixed = evaluate_rows(event, sets, replace(params, tune=False), "cpu", lambda *_: None)
-    assert told == sorted(told)
-    assert told[-1] == pytest.approx(1)
+    assert parts == sorted(parts)
+    assert parts[-1] == pytest.approx(1)
     # The fused row takes twelve times as long: the first row is a thirteenth of the way.
-    assert told[3] == pytest.approx(1 / 13)
+    assert parts[3] == pytest.approx(1 / 13)
     assert [row.feature_set for row in rows] == ["clinical", "fused"]
     assert rows[0].scores.auc > 0.6
     assert any(

@@ -210,13 +210,13 @@ def another_endpoint(deployment: Deployment) -> Iterator[Callable[..., str]]:
     """Serves the same place at another address, under other settings; returns the URL."""
     servers = []
 
-    def open_door(**change: object) -> str:
+    def open_endpoint(**change: object) -> str:
         url = _free_address()
         settings = deployment.settings.model_copy(update=change)
         servers.append(_serve(replace(deployment.services, settings=settings, audience=url), url))
         return url
 
-    yield open_door
+    yield open_endpoint
     for server in servers:
         server.should_exit = True
 

@@ -27,15 +27,19 @@ def withdraw(deployment, subject: bytes) -> dict[str, Any]:
     """Withdraw through the endpoint; what is shown at once."""
     me = deployment.patient(subject)
     answer = me.revoke(deployment.world.dataset, me.consent_to(deployment.world.dataset)["epoch"])
-    return told(deployment, subject, answer["receipt"]["tx"])
+    return withdrawal_of(deployment, subject, answer["receipt"]["tx"])
 
 
-def told(deployment, subject: bytes, tx: str) -> dict[str, Any]:
-    return next(one for one in deployment.patient(subject).withdrawals() if one["tx"] == tx)
+def withdrawal_of(deployment, subject: bytes, tx: str) -> dict[str, Any]:
+    return next(
+        withdrawal
+        for withdrawal in deployment.patient(subject).withdrawals()
+        if withdrawal["tx"] == tx
+    )
 
 
 def effect_on(shown: dict[str, Any], run: bytes) -> dict[str, Any]:
-    return next(one for one in shown["effects"] if one["run"] == run.hex())
+    return next(effect for effect in shown["effects"] if effect["run"] == run.hex())
 
 
 def changed_since(deployment, run: bytes) -> int:
@@ -87,7 +91,7 @@ def test_a_waiting_use_leaves_her_out(deployment) -> None:
     )
     assert effect["sentence"] == "A use that was waiting leaves you out."
     deployment.world.authorise(run, people)
-    effect = effect_on(told(deployment, people[0], shown["tx"]), run)
+    effect = effect_on(withdrawal_of(deployment, people[0], shown["tx"]), run)
     assert effect["nextAttempt"] == 1
     assert effect["sentence"].endswith(
         f"started again without you (attempt 1, block {effect['nextBlock']})."
@@ -127,8 +131,8 @@ def test_a_waiting_use_that_later_includes_her_is_reported_so(deployment, how: s
     mined = register.find_receipt(deployment.services.engine, shown["tx"])
     receipt = withdrawal_receipt(me, mined, shown, deployment.services.witness())
     bundle = audit.export_bundle(world.ledger)
-    found = examine(canonical_json(bundle), [bundle["head"]], [receipt])
-    assert found["anchored"][0] == "ok", found
+    verdicts = examine(canonical_json(bundle), [bundle["head"]], [receipt])
+    assert verdicts["anchored"][0] == "ok", verdicts
     was = receipt.replace(effect["sentence"].encode(), b"A use that was waiting leaves you out.")
     assert was != receipt
     assert examine(canonical_json(bundle), receipts=[was])["anchored"][0] == "no"
@@ -151,7 +155,7 @@ def test_a_computing_use_is_settled_when_its_process_is_dead(deployment) -> None
     mark(
         deployment.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing"
     )  # as the supervisor does
-    shown = told(deployment, people[0], shown["tx"])
+    shown = withdrawal_of(deployment, people[0], shown["tx"])
     effect = effect_on(shown, run)
     assert shown["settled"]
     assert 0.1 < float(effect["stopped"]) < 30
@@ -183,7 +187,7 @@ def test_without_the_supervisors_mark_the_next_attempt_shows_the_end(deployment)
     deployment.world.authorise(run, people)
     shown = withdraw(deployment, people[0])
     deployment.world.authorise(run, people, attempt=2)
-    shown = told(deployment, people[0], shown["tx"])
+    shown = withdrawal_of(deployment, people[0], shown["tx"])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["stopped"], effect["nextAttempt"]) == (True, None, 2)
     assert effect["sentence"] == (
@@ -199,7 +203,7 @@ def test_a_use_with_another_end_is_settled_too(deployment) -> None:
     shown = withdraw(deployment, people[0])
     assert not shown["settled"]
     deployment.as_("noor").cancel(run.hex())
-    shown = told(deployment, people[0], shown["tx"])
+    shown = withdrawal_of(deployment, people[0], shown["tx"])
     assert (shown["settled"], effect_on(shown, run)["state"]) == (True, "withdrawn")
 
 
@@ -212,7 +216,7 @@ def test_a_finished_output_is_held_back(deployment) -> None:
     shown = withdraw(deployment, people[0])
     assert not shown["settled"]
     deployment.world.seal(at_once)  # its worker was faster than its own look at the ledger
-    shown = told(deployment, people[0], shown["tx"])
+    shown = withdrawal_of(deployment, people[0], shown["tx"])
     assert shown["settled"]
     was = effect_on(shown, before)
     assert (was["was"], was["sealed"], was["state"]) == ("sealed", False, "sealed")
@@ -283,7 +287,7 @@ def test_uses_of_other_people_are_not_named(deployment) -> None:
     deployment.as_("noor").cancel(ended.hex())
     deployment.world.authorise(never_in, others)
     assert not {ended.hex(), never_in.hex()} & {
-        one["run"] for one in withdraw(deployment, mine)["effects"]
+        effect["run"] for effect in withdraw(deployment, mine)["effects"]
     }
 
 

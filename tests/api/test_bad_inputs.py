@@ -110,10 +110,10 @@ def test_a_changed_message_is_a_problem_and_changes_nothing(deployment, name: st
 @pytest.mark.parametrize("name", RAW)
 def test_a_malformed_body_is_a_problem_at_every_endpoint(deployment, name: str) -> None:
     head = deployment.head()
-    for door in ("/consents", "/sign-in", "/permits"):
+    for path in ("/consents", "/sign-in", "/permits"):
         _check(
             httpx.post(
-                f"{deployment.url}{door}",
+                f"{deployment.url}{path}",
                 content=RAW[name],
                 headers={"Content-Type": "application/json"},
             )

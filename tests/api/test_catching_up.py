@@ -85,15 +85,15 @@ def test_nothing_is_decided_by_a_part_of_the_ledger(behind: Services) -> None:
 def test_catching_up_reports_progress_and_ends(deployment, behind: Services) -> None:
     seen = []
     while True:
-        said = ask(behind, "GET", "/health")
-        assert said.status_code == 200
-        seen.append(said.json()["api"])
+        answer = ask(behind, "GET", "/health")
+        assert answer.status_code == 200
+        seen.append(answer.json()["api"])
         if behind.projection.catch_up():
             break
-    assert {one["state"] for one in seen} == {"catching-up"}
-    blocks = [one["block"] for one in seen]
+    assert {part["state"] for part in seen} == {"catching-up"}
+    blocks = [part["block"] for part in seen]
     assert blocks == sorted(set(blocks))
-    assert all(one["block"] < one["newest"] for one in seen)
+    assert all(part["block"] < part["newest"] for part in seen)
     end = ask(behind, "GET", "/health").json()["api"]
     assert end["state"] == "ok"
     assert "block" not in end
@@ -167,10 +167,10 @@ def test_a_worker_authorises_nothing_before_it_has_read_everything(
     assert not worker.projection.catch_up()
     worker.sign_of_life()
     health = Health(probes_of(settings), partial(workers_in, worker.engine))
-    said = health.report(int(time.time()))["worker"]
-    assert said["state"] == "catching-up"
-    assert 0 < said["block"] < said["newest"]
-    (point,) = [one for one in examine(settings) if one.name == "worker"]
+    report = health.report(int(time.time()))["worker"]
+    assert report["state"] == "catching-up"
+    assert 0 < report["block"] < report["newest"]
+    (point,) = [check for check in examine(settings) if check.name == "worker"]
     assert (point.state, "reads the ledger: block" in point.means) == ("warn", True)
     assert worker.step()  # it reads on instead of taking the run
     worker.projection._sync(None)
@@ -211,8 +211,8 @@ def _waited_for(deployment, tmp_path: Path, moves: int, monkeypatch) -> list[str
     monkeypatch.setattr(
         "chain.devnode.watched._WORKING", 10.0
     )  # the part's own web server computes, too
-    said: list[str] = []
-    parts = Parts(tmp_path, deployment.settings, tell=said.append)
+    lines: list[str] = []
+    parts = Parts(tmp_path, deployment.settings, tell=lines.append)
     port = parts._port("broker")
     argv = [sys.executable, "-c", PART, str(port), "3", str(moves)]
     parts.urls["broker"] = f"http://127.0.0.1:{port}"
@@ -222,14 +222,14 @@ def _waited_for(deployment, tmp_path: Path, moves: int, monkeypatch) -> list[str
         parts.await_part("broker")
     finally:
         parts.stop_part("broker")
-    return said
+    return lines
 
 
 def test_a_service_with_progress_is_waited_for(deployment, tmp_path: Path, monkeypatch) -> None:
     """Thirty seconds whatever the history: after that it was ended, at each start again."""
-    said = _waited_for(deployment, tmp_path, 1, monkeypatch)
-    assert len(said) > 2
-    assert all(line.startswith("broker  reads the ledger: block ") for line in said)
+    lines = _waited_for(deployment, tmp_path, 1, monkeypatch)
+    assert len(lines) > 2
+    assert all(line.startswith("broker  reads the ledger: block ") for line in lines)
 
 
 def test_a_service_without_progress_is_ended(deployment, tmp_path: Path, monkeypatch) -> None:
@@ -247,8 +247,8 @@ def test_computing_is_progress_and_sleeping_is_none() -> None:
         stuck: dict[str, list[bool]] = {"busy": [], "idle": []}
         for _ in range(25):
             time.sleep(0.1)
-            for name, one in watched.items():
-                stuck[name].append(one.stuck())
+            for name, watch in watched.items():
+                stuck[name].append(watch.stuck())
         assert not any(stuck["busy"])  # its child computes
         assert stuck["idle"][-1]
     finally:

@@ -38,7 +38,7 @@ def sources() -> list[Source]:
 def test_some_of_each_kind_are_searched_for(sources: list[Source]) -> None:
     canaries: list[bytes] = []
     assert list(sampled(iter(sources), canaries)) == sources
-    kinds = Counter((one.category, one.ordinal) for one in sources)
+    kinds = Counter((source.category, source.ordinal) for source in sources)
     assert {(5, 0), (5, 1), (0, 0), (1, 0), (2, 0), (6, 0)} <= kinds.keys()
     assert len(canaries) == sum(min(3, count) for count in kinds.values())
 

@@ -63,8 +63,8 @@ def test_attack_is_refused_and_its_control_accepted(
     assert answered(answer) == attack.expected, answer.text
     assert 400 <= answer.status_code < 500
     assert deployment.world.slot(endpoints.ada.subject) == slot
-    twin = attack.action(endpoints, False)
-    assert answered(twin) == "accepted", twin.text
+    control = attack.action(endpoints, False)
+    assert answered(control) == "accepted", control.text
 
 
 @pytest.mark.parametrize("gate", GATE, ids=lambda gate: gate.control)
@@ -72,11 +72,11 @@ def test_without_the_control_the_attack_gets_through(
     endpoints: Endpoints, gate: Gate, monkeypatch
 ) -> None:
     loose = module_without(ROOT / gate.file, gate.edits)
-    for place_ in gate.places:
-        module, name = place_.split(":")
+    for target in gate.places:
+        module, name = target.split(":")
         monkeypatch.setattr(importlib.import_module(module), name, getattr(loose, name))
     for name in gate.attacks:
-        attack = next(one for one in ENDPOINT_ATTACKS if one.name == name)
+        attack = next(candidate for candidate in ENDPOINT_ATTACKS if candidate.name == name)
         assert answered(attack.action(endpoints, True)) == "accepted", name
 
 
@@ -90,14 +90,16 @@ def test_without_the_check_of_origin_every_sites_forms_are_taken(
         "a page's form under another host's name",
         "a cookie alone ends somebody's session",
     ):
-        attack = next(one for one in ENDPOINT_ATTACKS if one.name == name)
+        attack = next(candidate for candidate in ENDPOINT_ATTACKS if candidate.name == name)
         assert answered(attack.action(endpoints, True)) in ("accepted", "303"), name
 
 
 def test_without_a_limit_a_body_of_any_size_is_taken(endpoints: Endpoints, monkeypatch) -> None:
     monkeypatch.setattr(StrictRequest, "limit", 1 << 30)
     attack = next(
-        one for one in ENDPOINT_ATTACKS if one.name == "a body that is larger than the route takes"
+        candidate
+        for candidate in ENDPOINT_ATTACKS
+        if candidate.name == "a body that is larger than the route takes"
     )
     assert answered(attack.action(endpoints, True)) == "accepted"
 

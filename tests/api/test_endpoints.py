@@ -281,7 +281,7 @@ def test_the_analyst_alone_cancels(deployment) -> None:
     assert stranger.value.reason == "NotTheAnalyst"
     noor.cancel(run)
     assert noor.run(run)["state"] == "withdrawn"
-    assert run in [one["run"] for one in noor.runs("withdrawn")]
+    assert run in [row["run"] for row in noor.runs("withdrawn")]
 
 
 def test_ingest_needs_the_signed_list_and_its_custodian(deployment) -> None:
@@ -388,9 +388,9 @@ def test_an_access_is_released_only_when_its_own_attempt_was(deployment) -> None
 
     def states(of: bytes) -> dict[int, str]:
         return {
-            one["attempt"]: one["state"]
-            for one in deployment.patient(of).accesses()
-            if one["run"] == run.hex()
+            access["attempt"]: access["state"]
+            for access in deployment.patient(of).accesses()
+            if access["run"] == run.hex()
         }
 
     def check(attempt: int, seal: bytes, included: list[bytes]) -> None:
@@ -423,8 +423,8 @@ def test_head_identity_and_trail_agree(deployment) -> None:
 
 def test_health_names_what_is_down(deployment) -> None:
     deployment.worker_alive(at=0)
-    found = deployment.anybody().health()
-    assert {part: found[part]["state"] for part in found} == {
+    health = deployment.anybody().health()
+    assert {part: health[part]["state"] for part in health} == {
         "ledger": "ok",
         "bucket": "ok",
         "broker": "ok",
@@ -432,8 +432,8 @@ def test_health_names_what_is_down(deployment) -> None:
         "api": "ok",
     }
     deployment.worker_alive()
-    said = deployment.anybody().health()["worker"]
-    assert (said["state"], said["count"]) == ("ok", 1)
+    worker = deployment.anybody().health()["worker"]
+    assert (worker["state"], worker["count"]) == ("ok", 1)
 
 
 def test_health_never_fails_and_remembers_since_when(deployment) -> None:
@@ -477,12 +477,12 @@ def _sealed_run(deployment) -> tuple[list[bytes], str]:
 
 
 def _records(deployment) -> int:
-    found = [
-        one
-        for one in deployment.anybody().datasets()
-        if one["dataset"] == deployment.world.dataset.hex()
+    datasets = [
+        dataset
+        for dataset in deployment.anybody().datasets()
+        if dataset["dataset"] == deployment.world.dataset.hex()
     ]
-    return int(found[0]["records"])
+    return int(datasets[0]["records"])
 
 
 def test_parameters_are_canonical_and_signed(deployment) -> None:

@@ -47,7 +47,9 @@ def shelf(deployment, tmp_path_factory) -> Shelf:
     run = noor.run(sealed.run)
     opened = open_output(noor, sealed.broker, run, sealed.key_file)
     ended = ada.revoke(world.dataset, 0)["receipt"]
-    followed = next(one for one in ada.withdrawals() if one["tx"] == ended["tx"])
+    followed = next(
+        withdrawal for withdrawal in ada.withdrawals() if withdrawal["tx"] == ended["tx"]
+    )
     assert followed["effects"]
     receipts = {
         "grant": consent.patient_receipt(proof, offered.terms, offered.salt),
@@ -56,9 +58,11 @@ def shelf(deployment, tmp_path_factory) -> Shelf:
     }
     files = [
         next(
-            (deployment.home / "bucket").rglob(f"*{noor.run(one.run)['outputs'][-1]['ciphertext']}")
+            (deployment.home / "bucket").rglob(
+                f"*{noor.run(output.run)['outputs'][-1]['ciphertext']}"
+            )
         )
-        for one in (sealed, other)
+        for output in (sealed, other)
     ]
     bundle = noor.trail()
     journal = (deployment.home / "broker" / "journal.jsonl").read_bytes()
@@ -96,7 +100,10 @@ def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(
         "an object cut short",
         "another object put in its place",
     ):
-        assert noticed(shelf, next(one for one in TABLE if one.name == name)) == ("", "")
+        assert noticed(shelf, next(tampering for tampering in TABLE if tampering.name == name)) == (
+            "",
+            "",
+        )
     assert shelf.objects[0].read_bytes() == blob
 
 
@@ -105,7 +112,7 @@ def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(
     [
         (
             "governance.broker.journal:Journal._follow",
-            [one.name for one in TABLE if one.word == "journal"],
+            [tampering.name for tampering in TABLE if tampering.word == "journal"],
         ),
         (
             "governance.rules.trail:Replay._grants",
@@ -132,9 +139,12 @@ def test_without_the_check_the_change_gets_through(
 ) -> None:
     monkeypatch.setattr(checks.replace(":", "."), lambda *_: True)
     for name in names:
-        assert noticed(shelf, next(one for one in TABLE if one.name == name)) == ("", ""), name
+        assert noticed(shelf, next(tampering for tampering in TABLE if tampering.name == name)) == (
+            "",
+            "",
+        ), name
 
 
 def test_the_table_has_no_duplicates() -> None:
-    assert len({one.name for one in TABLE}) == len(TABLE)
-    assert {one.word for one in TABLE} == {"object", "journal", "receipt", "result"}
+    assert len({tampering.name for tampering in TABLE}) == len(TABLE)
+    assert {tampering.word for tampering in TABLE} == {"object", "journal", "receipt", "result"}

@@ -135,7 +135,7 @@ def flood(deployment, url: str, count: int) -> subprocess.Popen[str]:
     return sends
 
 
-def honest(deployment, url: str, seconds: float) -> list[float]:
+def times_of_others(deployment, url: str, seconds: float) -> list[float]:
     """The seconds of an honest sign-in and a look at the register, from another address, one after
     the other.
     """
@@ -174,18 +174,18 @@ def test_a_thousand_forgeries_are_refused_and_others_are_served(
     deployment, another_endpoint
 ) -> None:
     url = another_endpoint(rate_limit=MOST)
-    honest(deployment, url, 0.3)
-    alone = p95(honest(deployment, url, 1.0))
+    times_of_others(deployment, url, 0.3)
+    alone = p95(times_of_others(deployment, url, 1.0))
     kept = rows(deployment, Challenge)
     sends, during = flood(deployment, url, FLOOD), []
     block = newest(deployment)
     while sends.poll() is None:
-        during += honest(deployment, url, 0.3)
-    found = {int(status): count for status, count in json.loads(sends.stdout.read()).items()}
-    print(f"p95 {1000 * alone:.1f} ms alone, {1000 * p95(during):.1f} ms in the flood; {found}")
-    assert sum(found.values()) == FLOOD
-    assert not [status for status in found if status < 400 or status >= 500]
-    assert found[429] > FLOOD / 2
+        during += times_of_others(deployment, url, 0.3)
+    statuses = {int(status): count for status, count in json.loads(sends.stdout.read()).items()}
+    print(f"p95 {1000 * alone:.1f} ms alone, {1000 * p95(during):.1f} ms in the flood; {statuses}")
+    assert sum(statuses.values()) == FLOOD
+    assert not [status for status in statuses if status < 400 or status >= 500]
+    assert statuses[429] > FLOOD / 2
     assert p95(during) < max(2 * alone, alone + allowed(0.1))  # others may keep this machine busy
     assert written_since(deployment, block) == 0
     assert rows(deployment, Challenge) - kept < MOST
@@ -239,7 +239,7 @@ def test_a_recorded_view_is_not_recorded_again(deployment, tmp_path) -> None:
     time.
     """
     sealed, sol = deployment.sealed_output(tmp_path / "key"), deployment.as_("sol")
-    looks = [
+    reviews = [
         {
             "run": bytes.fromhex(sealed.run),
             "attempt": 1,
@@ -249,8 +249,8 @@ def test_a_recorded_view_is_not_recorded_again(deployment, tmp_path) -> None:
         for _ in range(2)
     ]
     bodies = [
-        {"review": wire("Review", look), "signature": sol.sign("Review", look).hex()}
-        for look in looks
+        {"review": wire("Review", review), "signature": sol.sign("Review", review).hex()}
+        for review in reviews
     ]
     path = f"{deployment.url}/runs/{sealed.run}/attempts/1/views"
     assert [httpx.post(path, json=body).status_code for body in bodies] == [200, 200]
@@ -304,9 +304,9 @@ def test_an_old_withdrawal_sent_again_costs(deployment, another_endpoint, no_ref
     (subject,) = deployment.people()
     body = withdrawal(deployment, url, subject)
     assert httpx.post(f"{url}/consents/revocations", json=body).json()["acted"]
-    found = [httpx.post(f"{url}/consents/revocations", json=body).status_code for _ in range(20)]
-    turned = found.index(429)
-    assert found == [200] + [409] * (turned - 1) + [429] * (20 - turned)
+    statuses = [httpx.post(f"{url}/consents/revocations", json=body).status_code for _ in range(20)]
+    turned = statuses.index(429)
+    assert statuses == [200] + [409] * (turned - 1) + [429] * (20 - turned)
 
 
 def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
@@ -322,8 +322,8 @@ def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
         body = withdrawal(deployment, url, who, epoch)
         return httpx.post(f"{url}/consents/revocations", json=body).status_code
 
-    found = [send(eve, epoch) for epoch in range(5)]
-    assert found == [200, 200, 200, 429, 429]  # the first is free
+    statuses = [send(eve, epoch) for epoch in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]  # the first is free
     assert send(ada, 0) == 200
     assert httpx.post(f"{url}/sign-in/challenge").status_code == 429
 
@@ -410,8 +410,8 @@ def test_refused_consents_cost_the_caller(
     (ada,) = deployment.people()
     url, own = another_endpoint(rate_limit=20), deployment.patient(ada)
     body = {"items": [own.signed_grant(deployment.world.grant_message(ada))]}
-    found = [httpx.post(f"{url}/consents", json=body).json()["detail"] for _ in range(6)]
-    assert [text.startswith("1 of these") for text in found] == [True] * 4 + [False] * 2
+    details = [httpx.post(f"{url}/consents", json=body).json()["detail"] for _ in range(6)]
+    assert [text.startswith("1 of these") for text in details] == [True] * 4 + [False] * 2
 
 
 def test_whoever_signs_in_gets_the_challenge_back(deployment, another_endpoint, no_refill) -> None:
@@ -487,13 +487,13 @@ def test_an_unnamed_proxy_is_not_trusted_and_is_logged(
 ) -> None:
     url = another_endpoint(rate_limit=2)
     with capture_logs() as logs:
-        found = [
+        answers = [
             httpx.post(
                 f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": f"203.0.113.{n}"}
             )
             for n in range(4)
         ]
-    assert [answer.status_code for answer in found] == [400, 400, 429, 429]
+    assert [answer.status_code for answer in answers] == [400, 400, 429, 429]
     assert len([entry for entry in logs if "VOLENS_PROXIES" in entry["event"]]) == 1
 
 
@@ -587,7 +587,7 @@ def test_a_withdrawal_does_not_wait_for_other_requests(
         asked = [pool.submit(httpx.get, deployment.url + path, timeout=90) for _ in range(CALLERS)]
         time.sleep(1)
         assert ada.revoke(deployment.world.dataset, 0)["acted"]
-        assert not any(one.done() for one in asked)
+        assert not any(request.done() for request in asked)
         stuck.set()
 
 
@@ -614,14 +614,14 @@ def test_a_withdrawal_comes_before_writes_that_wait_and_reads_are_served(
                 pool.submit(deployment.as_("omar").register_dataset, random32(), random32())
                 for _ in range(CALLERS)
             ]
-            await_that(lambda: sum(one.done() for one in writes) == CALLERS - MOST_WAITING - 1)
-            refused = [one.exception() for one in writes if one.done()]
+            await_that(lambda: sum(write.done() for write in writes) == CALLERS - MOST_WAITING - 1)
+            refused = [write.exception() for write in writes if write.done()]
             assert httpx.get(f"{deployment.url}/permits", timeout=10).status_code == 200
             withdrawal = pool.submit(ada.revoke, deployment.world.dataset, 0)
             await_that(lambda: transactor._turns._waiting[True] == 1)
         finally:
             going_on.set()
-        recorded = [one.result()["receipt"]["count"] for one in writes if not one.exception()]
+        recorded = [write.result()["receipt"]["count"] for write in writes if not write.exception()]
     assert {str(error) for error in refused} == {
         "Too many messages wait for the ledger, so this one was not sent."
     }

@@ -35,7 +35,7 @@ from speed import allowed
 from api.confinement import Confinement
 from api.confinement.launching import launch, pid_of
 from api.errors import UsageError
-from api.ingest import parser_sandbox as lane
+from api.ingest import parser_sandbox as sandbox
 
 SUBJECT = "a" * 64
 SECONDS, GROWTH = 4.0, 128 << 20  # a person's files may have 64 MiB
@@ -101,8 +101,8 @@ class Warm:
     def fork(self, *descriptors: int) -> tuple[int, int]:
         """Its pid in the server's namespace, and its process descriptor."""
         socket.send_fds(self._socket, [str(descriptors[-1]).encode()], descriptors)
-        said, received, _, _ = socket.recv_fds(self._socket, 16, 1)
-        return int(said), received[0]
+        answer, received, _, _ = socket.recv_fds(self._socket, 16, 1)
+        return int(answer), received[0]
 
     def bury(self, pid: int) -> None:
         self._socket.send(str(pid).encode())
@@ -130,14 +130,14 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture
 def forked(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> Warm:
     """The parser sandbox with forks for children."""
-    monkeypatch.setattr(lane, "_Parser", parser_of(warm))
+    monkeypatch.setattr(sandbox, "_Parser", parser_of(warm))
     return warm
 
 
-def parser_of(warm: Warm) -> type[lane._Parser]:
+def parser_of(warm: Warm) -> type[sandbox._Parser]:
     """The parser sandbox's end of a child that is a fork of `warm`."""
 
-    class Parser(lane._Parser):
+    class Parser(sandbox._Parser):
         def __init__(self, descriptor: int, confinement: Confinement) -> None:
             assert confinement == Confinement()
             to_child, ours_out = os.pipe()
@@ -146,7 +146,7 @@ def parser_of(warm: Warm) -> type[lane._Parser]:
             os.close(to_child)
             os.close(from_child)
             os.set_blocking(ours_out, False)
-            self._confinement, self._left = confinement, lane.WAIT
+            self._confinement, self._left = confinement, sandbox.WAIT
             self._process: Any = SimpleNamespace(
                 pid=pid_of(self._descriptor),
                 stdin=io.FileIO(ours_out, "w"),
@@ -172,7 +172,7 @@ class Table:
     base: int  # bytes of a child that read the good file
     refused: dict[str, str] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
-    held: dict[str, str] = field(default_factory=dict)  # of those taken: why resources were not
+    left_out: dict[str, str] = field(default_factory=dict)  # of those taken: why resources were not
     wrong: dict[str, str] = field(default_factory=dict)
     seconds: float = field(default_factory=lambda: allowed(SECONDS, time.process_time))
     slowest: tuple[float, str] = (0.0, "")
@@ -181,7 +181,7 @@ class Table:
     def add(
         self,
         name: str,
-        kind: lane.Kind,
+        kind: sandbox.Kind,
         data: bytes,
         request: Mapping[str, Any],
         expected: str | None,
@@ -189,15 +189,15 @@ class Table:
         """expected: what its refusal, or the report of what was held back, must say; None where it
         says nothing.
         """
-        frames: list[lane.Frame] = []
+        frames: list[sandbox.Frame] = []
         try:
-            frames.extend(lane.split(kind, io.BytesIO(data), request))
+            frames.extend(sandbox.split(kind, io.BytesIO(data), request))
         except UsageError as error:
             self.refused[name] = str(error)
             self._check(
                 name,
                 "records came before the refusal",
-                all(said["say"] != "record" for said, _ in frames),
+                all(header["say"] != "record" for header, _ in frames),
             )
             self._check(name, f"no plain sentence: {error}", plain(error))
             self._check(
@@ -211,11 +211,11 @@ class Table:
             self.taken.append(name)
             reasons = held_back(frames) if kind == "fhir" else ""
             if reasons:
-                self.held[name] = reasons
+                self.left_out[name] = reasons
             fits = expected is None or re.search(expected, reasons) is not None
             self._check(name, f"was taken; held back: {reasons}", fits)
             self._check(name, f"the report says {reasons}", CANARY not in reasons)
-            count = vcf_lost if kind == "vcf" else chart_lost
+            count = vcf_lost if kind == "vcf" else bundle_lost
             self._check(name, "rows were lost in silence", not count(data, frames))
         status, size, seconds = self.warm.used  # of CPU: others may keep the machine busy
         self.slowest = max(self.slowest, (seconds, name))
@@ -232,7 +232,7 @@ class Table:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.refused)} refused, {len(self.taken)} taken, {len(self.held)} of them with something held "
+            f"{len(self.refused)} refused, {len(self.taken)} taken, {len(self.left_out)} of them with something held "
             f"back; slowest {self.slowest[0]:.2f} s "
             f"({self.slowest[1]}), largest growth {self.largest[0] / 2**20:.1f} MB ({self.largest[1]})"
         )
@@ -247,17 +247,17 @@ def plain(error: UsageError) -> bool:
     return not strange and CANARY not in words and 20 < len(words) < 400 and bool(error.hint)
 
 
-def vcf_lost(data: bytes, frames: list[lane.Frame]) -> bool:
+def vcf_lost(data: bytes, frames: list[sandbox.Frame]) -> bool:
     """Whether a row of the file is in nobody's own file, or in no count of the report."""
     text = packing.decompress(data) if data[:2] == b"\x1f\x8b" else data
     rows = sum(1 for line in text.split(b"\n") if line and not line.startswith(b"#"))
     report = frames[-1][0]["report"]
     sources = [
-        blobs[0] for said, blobs in frames if said["say"] == "record" and said["ordinal"] == 0
+        blobs[0] for header, blobs in frames if header["say"] == "record" and header["ordinal"] == 0
     ]
     own = {
-        sum(1 for line in packing.decompress(one).split(b"\n") if line and line[:1] != b"#")
-        for one in sources
+        sum(1 for line in packing.decompress(source).split(b"\n") if line and line[:1] != b"#")
+        for source in sources
     }
     counted = report["packed_records"] + sum(report["skipped"].values())
     return not (
@@ -265,23 +265,23 @@ def vcf_lost(data: bytes, frames: list[lane.Frame]) -> bool:
     )
 
 
-def held_back(frames: list[lane.Frame]) -> str:
+def held_back(frames: list[sandbox.Frame]) -> str:
     """Every reason for which a resource of the bundle was held back."""
     (report,) = frames[-1][0]["report"].values()
     return "; ".join(report["held back"])
 
 
-def chart_lost(data: bytes, frames: list[lane.Frame]) -> bool:
+def bundle_lost(data: bytes, frames: list[sandbox.Frame]) -> bool:
     """Whether a resource of the bundle is neither in a record nor counted as held back or not
     taken.
     """
     (report,) = frames[-1][0]["report"].values()
-    held, left = (sum(report[part].values()) for part in ("held back", "not taken"))
-    records = [blobs[0] for said, blobs in frames if said["say"] == "record"]
+    refused, left = (sum(report[part].values()) for part in ("held back", "not taken"))
+    records = [blobs[0] for header, blobs in frames if header["say"] == "record"]
     kept = sum(len(json.loads(record)["entry"]) for record in records)
     assert b"<script" not in b"".join(records)
     entries = json.loads(data, parse_int=str)["entry"]  # Python refuses an integer of 5,000 digits
-    return len(entries) != kept + held + left or kept != sum(report["kept"].values())
+    return len(entries) != kept + refused + left or kept != sum(report["kept"].values())
 
 
 CLINICAL_RECORD = packing.decompress((SYNTHEA / "p4.json.gz").read_bytes())
@@ -291,7 +291,7 @@ ASKED = {"subjects": vcf.subjects(NAMES), "build": vcf.BUILD}
 
 @pytest.mark.campaign
 def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
-    list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
+    list(sandbox.split("vcf", io.BytesIO(GENOMES), ASKED))
     table = Table(forked, forked.used[1])
     bad = vcf.malformed()
     for name, (data, expected) in bad.items():
@@ -304,14 +304,14 @@ def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
         sample = (
             packing.decompress(small).decode().split("#CHROM")[1].split("\n")[0].split("\t")[-1]
         )
-        one = {"subjects": {sample: SUBJECT}, "build": vcf.BUILD}
+        request = {"subjects": {sample: SUBJECT}, "build": vcf.BUILD}
         for k in range(10):
             deployment = rng.randrange(len(small))
             table.add(
                 f"{path.name} {k}",
                 "vcf",
                 small[:deployment] + rng.randbytes(k % 3) + small[deployment + 1 :],
-                one,
+                request,
                 None,
             )
     crowd = ASKED | {"subjects": vcf.subjects(vcf.CROWD)}
@@ -327,9 +327,9 @@ def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
         f"{name}: {what}" for name, what in table.wrong.items()
     )
     assert len(table.refused) + len(table.taken) == inputs
-    assert len(table.refused) + len(table.held) >= extent(82, 200)
+    assert len(table.refused) + len(table.left_out) >= extent(82, 200)
     # No refusal is the answer for a reader that met a fault of its own.
-    assert [name for name, said in table.refused.items() if "read safely" in said] == []
+    assert [name for name, sentence in table.refused.items() if "read safely" in sentence] == []
     assert warm.process.alive
     assert (warm.counted("Tcp", "ActiveOpens"), warm.counted("Udp", "OutDatagrams")) == (0, 0)
     assert warm.counted("Ip", "OutNoRoutes") == 0, "somebody tried to reach an address"
@@ -338,7 +338,7 @@ def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
 @pytest.mark.campaign
 def test_malformed_clinical_records(forked: Warm, record_property: Any) -> None:
     asked = {"subject": SUBJECT}
-    list(lane.split("fhir", io.BytesIO(CLINICAL_RECORD), asked))
+    list(sandbox.split("fhir", io.BytesIO(CLINICAL_RECORD), asked))
     table = Table(forked, forked.used[1])
     bad = fhir.malformed(CLINICAL_RECORD)
     for name, (data, expected) in bad.items():
@@ -386,28 +386,28 @@ def test_a_reader_that_connects_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_lost_row_is_seen() -> None:
-    frames = list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
+    frames = list(sandbox.split("vcf", io.BytesIO(GENOMES), ASKED))
     assert not vcf_lost(GENOMES, frames)
     assert vcf_lost(GENOMES + (vcf.row("2:9999", "0/0", "0/0", "0/1") + "\n").encode(), frames)
     lost = [
         (
-            said,
+            header,
             [packing.compress(packing.decompress(blobs[0]).rsplit(b"\n", 2)[0])]
-            if "ordinal" in said and not said["ordinal"]
+            if "ordinal" in header and not header["ordinal"]
             else blobs,
         )
-        for said, blobs in frames
+        for header, blobs in frames
     ]
     assert vcf_lost(GENOMES, lost)
-    frames = list(lane.split("fhir", io.BytesIO(CLINICAL_RECORD), {"subject": SUBJECT}))
-    assert not chart_lost(CLINICAL_RECORD, frames)
-    assert chart_lost(fhir.bundle_with({}), frames)
+    frames = list(sandbox.split("fhir", io.BytesIO(CLINICAL_RECORD), {"subject": SUBJECT}))
+    assert not bundle_lost(CLINICAL_RECORD, frames)
+    assert bundle_lost(fhir.bundle_with({}), frames)
 
 
 def test_a_reader_that_crashes_or_grows_is_seen(
     forked: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
+    list(sandbox.split("vcf", io.BytesIO(GENOMES), ASKED))
     table = Table(forked, forked.used[1] - 2 * GROWTH, seconds=0.0)
     table.add("large and slow", "vcf", b"zq", ASKED, "something else")
     assert [word in table.wrong["large and slow"] for word in ("said", "took", "grew")] == [
@@ -418,7 +418,7 @@ def test_a_reader_that_crashes_or_grows_is_seen(
         globals(), "SERVER", SERVER.replace("requests, forks", crash + "requests, forks")
     )
     crashing = Warm()
-    monkeypatch.setattr(lane, "_Parser", parser_of(crashing))
+    monkeypatch.setattr(sandbox, "_Parser", parser_of(crashing))
     table = Table(crashing, forked.used[1])
     table.add("crash", "vcf", GENOMES, ASKED, None)
     assert "its reader ended by signal 11" in table.wrong["crash"]

@@ -66,7 +66,7 @@ def _altered(bundle: bytes, subject: str, kind: str) -> bytes:
         ]
     if kind == "another unit":
         quantity = next(
-            one["resource"] for one in document["entry"] if "valueQuantity" in one["resource"]
+            entry["resource"] for entry in document["entry"] if "valueQuantity" in entry["resource"]
         )
         quantity["valueQuantity"]["code"] = "kg"
     return json.dumps(document).encode()
@@ -181,12 +181,12 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path, kind: str) -> Non
     subject = "ab" * 32
     odd = _places(tmp_path)[kind]
     (tmp_path / "charts").mkdir()
-    chart = odd.rename(tmp_path / "charts" / f"{subject}.json")
+    bundle = odd.rename(tmp_path / "charts" / f"{subject}.json")
     tracemalloc.start()
     with pytest.raises(UsageError, match=f"the bundle {subject}.json"):
         from_files(None, None, "GRCh38", tmp_path / "charts")
     (tmp_path / "cohort" / subject).mkdir(parents=True)
-    record = chart.rename(tmp_path / "cohort" / subject / "expression.json")
+    record = bundle.rename(tmp_path / "cohort" / subject / "expression.json")
     with pytest.raises(UsageError, match=f"the record {subject}/expression.json"):
         from_folder(tmp_path / "cohort")
     if kind != "link":  # of a file that is named by hand a link may be one
@@ -230,7 +230,7 @@ def test_clinical_records_are_bounded_together(
         from_files(None, None, "GRCh38", tmp_path)
 
 
-HOUSE = "urn:hospital:own"
+HOSPITAL = "urn:hospital:own"
 HERSELF = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960-05-17"}
 
 
@@ -279,11 +279,11 @@ def test_an_export_of_many_people_and_a_folder_of_one_come_in(tmp_path: Path) ->
 
 def test_dates_are_shifted_alike_for_all_files_of_a_person(tmp_path: Path) -> None:
     """By whole weeks that nothing tells: no report, no record, no other person."""
-    told = [fhir.condition((fhir.CM, "I10"), onsetDateTime="2011-02-03")]
+    resources = [fhir.condition((fhir.CM, "I10"), onsetDateTime="2011-02-03")]
     later = fhir.bundle(fhir.condition((fhir.CM, "C50.9"), onsetDateTime="2012-02-03"))
     shifts = set()
     for digit in "0123456789abcdef":
-        _export(tmp_path / "fhir", (f"{digit * 64}/a.ndjson", [HERSELF, *told]))
+        _export(tmp_path / "fhir", (f"{digit * 64}/a.ndjson", [HERSELF, *resources]))
         (tmp_path / "fhir" / (digit * 64) / "b.json").write_bytes(later)
     cohort = from_files(None, None, "GRCh38", tmp_path / "fhir", shift_dates=True)
     for source in cohort.sources():
@@ -305,8 +305,10 @@ def test_a_bad_line_is_named_by_its_file(tmp_path: Path) -> None:
     listed = tmp_path / "patients.json"
     listed.write_text(json.dumps({"p": "bb" * 32}))
     cohort = from_files(None, None, "GRCh38", tmp_path / "fhir", patients=listed)
-    said = f"line 3 of {subject}/b.ndjson cannot be taken: FHIR resource: the document is not well"
-    with pytest.raises(UsageError, match=said) as refused:
+    sentence = (
+        f"line 3 of {subject}/b.ndjson cannot be taken: FHIR resource: the document is not well"
+    )
+    with pytest.raises(UsageError, match=sentence) as refused:
         list(cohort.sources())
     assert refused.value.hint == "Write one resource a line."
     assert "diagnosis" not in str(refused.value)
@@ -347,8 +349,8 @@ def dry_run(
             code = 0
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-        said = capsys.readouterr()
-        return code, said.out + said.err
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
 
     return run
 
@@ -358,36 +360,36 @@ def test_a_dry_run_says_which_map_is_missing_and_what_it_brings(
 ) -> None:
     """Nothing is registered, sent or kept; the codes are for the custodian's own screen."""
     for digit in "abc":
-        rare = [fhir.condition((HOUSE, "K1"))] if digit == "a" else []
-        often = fhir.condition((HOUSE, "K2")), fhir.condition((HOUSE, "K2"))
+        rare = [fhir.condition((HOSPITAL, "K1"))] if digit == "a" else []
+        often = fhir.condition((HOSPITAL, "K2")), fhir.condition((HOSPITAL, "K2"))
         _export(
             tmp_path / "fhir",
             (f"{digit * 64}/all.ndjson", [HERSELF, *often, *rare]),
         )
-    code, said = dry_run("--fhir", "fhir", "--report", "report.json")
-    assert code == 0, said
-    assert "3 records can be read; nothing was registered." in said
-    assert f"       3  {HOUSE}  K2\n       1  {HOUSE}  K1" in said
+    code, output = dry_run("--fhir", "fhir", "--report", "report.json")
+    assert code == 0, output
+    assert "3 records can be read; nothing was registered." in output
+    assert f"       3  {HOSPITAL}  K2\n       1  {HOSPITAL}  K1" in output
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["unknown_codes"] == {
-        "codes": [[HOUSE, "K2", 3, False], [HOUSE, "K1", 1, False]],
+        "codes": [[HOSPITAL, "K2", 3, False], [HOSPITAL, "K1", 1, False]],
         "others": 0,
     }
     assert "K2" not in json.dumps(report["report"])  # of which the service gets the sentences
     codes = {"K2": {"to": "icd-10-cm:C50.9"}}
-    content = json.dumps({"system": HOUSE, "source": "own", "codes": codes}).encode()
+    content = json.dumps({"system": HOSPITAL, "source": "own", "codes": codes}).encode()
     (tmp_path / "house.json").write_bytes(content)
-    code, said = dry_run("--fhir", "fhir", "--code-map", "house.json")
-    assert code == 0, said
-    assert "taken: 6 conditions, 3 demographics" in said
+    code, output = dry_run("--fhir", "fhir", "--code-map", "house.json")
+    assert code == 0, output
+    assert "taken: 6 conditions, 3 demographics" in output
     digest = hashlib.sha256(content).hexdigest()
-    assert f"Code map house.json (sha256 {digest}): 1 codes with a meaning" in said
-    assert f"       1  {HOUSE}  K1" in said
-    assert "K2" not in said
+    assert f"Code map house.json (sha256 {digest}): 1 codes with a meaning" in output
+    assert f"       1  {HOSPITAL}  K1" in output
+    assert "K2" not in output
     (tmp_path / "house.json").write_text("{}")
-    code, said = dry_run("--fhir", "fhir", "--code-map", "house.json")
+    code, output = dry_run("--fhir", "fhir", "--code-map", "house.json")
     assert code == 2
-    assert "ode map house.json cannot be taken: code map: it has not exactly system" in said
+    assert "ode map house.json cannot be taken: code map: it has not exactly system" in output
 
 
 def test_a_file_beside_the_folders_is_refused(tmp_path: Path) -> None:
@@ -406,8 +408,8 @@ def test_read_counts_come_in_as_tpm_by_the_lengths_of_genes(
     counts, lengths = tmp_path / "counts.tsv", tmp_path / "lengths.tsv"
     counts.write_text("\t".join(["gene", *people]) + "\nG1\t10\t0\nG2\t10\t7\n")
     lengths.write_text("gene\tlength\nG1\t1000\nG2\t3000\n")
-    code, said = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
-    assert (code, "2 records" in said) == (0, True), said
+    code, output = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
+    assert (code, "2 records" in output) == (0, True), output
     ada, bea = from_counts(counts, lengths, "tpm")
     assert (ada.subject.hex(), ada.category) == (people[0], 6)
     log2 = {gene: 2**value - 1 for gene, value in read_expression(ada.payload).items()}
@@ -421,11 +423,11 @@ def test_read_counts_come_in_as_tpm_by_the_lengths_of_genes(
         (("--from", "gse7390", "--gene-lengths", "lengths.tsv"), "there are none"),
         (("--vcf", "counts.tsv", "--gene-lengths", "lengths.tsv"), "there are none"),
     ):
-        code, said = dry_run(*wrong)
-        assert (code, why in " ".join(said.split())) == (2, True), said
+        code, output = dry_run(*wrong)
+        assert (code, why in " ".join(output.split())) == (2, True), output
     lengths.write_text("gene\tlength\nG1\t1000\n")
-    code, said = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
-    assert (code, "1 genes have no length" in " ".join(said.split())) == (2, True), said
+    code, output = dry_run("--from", "counts.tsv", "--gene-lengths", "lengths.tsv")
+    assert (code, "1 genes have no length" in " ".join(output.split())) == (2, True), output
 
 
 def write_slice(folder: Path, people: int = 4, **changes: str) -> Path:
@@ -433,14 +435,20 @@ def write_slice(folder: Path, people: int = 4, **changes: str) -> Path:
     folder.mkdir()
     names = [f"TCGA-{number}" for number in range(people)]
     tables = {
-        name: [["", f"{name}_1", f"{name}_2"], *([one, "1.25000000001", "-3e-1"] for one in names)]
+        name: [
+            ["", f"{name}_1", f"{name}_2"],
+            *([patient, "1.25000000001", "-3e-1"] for patient in names),
+        ]
         for name in ("rna", "mirna", "methylation")
     }
     tables["clinical"] = [
         ["Patient_ID", "years_to_birth", "histological_type_infiltrating lobular carcinoma"],
-        *([one, "93.0", "1.0" if at % 2 else "0.0"] for at, one in enumerate(names)),
+        *([patient, "93.0", "1.0" if at % 2 else "0.0"] for at, patient in enumerate(names)),
     ]
-    tables["target"] = [["patient", "target"], *([one, f"{at}.0"] for at, one in enumerate(names))]
+    tables["target"] = [
+        ["patient", "target"],
+        *([patient, f"{at}.0"] for at, patient in enumerate(names)),
+    ]
     for name, rows in tables.items():
         text = "".join(",".join(row) + "\n" for row in rows)
         (folder / f"{name}.csv").write_text(changes.get(name, text))
@@ -484,21 +492,21 @@ def test_it_comes_in_as_findings_and_assays(
 ) -> None:
     write_slice(tmp_path / "brca")
     (tmp_path / "people.json").write_text(json.dumps(["ab" * 32, "cd" * 32]))
-    code, said = dry_run("--from", "brca", "--people", "people.json")
-    assert (code, "--wheel" in said) == (2, True)
+    code, output = dry_run("--from", "brca", "--people", "people.json")
+    assert (code, "--wheel" in output) == (2, True)
     options = ("--from", "brca", "--people", "people.json", "--wheel", "brca")
-    code, said = dry_run(*options)
-    assert (code, "769 people" in " ".join(said.split())) == (2, True)
-    whole = load_brca
-    monkeypatch.setattr(tcga_brca, "load_brca", lambda wheel: whole(wheel, 4))
-    code, said = dry_run(*options)
-    assert (code, "8 records" in said) == (0, True), said
+    code, output = dry_run(*options)
+    assert (code, "769 people" in " ".join(output.split())) == (2, True)
+    load_all = load_brca
+    monkeypatch.setattr(tcga_brca, "load_brca", lambda wheel: load_all(wheel, 4))
+    code, output = dry_run(*options)
+    assert (code, "8 records" in output) == (0, True), output
 
 
 def test_assays_come_in_by_name(tmp_path: Path, dry_run: Callable[..., tuple[int, str]]) -> None:
     (tmp_path / "m.tsv").write_text(f"column\t{'ab' * 32}\nM1\t1.5\n")
-    code, said = dry_run("--assay", "mirna=m.tsv", "--assay", "proteins=m.tsv")
-    assert (code, "2 records" in said) == (0, True), said
+    code, output = dry_run("--assay", "mirna=m.tsv", "--assay", "proteins=m.tsv")
+    assert (code, "2 records" in output) == (0, True), output
     for options, why in (
         (("--assay", "mirna"), "not NAME=FILE"),
         (("--assay", "mirna=m.tsv", "--assay", "mirna=m.tsv"), "named twice"),
@@ -506,8 +514,8 @@ def test_assays_come_in_by_name(tmp_path: Path, dry_run: Callable[..., tuple[int
         (("--assay", "mirna=none.tsv"), "there is no such"),
         (("--assay", "mirna=m.tsv", "--from", "x"), "one after the other"),
     ):
-        code, said = dry_run(*options)
-        assert (code, why.lower() in " ".join(said.lower().split())) == (2, True), said
+        code, output = dry_run(*options)
+        assert (code, why.lower() in " ".join(output.lower().split())) == (2, True), output
 
 
 def test_a_folder_brings_no_assay_in_the_place_of_the_expression_record(tmp_path: Path) -> None:

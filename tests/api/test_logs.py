@@ -85,11 +85,11 @@ def test_a_field_that_is_not_on_the_list_is_never_printed(lines: Lines) -> None:
 def test_no_text_forges_a_line_or_moves_a_cursor(lines: Lines, text: str) -> None:
     for name in sorted(logs.FIELDS - {"event", "level", "timestamp", "part"}):
         structlog.get_logger().info(text, **{name: text})
-    found = lines()
-    assert len(found) == len(logs.FIELDS) - 4
-    for line in found:
+    logged = lines()
+    assert len(logged) == len(logs.FIELDS) - 4
+    for line in logged:
         for shown in line.values():
-            assert not [one for one in str(shown) if not one.isprintable()], line
+            assert not [sign for sign in str(shown) if not sign.isprintable()], line
             assert HEX[:40] not in str(shown) or line["event"] != shown
             assert len(str(shown)) <= 7 * logs.LONGEST
         shown = line["event"].lower()
@@ -117,16 +117,16 @@ def test_of_a_library_warning_only_the_line_is_logged(lines: Lines) -> None:
         logging.getLogger("some.library").exception("while answering /subjects/%s", HEX)
     logging.getLogger("other").info("quiet")
     warnings.warn("somebody is old", DeprecationWarning, stacklevel=1)
-    line, *_ = found = lines()
+    line, *_ = logged = lines()
     assert (line["event"], line["module"], line["kind"]) == (
         "a library warns",
         "some.library",
         "KeyError",
     )
-    assert "diagnosis" not in str(found)
-    assert "somebody" not in str(found)
-    assert HEX not in str(found)
-    assert "quiet" not in str(found)
+    assert "diagnosis" not in str(logged)
+    assert "somebody" not in str(logged)
+    assert HEX not in str(logged)
+    assert "quiet" not in str(logged)
 
 
 def test_the_level_is_kept_and_a_terminal_gets_words() -> None:

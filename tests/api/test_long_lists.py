@@ -21,7 +21,7 @@ from api.pages import patient
 from api.pages.runs import PAGE
 from governance import runs
 from governance.readmodel import queries as register
-from governance.readmodel import statistics as figures
+from governance.readmodel import statistics
 from governance.readmodel.database import open_database
 
 RUNS, PEOPLE, WITHDRAWALS = 3_000, 20, 5
@@ -44,13 +44,13 @@ class Long:
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
-        found: list[str] = []
+        statements: list[str] = []
 
         def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            found.append(statement)
+            statements.append(statement)
 
         event.listen(self.services.engine, "before_cursor_execute", note)
-        yield found
+        yield statements
         event.remove(self.services.engine, "before_cursor_execute", note)
 
 
@@ -120,12 +120,12 @@ def _withdraw(path: str, her: str) -> None:
 
 def computing(work: Callable[[], object]) -> float:
     """Seconds of computing that it takes: the least of five, others may keep the machine busy."""
-    found = []
+    times = []
     for _ in range(5):
         began = time.process_time()
         work()
-        found.append(time.process_time() - began)
-    return min(found)
+        times.append(time.process_time() - began)
+    return min(times)
 
 
 @pytest.mark.alone
@@ -140,16 +140,16 @@ def test_the_first_page_is_as_fast_as_ever(long: Long) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/trail", "/trail?kind=refusal"])
 def test_a_page_asks_the_database_a_bounded_number_of_times(long: Long, path: str) -> None:
-    with long.statements() as found:
+    with long.statements() as statements:
         assert long.get(path, HTML).status_code == 200
-    assert 0 < len(found) <= STATEMENTS
+    assert 0 < len(statements) <= STATEMENTS
 
 
 def test_the_list_of_runs_has_pages(long: Long) -> None:
     """Each shows so many, with a way to the next; together they are all of them."""
-    with long.statements() as found:
+    with long.statements() as statements:
         first = long.get("/runs", HTML).text
-    assert len(found) <= 20 * PAGE
+    assert len(statements) <= 20 * PAGE
     assert first.count('href="/runs/') == PAGE
     assert 'href="/runs?page=2"' in first
     assert "Newer runs" not in first
@@ -165,12 +165,12 @@ def _shown(page: str) -> list[str]:
 
 
 def test_programs_read_the_list_in_pieces(long: Long) -> None:
-    everything = [one.run for one in register.list_runs(long.services.engine)]
-    found: list[str] = []
-    while piece := long.get(f"/runs?limit=900&offset={len(found)}").json():
+    everything = [run.run for run in register.list_runs(long.services.engine)]
+    listed: list[str] = []
+    while piece := long.get(f"/runs?limit=900&offset={len(listed)}").json():
         assert len(piece) <= 900
-        found += [one["run"] for one in piece]
-    assert found == everything
+        listed += [run["run"] for run in piece]
+    assert listed == everything
     assert len(long.get("/runs").json()) == 1000
     for wrong in ("limit=0", "limit=1001", "offset=-1"):
         assert long.get(f"/runs?{wrong}").status_code == 422
@@ -183,20 +183,20 @@ def test_the_command_line_still_sees_all_of_them(
     permit = deployment.world.permit()
     asked = {deployment.world.request_run(permit).hex() for _ in range(5)}
     client = deployment.anybody()
-    whole = client.runs()
+    listed = client.runs()
     monkeypatch.setattr("api.client.client.LISTED", 2)
-    assert client.runs() == whole
-    assert asked <= {one["run"] for one in whole}
+    assert client.runs() == listed
+    assert asked <= {run["run"] for run in listed}
     client.close()
 
 
 def test_what_followed_from_a_withdrawal_is_read_in_a_few_questions(long: Long) -> None:
     """It asked twice for each run of the dataset, at each withdrawal."""
-    with long.statements() as found:
-        told, _ = long.services.withdrawals_of(long.her)
-    assert len(found) <= 7 + WITHDRAWALS
-    assert len(told) >= WITHDRAWALS
-    released = [effect for effect in told[0].effects if effect.use.was == "released"]
+    with long.statements() as statements:
+        withdrawals, _ = long.services.withdrawals_of(long.her)
+    assert len(statements) <= 7 + WITHDRAWALS
+    assert len(withdrawals) >= WITHDRAWALS
+    released = [effect for effect in withdrawals[0].effects if effect.use.was == "released"]
     assert len(released) == long.released
 
 
@@ -204,10 +204,10 @@ def test_a_patients_own_page_shows_a_part_and_the_way_to_the_next(long: Long) ->
     """It showed every run that had ever used her data: 2.7 MB and a second of computing at 3,000."""
     engine, seen = long.services.engine, set[str]()
     for page in (0, 1):
-        with long.statements() as found:
+        with long.statements() as statements:
             names = register.runs_with(engine, long.her, patient.PAGE, page * patient.PAGE)
             uses = patient._uses(long.services, long.her, names)
-        assert len(found) <= 14 + WITHDRAWALS
+        assert len(statements) <= 14 + WITHDRAWALS
         assert [use.run for use in uses] == names
         assert len(names) == patient.PAGE
         assert not seen & set(names)
@@ -233,9 +233,9 @@ def test_a_patients_own_page_is_as_fast_as_ever(long: Long) -> None:
     "read",
     [
         lambda engine, _: runs.waiting(engine, 0),
-        lambda engine, _: figures.refusals(engine),
-        lambda engine, _: figures.gate_seconds(engine),
-        lambda engine, _: figures.stop_seconds(engine),
+        lambda engine, _: statistics.refusals(engine),
+        lambda engine, _: statistics.gate_seconds(engine),
+        lambda engine, _: statistics.stop_seconds(engine),
         lambda engine, _: register.list_denials(engine, 1000),
         lambda engine, her: register.accesses_of(engine, her),
     ],

@@ -58,7 +58,7 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 @pytest.fixture(scope="module")
-def figures(deployment) -> Callable[[], str]:
+def scrape(deployment) -> Callable[[], str]:
     """What a reader gets from the port of its own."""
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
@@ -102,12 +102,12 @@ def test_no_path_reaches_a_line(
     assert not re.search("Ada|secret|abcd|STEAL", json.dumps(line))
 
 
-def test_the_figures_count_what_happened(deployment, figures) -> None:
-    before = figures()
+def test_the_figures_count_what_happened(deployment, scrape) -> None:
+    before = scrape()
     (willing,), (unwilling,) = deployment.people(1), deployment.people(1, agree=False)
     noor, permit = deployment.as_("noor"), deployment.world.permit(minCohort=1)
     asked = noor.request_run(permit, b'{"model":"logistic"}', bytes(32), secrets.randbits(256))
-    run, waiting = bytes.fromhex(asked["run"]), figures()
+    run, waiting = bytes.fromhex(asked["run"]), scrape()
     assert value(waiting, "volens_queue_depth") == value(before, "volens_queue_depth") + 1
     people = sorted([willing, unwilling, *deployment.people(2)])
     deployment.world.authorise(run, people)
@@ -121,7 +121,7 @@ def test_the_figures_count_what_happened(deployment, figures) -> None:
         1,
         {"seconds": {"consent": "0.2", "fetch": "0.1", "keys": "0.1"}},
     )
-    after = figures()
+    after = scrape()
     absent = 'volens_refusals_total{reason="absent"}'
     assert value(after, absent) == value(before, absent) + 1
     for name in ("volens_gate_seconds", "volens_revocation_stop_seconds"):
@@ -140,21 +140,23 @@ def test_the_figures_count_what_happened(deployment, figures) -> None:
     deployment.world.set_role(
         deployment.world.people["dora"].address, "protection"
     )  # a block that nobody has projected yet
-    assert value(figures(), "volens_chain_lag_blocks") == 1
+    assert value(scrape(), "volens_chain_lag_blocks") == 1
 
 
-def test_no_label_names_anybody_or_grows(deployment, figures) -> None:
+def test_no_label_names_anybody_or_grows(deployment, scrape) -> None:
     for path in (
         "/runs/" + random32().hex(),
         "/nowhere/" + random32().hex(),
         "/" + random32().hex(),
     ):
         httpx.get(deployment.url + path)
-    text = figures()
+    text = scrape()
     ids = r"(?<![0-9a-fA-F.])[0-9a-fA-F]{16,}|0x"  # and not the digits of a fraction of a second
     assert re.findall(ids, text) == []
     assert len(set(re.findall(r'volens_requests_total\{route="([^"]*)"', text))) < 60
-    assert set(re.findall(r'reason="([^"]*)"', text)) <= {one.slug for one in reasons().values()}
+    assert set(re.findall(r'reason="([^"]*)"', text)) <= {
+        reason.slug for reason in reasons().values()
+    }
 
 
 def test_what_a_damaged_table_does_not_tell_is_left_out(deployment) -> None:
@@ -175,13 +177,13 @@ def test_what_a_damaged_table_does_not_tell_is_left_out(deployment) -> None:
 
 
 def test_only_this_machine_reads_metrics_and_the_api_has_no_such_endpoint(
-    deployment, figures
+    deployment, scrape
 ) -> None:
     assert httpx.get(f"{deployment.url}/metrics").status_code == 404
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.2:{figures.port}/metrics")
+        httpx.get(f"http://127.0.0.2:{scrape.port}/metrics")
     with pytest.raises(OSError, match="in use"):
-        metrics.serve(replace(deployment.services, metrics=Metrics()), "127.0.0.1", figures.port)
+        metrics.serve(replace(deployment.services, metrics=Metrics()), "127.0.0.1", scrape.port)
 
 
 def test_a_reading_makes_no_block_and_a_ledger_that_is_away_is_said_to_be(tmp_path) -> None:
@@ -203,5 +205,5 @@ def test_a_reading_makes_no_block_and_a_ledger_that_is_away_is_said_to_be(tmp_pa
 
 
 def value(text: str, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(match[1]) if match else 0.0

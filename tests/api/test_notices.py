@@ -119,9 +119,9 @@ def by_hook(rows: Rows, hook: Hook, folder: Path, clock: list[int] | None = None
 
 
 def link_in(text: str) -> str:
-    found = re.search(rf"{URL}/notices/confirm/([A-Za-z0-9_-]{{43}})\n", text)
-    assert found
-    return found[1]
+    match = re.search(rf"{URL}/notices/confirm/([A-Za-z0-9_-]{{43}})\n", text)
+    assert match
+    return match[1]
 
 
 def reachable(rows: Rows, post: MailServer, recipient: str, address: str) -> None:
@@ -186,7 +186,9 @@ def test_a_mail_says_one_sentence_and_names_nobody(rows: Rows, post: MailServer)
             f"{URL}/me",
             f"{URL}/notices",
         }
-    assert any("Something concerns you: a run used your data.\n" in one.text for one in post.mails)
+    assert any(
+        "Something concerns you: a run used your data.\n" in message.text for message in post.mails
+    )
     assert len({received.mail["Message-ID"] for received in post.mails}) == len(KINDS)
     assert sender.send("mail") == 0
 
@@ -281,13 +283,14 @@ def test_two_processes_send_everything_once(rows: Rows, post: MailServer) -> Non
     add(rows, *(News(PERSON.hex(), "data-used", str(n), "a" * 64, NOW) for n in range(30)))
     both = [by_mail(rows, post), by_mail(rows, post)]
     threads = [
-        threading.Thread(target=lambda one=one: (one.make(), one.send("mail"))) for one in both
+        threading.Thread(target=lambda sender=sender: (sender.make(), sender.send("mail")))
+        for sender in both
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(post.mails) == len({one.mail["Message-ID"] for one in post.mails}) == 30
+    assert len(post.mails) == len({message.mail["Message-ID"] for message in post.mails}) == 30
 
 
 def test_an_outage_of_ledger_or_database_loses_nothing(rows: Rows, post: MailServer) -> None:
@@ -339,7 +342,9 @@ def test_a_mail_server_is_known_by_its_certificate(
             context.load_verify_locations(authority.file)
             url = f"{scheme}://volens:p%40ss@127.0.0.1:{right.port}"
             notifier(rows, clock, smtp_url=url).send("mail")
-            assert [(one.encrypted, one.user) for one in right.mails] == [(True, "volens")]
+            assert [(message.encrypted, message.user) for message in right.mails] == [
+                (True, "volens")
+            ]
         with mail_server() as plain:
             clock[0] += DAY
             addresses.ask(rows.engine, OTHER.hex(), "ben@example.org", clock[0])
@@ -538,7 +543,7 @@ def test_an_address_is_confirmed_on_the_pages_by_its_mail(another_endpoint, depl
         assert answer.status_code == 303
         assert "ada@" not in lines.getvalue()
         sender.send("mail")
-        (received,) = [one for one in post.mails if "ada@" in one.recipients[0]]
+        (received,) = [message for message in post.mails if "ada@" in message.recipients[0]]
         token = re.search(rf"{url}/notices/confirm/(\S+)\n", received.text)[1]
         page = httpx.get(f"{url}/notices/confirm/{token}", headers=HTML).text
         assert "ada@" not in page
@@ -643,7 +648,7 @@ def test_the_doctor_reaches_the_webhook_and_posts_nothing(
     key = tmp_path / "key"
     key.write_bytes(KEY)
 
-    def told(url: str, file: Path = key) -> tuple[str, str]:
+    def state_of(url: str, file: Path = key) -> tuple[str, str]:
         settings = Settings(webhook_url=url, webhook_key_file=file, public_url=URL)
         check = doctor_notices.webhook(settings)
         assert "token" not in f"{check.means} {check.do}"
@@ -651,16 +656,19 @@ def test_the_doctor_reaches_the_webhook_and_posts_nothing(
 
     assert doctor_notices.webhook(Settings()).means == doctor_notices.INBOX_ONLY
     url = f"http://127.0.0.1:{hook.port}/token"
-    assert told(url)[0] == "ok"
+    assert state_of(url)[0] == "ok"
     assert hook.posts == []
-    assert told(url, tmp_path / "none")[0] == "bad"
-    assert told("http://hook.example.org/token")[0] == "bad"
-    assert told("http://127.0.0.1:9/token")[0] == "down"
+    assert state_of(url, tmp_path / "none")[0] == "bad"
+    assert state_of("http://hook.example.org/token")[0] == "bad"
+    assert state_of("http://127.0.0.1:9/token")[0] == "down"
     authority = Authority(tmp_path)
     with mail_server(authority.certificate("127.0.0.1"), implicit=True) as server:
         url = f"https://127.0.0.1:{server.port}/token"
-        state, means = told(url)
+        state, means = state_of(url)
         assert (state, "no authority that this machine trusts" in means) == ("down", True)
         context = ssl.create_default_context(cafile=str(authority.file))
         monkeypatch.setattr(doctor_notices, "trusted", lambda: context)
-        assert told(url) == ("ok", "the receiver takes connections with TLS; nothing was posted")
+        assert state_of(url) == (
+            "ok",
+            "the receiver takes connections with TLS; nothing was posted",
+        )

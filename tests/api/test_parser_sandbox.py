@@ -24,7 +24,7 @@ from analytics.readers.vcf.calls import VcfReport
 from api.confinement import Confinement, Layer
 from api.errors import UsageError
 from api.ingest import cohort_files as cohort_files
-from api.ingest import parser_sandbox as lane
+from api.ingest import parser_sandbox as sandbox
 
 DATA, NAMES, DOSAGE = cohort(4, 50)
 REQUEST = {"subjects": subjects(NAMES), "build": "GRCh38"}
@@ -56,26 +56,26 @@ def memory_file() -> Iterator[int]:
     os.close(descriptor)
 
 
-def records(frames: list[lane.Frame]) -> dict[tuple[str, int, int], bytes]:
+def records(frames: list[sandbox.Frame]) -> dict[tuple[str, int, int], bytes]:
     return {
-        (said["subject"], said["category"], said["ordinal"]): blobs[0]
-        for said, blobs in frames
-        if said["say"] == "record"
+        (message["subject"], message["category"], message["ordinal"]): blobs[0]
+        for message, blobs in frames
+        if message["say"] == "record"
     }
 
 
 def unsafe(file: int, request: dict[str, Any] = REQUEST) -> None:
     with pytest.raises(UsageError, match="could not be read safely"):
-        list(lane.split("vcf", file, request))
+        list(sandbox.split("vcf", file, request))
 
 
 def test_a_cohort_is_split(memory_file: int, tmp_path: Path) -> None:
-    frames = list(lane.split("vcf", memory_file, REQUEST))
-    found = records(frames)
-    assert set(found) == {
+    frames = list(sandbox.split("vcf", memory_file, REQUEST))
+    received = records(frames)
+    assert set(received) == {
         (subject, 5, ordinal) for subject in REQUEST["subjects"].values() for ordinal in (0, 1)
     }
-    for (_, _, ordinal), payload in found.items():
+    for (_, _, ordinal), payload in received.items():
         assert is_genotypes(payload) == (ordinal == 1)
         if ordinal == 0:
             assert zlib.decompress(payload, 31).startswith(b"##fileformat=VCF")
@@ -86,23 +86,23 @@ def test_a_cohort_is_split(memory_file: int, tmp_path: Path) -> None:
     path.write_bytes(gzip(DATA))
     with path.open("rb") as file:
         file.read(100)  # wherever it stands
-        assert set(records(list(lane.split("vcf", file, REQUEST)))) == set(found)
+        assert set(records(list(sandbox.split("vcf", file, REQUEST)))) == set(received)
 
 
 def test_a_pipe_and_bytes_are_read_too() -> None:
     ours, theirs = os.pipe()
     writer = threading.Thread(target=lambda: (os.write(theirs, DATA), os.close(theirs)))
     writer.start()
-    assert len(records(list(lane.split("vcf", ours, REQUEST)))) == 8
+    assert len(records(list(sandbox.split("vcf", ours, REQUEST)))) == 8
     writer.join()
     os.close(ours)
-    assert len(records(list(lane.split("vcf", io.BytesIO(DATA), REQUEST)))) == 8
+    assert len(records(list(sandbox.split("vcf", io.BytesIO(DATA), REQUEST)))) == 8
 
 
 def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "MAX_FILE", 100)
+    monkeypatch.setattr(sandbox, "MAX_FILE", 100)
     with pytest.raises(UsageError, match="larger than is allowed"):
-        list(lane.split("vcf", io.BytesIO(DATA), REQUEST))
+        list(sandbox.split("vcf", io.BytesIO(DATA), REQUEST))
 
 
 @pytest.mark.parametrize("passes", [1, 3])
@@ -122,56 +122,62 @@ def test_copies_and_relatives_are_reported(monkeypatch: pytest.MonkeyPatch, pass
     data = of_dosages(dosage, p.chromosome, p.position)
     if passes > 1:
         smaller = f"from analytics.readers.vcf import split\nsplit.MEMORY = {len(data) * 3 // 4}"
-        monkeypatch.setattr(lane, "PROGRAM", program(smaller))
+        monkeypatch.setattr(sandbox, "PROGRAM", program(smaller))
     names = subjects([f"P{i}" for i in range(9)])
-    frames = list(lane.split("vcf", io.BytesIO(data), {"subjects": names, "build": "GRCh38"}))
-    (done,) = (said for said, _ in frames if said["say"] == "done")
+    frames = list(sandbox.split("vcf", io.BytesIO(data), {"subjects": names, "build": "GRCh38"}))
+    (done,) = (message for message, _ in frames if message["say"] == "done")
     report = done["report"]
     assert (report["copies"], report["first_degree"], report["second_degree"]) == (1, 2, 0)
     assert report["kinship"] == 4
     assert done["copies"] == [[names["P0"], names["P3"]]]
-    told = "\n".join(cohort_files.sentences({"vcf": report}))
-    assert "the same genome under two ids: 1 pairs" in told
-    assert "relatives of the first degree: 2 pairs" in told
-    assert names["P0"] not in told
-    fractions = [said["fraction"] for said, _ in frames if said["say"] == "progress"]
+    sentences = "\n".join(cohort_files.sentences({"vcf": report}))
+    assert "the same genome under two ids: 1 pairs" in sentences
+    assert "relatives of the first degree: 2 pairs" in sentences
+    assert names["P0"] not in sentences
+    fractions = [message["fraction"] for message, _ in frames if message["say"] == "progress"]
     assert fractions == sorted(fractions)
     without = dosage[[0, 2, 4, 5, 6, 7, 8]]
     clean = of_dosages(without, p.chromosome, p.position)
     some = {"subjects": subjects([f"P{i}" for i in range(7)]), "build": "GRCh38"}
-    (done,) = (said for said, _ in lane.split("vcf", io.BytesIO(clean), some) if "report" in said)
+    (done,) = (
+        message
+        for message, _ in sandbox.split("vcf", io.BytesIO(clean), some)
+        if "report" in message
+    )
     assert (done["copies"], done["report"]["copies"], done["report"]["first_degree"]) == ([], 0, 0)
 
 
 def test_calls_that_their_caller_marked_as_failed_are_said() -> None:
     calls = ["0/1:LowGQ", "0/1:PASS", "0/0:.", "1/1:LowGQ"]
     data = text([*header(NAMES), row("1:5", *calls, format_="GT:FT")])
-    frames = list(lane.split("vcf", io.BytesIO(data), REQUEST))
-    (report,) = (said["report"] for said, _ in frames if "report" in said)
-    told = "\n".join(cohort_files.sentences({"vcf": report}))
-    assert "marked as failed by their caller (FT): 2 calls; taken for missing" in told
+    frames = list(sandbox.split("vcf", io.BytesIO(data), REQUEST))
+    (report,) = (message["report"] for message, _ in frames if "report" in message)
+    sentences = "\n".join(cohort_files.sentences({"vcf": report}))
+    assert "marked as failed by their caller (FT): 2 calls; taken for missing" in sentences
 
 
 def test_what_the_reader_refuses_is_said(memory_file: int) -> None:
     with pytest.raises(UsageError, match="another genome build") as caught:
-        list(lane.split("vcf", memory_file, {**REQUEST, "build": "GRCh37"}))
+        list(sandbox.split("vcf", memory_file, {**REQUEST, "build": "GRCh37"}))
     assert "positions are never converted" in caught.value.hint
 
 
 def test_nothing_is_said_before_the_whole_file_was_checked() -> None:
     bad = in_memory(DATA + (row("2:999999", *["0/7"] * 4) + "\n").encode())
-    frames = lane.split("vcf", bad, REQUEST)
-    said = []
+    frames = sandbox.split("vcf", bad, REQUEST)
+    received = []
     with pytest.raises(UsageError, match="an allele that its row does not have"):
-        said.extend(frames)
+        received.extend(frames)
     os.close(bad)
-    assert all(header["say"] != "record" for header, _ in said)
+    assert all(header["say"] != "record" for header, _ in received)
 
 
 @pytest.fixture
 def any_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed child's sentence as it is: how these tests hear from it."""
-    monkeypatch.setattr(lane, "failure_of", lambda said, _: (said["message"], said["hint"]))
+    monkeypatch.setattr(
+        sandbox, "failure_of", lambda answer, _: (answer["message"], answer["hint"])
+    )
 
 
 @pytest.mark.usefixtures("any_words")
@@ -185,13 +191,13 @@ try:
 except OSError:
     reached = False
 raise lanechild.PayloadError(f"reached {{reached}}")"""
-    monkeypatch.setattr(lane, "PROGRAM", answering(tries))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(tries))
     network = Layer.NETWORK  # alone: the namespace, without the filter of system calls
     for confinement in (Confinement(), Confinement(network, network)):
         with pytest.raises(UsageError, match="reached False"):
-            list(lane.split("vcf", memory_file, REQUEST, confinement))
+            list(sandbox.split("vcf", memory_file, REQUEST, confinement))
     with pytest.raises(UsageError, match="reached True"):
-        list(lane.split("vcf", memory_file, REQUEST, OPEN))
+        list(sandbox.split("vcf", memory_file, REQUEST, OPEN))
     listening.close()
 
 
@@ -201,10 +207,10 @@ def test_the_child_has_no_environment_of_ours(
 ) -> None:
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setattr(
-        lane, "PROGRAM", answering("raise lanechild.PayloadError(' '.join(sorted(os.environ)))")
+        sandbox, "PROGRAM", answering("raise lanechild.PayloadError(' '.join(sorted(os.environ)))")
     )
     with pytest.raises(UsageError) as caught:
-        list(lane.split("vcf", memory_file, REQUEST))
+        list(sandbox.split("vcf", memory_file, REQUEST))
     assert "SECRET" not in str(caught.value)
     assert "PATH" in str(caught.value)
 
@@ -216,11 +222,11 @@ def test_the_child_writes_no_file(
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 open({str(tmp_path / "leak")!r}, 'wb', 0).write(b'x')"""
-    monkeypatch.setattr(lane, "PROGRAM", answering(lines))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(lines))
     unsafe(memory_file)
     assert not (tmp_path / "leak").exists()
     with pytest.raises(UsageError, match="could not be read safely"):  # its limit of 0 bytes alone
-        list(lane.split("vcf", memory_file, REQUEST, OPEN))
+        list(sandbox.split("vcf", memory_file, REQUEST, OPEN))
     assert (tmp_path / "leak").read_bytes() == b""
 
 
@@ -240,13 +246,13 @@ open({str(tmp_path / "leak")!r}, 'wb', 0).write(b'x')"""
 def test_a_child_that_crashes_costs_nothing_else(
     memory_file: int, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", answering(fault))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(fault))
     unsafe(memory_file)
 
 
 def children() -> set[str]:
     """Children of ours that parse; other tests of this process may keep parts of their own running."""
-    found = set()
+    pids = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             parent = path.read_text().rpartition(")")[2].split()[1]
@@ -254,8 +260,8 @@ def children() -> set[str]:
         except OSError:
             continue
         if parent == str(os.getpid()) and parses:
-            found.add(path.parent.name)
-    return found
+            pids.add(path.parent.name)
+    return pids
 
 
 @pytest.mark.parametrize("where", ["main", "answer"])
@@ -263,9 +269,9 @@ def test_a_child_that_hangs_is_ended(
     memory_file: int, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     before = children()
-    monkeypatch.setattr(lane, "SILENCE", 1.5)
+    monkeypatch.setattr(sandbox, "SILENCE", 1.5)
     hang = "time.sleep(600)"
-    monkeypatch.setattr(lane, "PROGRAM", program(hang) if where == "main" else answering(hang))
+    monkeypatch.setattr(sandbox, "PROGRAM", program(hang) if where == "main" else answering(hang))
     start = time.monotonic()
     unsafe(memory_file)
     assert time.monotonic() - start < 10
@@ -289,17 +295,17 @@ def test_a_child_that_hangs_is_ended(
 def test_progress_is_a_share_of_the_file_and_nothing_else(
     memory_file: int, monkeypatch: pytest.MonkeyPatch, frame: str
 ) -> None:
-    said = f"pipe.write_frame(sink, {{'say': 'progress', {frame}}})\ntime.sleep(600)"
-    monkeypatch.setattr(lane, "PROGRAM", answering(said))
+    message = f"pipe.write_frame(sink, {{'say': 'progress', {frame}}})\ntime.sleep(600)"
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(message))
     unsafe(memory_file)
 
 
 def test_a_child_that_sends_byte_by_byte_is_ended(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "WAIT", 2.0)
+    monkeypatch.setattr(sandbox, "WAIT", 2.0)
     drip = "while True:\n    pipe.write_frame(sink, {'say': 'progress', 'fraction': 0.1})\n    time.sleep(0.2)"
-    monkeypatch.setattr(lane, "PROGRAM", answering(drip))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(drip))
     start = time.monotonic()
     unsafe(memory_file)
     assert time.monotonic() - start < 10
@@ -308,9 +314,9 @@ def test_a_child_that_sends_byte_by_byte_is_ended(
 def test_a_child_that_takes_nothing_is_ended(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "SILENCE", 1.5)
+    monkeypatch.setattr(sandbox, "SILENCE", 1.5)
     monkeypatch.setattr(
-        lane, "PROGRAM", program("lanechild.read_frame = lambda source: time.sleep(600)")
+        sandbox, "PROGRAM", program("lanechild.read_frame = lambda source: time.sleep(600)")
     )
     large = {"subjects": {f"P{i}" * 50: f"{i:064x}" for i in range(2_000)}, "build": "GRCh38"}
     unsafe(memory_file, large)
@@ -320,9 +326,9 @@ def test_the_child_ends_with_its_listener(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wait = "pipe.write_frame(sink, {'say': 'progress', 'fraction': 0.1})\ntime.sleep(600)"
-    monkeypatch.setattr(lane, "PROGRAM", answering(wait))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(wait))
     before = children()
-    frames = lane.split("vcf", memory_file, REQUEST)
+    frames = sandbox.split("vcf", memory_file, REQUEST)
     next(frames)
     assert len(children() - before) == 1
     frames.close()  # type: ignore[attr-defined]
@@ -334,21 +340,21 @@ def test_the_child_ends_with_its_listener(
 
 
 def test_memory_is_bounded(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", answering("bytearray(4 << 30)"))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering("bytearray(4 << 30)"))
     with pytest.raises(UsageError, match="more memory"):
-        list(lane.split("vcf", memory_file, REQUEST))
+        list(sandbox.split("vcf", memory_file, REQUEST))
 
 
 def test_a_bomb_is_refused() -> None:
     two = {"subjects": subjects(("a", "b")), "build": "GRCh38"}
     bomb = gzip(text(header(("a", "b"))) + (row("1:5", "0/1", "0/0") + "\n").encode() * 700_000, 9)
     with pytest.raises(UsageError, match="inflates to more"):
-        list(lane.split("vcf", io.BytesIO(bomb), two))
+        list(sandbox.split("vcf", io.BytesIO(bomb), two))
 
 
 def record(**change: Any) -> str:
-    said = {"say": "record", "subject": f"{1:064x}", "category": 5, "ordinal": 0, **change}
-    return f"pipe.write_frame(sink, {said!r}, b'x')"
+    message = {"say": "record", "subject": f"{1:064x}", "category": 5, "ordinal": 0, **change}
+    return f"pipe.write_frame(sink, {message!r}, b'x')"
 
 
 COUNTS: dict[str, Any] = VcfReport().to_json()
@@ -365,7 +371,7 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         record(subject="0" * 64),
         record(subject=["x"]),
@@ -415,10 +421,12 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
     ],
 )
 def test_the_childs_messages_are_not_trusted(
-    memory_file: int, monkeypatch: pytest.MonkeyPatch, said: str
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     monkeypatch.setattr(
-        lane, "PROGRAM", answering(said if "return" in said else said + "\ntime.sleep(600)")
+        sandbox,
+        "PROGRAM",
+        answering(message if "return" in message else message + "\ntime.sleep(600)"),
     )
     began = time.monotonic()
     unsafe(memory_file)
@@ -428,7 +436,7 @@ def test_the_childs_messages_are_not_trusted(
 def test_a_child_has_bounds_and_no_debugger(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = """
+    checked = """
 limits = [resource.getrlimit(one) for one in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE)]
 bound = limits == [(1800, 1800), (3 << 30, 3 << 30), (0, 0)] and dumpable == [0]
 """
@@ -442,10 +450,10 @@ def asking(confinement):
 lanechild.confine = asking
 """
     ended = f"return {{'records': 8 * bound, 'report': {COUNTS!r}, 'copies': [], 'females': {{}}}}"
-    answer = answering(f"{held}\n{EVERYTHING}\n{ended}")
+    answer = answering(f"{checked}\n{EVERYTHING}\n{ended}")
     program_of_it = answer.replace("\ndef answer", f"\n{asked}\ndef answer")
-    monkeypatch.setattr(lane, "PROGRAM", program_of_it)
-    assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
+    monkeypatch.setattr(sandbox, "PROGRAM", program_of_it)
+    assert len(records(list(sandbox.split("vcf", memory_file, REQUEST)))) == 8
 
 
 def test_the_control_of_a_lying_child_is_accepted(
@@ -456,8 +464,8 @@ def test_the_control_of_a_lying_child_is_accepted(
     ended = (
         f"\nreturn {{'records': 8, 'report': {report!r}, 'copies': {copies!r}, 'females': {{}}}}"
     )
-    monkeypatch.setattr(lane, "PROGRAM", answering(EVERYTHING + ended))
-    assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(EVERYTHING + ended))
+    assert len(records(list(sandbox.split("vcf", memory_file, REQUEST)))) == 8
 
 
 # -- FHIR bundles; the reader is tested where it is, so a small one stands in for it here
@@ -488,19 +496,19 @@ clinical.read_clinical_record = lambda records, subject: clinical.ClinicalRecord
 
 
 def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", READER)
-    frames = list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
+    monkeypatch.setattr(sandbox, "PROGRAM", READER)
+    frames = list(sandbox.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
     assert records(frames) == {(ADA, 0, 0): ADA.encode(), (ADA, 2, 0): b"one"}
     assert frames[-1][0]["report"] == {ADA: CLINICAL_RECORD | {"kept": {"2": 3}, "seen": 7}}
     request = {"bundles": [[ADA, 0, 3], [BEN, 3, 4]]}
-    frames = list(lane.split("fhir", io.BytesIO(b"onefour"), request))
+    frames = list(sandbox.split("fhir", io.BytesIO(b"onefour"), request))
     assert records(frames)[BEN, 2, 0] == b"four"
     assert len(records(frames)) == frames[-1][0]["records"] == 4
     assert frames[-1][0]["dictionary"]["type"] == "volens/dictionary/1"
 
 
 DICTIONARY: dict[str, Any] = describe([ClinicalRecord(1960, True, (), (), None)], 0)
-TOLD = """
+RESULT = """
 EXPORT = {{"lines": 0, "unlisted": 0, "unlisted_people": 0, "nobody": {{}}}}
 def answer(sink, descriptor, request):
     pipe.write_frame(
@@ -524,17 +532,17 @@ def test_genetic_results_have_a_place_of_their_own_beside_the_genome(
     VCF.
     """
     monkeypatch.setattr(
-        lane,
+        sandbox,
         "PROGRAM",
-        program(TOLD.format(category, ordinal, ({ADA: CLINICAL_RECORD}, DICTIONARY))),
+        program(RESULT.format(category, ordinal, ({ADA: CLINICAL_RECORD}, DICTIONARY))),
     )
     asked = {"subject": ADA}
     if ordinal == (2 if category == 5 else 0):
-        frames = list(lane.split("fhir", io.BytesIO(b"one"), asked))
+        frames = list(sandbox.split("fhir", io.BytesIO(b"one"), asked))
         assert set(records(frames)) == {(ADA, category, ordinal)}
     else:
         with pytest.raises(UsageError, match="could not be read safely"):
-            list(lane.split("fhir", io.BytesIO(b"one"), asked))
+            list(sandbox.split("fhir", io.BytesIO(b"one"), asked))
 
 
 def variable(**change: Any) -> dict[str, Any]:
@@ -604,9 +612,9 @@ def test_report_and_dictionary_hold_known_words_only(
     """The custodian publishes the dictionary: a child that was taken over had put the clinical
     record into it.
     """
-    monkeypatch.setattr(lane, "PROGRAM", program(TOLD.format(0, 0, (report, dictionary))))
+    monkeypatch.setattr(sandbox, "PROGRAM", program(RESULT.format(0, 0, (report, dictionary))))
     with pytest.raises(UsageError, match="could not be read safely"):
-        list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
+        list(sandbox.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
 
 
 GOOD: dict[str, Any] = {
@@ -617,9 +625,9 @@ GOOD: dict[str, Any] = {
 
 
 def test_a_good_report_on_lines_and_codes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
-    monkeypatch.setattr(lane, "PROGRAM", told)
-    done = list(lane.split("fhir", io.BytesIO(b"one"), GOOD))[-1][0]
+    forged = program(RESULT.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
+    monkeypatch.setattr(sandbox, "PROGRAM", forged)
+    done = list(sandbox.split("fhir", io.BytesIO(b"one"), GOOD))[-1][0]
     assert (done["export"], done["unknown"]) == (GOOD["export"], GOOD["told unknown"])
 
 
@@ -630,11 +638,11 @@ def test_the_report_on_ndjson_holds_counts_only(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     """It goes to the service with the rest of the report."""
-    told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
-    monkeypatch.setattr(lane, "PROGRAM", told)
+    forged = program(RESULT.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
+    monkeypatch.setattr(sandbox, "PROGRAM", forged)
     good = GOOD["export"]
     with pytest.raises(UsageError, match="could not be read safely"):
-        list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA, "export": good | change}))
+        list(sandbox.split("fhir", io.BytesIO(b"one"), {"subject": ADA, "export": good | change}))
 
 
 @pytest.mark.parametrize(
@@ -655,44 +663,44 @@ def test_codes_without_a_meaning_fit_on_a_screen(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
     """They are the file's own words, so their form is checked: no control characters, bounded."""
-    told = program(TOLD.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
-    monkeypatch.setattr(lane, "PROGRAM", told)
+    forged = program(RESULT.format(0, 0, ({ADA: CLINICAL_RECORD}, DICTIONARY)))
+    monkeypatch.setattr(sandbox, "PROGRAM", forged)
     with pytest.raises(UsageError, match="could not be read safely"):
-        list(lane.split("fhir", io.BytesIO(b"one"), GOOD | change))
+        list(sandbox.split("fhir", io.BytesIO(b"one"), GOOD | change))
 
 
 def test_a_failed_child_says_the_readers_sentences_only(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails = "raise lanechild.PayloadError({0!r}, {0!r})"
-    monkeypatch.setattr(lane, "PROGRAM", answering(fails.format(HERS)))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(fails.format(HERS)))
     with pytest.raises(UsageError, match="could not be read safely") as refused:
-        list(lane.split("vcf", memory_file, REQUEST))
+        list(sandbox.split("vcf", memory_file, REQUEST))
     assert HERS not in refused.value.hint
     whose = f"the clinical record of {BEN} cannot be taken: FHIR bundle: it holds no Patient"
-    monkeypatch.setattr(lane, "PROGRAM", answering(fails.format(whose)))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(fails.format(whose)))
     with pytest.raises(
         UsageError, match=r"^the clinical record of … cannot"
     ):  # Ben was not asked for
-        list(lane.split("vcf", memory_file, REQUEST))
+        list(sandbox.split("vcf", memory_file, REQUEST))
     known = f"raise lanechild.PayloadError('FHIR bundle: it has more values than {HERS}', {HERS!r})"
-    monkeypatch.setattr(lane, "PROGRAM", answering(known))
+    monkeypatch.setattr(sandbox, "PROGRAM", answering(known))
     with pytest.raises(UsageError, match=r"^FHIR bundle: it has more values than …$") as refused:
-        list(lane.split("vcf", memory_file, REQUEST))
+        list(sandbox.split("vcf", memory_file, REQUEST))
     assert refused.value.hint == ""
 
 
 def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", READER)
-    said = []
+    monkeypatch.setattr(sandbox, "PROGRAM", READER)
+    received = []
     with pytest.raises(
         UsageError,
         match=f"the clinical record of {BEN} cannot be taken: FHIR bundle: it holds no Patient",
     ):
-        said.extend(
-            lane.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]})
+        received.extend(
+            sandbox.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]})
         )
-    assert all(header["say"] == "progress" for header, _ in said)
+    assert all(header["say"] == "progress" for header, _ in received)
 
 
 @pytest.mark.parametrize(
@@ -707,6 +715,6 @@ def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) ->
 def test_places_that_do_not_fit_are_refused(
     monkeypatch: pytest.MonkeyPatch, bundles: list[Any], message: str
 ) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", READER)
+    monkeypatch.setattr(sandbox, "PROGRAM", READER)
     with pytest.raises(UsageError, match=message):
-        list(lane.split("fhir", io.BytesIO(b"one"), {"bundles": bundles}))
+        list(sandbox.split("fhir", io.BytesIO(b"one"), {"bundles": bundles}))

@@ -58,11 +58,15 @@ def exported(plan: dict[str, Any], today: int = TODAY, **decisions: str) -> dict
 
 def of_kind(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     resources = [entry["resource"] for entry in bundle["entry"]]
-    return [one for one in resources if one["resourceType"] == kind]
+    return [resource for resource in resources if resource["resourceType"] == kind]
 
 
 def proposed(bundle: dict[str, Any], title: str) -> dict[str, Any]:
-    (task,) = [one for one in of_kind(bundle, "Task") if one["code"]["text"].startswith(title)]
+    (task,) = [
+        candidate
+        for candidate in of_kind(bundle, "Task")
+        if candidate["code"]["text"].startswith(title)
+    ]
     return task
 
 
@@ -75,7 +79,9 @@ def test_it_is_valid_and_orders_nothing(plan: dict[str, Any]) -> None:
         Bundle.model_validate_json(wrong)
     kinds = {entry["resource"]["resourceType"] for entry in bundle["entry"]}
     assert kinds == {"CarePlan", "Observation", "Task", "DetectedIssue", "Provenance"}
-    intents = [one["intent"] for one in of_kind(bundle, "Task") + of_kind(bundle, "CarePlan")]
+    intents = [
+        resource["intent"] for resource in of_kind(bundle, "Task") + of_kind(bundle, "CarePlan")
+    ]
     assert set(intents) == {"proposal"}
     addresses = {entry["fullUrl"] for entry in bundle["entry"]}
     assert len(addresses) == len(bundle["entry"])
@@ -102,9 +108,13 @@ def test_a_dose_is_text_of_a_proposal() -> None:
     assert (task["status"], task["intent"]) == ("accepted", "proposal")
     assert "Dose: 200 mg, 2 times a day (tablets)." in task["description"]
     assert "Grade of the evidence: product label." in task["reasonCode"]["text"]
-    facts = {one["type"]["text"] for one in task["input"]}
+    facts = {fact["type"]["text"] for fact in task["input"]}
     assert {"weight", "creatinine in serum", "germline BRCA1", "HER2"} <= facts
-    assert not [one for one in of_kind(exported(ADA), "Task") if "200 mg" in json.dumps(one)]
+    assert not [
+        candidate
+        for candidate in of_kind(exported(ADA), "Task")
+        if "200 mg" in json.dumps(candidate)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,7 @@ def test_what_her_clinician_has_not_agreed_with_has_no_dose() -> None:
 
 
 def test_a_plan_with_a_rule_that_is_not_in_force_does_not_leave() -> None:
-    unknown = [one | {"rule": "a-rule-of-before"} for one in BEA["lifestyle"]]
+    unknown = [item | {"rule": "a-rule-of-before"} for item in BEA["lifestyle"]]
     with pytest.raises(UsageError, match="this rule was withdrawn"):
         exported(BEA | {"lifestyle": unknown})
 
@@ -140,10 +150,11 @@ def test_observations_are_the_facts_with_their_units_and_what_is_missing() -> No
     withheld = frozenset({Category.SEXUAL_HEALTH})
     plan = plan_of(care_people.bea(date(2026, 11, 30)), withheld)
     observed = {
-        one["code"]["coding"][0]["code"]: one for one in of_kind(exported(plan), "Observation")
+        observation["code"]["coding"][0]["code"]: observation
+        for observation in of_kind(exported(plan), "Observation")
     }
     assert set(observed) == {
-        one["fact"] for one in [*plan["facts"]["used"], *plan["facts"]["missing"]]
+        fact["fact"] for fact in [*plan["facts"]["used"], *plan["facts"]["missing"]]
     }
     creatinine = observed["creatinine"]
     assert creatinine["code"]["coding"][1] == {"system": "http://loinc.org", "code": "2160-0"}
@@ -154,16 +165,18 @@ def test_observations_are_the_facts_with_their_units_and_what_is_missing() -> No
     assert observed["nodes"]["valueString"] == "N0"
     absent = observed["dpyd_variants"]["dataAbsentReason"]
     assert (absent["coding"][0]["code"], absent["text"]) == ("unknown", "not recorded")
-    masked = [one for one in observed.values() if "dataAbsentReason" in one]
-    assert "masked" in {one["dataAbsentReason"]["coding"][0]["code"] for one in masked}
+    masked = [observation for observation in observed.values() if "dataAbsentReason" in observation]
+    assert "masked" in {
+        observation["dataAbsentReason"]["coding"][0]["code"] for observation in masked
+    }
 
 
 def test_a_refusal_is_an_issue_with_its_reason_and_what_would_change_it() -> None:
     issues = of_kind(exported(ADA), "DetectedIssue")
-    (issue,) = [one for one in issues if "Olaparib" in one["code"]["text"]]
+    (issue,) = [listed for listed in issues if "Olaparib" in listed["code"]["text"]]
     assert issue["code"]["text"].startswith("no option: ")
     assert "No chemotherapy before" in issue["detail"]
-    (refusal,) = [one for one in ADA["refused"] if one["rule"] == OLAPARIB]
+    (refusal,) = [item for item in ADA["refused"] if item["rule"] == OLAPARIB]
     assert all(change in issue["detail"] for change in refusal["change"])
 
 
@@ -171,13 +184,15 @@ def test_provenance_names_run_rule_set_versions_and_dates() -> None:
     bundle = exported(BEA)
     (provenance,) = of_kind(bundle, "Provenance")
     values = {
-        one["what"]["identifier"]["system"]: one["what"]["identifier"]["value"]
-        for one in provenance["entity"][:2]
+        entity["what"]["identifier"]["system"]: entity["what"]["identifier"]["value"]
+        for entity in provenance["entity"][:2]
     }
     assert values == {"urn:volens:run": RUN, "urn:volens:rule-set": BEA["rule_set"]}
-    rules = {one["what"]["identifier"]["value"]: one["what"] for one in provenance["entity"][2:]}
+    rules = {
+        entity["what"]["identifier"]["value"]: entity["what"] for entity in provenance["entity"][2:]
+    }
     every = [*BEA["options"], *BEA["lifestyle"], *BEA["refused"]]
-    assert set(rules) == {f"{one['rule']}|{one['version']}" for one in every}
+    assert set(rules) == {f"{item['rule']}|{item['version']}" for item in every}
     assert "dated 2026-01-20, read on 2026-11-30" in rules[f"{OLAPARIB}|1"]["display"]
     (target,) = provenance["target"]
     addressed = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}

@@ -85,13 +85,13 @@ def test_it_is_one_inline_element_that_a_strict_page_shows(draw: Callable[[str],
 def test_several_stand_in_one_page_and_the_same_figures_give_the_same_bytes(
     draw: Callable[[str], str],
 ) -> None:
-    one, other = draw("one"), draw("other")
-    assert one == draw("one")
-    ids = [set(re.findall(r' id="([^"]+)"', drawn)) for drawn in (one, other)]
+    first, second = draw("one"), draw("other")
+    assert first == draw("one")
+    ids = [set(re.findall(r' id="([^"]+)"', drawn)) for drawn in (first, second)]
     assert not ids[0] & ids[1]
-    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', one)) == ids[0]
-    assert "#000000" not in one  # what is drawn in ink takes the page's colour, in light and dark
-    assert "currentColor" in one
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', first)) == ids[0]
+    assert "#000000" not in first  # what is drawn in ink takes the page's colour, in light and dark
+    assert "currentColor" in first
 
 
 @pytest.mark.parametrize("draw", NOTHING.values(), ids=NOTHING)
@@ -119,7 +119,7 @@ def test_an_interval_spans_its_percents() -> None:
     )
     spans = [
         right - left
-        for left, right in (across(paths(one, stroke=plots.BLUE)[0]) for one in (narrow, wide))
+        for left, right in (across(paths(plot, stroke=plots.BLUE)[0]) for plot in (narrow, wide))
     ]
     assert spans[1] == pytest.approx(3 * spans[0], rel=0.01)
 
@@ -181,10 +181,14 @@ def words_of(drawn: str) -> list[str]:
 
 def paths(drawn: str, **attributes: str) -> list[str]:
     """The lines or areas drawn in a colour, markers aside."""
-    found = [
-        one for one in ElementTree.fromstring(drawn).iter(f"{XML}path") if "id" not in one.attrib
+    elements = [
+        element
+        for element in ElementTree.fromstring(drawn).iter(f"{XML}path")
+        if "id" not in element.attrib
     ]
-    return [one.attrib["d"] for one in found if attributes.items() <= one.attrib.items()]
+    return [
+        element.attrib["d"] for element in elements if attributes.items() <= element.attrib.items()
+    ]
 
 
 def points(path: str) -> list[tuple[float, float]]:

@@ -40,10 +40,10 @@ def test_checker_then_analyst_open_it_and_the_receipt_verifies(
         )
         assert (seen.result, seen.disclosure) == (RESULT, DISCLOSURE)
         checker.approve(sealed.run)
-    found = noor.run(sealed.run)
-    opened = open_output(noor, sealed.broker, found, sealed.key_file)
+    run = noor.run(sealed.run)
+    opened = open_output(noor, sealed.broker, run, sealed.key_file)
     assert opened == seen
-    receipt = run_receipt(noor, found, opened, sealed.broker.witness())
+    receipt = run_receipt(noor, run, opened, sealed.broker.witness())
     kept = write_receipt(tmp_path / "receipts", receipt)
     assert kept.stat().st_mode & 0o777 == 0o600
     Replay(noor.trail()).receipt(receipt)

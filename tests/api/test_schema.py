@@ -19,7 +19,7 @@ def test_an_answer_that_is_not_declared_is_seen(deployment) -> None:
     document["paths"] = {"/trail/denials": document["paths"]["/trail/denials"]}
     document["paths"]["/trail/denials"]["get"]["responses"].pop("401")
     _, wrong = attack(deployment.url, next(operations(document)), [""], 3, 1, {})
-    assert any("401" in one for one in wrong)
+    assert any("401" in difference for difference in wrong)
 
 
 def test_no_endpoint_accepts_another_method(deployment) -> None:

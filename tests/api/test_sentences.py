@@ -12,7 +12,9 @@ WITHIN_ANOTHER = {"Head", "AccessGranted", "AccessDenied"}  # RunAuthorised says
 
 
 def names() -> dict[str, set[str]]:
-    return {kind.__name__: {one.name for one in fields(kind)} for kind in Event.__subclasses__()}
+    return {
+        kind.__name__: {field.name for field in fields(kind)} for kind in Event.__subclasses__()
+    }
 
 
 def test_every_event_has_its_sentence_and_its_kind() -> None:
@@ -30,10 +32,10 @@ def test_an_event_that_names_a_person_is_shown_to_her_only() -> None:
 def test_a_missing_protection_is_said_where_data_was_opened() -> None:
     from api.pages.event_text import sentence
 
-    def said(relaxed: int) -> str:
+    def sentence_of(relaxed: int) -> str:
         opened = {"granted": 3, "denied": 0, "attempt": 1, "relaxed": relaxed}
         event = Happening("RunAuthorised", "aa", "", opened)
         return sentence(Step(1, "00", 1, 1, "11", (event,)), {})
 
-    assert "lacked protections" in said(4)
-    assert "lacked" not in said(0)
+    assert "lacked protections" in sentence_of(4)
+    assert "lacked" not in sentence_of(0)

@@ -71,7 +71,7 @@ def test_the_quorums_last_signature_carries_an_order_out(deployment) -> None:
     assert (first.status_code, first.json()["receipt"]) == (200, None)
     # The others have a notice, and the one who began it has none.
     engine, people = deployment.services.engine, deployment.world.people
-    told = {
+    notified = {
         name: [
             notice.about
             for notice in list_notices(engine, people[name].address, 50)
@@ -80,7 +80,7 @@ def test_the_quorums_last_signature_carries_an_order_out(deployment) -> None:
         for name in ("pia", "quinn", "rui")
     }
     order = first.json()["order"]
-    assert [order in orders for orders in told.values()] == [False, True, True]
+    assert [order in orders for orders in notified.values()] == [False, True, True]
     # Twice the same member is one signature.
     assert send(deployment, "pia", message).json()["receipt"] is None
     assert role_of(deployment, account) == 0

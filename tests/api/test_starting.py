@@ -19,7 +19,7 @@ from chain.wallets import Wallet, save
 from governance.errors import DatabaseBroken
 from governance.readmodel.database import open_database
 
-WHOLE = resource.getrlimit(resource.RLIMIT_CORE)[1]
+LIMIT = resource.getrlimit(resource.RLIMIT_CORE)[1]
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 ID = "ab" * 32
 
@@ -55,7 +55,7 @@ def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(
         save(Wallet.new(), tmp_path / "keys" / f"{name}.json")
 
     def limits() -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (WHOLE, WHOLE))
+        resource.setrlimit(resource.RLIMIT_CORE, (LIMIT, LIMIT))
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, FILES))
 
     done = subprocess.run(
@@ -71,8 +71,8 @@ def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(
     assert [(line["part"], line["event"], line["fact"]) for line in lines] == [
         (part, "not started", "the database failed") for part in ("api", "worker")
     ]
-    told = [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
-    assert told == [[1, 0, 0, FILES], [1, 0, 0, 256]]
+    printed = [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
+    assert printed == [[1, 0, 0, FILES], [1, 0, 0, 256]]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_a_database_that_cannot_be_opened_is_said_to_be(tmp_path: Path, kind: st
     url = {"a folder": f"sqlite:///{tmp_path}", "below a file": f"sqlite:///{file}/some.db"}.get(
         kind, kind
     )
-    with pytest.raises(DatabaseBroken) as told:
+    with pytest.raises(DatabaseBroken) as error:
         open_database(f"sqlite:///{file}" if kind in ("garbage", "cut in half") else url)
-    assert told.value.hint
-    assert "some.db" not in str(told.value)
-    assert told.value.__suppress_context__
-    assert problem_of(told.value).status_code == 503
+    assert error.value.hint
+    assert "some.db" not in str(error.value)
+    assert error.value.__suppress_context__
+    assert problem_of(error.value).status_code == 503
 
 
 @pytest.mark.parametrize("part", ["chain", "broker", "api", "worker"])
@@ -138,6 +138,6 @@ def test_no_part_imports_from_the_folder_where_it_is_started(
 
 def test_an_error_of_the_database_names_no_value() -> None:
     engine = open_database("sqlite://")
-    with engine.begin() as connection, pytest.raises(DatabaseError) as told:
+    with engine.begin() as connection, pytest.raises(DatabaseError) as error:
         connection.exec_driver_sql("INSERT INTO subjects (subject) VALUES (?)", (ID,))
-    assert ID not in str(told.value)
+    assert ID not in str(error.value)

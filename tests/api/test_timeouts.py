@@ -69,9 +69,9 @@ def drip(connection: socket.socket) -> float:
 
 def answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
     """The next answer, whole; its body as JSON."""
-    found = HTTPResponse(connection)
-    found.begin()
-    return found, json.loads(found.read())
+    response = HTTPResponse(connection)
+    response.begin()
+    return response, json.loads(response.read())
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,11 @@ def test_a_body_that_does_not_end_is_answered(
     connection = connect(deployment.url)
     connection.sendall(head(deployment.url, path).replace(b": 9", b": 99999") + b"\r\n")
     assert SHORT / 2 < drip(connection) < SOON  # the clock of the other side began a little earlier
-    told, body = answer(connection)
-    assert (told.status, told.getheader("Content-Type")) == (400, "application/problem+json")
+    response, body = answer(connection)
+    assert (response.status, response.getheader("Content-Type")) == (
+        400,
+        "application/problem+json",
+    )
     assert body["detail"] == "The body cannot be read."
 
 
@@ -170,8 +173,8 @@ def test_one_address_has_so_many_connections(
     monkeypatch.setattr(serving, "CONNECTIONS", 5)
     url = another_endpoint()
     begun = [connect(url) for _ in range(5)]
-    for one in begun:
-        one.sendall(head(url))
+    for caller in begun:
+        caller.sendall(head(url))
     assert not served(connect(url))
     assert served(connect(url, "127.0.0.2"))
     begun[0].close()
@@ -182,7 +185,7 @@ def test_one_address_has_so_many_connections(
     assert time.monotonic() < until
     proxied = another_endpoint(proxies="127.0.0.1")
     many = [connect(proxied) for _ in range(10)]
-    assert all(served(one) for one in many)
+    assert all(served(caller) for caller in many)
 
 
 def test_requests_cut_off_by_a_stop_are_answered(deployment, connect: Open) -> None:
@@ -202,10 +205,13 @@ def test_requests_cut_off_by_a_stop_are_answered(deployment, connect: Open) -> N
         connection.sendall(head(url) + b"Expect: 100-continue\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         server.should_exit = True
-        told, body = answer(connection)
+        response, body = answer(connection)
         thread.join(SOON)
-    assert (told.status, told.getheader("Content-Type")) == (503, "application/problem+json")
-    assert told.getheader("Cache-Control") == "no-store"
+    assert (response.status, response.getheader("Content-Type")) == (
+        503,
+        "application/problem+json",
+    )
+    assert response.getheader("Cache-Control") == "no-store"
     assert "look before you send it again" in body["hint"]
 
 

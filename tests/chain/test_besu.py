@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import rlp
 from eth_keys import keys
-from founders import Founders, Said
+from founders import Founders, Result
 from plain_node import plain_node
 
 from chain.artifacts import SETTINGS
@@ -41,7 +41,7 @@ def operator(tmp_path: Path) -> Founders:
     return Founders(tmp_path)
 
 
-def init(operator: Founders, *options: str) -> Said:
+def init(operator: Founders, *options: str) -> Result:
     return operator.run("op", "init", "besu", *options)
 
 
@@ -196,9 +196,9 @@ def test_nothing_is_deployed_on_another_ledger_than_the_one_that_was_written(
     assert init(operator).code == 0
     for url, sentence in (("", "no node of it is named"), (devchain.url, "is of another ledger")):
         operator.chain = url
-        said = operator.run("op", command)
-        assert said.code != 0
-        assert sentence in " ".join(said.text.split()), said
+        result = operator.run("op", command)
+        assert result.code != 0
+        assert sentence in " ".join(result.text.split()), result
     assert not (operator.op / "ceremony" / "state.json").exists()
     assert not (operator.op / "identity.json").exists()
 
@@ -206,8 +206,8 @@ def test_nothing_is_deployed_on_another_ledger_than_the_one_that_was_written(
 def test_what_it_wrote_is_told_to_people_and_to_programs(operator: Founders) -> None:
     for number in (0, -1, 4_503_599_627_370_477):
         assert (init(operator, "--chain-id", str(number)).code == 2) == (number != 0)
-    told = init(operator, "--json")
-    assert told.code == 2  # the ledger with a drawn id is there
+    result = init(operator, "--json")
+    assert result.code == 2  # the ledger with a drawn id is there
     others = Founders(operator.op / "others")
     answer = json.loads(init(others, "--json", "--chain-id", "77").text)
     assert (answer["chainId"], answer["failures"]) == (77, 1)

@@ -51,13 +51,13 @@ class Endpoints:
         with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as line:
             line.sendall(data)
             line.settimeout(0.5)
-            found = b""
+            received = b""
             try:
                 while part := line.recv(65_536):
-                    found += part
+                    received += part
             except TimeoutError:
-                return found + b"(open)"
-            return found
+                return received + b"(open)"
+            return received
 
     def threads(self) -> int:
         with open(f"/proc/{self.pid}/status") as file:
@@ -241,8 +241,8 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(endpoints: E
                 time.sleep(0.01)
 
     callers = [threading.Thread(target=flood, daemon=True) for _ in range(FLOODING)]
-    for one in callers:
-        one.start()
+    for caller in callers:
+        caller.start()
     time.sleep(1)
     waited = []
     try:
@@ -256,9 +256,9 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(endpoints: E
             waited.append(time.monotonic() - began)
     finally:
         ended.set()
-    for one in callers:
-        one.join(60)
-        assert not one.is_alive()
+    for caller in callers:
+        caller.join(60)
+        assert not caller.is_alive()
     assert max(waited) < allowed(2), waited
     deadline = time.monotonic() + 60
     while True:  # large messages are taken again
@@ -382,8 +382,8 @@ def test_a_connection_that_is_served_is_not_ended(slow: BoundedServer) -> None:
     newcomer does.
     """
     busy = [line_to(slow) for _ in range(2)]
-    for one in busy:
-        one.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    for caller in busy:
+        caller.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
     waiter = line_to(slow)
     time.sleep(0.2)
     third = line_to(slow)
@@ -393,7 +393,7 @@ def test_a_connection_that_is_served_is_not_ended(slow: BoundedServer) -> None:
     late = line_to(slow)
     assert ended_after(late) < 3
     Slow.hold.set()
-    for one in (*busy, third):
-        assert one.recv(1000).startswith(b"HTTP/1.1 200")
-    for one in (*busy, third, waiter, late):
-        one.close()
+    for caller in (*busy, third):
+        assert caller.recv(1000).startswith(b"HTTP/1.1 200")
+    for caller in (*busy, third, waiter, late):
+        caller.close()

@@ -30,7 +30,7 @@ def value_of(kind: str, draw: Any) -> Any:
         length = int(count) if count else draw(st.integers(0, 3))
         return [value_of(inner, draw) for _ in range(length)]
     if kind.startswith("("):
-        return tuple(value_of(one, draw) for one in split(kind[1:-1]))
+        return tuple(value_of(part, draw) for part in split(kind[1:-1]))
     if kind == "bytes":
         return draw(st.binary(max_size=70))
     if kind == "bytes32":
@@ -41,20 +41,20 @@ def value_of(kind: str, draw: Any) -> Any:
 
 
 def split(kinds: str) -> list[str]:
-    found, depth = [""], 0
+    parts, depth = [""], 0
     for sign in kinds:
         depth += (sign == "(") - (sign == ")")
         if sign == "," and not depth:
-            found.append("")
+            parts.append("")
         else:
-            found[-1] += sign
-    return found
+            parts[-1] += sign
+    return parts
 
 
 @given(st.data())
 def test_what_a_library_writes_is_canonical_and_nothing_longer_is(data: st.DataObject) -> None:
     entry = data.draw(st.sampled_from(FUNCTIONS))
-    kinds = [collapse_if_tuple(one) for one in entry["inputs"]]
+    kinds = [collapse_if_tuple(value) for value in entry["inputs"]]
     written = encode(kinds, [value_of(kind, data.draw) for kind in kinds])
     assert is_canonical(entry["inputs"], written)
     assert not is_canonical(entry["inputs"], written + bytes(32))

@@ -50,8 +50,8 @@ class GuardedChain:
         message = {"subject": subject, "dataset": self.world.dataset, "epoch": 0}
         wallet, began = self.world.subjects[subject], time.monotonic()
         signature = wallet.sign(self.world.ledger.domain, "Revoke", message)
-        told = message_tuple("Revoke", message)
-        self.world.ledger.relay("ConsentRegistry", "revoke", told, wallet.signer, signature)
+        revocation = message_tuple("Revoke", message)
+        self.world.ledger.relay("ConsentRegistry", "revoke", revocation, wallet.signer, signature)
         return time.monotonic() - began
 
 
@@ -131,8 +131,8 @@ def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
                 line.close()
 
     callers = [threading.Thread(target=flood) for _ in range(CONNECTIONS + 12)]
-    for one in callers:
-        one.start()
+    for caller in callers:
+        caller.start()
     try:
         time.sleep(2)
         during = [guarded.revoke(subject) for subject in subjects[:3]]
@@ -140,8 +140,8 @@ def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
         after = guarded.revoke(subjects[3])
     finally:
         ended.set()
-        for one in callers:
-            one.join()
+        for caller in callers:
+            caller.join()
     assert asked
     assert max(*during, after) < allowed(WITHDRAWAL_SECONDS), (during, after)
 
@@ -169,8 +169,8 @@ def test_the_rest_of_a_batch_is_left_when_its_caller_is_gone(
     """Bytes that the caller sent behind its request do not hide that it has closed."""
     gateway, answered = Gateway(tmp_path / "chain"), []
 
-    def answer(_: Rpc, one: Any) -> dict[str, object]:
-        answered.append(one["id"])
+    def answer(_: Rpc, request: Any) -> dict[str, object]:
+        answered.append(request["id"])
         time.sleep(0.05)
         return {}
 
@@ -255,16 +255,16 @@ def test_a_full_queue_refuses_at_once() -> None:
 
     threads = [threading.Thread(target=wait) for _ in range(WAITING)]
     with shared.turn([{}], lambda: None):
-        for one in threads:
-            one.start()
+        for thread in threads:
+            thread.start()
         while shared._large._slots._value:
             time.sleep(0.001)
         began = time.monotonic()
         with pytest.raises(NodeRefused), shared.turn([{}], lambda: None):
             pass
         assert time.monotonic() - began < allowed(1)
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.join()
     assert len(done) == WAITING
 
 
@@ -290,11 +290,13 @@ def test_batches_have_a_time_limit_and_a_maximum_number(
     rpc = Rpc(Nobody(), Nobody(), None, shared)  # type: ignore[arg-type]
     body = json.dumps([call("no_such", number=n) for n in range(3)]).encode()
     answers: Any = rpc.answer(body)
-    assert [one["error"]["code"] for one in answers] == [-32601] * 3
+    assert [reply["error"]["code"] for reply in answers] == [-32601] * 3
     monkeypatch.setattr(gateway, "BATCH_SECONDS", -1.0)
     answers = rpc.answer(body)
-    assert [one["id"] for one in answers] == [0, 1, 2]
-    assert {one["error"]["message"] for one in answers} == {"the batch took too long: ask for less"}
+    assert [reply["id"] for reply in answers] == [0, 1, 2]
+    assert {reply["error"]["message"] for reply in answers} == {
+        "the batch took too long: ask for less"
+    }
     for _ in range(BATCHES):
         shared.batches.acquire()
     answers = rpc.answer(body)

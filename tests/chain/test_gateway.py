@@ -568,12 +568,12 @@ def test_a_too_large_response_is_refused_and_the_connection_continues(
     rpc = Rpc(shared.node, shared.writer)
     ask = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["0x0", False]}
     monkeypatch.setattr("chain.devnode.anvil.MAX_ANSWER", 100)
-    said = rpc.answer(json.dumps(ask).encode())
-    assert isinstance(said, dict)
-    assert said["error"]["code"] == TOO_LARGE
+    answer = rpc.answer(json.dumps(ask).encode())
+    assert isinstance(answer, dict)
+    assert answer["error"]["code"] == TOO_LARGE
     monkeypatch.undo()
-    said = rpc.answer(json.dumps(ask | {"id": 2, "method": "eth_chainId", "params": []}).encode())
-    assert said == {"jsonrpc": "2.0", "id": 2, "result": "0x7a69"}
+    answer = rpc.answer(json.dumps(ask | {"id": 2, "method": "eth_chainId", "params": []}).encode())
+    assert answer == {"jsonrpc": "2.0", "id": 2, "result": "0x7a69"}
     rpc.close()
 
 
@@ -614,6 +614,8 @@ def test_the_answers_of_a_batch_are_bounded(
         for n in range(9)
     ]
     _, answers = shared.post(json.dumps(asked).encode())
-    refused = [one for one in answers if "too large" in one.get("error", {}).get("message", "")]
+    refused = [
+        answer for answer in answers if "too large" in answer.get("error", {}).get("message", "")
+    ]
     assert 0 < len(refused) < len(answers)
-    assert [one["id"] for one in answers] == list(range(9))
+    assert [answer["id"] for answer in answers] == list(range(9))

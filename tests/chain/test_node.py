@@ -86,8 +86,8 @@ class Answering:
             connection.sendall(self.answer)
 
     def close(self) -> None:
-        for one in (*self._kept, self._socket):
-            one.close()
+        for connection in (*self._kept, self._socket):
+            connection.close()
 
 
 @pytest.fixture
@@ -151,9 +151,9 @@ def test_every_failure_is_ours_and_tells_of_nothing(
     assert type(caught.value) is kind
     assert len(answering.heard) == 1  # not again, and nowhere else
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    said = f"{caught.value} {caught.value.hint}"
+    sentence = f"{caught.value} {caught.value.hint}"
     for untold in ("http", "127.0.0.1", "localhost", "secret", "web3", "Traceback"):
-        assert untold not in said
+        assert untold not in sentence
 
 
 def test_where_nobody_listens_the_ledger_is_down() -> None:
@@ -267,12 +267,14 @@ def test_each_error_of_the_contracts_has_its_name_and_fields(answering: Answerin
     }
     for selector, entry in error_entries().items():
         answering.heard.clear()
-        types = [one["type"] for one in entry["inputs"]]
-        data = selector + encode(types, [values.get(one, 5) for one in types])
+        types = [field["type"] for field in entry["inputs"]]
+        data = selector + encode(types, [values.get(kind, 5) for kind in types])
         refusal = refused_with(answering, "0x" + data.hex())
         assert isinstance(refusal, Refused)
         assert refusal.name == entry["name"]
-        assert refusal.fields == {one["name"]: shown.get(one["type"], 5) for one in entry["inputs"]}
+        assert refusal.fields == {
+            field["name"]: shown.get(field["type"], 5) for field in entry["inputs"]
+        }
 
 
 @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ def test_web3_is_loaded_where_a_ledger_is_connected_to() -> None:
         tree = ast.parse(path.read_text())
         for node in tree.body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                names = [getattr(node, "module", "") or "", *(one.name for one in node.names)]
+                names = [getattr(node, "module", "") or "", *(alias.name for alias in node.names)]
                 if any(name.split(".")[0] == "web3" or name == "chain.node" for name in names):
                     loaded[path.relative_to(ROOT).as_posix()] = ast.unparse(node)
     assert set(loaded) == {"chain/node.py"}

@@ -56,7 +56,7 @@ def everything(ledger: Ledger, known: list[Any] | None = None) -> list[Any]:
     hashes = [transaction["hash"] for block in blocks for transaction in block["transactions"]]
     return [
         blocks,
-        [ledger.node.call("eth_getTransactionReceipt", [one]) for one in hashes],
+        [ledger.node.call("eth_getTransactionReceipt", [transaction]) for transaction in hashes],
         ledger.logs(0, newest),
         ledger.head(),
     ]
@@ -160,11 +160,11 @@ def test_a_snapshot_that_broke_or_lies_is_not_used(
     """The older one is used, or the journal alone, and the ledger is the same."""
     folder, world, everyone = kept
     copy = copied(folder, tmp_path / "copy")
-    whole = [path.name for path in snapshots(copy)][:-generations]
+    complete = [path.name for path in snapshots(copy)][:-generations]
     for path in snapshots(copy)[-generations:]:
         harm(path)
     with DevChain.start(copy) as chain:
-        assert begun_from(chain) == (whole[-1] if whole else "")
+        assert begun_from(chain) == (complete[-1] if complete else "")
         assert everything(Ledger.connect(chain.url, world.ledger.identity), everyone) == everyone
 
 
@@ -207,26 +207,26 @@ def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
     def ends(path: Path, _to: Path) -> Path:
         raise KeyboardInterrupt
 
-    found = Snapshots(tmp_path)
+    saved = Snapshots(tmp_path)
     dump = [gzip.compress(b'{"state":1}')]
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", ends)
         with pytest.raises(KeyboardInterrupt):
-            found.save(1, dump)
+            saved.save(1, dump)
     assert snapshots(tmp_path) == []
     assert list(tmp_path.iterdir()) != []
     again = Snapshots(tmp_path)
     assert list(tmp_path.iterdir()) == []
     for writes in range(4):
         again.save(writes, dump)
-    assert [one.writes for one in again.before(4)] == [3, 2]
-    assert [one.writes for one in again.before(3)] == [2]
+    assert [snapshot.writes for snapshot in again.before(4)] == [3, 2]
+    assert [snapshot.writes for snapshot in again.before(3)] == [2]
 
 
 @pytest.mark.parametrize("damage", ["nothing", "no gzip", "cut"])
 def test_a_dump_that_broke_is_no_snapshot(tmp_path: Path, damage: str) -> None:
-    whole = gzip.compress(b"state" * 1_000)
-    dumps = {"nothing": b"", "no gzip": b"no gzip", "cut": whole[:-4]}
+    packed = gzip.compress(b"state" * 1_000)
+    dumps = {"nothing": b"", "no gzip": b"no gzip", "cut": packed[:-4]}
     with pytest.raises(OSError, match="dump"):
         Snapshots(tmp_path).save(1, [dumps[damage]])
     assert snapshots(tmp_path) == []
@@ -297,7 +297,7 @@ def kill(chain: DevChain, after: float) -> None:
     chain.process.kill()
 
 
-def told_of(node: Node, known: dict[int, str]) -> int:
+def transfers_until_away(node: Node, known: dict[int, str]) -> int:
     """Send transfers, and note the block that each is said to be in, until the ledger is away."""
     nonce = int(node.call("eth_getTransactionCount", [SENDER.address, "latest"]), 16)
     with suppress(LedgerDown):
@@ -332,7 +332,7 @@ def test_killed_in_the_middle_many_times(tmp_path: Path) -> None:
                 target=kill, args=(chain, turn % 2 * probability.uniform(0.02, 0.2))
             )
             killer.start()
-            told_of(node, known)
+            transfers_until_away(node, known)
             killer.join()
         unfinished += (folder / "state.unfinished").exists()
     print(

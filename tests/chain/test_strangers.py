@@ -212,8 +212,10 @@ class Ledgerlike:
 
     def __call__(self, method: str, params: list[object]) -> dict[str, object]:
         if method == "debug_traceCall":
-            told = [{"address": CONSENTS, "topics": [self.topic]}] if self.topic else []
-            return {"result": {"logs": [{"address": self.trail}] * self.events + told, "calls": []}}
+            consents = [{"address": CONSENTS, "topics": [self.topic]}] if self.topic else []
+            return {
+                "result": {"logs": [{"address": self.trail}] * self.events + consents, "calls": []}
+            }
         is_question = method == "eth_call" and params[0].get("data", "").startswith(SLOT_OF)
         return {"result": hex(self.slot) if is_question else "0x0"}
 

@@ -40,12 +40,12 @@ def test_a_call_without_an_answer(world: World, resend: bool, arrived: bool) -> 
         sender.send(target, data)
     ((nonce, tx, _),) = outbox.pending(wallet.address)
     assert nonce == 0
-    found = sender.resume()
-    assert [receipt.tx for receipt in found] == ([tx] if resend or arrived else [])
+    receipts = sender.resume()
+    assert [receipt.tx for receipt in receipts] == ([tx] if resend or arrived else [])
     assert outbox.pending(wallet.address) == []
     sender.send(target, data)
     used = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
-    assert used == len(found) + 1
+    assert used == len(receipts) + 1
 
 
 def test_pending_transactions_are_finished_before_state_is_read(
@@ -113,7 +113,7 @@ def test_whoever_is_first_waits_for_one_call_and_too_many_others_are_refused(wor
             until_waiting(sender, MOST_WAITING + 1)
         finally:
             going_on.set()
-        assert len([one.result(60) for one in calls]) == MOST_WAITING + 2
+        assert len([future.result(60) for future in calls]) == MOST_WAITING + 2
     assert sent.index("0x" + last.hex()) == 1
 
 

@@ -19,16 +19,16 @@ COMPILED: dict[str, Future[dict[str, Artifact]]] = {}
 
 
 def _compile(control: str, kept: Path) -> dict[str, Artifact]:
-    removal = next(one for one in REMOVALS if one.control == control)
+    removal = next(candidate for candidate in REMOVALS if candidate.control == control)
     with tempfile.TemporaryDirectory() as folder:
         return compile_without(removal, Path(folder) / "contracts", kept, SOLC)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     asked = [
-        one.control
-        for one in REMOVALS
-        if any(item.name.endswith(f"[{one.control}]") for item in session.items)
+        removal.control
+        for removal in REMOVALS
+        if any(item.name.endswith(f"[{removal.control}]") for item in session.items)
     ]
     kept = session.config.cache.mkdir("contracts-without-a-control")
     COMPILED.update({control: POOL.submit(_compile, control, kept) for control in asked})

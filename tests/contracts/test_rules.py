@@ -434,13 +434,13 @@ def test_nobody_else_uses_up_an_enrolment(stage: World) -> None:
     nothing.
     """
     subject, wallet = random32(), Wallet.new()
-    honest = stage.enrolment(subject, wallet)
+    enrolment = stage.enrolment(subject, wallet)
     for junk in (bytes(65), b"", Wallet.new().sign(stage.ledger.domain, "Revoke", REVOKE)):
-        burnt = (*honest[:2], junk)
+        burnt = (*enrolment[:2], junk)
         assert outcome(lambda: stage.ledger.relay("ConsentRegistry", "enrol", [burnt])) == (  # noqa: B023
             "SignatureInvalid"
         )
-    receipt = stage.ledger.relay("ConsentRegistry", "enrol", [honest])
+    receipt = stage.ledger.relay("ConsentRegistry", "enrol", [enrolment])
     assert receipt.one(Enrolled).subject == subject
     replayed(stage)
 

@@ -38,13 +38,15 @@ NAMED = {"role", "reason", "status", "category", "output_class", "outputClass"}
 @pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: str(kind.__name__))
 def test_an_enum_is_the_contracts(kind: type[Role]) -> None:
     file, name = ENUMS[kind]
-    found = re.search(rf"enum {name} {{([^}}]*)}}", (FOLDER / file).read_text())
-    assert found is not None
-    words = [word.strip() for word in found[1].split(",")]
+    match = re.search(rf"enum {name} {{([^}}]*)}}", (FOLDER / file).read_text())
+    assert match is not None
+    words = [word.strip() for word in match[1].split(",")]
     assert words[0] == "None"
     renamed = {"DataProtection": "Protection"}
-    assert [one.name for one in kind] == [renamed.get(word, word).upper() for word in words[1:]]
-    assert [int(one) for one in kind] == list(range(1, len(words)))
+    assert [member.name for member in kind] == [
+        renamed.get(word, word).upper() for word in words[1:]
+    ]
+    assert [int(member) for member in kind] == list(range(1, len(words)))
 
 
 def test_reasons_are_the_contracts() -> None:
@@ -64,9 +66,9 @@ def test_masks_are_the_contracts() -> None:
         name: int(value, 16)
         for name, value in re.findall(r"constant (PURPOSES|CATEGORIES) = (0x[0-9a-f]+);", source)
     }
-    assert masks["CATEGORIES"] == sum(1 << one for one in Category)
+    assert masks["CATEGORIES"] == sum(1 << category for category in Category)
     local = sum(1 << bit for bit in range(16, 32))
-    assert masks["PURPOSES"] == sum(1 << one for one in Purpose if one < 16) | local
+    assert masks["PURPOSES"] == sum(1 << purpose for purpose in Purpose if purpose < 16) | local
     assert masks == {"PURPOSES": verify.PURPOSES, "CATEGORIES": verify.CATEGORIES}
     assert f"LIVE = uint256({int(ConsentStatus.LIVE)}) << 248" in source
     assert f"REVOKED = uint256({int(ConsentStatus.REVOKED)}) << 248" in source
@@ -82,8 +84,8 @@ def test_the_most_questions_are_the_contracts() -> None:
 
 def test_the_auditors_file_has_the_same_numbers() -> None:
     for kind in (Role, PermitStatus):
-        for one in kind:
-            assert getattr(verify, one.name, int(one)) == one
+        for member in kind:
+            assert getattr(verify, member.name, int(member)) == member
     assert (verify.LIVE, verify.REVOKED) == (ConsentStatus.LIVE, ConsentStatus.REVOKED)
     assert max(Role) == verify.LAST_ROLE
     assert verify.CARE == 1 << Purpose.CARE
@@ -94,8 +96,8 @@ def test_the_auditors_file_has_the_same_numbers() -> None:
 def test_a_computation_sees_the_same_numbers() -> None:
     for name in ("Category", "OutputClass"):
         both = (getattr(room, name) for room in (vocabulary, computed))
-        one, other = ({item.name: int(item) for item in kind} for kind in both)
-        assert one == other
+        first, second = ({item.name: int(item) for item in kind} for kind in both)
+        assert first == second
 
 
 def bare(source: str) -> list[int]:
@@ -105,7 +107,7 @@ def bare(source: str) -> list[int]:
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             named = any(word_of(side) in NAMED for side in sides)
-            if named and any(is_number(one) for side in sides for one in parts(side)):
+            if named and any(is_number(part) for side in sides for part in parts(side)):
                 lines.append(node.lineno)
         elif isinstance(node, ast.keyword) and node.arg in NAMED and is_number(node.value):
             lines.append(node.value.lineno)
@@ -116,9 +118,9 @@ def bare(source: str) -> list[int]:
                 if isinstance(key, ast.Constant) and key.value in NAMED and is_number(value)
             ]
         elif isinstance(node, ast.Call) and word_of(node.func) in ("Refusal", "BrokerRefused"):
-            lines += [node.lineno for one in node.args if is_number(one)]
+            lines += [node.lineno for argument in node.args if is_number(argument)]
         elif isinstance(node, ast.FunctionDef) and gives_reasons(node):
-            lines += [one.lineno for one in answers(node) if is_number(one)]
+            lines += [answer.lineno for answer in answers(node) if is_number(answer)]
     return lines
 
 
@@ -160,12 +162,12 @@ def product_files() -> list[Path]:
 
 
 def test_no_bare_number_of_the_contracts_in_product_code() -> None:
-    found = {
+    bare_numbers = {
         str(path.relative_to(ROOT)): lines
         for path in product_files()
         if (lines := bare(path.read_text()))
     }
-    assert found == {}
+    assert bare_numbers == {}
 
 
 @pytest.mark.parametrize(

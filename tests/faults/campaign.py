@@ -345,10 +345,10 @@ class Stage:
         self.later += 100
         if not operation.is_done(self):
             self.act(operation)
-        found = self.judge()
+        violations = self.judge()
         if not operation.is_done(self):
-            found.append("the operation could not be done afterwards")
-        return Outcome(operation.name, target, mode, where, seconds, found)
+            violations.append("the operation could not be done afterwards")
+        return Outcome(operation.name, target, mode, where, seconds, violations)
 
     def somebody(self) -> bytes:
         self._turn += 1

@@ -94,7 +94,7 @@ class Ledger:
         self.events = [Event(log) for log in self.ask([("eth_getLogs", [where])])[0]]
 
     def ask(self, questions: list[tuple[str, list[Any]]]) -> list[Any]:
-        found: list[Any] = []
+        results: list[Any] = []
         for first in range(0, len(questions), PAGE):
             page = questions[first : first + PAGE]
             body = [
@@ -103,8 +103,8 @@ class Ledger:
             ]
             request = urllib.request.Request(self._url, json.dumps(body).encode())
             with urllib.request.urlopen(request, timeout=30) as answer:
-                found += [one["result"] for one in json.load(answer)]
-        return found
+                results += [reply["result"] for reply in json.load(answer)]
+        return results
 
 
 class Event:
@@ -121,18 +121,21 @@ class Event:
 def violations(facts: dict[str, Any]) -> list[str]:
     """One sentence for each; none for a sound deployment."""
     ledger = Ledger(facts)
-    journal = [json.loads(line) for line in whole_lines(Path(facts["journal"]))]
-    answers = [json.loads(line) for line in whole_lines(Path(facts["answers"]))]
-    found = [*accesses(ledger.events, journal, answers), *exactly_once(ledger, facts["database"])]
+    journal = [json.loads(line) for line in complete_lines(Path(facts["journal"]))]
+    answers = [json.loads(line) for line in complete_lines(Path(facts["answers"]))]
+    problems = [
+        *accesses(ledger.events, journal, answers),
+        *exactly_once(ledger, facts["database"]),
+    ]
     if facts.get("rebuilt"):
-        found += rows_and_objects(ledger.events, facts)
+        problems += rows_and_objects(ledger.events, facts)
     for path in Path(facts["chain"]).glob("state-*.json"):
         if hashlib.sha256(path.read_bytes()).hexdigest() not in path.name:
-            found.append("half a state of the ledger stands under its name")
-    return found
+            problems.append("half a state of the ledger stands under its name")
+    return problems
 
 
-def whole_lines(path: Path) -> list[bytes]:
+def complete_lines(path: Path) -> list[bytes]:
     """A line without its end was never acknowledged."""
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
@@ -141,7 +144,7 @@ def accesses(
     events: list[Event], journal: list[dict[str, Any]], answers: list[dict[str, Any]]
 ) -> list[str]:
     """I1, I2, I3."""
-    found: list[str] = []
+    problems: list[str] = []
     dataset_of_permit = {e.named[0]: e.named[1] for e in events if e.kind == PERMIT}
     dataset = {e.named[0]: dataset_of_permit[e.named[1]] for e in events if e.kind == REQUESTED}
     consent: dict[
@@ -161,44 +164,44 @@ def accesses(
             run, person = e.named
             attempt, epoch = e.words[0] >> 56, e.words[0] >> 24 & 0xFFFFFFFF
             if consent.get((dataset[run], person)) != (True, epoch):
-                found.append("I3: an access for a person who was not willing at that epoch")
+                problems.append("I3: an access for a person who was not willing at that epoch")
             if (run, attempt, person) in recorded:
-                found.append("I4: an access stands twice")
+                problems.append("I4: an access stands twice")
             recorded[run, attempt, person] = e.block
     logged: Counter[tuple[int, int, tuple[int, ...]]] = Counter()
-    whole: list[int] = []  # the people of an answer that takes several lines, so far
+    received: list[int] = []  # the people of an answer that takes several lines, so far
     for line in journal:
         run, attempt = int(line["run"], 16), line["attempt"]
-        people = [int(one, 16) for one in line["subjects"]]
+        people = [int(subject, 16) for subject in line["subjects"]]
         if line["kind"] != "pieces":
             continue
-        whole = (whole if line.get("part", 0) else []) + people
+        received = (received if line.get("part", 0) else []) + people
         if line.get("part", 0) == line.get("parts", 1) - 1:
-            logged[run, attempt, tuple(sorted(whole))] += 1
+            logged[run, attempt, tuple(sorted(received))] += 1
         for person in people:
             at = recorded.get((run, attempt, person))
             if at is None or at > line["block"]:
-                found.append("I1: a line of the journal without its access on the ledger")
+                problems.append("I1: a line of the journal without its access on the ledger")
             elif any(
                 w == dataset[run] and p == person and at < block <= line["block"]
                 for w, p, block in withdrawn
             ):
-                found.append("I2: a key left after the withdrawal's block")
+                problems.append("I2: a key left after the withdrawal's block")
     for answer in answers:
-        people = tuple(sorted(int(one, 16) for one in answer["subjects"]))
+        people = tuple(sorted(int(subject, 16) for subject in answer["subjects"]))
         if not logged[int(answer["run"], 16), answer["attempt"], people]:
-            found.append("I1: keys reached a worker and the journal does not know")
-    return found
+            problems.append("I1: keys reached a worker and the journal does not know")
+    return problems
 
 
 def exactly_once(ledger: Ledger, database: str) -> list[str]:
     """I4."""
-    found = []
+    problems = []
     asked = Counter((call["to"], call["input"]) for call in ledger.calls)
-    found += ["I4: a call was mined twice"] * sum(count > 1 for count in asked.values())
+    problems += ["I4: a call was mined twice"] * sum(count > 1 for count in asked.values())
     receipts = ledger.ask([("eth_getTransactionReceipt", [call["hash"]]) for call in ledger.calls])
-    found += ["I4: a call was mined that changed nothing"] * sum(
-        int(one["status"], 16) != 1 for one in receipts
+    problems += ["I4: a call was mined that changed nothing"] * sum(
+        int(receipt["status"], 16) != 1 for receipt in receipts
     )
     for kind, name in (
         (WILLING, "grant"),
@@ -212,17 +215,17 @@ def exactly_once(ledger: Ledger, database: str) -> list[str]:
             for e in ledger.events
             if e.kind == kind
         )
-        found += [f"I4: a {name} stands twice"] * sum(count > 1 for count in keys.values())
+        problems += [f"I4: a {name} stands twice"] * sum(count > 1 for count in keys.values())
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as rows:
         (waiting,) = rows.execute("SELECT count(*) FROM outbox").fetchone()
-    return found + ["I4: a call still waits to be sent"] * waiting
+    return problems + ["I4: a call still waits to be sent"] * waiting
 
 
 def rows_and_objects(events: list[Event], facts: dict[str, Any]) -> list[str]:
     """I6."""
-    found = []
+    problems = []
     kept, anew = rows_of(facts["database"]), rows_of(facts["rebuilt"])
-    found += [
+    problems += [
         f"I6: the rows of {name} are not what the ledger says"
         for name in kept
         if kept[name] != anew.get(name)
@@ -231,15 +234,15 @@ def rows_and_objects(events: list[Event], facts: dict[str, Any]) -> list[str]:
         if e.kind == RECORDS:
             leaves = fetch(facts["bucket"], f"l/{e.words[0]:064x}")
             if leaves is None:
-                found.append("I6: the list of an ingest is not in the bucket")
+                problems.append("I6: the list of an ingest is not in the bucket")
                 continue
             objects = [
                 fetch(facts["bucket"], f"o/{leaf['ciphertext']}") for leaf in json.loads(leaves)
             ]
-            found += ["I6: a record's object is not in the bucket"] * objects.count(None)
+            problems += ["I6: a record's object is not in the bucket"] * objects.count(None)
         if e.kind == SEALED and fetch(facts["bucket"], f"o/{e.words[5]:064x}") is None:
-            found.append("I6: an output's object is not in the bucket")
-    return found
+            problems.append("I6: an output's object is not in the bucket")
+    return problems
 
 
 def rows_of(database: str) -> dict[str, Counter[tuple[Any, ...]]]:
@@ -265,6 +268,6 @@ def fetch(bucket: str, name: str) -> bytes | None:
 
 
 if __name__ == "__main__":
-    said = violations(json.loads(Path(sys.argv[1]).read_text()))
-    print("\n".join(said) or "0 violations")
-    sys.exit(1 if said else 0)
+    violated = violations(json.loads(Path(sys.argv[1]).read_text()))
+    print("\n".join(violated) or "0 violations")
+    sys.exit(1 if violated else 0)

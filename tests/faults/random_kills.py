@@ -175,7 +175,7 @@ class ServedHome:
 
         def agree() -> bool:
             now = int(time.time())
-            one = offer(
+            signed = offer(
                 CONSENT,
                 who.subject,
                 dataset,
@@ -184,7 +184,7 @@ class ServedHome:
                 now,
                 now + 3600,
             )
-            return own.grant([own.signed_grant(one.message)])["items"][0]["accepted"]
+            return own.grant([own.signed_grant(signed.message)])["items"][0]["accepted"]
 
         self._insist(withdraw, until)
         self._insist(lambda: request(self.cast, self.permit, PARAMS), until)
@@ -245,12 +245,12 @@ class ServedHome:
         return time.monotonic() - began
 
     def _all_answer(self) -> bool:
-        said = httpx.get(f"{self.parts.urls['api']}/health", timeout=TIMEOUT).json()
-        return not self.parts.ended() and all(one["state"] == "ok" for one in said.values())
+        health = httpx.get(f"{self.parts.urls['api']}/health", timeout=TIMEOUT).json()
+        return not self.parts.ended() and all(part["state"] == "ok" for part in health.values())
 
     def judge(self, folder: Path) -> list[str]:
-        told = self.cast.home / "answers.jsonl"
-        if not told.exists():
+        answers = self.cast.home / "answers.jsonl"
+        if not answers.exists():
             return ["nobody told the judge what reached the worker"]
         return judge(
             self.cast.identity,
@@ -258,7 +258,7 @@ class ServedHome:
             self.parts.urls["bucket"],
             "volens",
             self.cast.home,
-            told,
+            answers,
             folder / f"{secrets.token_hex(4)}.db",
             self._rows(folder),
         )
@@ -309,7 +309,7 @@ def kill_from_outside(
     """Each of the parts in turn, at a random moment of what people do meanwhile; on PostgreSQL, if
     a server is given.
     """
-    probability, folder, found = (
+    probability, folder, outcomes = (
         random.Random(seed),
         Path(tempfile.mkdtemp(prefix="volens-outside-")),
         [],
@@ -326,9 +326,11 @@ def kill_from_outside(
                 served.kill(part)
                 seconds = served.start_again(part)
                 error = life.exception()
-            said = [str(error)] if error else served.judge(folder)
-            found.append(Outcome("living", part, "outside", f"after {after:.2f} s", seconds, said))
+            violations = [str(error)] if error else served.judge(folder)
+            outcomes.append(
+                Outcome("living", part, "outside", f"after {after:.2f} s", seconds, violations)
+            )
     finally:
         served.parts.stop()
         shutil.rmtree(folder)
-    return found
+    return outcomes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from faults.told_answers import tell
+from faults.reported_answers import tell
 
 from api.operate.settings import Settings
 from api.worker import ray_engine
@@ -14,10 +14,10 @@ class Actor(ray_engine.Actor):
     def __init__(self) -> None:
         opened = ray_engine.open_worker
 
-        def told(settings: Settings) -> Any:
+        def open_reporting(settings: Settings) -> Any:
             made = opened(settings)
             tell(made.broker, settings.home / "answers.jsonl")
             return made
 
-        ray_engine.open_worker = told
+        ray_engine.open_worker = open_reporting
         super().__init__()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from faults.told_answers import tell
+from faults.reported_answers import tell
 
 from api.operate.settings import LOCAL, Settings
 from api.worker import start, supervisor
@@ -25,12 +25,12 @@ def main() -> int:
         return start.main()
     opened = supervisor.open_worker
 
-    def told(settings: Any) -> supervisor.Worker:
+    def open_reporting(settings: Any) -> supervisor.Worker:
         made = opened(settings)
         tell(made.broker, settings.home / "answers.jsonl")
         return made
 
-    supervisor.open_worker = told
+    supervisor.open_worker = open_reporting
     return start.main()
 
 

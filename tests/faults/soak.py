@@ -18,22 +18,22 @@ from api.demo.postgres import Postgres
 def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[str, Any]:
     """What `.volens/fault/report.json` holds; its keys are fixed."""
     points: dict[str, dict[str, int]] = {}
-    for one in outcomes:
-        name = f"{one.target}-{one.mode}"
-        points.setdefault(one.operation, {}).setdefault(name, 0)
-        points[one.operation][name] += 1
-    back = sorted(one.seconds for one in [*outcomes, *outside])
+    for outcome in outcomes:
+        name = f"{outcome.target}-{outcome.mode}"
+        points.setdefault(outcome.operation, {}).setdefault(name, 0)
+        points[outcome.operation][name] += 1
+    back = sorted(outcome.seconds for outcome in [*outcomes, *outside])
     return {
-        "kill_points": sum(one.mode == "kill" for one in outcomes),
+        "kill_points": sum(outcome.mode == "kill" for outcome in outcomes),
         "operations": points,
         "violations": [
-            f"{one.operation}, {one.target}, {one.mode} at {one.where}: {said}"
-            for one in [*outcomes, *outside]
-            for said in one.violations
+            f"{outcome.operation}, {outcome.target}, {outcome.mode} at {outcome.where}: {violation}"
+            for outcome in [*outcomes, *outside]
+            for violation in outcome.violations
         ],
         "outside_kills": len(outside),
         "recovery_seconds": {"median": round(back[len(back) // 2], 3), "most": round(back[-1], 3)},
-        "places": sorted({one.where.rsplit(" ", 1)[0] for one in outcomes}),
+        "places": sorted({outcome.where.rsplit(" ", 1)[0] for outcome in outcomes}),
         "seconds": round(seconds),
     }
 
@@ -53,7 +53,7 @@ def main() -> int:
                     continue  # nobody waits for it but the person at the endpoint
                 done = list(sweep(make, operation, target, mode, step=step))
                 outcomes += done
-                bad = [said for one in done for said in one.violations]
+                bad = [violation for outcome in done for violation in outcome.violations]
                 print(
                     f"{operation.name:8} {target:8} {mode:5} {len(done):4} points   "
                     f"{time.monotonic() - began:6.0f} s   {bad or 'sound'}",
@@ -65,15 +65,15 @@ def main() -> int:
         outside += kill_from_outside(42, seed=5, parts=(*PARTS, DATABASE), postgres=postgres)
     finally:
         postgres.stop()
-    found = report(outcomes, outside, time.monotonic() - began)
+    summary = report(outcomes, outside, time.monotonic() - began)
     path = ROOT / ".volens" / "fault" / "report.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1))
+    path.write_text(json.dumps(summary, indent=1))
     print(
-        f"{found['kill_points']} kills, {len(outcomes)} injuries, {len(outside)} kills from outside; back after "
-        f"{found['recovery_seconds']['most']} s at most; {len(found['violations'])} violations: {path}"
+        f"{summary['kill_points']} kills, {len(outcomes)} injuries, {len(outside)} kills from outside; back after "
+        f"{summary['recovery_seconds']['most']} s at most; {len(summary['violations'])} violations: {path}"
     )
-    return int(bool(found["violations"]))
+    return int(bool(summary["violations"]))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ REPORT = Path(".volens/fault/history.json")
 
 
 def main() -> int:
-    runs, people = [int(one) for one in sys.argv[1:3]] + [RUNS, PEOPLE][len(sys.argv) - 1 :]
+    runs, people = [int(number) for number in sys.argv[1:3]] + [RUNS, PEOPLE][len(sys.argv) - 1 :]
     folder = Path(tempfile.mkdtemp(prefix="volens-history-"))
-    home, found = folder / "home", {}
+    home, measured = folder / "home", {}
     try:
         began = time.monotonic()
         build(home, people, runs, partial(print, flush=True))
@@ -41,18 +41,18 @@ def main() -> int:
         ):
             began = time.monotonic()
             start = start_all(home, busy)
-            found[name] = asdict(start) | {"whole": time.monotonic() - began}
+            measured[name] = asdict(start) | {"whole": time.monotonic() - began}
             parts = ", ".join(f"{part} {spent:.0f} s" for part, spent in start.seconds.items())
             print(f"{name}: {parts}; {start.steps} steps", flush=True)
             print(f"  the first page computes for {1000 * start.page_cpu:.0f} ms", flush=True)
     finally:
         shutil.rmtree(folder)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(found, indent=1) + "\n")
+    REPORT.write_text(json.dumps(measured, indent=1) + "\n")
     limit = allowed(HOME_CPU, time.process_time)
-    held = all(one["runs"] == runs and one["page_cpu"] <= limit for one in found.values())
-    print("everything held" if held else "SOMETHING DID NOT HOLD")
-    return 0 if held else 1
+    good = all(row["runs"] == runs and row["page_cpu"] <= limit for row in measured.values())
+    print("everything held" if good else "SOMETHING DID NOT HOLD")
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ def test_a_client_that_never_shakes_hands_holds_up_nobody(
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
         silent[0].sendall(b"GET / HTTP/1.1\r\n\r\n")  # and one speaks http
         assert client_of(world, url, authority).witness()["count"] > 0
-        for one in silent:
-            one.close()
+        for connection in silent:
+            connection.close()
 
 
 def test_a_node_whose_certificate_nobody_vouches_for_is_not_read(

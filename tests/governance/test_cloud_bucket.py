@@ -291,11 +291,11 @@ FAULTS: dict[Fault, str] = {
     a_refused_request: "the bucket does not take the request",
     a_policy: "a policy of the bucket's owner does not allow this",
 } | {
-    key_file_with(*one): "this machine has no usable credentials for Google Cloud Storage"
-    for one in NO_KEY_FILES.items()
+    key_file_with(*file): "this machine has no usable credentials for Google Cloud Storage"
+    for file in NO_KEY_FILES.items()
 }
 FAULTS |= {
-    answered_token(*one): "the bucket does not answer as it should" for one in NO_TOKENS.items()
+    answered_token(*token): "the bucket does not answer as it should" for token in NO_TOKENS.items()
 }
 FAULTS |= {refusal(name, body): says for name, (body, says) in REFUSALS.items()}
 CALLS: dict[str, Callable[[Bucket], object]] = {
@@ -307,7 +307,7 @@ CALLS: dict[str, Callable[[Bucket], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_each_fault_is_one_plain_sentence(
     google: Google,
     bucket: Bucket,
@@ -341,7 +341,7 @@ def test_a_missing_permission_is_named(
     assert caught.value.hint.startswith(hint)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_the_doctor_says_the_same(
     google: Google,
     name: str,
@@ -354,7 +354,7 @@ def test_the_doctor_says_the_same(
     settings = Settings(home=tmp_path, bucket_url=f"gs://{name}", bucket_endpoint=google.url)
 
     def bucket() -> Check:
-        return next(one for one in doctor._parts(settings, {}) if one.name == "bucket")
+        return next(part for part in doctor._parts(settings, {}) if part.name == "bucket")
 
     assert (bucket().state, bucket().means) == ("ok", "answers, and has the bucket that is named")
     fault(google, monkeypatch, tmp_path)
@@ -447,11 +447,11 @@ def test_an_address_of_no_bucket_says_what_is_missing_before_anything_starts(
     monkeypatch.setattr(sys, "argv", ["volens", "serve"])
     with pytest.raises(SystemExit) as stopped:
         main()
-    told = "".join(capfd.readouterr())
+    output = "".join(capfd.readouterr())
     assert stopped.value.code == 2
-    assert text in told.replace("\n", " ")
-    assert "gs://NAME" in told
-    assert "word" not in told
+    assert text in output.replace("\n", " ")
+    assert "gs://NAME" in output
+    assert "word" not in output
     assert not (tmp_path / "home" / "chain").exists()
 
 

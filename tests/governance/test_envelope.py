@@ -80,10 +80,10 @@ def test_a_header_reads_back_as_it_was_written(header: Header) -> None:
     assert len(header.encode()) <= envelope.MAX_HEADER
 
 
-@given(one=headers, other=headers)
+@given(first=headers, second=headers)
 @settings(max_examples=50)
-def test_two_headers_never_share_their_bytes(one: Header, other: Header) -> None:
-    assert (one.encode() == other.encode()) == (one == other)
+def test_two_headers_never_share_their_bytes(first: Header, second: Header) -> None:
+    assert (first.encode() == second.encode()) == (first == second)
 
 
 @given(data=st.data())

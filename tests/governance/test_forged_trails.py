@@ -144,7 +144,7 @@ def dated_anew(bundle: Bundle) -> Bundle:
     return rewrite(bundle)
 
 
-def release_told_as_refused(bundle: Bundle) -> Bundle:
+def release_as_refusal(bundle: Bundle) -> Bundle:
     """A released result appears as refused, because its analyst had been dismissed."""
 
     class Liar(forgeries.Rewriter):
@@ -182,7 +182,7 @@ FORGED: dict[str, tuple[str, Callable[[Bundle], Bundle]]] = {
     "everything dated an hour away": ("anchored", dated_anew),
     "an access told as too few people": ("consistent", forgeries.hidden_as_too_few),
     "a withdrawal dated later": ("anchored", forgeries.redated_and_rewritten),
-    "a release told as a refusal": ("consistent", release_told_as_refused),
+    "a release told as a refusal": ("consistent", release_as_refusal),
     "a suspension dropped": ("anchored", removed("suspend", 0)),
     "a smaller cohort floor": ("signed", identity_with(cohortFloor=1)),
     "a shorter delay for workers": ("signed", identity_with(roleDelay=1000)),
@@ -199,7 +199,7 @@ def forged_by(narrative: Narrative, name: str) -> Bundle:
 
 
 @pytest.mark.parametrize(
-    "name", [one for one in FORGED if one != "a resume dropped, its attempt kept"]
+    "name", [name for name in FORGED if name != "a resume dropped, its attempt kept"]
 )
 def test_each_forged_trail_is_told(narrative: Narrative, name: str) -> None:
     """With the true last head: the word that must fail. Without one, or with any early one: never
@@ -427,5 +427,5 @@ def test_a_wider_consent_with_extra_bytes_is_no_withdrawal(devchain: DevChain) -
         "settled": True,
         "effects": [],
     }
-    found = examine(as_bytes(bundle), receipts=[as_bytes(receipt)])
-    assert found["anchored"][0] == "no", found
+    verdicts = examine(as_bytes(bundle), receipts=[as_bytes(receipt)])
+    assert verdicts["anchored"][0] == "no", verdicts

@@ -430,8 +430,11 @@ def test_reading_marks_what_was_seen_and_nobody_elses(rows: Rows) -> None:
 
 def test_a_patients_kind_goes_to_patients_alone(rows: Rows) -> None:
     for recipient, kind in ((account("noor"), "data-used"), (PERSON.hex(), "run-sealed")):
-        with pytest.raises(ValueError, match="not for this recipient"), rows.engine.begin() as one:
-            inbox.add(one, [News(recipient, kind, "1", "a" * 64, NOW)])
+        with (
+            pytest.raises(ValueError, match="not for this recipient"),
+            rows.engine.begin() as connection,
+        ):
+            inbox.add(connection, [News(recipient, kind, "1", "a" * 64, NOW)])
 
 
 def test_old_events_of_a_new_database_are_not_sent(rows: Rows) -> None:

@@ -39,11 +39,11 @@ def test_each_kind_lists_its_own_while_they_sign(engine: Engine) -> None:
     ann = Presence(engine, ANN, "worker", clock=clock)
     Presence(engine, BEN, "worker", clock=clock)
     Presence(engine, "0x" + "c" * 40, "api", clock=clock)
-    assert [one.account for one in alive(engine, "worker", 1_000)] == [ANN, BEN]
+    assert [instance.account for instance in alive(engine, "worker", 1_000)] == [ANN, BEN]
     clock.now += ALIVE_SECONDS
     ann._given = (0.0, False)
     ann.sign()
-    assert [one.account for one in alive(engine, "worker", clock.now)] == [ANN]
+    assert [instance.account for instance in alive(engine, "worker", clock.now)] == [ANN]
     assert alive(engine, "worker", clock.now - ALIVE_SECONDS) != alive(engine, "worker", clock.now)
     ann.leave()
     assert alive(engine, "worker", clock.now) == []

@@ -25,9 +25,9 @@ def world(devchain: DevChain) -> World:
 
 def member(world: World, account: str) -> Member:
     """The replayed role, which must equal the contract's."""
-    held = replay(bundle_of(world), signed=True).replayed.members[bytes.fromhex(account[2:])]
-    assert tuple(held) == tuple(world.ledger.read("PermitRegistry", "roleOf", account))
-    return held
+    role = replay(bundle_of(world), signed=True).replayed.members[bytes.fromhex(account[2:])]
+    assert tuple(role) == tuple(world.ledger.read("PermitRegistry", "roleOf", account))
+    return role
 
 
 def test_a_new_worker_waits_and_any_member_stops_it(world: World) -> None:

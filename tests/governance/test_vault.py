@@ -96,10 +96,10 @@ def test_a_changed_file_is_noticed(
 
 
 def test_an_object_swapped_with_another_is_noticed(bucket: Bucket, emulator: BucketProcess) -> None:
-    one, two = (bucket.put(secrets.token_bytes(1000)) for _ in range(2))
-    on_disk(emulator, one).write_bytes(on_disk(emulator, two).read_bytes())
+    first, second = (bucket.put(secrets.token_bytes(1000)) for _ in range(2))
+    on_disk(emulator, first).write_bytes(on_disk(emulator, second).read_bytes())
     with pytest.raises(ObjectAltered):
-        bucket.get(one)
+        bucket.get(first)
 
 
 def test_an_object_grown_beyond_measure_is_not_read_to_its_end(
@@ -259,8 +259,8 @@ def test_every_seal_draws_a_new_key(bucket: Bucket) -> None:
     custody = Custody()
     sealed = seal_records([(LABEL, b"same")] * 10, custody.wrap)
     assert (
-        len({one.key_commitment for one in sealed})
-        == len({one.ciphertext_hash for one in sealed})
+        len({record.key_commitment for record in sealed})
+        == len({record.ciphertext_hash for record in sealed})
         == 10
     )
     assert len({envelope.join_shares(shares) for shares in custody.given}) == 10

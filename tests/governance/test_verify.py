@@ -170,7 +170,7 @@ def test_a_field_that_no_export_has_is_refused_as_in_receipts(
 ) -> None:
     """A reader could take it for one that is checked; and one of a log would move it elsewhere."""
     trail = narrative.copy()
-    held = [trail["head"]]
+    heads = [trail["head"]]
     holder: Any = trail
     if "witnesses" in part:
         trail["witnesses"] = [{"count": trail["head"]["count"], "head": trail["head"]["head"]}]
@@ -178,7 +178,7 @@ def test_a_field_that_no_export_has_is_refused_as_in_receipts(
     for step in part:
         holder = next(iter(holder.values())) if step is None else holder[step]
     holder["note"] = "approved by the committee"
-    assert "no" in states(trail, heads=held)
+    assert "no" in states(trail, heads=heads)
     if name:
         assert f"the trail's file has other fields than an export, in: {name}" in reasons(trail)
     else:
@@ -189,8 +189,8 @@ def edited(bundle: dict[str, Any]) -> None:
     """A grant's purposes widened, in the message itself."""
     item = bundle["transactions"][calls(bundle, "grant")[0]]
     word = (0b110).to_bytes(32, "big").hex()
-    before, found, after = item["input"].rpartition(word)
-    item["input"] = before + found.replace("06", "07") + after
+    before, purposes, after = item["input"].rpartition(word)
+    item["input"] = before + purposes.replace("06", "07") + after
 
 
 def dropped(bundle: dict[str, Any]) -> None:

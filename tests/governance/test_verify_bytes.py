@@ -114,11 +114,11 @@ def test_identity_vector() -> None:
 
 
 def abi() -> list[dict[str, Any]]:
-    found = []
+    merged = []
     for name in verify.CONTRACTS:
         entries = json.loads((ROOT / "contracts" / "artifacts" / f"{name}.json").read_text())["abi"]
-        found += [entry | {"contract": name} for entry in entries]
-    return found
+        merged += [entry | {"contract": name} for entry in entries]
+    return merged
 
 
 def solidity(item: dict[str, Any]) -> str:

@@ -162,12 +162,12 @@ def withdrawal_receipts(
         json.loads(
             withdrawal_receipt(
                 me,
-                register.find_receipt(engine, one.tx),
-                show_withdrawal(one, newest),
+                register.find_receipt(engine, withdrawal.tx),
+                show_withdrawal(withdrawal, newest),
                 narrative.witness(newest["count"]),
             )
         )
-        for one in withdrawal_effects.withdrawals_of(engine, subject.hex(), newest["count"])
+        for withdrawal in withdrawal_effects.withdrawals_of(engine, subject.hex(), newest["count"])
     ]
 
 
@@ -186,7 +186,7 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
     receipt = withdrawn[kind]
     assert states(narrative.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
     effects, mined = receipt["effects"], receipt["receipt"]
-    assert {one["was"] for one in effects} & {"sealed", "released"}
+    assert {row["was"] for row in effects} & {"sealed", "released"}
     forged = [receipt | {name: "00" * 31 + "01"} for name in ("identity", "subject", "dataset")]
     forged += [
         receipt
@@ -209,7 +209,7 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
     ]
     for position, effect in enumerate(effects):
         for name, value in effect.items():
-            other: Any = (
+            changed_value: Any = (
                 not value
                 if isinstance(value, bool)
                 else value + 1
@@ -221,7 +221,7 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
                 else "queued"
             )
             changed = [*effects]
-            changed[position] = effect | {name: other}
+            changed[position] = effect | {name: changed_value}
             forged.append(receipt | {"effects": changed})
             changed = [*effects]
             changed[position] = {n: v for n, v in effect.items() if n != name}
@@ -244,8 +244,8 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
         {n: v for n, v in receipt.items() if n != name} for name in receipt if name != "witness"
     ]
     judge = Judge(narrative.bundle)
-    for one in forged:
-        assert judge.refuses(one), one
+    for forgery in forged:
+        assert judge.refuses(forgery), forgery
     assert states(narrative.bundle, receipts=[as_bytes(forged[0])])[2] == "no"
     assert len(forged) > 40
 
@@ -321,7 +321,7 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(narrative: Nar
                 "dataset": world.dataset.hex(),
                 "epoch": 0,
                 "version": 1,
-                **place_of(step, count, head),
+                **position_of(step, count, head),
                 "terms": terms,
                 "termsSalt": salt.hex(),
                 "signedMessage": {
@@ -481,7 +481,7 @@ def test_a_trail_that_is_too_large_is_not_called_forged(
     assert "MiB that this program reads" in verdicts["consistent"][1]
 
 
-def place_of(step: verify.Step, count: int, head: bytes) -> dict[str, Any]:
+def position_of(step: verify.Step, count: int, head: bytes) -> dict[str, Any]:
     """The position of a receipt's step."""
     return {
         "tx": step.tx.hash.hex(),
@@ -493,7 +493,7 @@ def place_of(step: verify.Step, count: int, head: bytes) -> dict[str, Any]:
     }
 
 
-def told_at_once(
+def receipt_at_once(
     narrative: Narrative, subject: bytes, stopped: float | None = None, state: str = ""
 ) -> dict[str, Any]:
     """A receipt of her withdrawal, the last step, as of that step; stopped, state: what its machine
@@ -502,24 +502,24 @@ def told_at_once(
     world = narrative.world
     narrative.bundle = bundle_of(world)
     count, head = world.ledger.head()
-    whole = replay(narrative.bundle)
-    step = whole.steps[count - 1]
+    trail = replay(narrative.bundle)
+    step = trail.steps[count - 1]
     effects = [
         withdrawal_effects.Effect(
             use, stopped if verify.may_stop(use) else None, state or use.state
         )
-        for use in whole._met(subject, world.dataset, step, count).values()
+        for use in trail._met(subject, world.dataset, step, count).values()
     ]
-    shown = [show_effect(one) for one in effects]
+    shown = [show_effect(effect) for effect in effects]
     return {
         "type": "volens/withdrawal-receipt/2",
         "identity": identity_id(narrative.bundle["identity"]).hex(),
         "subject": subject.hex(),
         "dataset": world.dataset.hex(),
-        "receipt": place_of(step, count, head),
+        "receipt": position_of(step, count, head),
         "asOf": {"count": count, "head": head.hex()},
-        "settled": all(one.ended for one in effects),
-        "effects": [{n: v for n, v in one.items() if v is not None} for one in shown],
+        "settled": all(effect.ended for effect in effects),
+        "effects": [{n: v for n, v in row.items() if v is not None} for row in shown],
         "witness": narrative.witness(count),
     }
 
@@ -532,7 +532,7 @@ def test_a_stop_contradicts_a_sealed_output(devchain: DevChain) -> None:
     run = world.request_run(world.permit())
     world.authorise(run, subjects)
     world.revoke(subjects[0])
-    receipt = told_at_once(narrative, subjects[0], stopped=1.0)
+    receipt = receipt_at_once(narrative, subjects[0], stopped=1.0)
     assert [effect["was"] for effect in receipt["effects"]] == ["computing"]
     assert receipt["settled"]
     assert states(narrative.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
@@ -557,7 +557,7 @@ def test_a_failed_run_contradicts_later_steps_of_the_run(devchain: DevChain, how
         world.revoke(subjects[0])
     else:
         world.grant([subjects[0]], purposes=0b10)  # narrower, and enough
-    receipt = told_at_once(narrative, subjects[0], state="failed")
+    receipt = receipt_at_once(narrative, subjects[0], state="failed")
     assert receipt["settled"]
     assert states(narrative.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
     if how == "resumed":
@@ -622,7 +622,7 @@ def test_only_a_step_that_takes_something_back_is_a_withdrawal(
             any(subject in log.topics for log in step.logs)
             and step.tx.hash.hex() != receipt["receipt"]["tx"]
         ):
-            mined = place_of(step, step.count, step.head)
+            mined = position_of(step, step.count, step.head)
             assert judge.refuses(receipt | {"receipt": mined})
             refused += 1
     assert refused >= 4
@@ -664,7 +664,9 @@ def test_a_receipt_that_names_another_kind_of_call_is_answered(narrative: Narrat
     receipt = patient_receipt(narrative)
     steps = replay(narrative.bundle).steps
     enrolled = next(
-        one for one in steps if any(log.topics[0] == verify.TOPICS["Enrolled"] for log in one.logs)
+        step
+        for step in steps
+        if any(log.topics[0] == verify.TOPICS["Enrolled"] for log in step.logs)
     )
     forged = receipt | {"tx": enrolled.tx.hash.hex()}
     assert states(narrative.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"]

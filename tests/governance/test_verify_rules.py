@@ -195,7 +195,7 @@ class Open:
             del message["deadline"]
         names = signer.replace("by two", "pia rui").removeprefix("unsorted ").split()
         if row.rest is one_list and all(name in world.people for name in names):
-            names.sort(key=lambda one: int(world.people[one].address, 16))  # as the contract asks
+            names.sort(key=lambda name: int(world.people[name].address, 16))  # as the contract asks
         if signer.startswith("unsorted "):
             names.reverse()
         signed = (
@@ -207,12 +207,12 @@ class Open:
             ]
         )
         arguments = [message_tuple(row.kind, message), *row.rest(self, signed)]
-        said = (
+        data = (
             words(bytes.fromhex(world.people[names[0]].address[2:])) * 8
             if names[0] in world.people
             else b""
         )
-        logs = [((verify.TOPICS[name],), said) for name in row.claims]
+        logs = [((verify.TOPICS[name],), data) for name in row.claims]
         if twice:
             self.answer(replayed, row.contract, row.function, arguments, logs, later)
         return self.answer(replayed, row.contract, row.function, arguments, logs, later)
@@ -246,9 +246,9 @@ class Open:
             for i, (topics, data) in enumerate(logs)
         ]
         block = verify.Block(tx.block, replayed.time + later, bytes(32))
-        with pytest.raises(verify.Finding) as found:
+        with pytest.raises(verify.Finding) as finding:
             replayed.apply(block, tx, left, self.crypto if signed else None)
-        return str(found.value)
+        return str(finding.value)
 
     def batch(
         self,
@@ -702,12 +702,12 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
 ]
 
 
-def told_by(row: tuple[str, str, str, dict[str, Any]]) -> Callable[[Open], str]:
+def verdict_by(row: tuple[str, str, str, dict[str, Any]]) -> Callable[[Open], str]:
     name, signer, _, change = row
     return lambda o: o.verdict(ROWS[name], signer, **placed(o, change))
 
 
-def by_a_twin(o: Open) -> str:
+def by_the_high_s(o: Open) -> str:
     row = ROWS["setRole"]
     return o.verdict(row._replace(rest=lambda o, s: [[twisted(s[0], "high s"), s[1]]]), "pia quinn")
 
@@ -757,8 +757,8 @@ def enrolled_by_no_registrar(o: Open) -> str:
     noor = words(bytes.fromhex(o.world.people["noor"].address[2:]))
     subject, key, assurance, _ = item[0]
     log = (verify.TOPICS["Enrolled"], subject, noor)
-    said = words(64, assurance, 20, key.ljust(32, b"\0"))
-    return o.batch("enrol", [item], logs=[(log, said)], signed=False)
+    data = words(64, assurance, 20, key.ljust(32, b"\0"))
+    return o.batch("enrol", [item], logs=[(log, data)], signed=False)
 
 
 def member(o: Open, name: str) -> bytes:
@@ -778,7 +778,7 @@ def released_for_a_reason(o: Open) -> str:
 
 
 def checkers(o: Open) -> str:
-    return " ".join(sorted(("sol", "tess"), key=lambda one: int(o.world.people[one].address, 16)))
+    return " ".join(sorted(("sol", "tess"), key=lambda name: int(o.world.people[name].address, 16)))
 
 
 def checked(o: Open) -> dict[str, Any]:
@@ -850,20 +850,22 @@ def refused_countersignature_repeated(o: Open) -> str:
 
 TODAY = int(time.time()) // 86_400
 MORE_LIES: dict[str, Callable[[Open], str]] = {
-    "a signature by nobody": by_a_twin,
+    "a signature by nobody": by_the_high_s,
     "the last quorum": with_the_last_quorum,
     "the last quorum of founders": with_the_last_quorum_of_founders,
     "founded by a committee that ends": founded_by_few,
     "a former custodian": void_by_a_former_custodian,
     "a shorter list": released_without_everybody,
     "a revocation repeated": revoked_again,
-    "a run's id used again": told_by(("requestRun", "noor", "", {"nonce": "used run"})),
-    "genomic, no statistics": told_by(("seal", "wanda", "", {"run": "genomic", "outputClass": 3})),
-    "beyond the budget": told_by(
+    "a run's id used again": verdict_by(("requestRun", "noor", "", {"nonce": "used run"})),
+    "genomic, no statistics": verdict_by(
+        ("seal", "wanda", "", {"run": "genomic", "outputClass": 3})
+    ),
+    "beyond the budget": verdict_by(
         ("seal", "wanda", "", {"run": "genomic", "outputClass": 3, "statistics": 10**6})
     ),
     "a seal after the lease": lambda o: o.verdict(ROWS["seal"], "wanda", later=3_601),
-    "an output of no class": told_by(("seal", "wanda", "", {"run": "odd", "outputClass": 4})),
+    "an output of no class": verdict_by(("seal", "wanda", "", {"run": "odd", "outputClass": 4})),
     "looked at by its analyst": looked_at_by_its_analyst,
     "looked at twice": lambda o: o.verdict(ROWS["viewOutput"], "tess", twice=True),
     "released for a reason": released_for_a_reason,
@@ -883,7 +885,7 @@ MORE_LIES: dict[str, Callable[[Open], str]] = {
     "a plan viewed twice": lambda o: o.verdict(ROWS["viewPlan"], "cleo", twice=True),
     "a plan opened twice": lambda o: o.verdict(ROWS["openPlan"], "5", twice=True),
     "a refused countersignature repeated": refused_countersignature_repeated,
-    "a cancelled run": told_by(("cancel", "noor", "", {"run": "cancelled"})),
+    "a cancelled run": verdict_by(("cancel", "noor", "", {"run": "cancelled"})),
     "a batch too long": lambda o: o.batch("enrol", [o.enrolment()] * 257),
     "a batch of strangers": lambda o: o.batch("enrol", [o.enrolment(registrar="noor")]),
     "no registrar": enrolled_by_no_registrar,
@@ -1211,7 +1213,7 @@ def with_switches() -> tuple[ModuleType, dict[str, str]]:
 def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
     """Every rule, and every part of one, is tested."""
     lies = [("", lie) for lie in MORE_LIES.values()]
-    lies += [(f"_{ROWS[row[0]].function}", told_by(row)) for row in LIES]
+    lies += [(f"_{ROWS[row[0]].function}", verdict_by(row)) for row in LIES]
     (switched, places), useless = with_switches(), []
     assert len(places) > 90
     loose = opened.read_by(switched)
@@ -1220,7 +1222,7 @@ def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
     for switch, text in places.items():
         switched.__dict__["OFF"] = switch
         if switch.startswith(OF_AN_ITEM):  # its item leaves something else, and so does the call
-            if all(lie(loose) == said for lie, said in kept.items()):
+            if all(lie(loose) == verdict for lie, verdict in kept.items()):
                 useless.append(f"{switch}: {text}")
             continue
         # Calls of the rule's own function first: the others mostly fail for what they always fail

@@ -208,13 +208,13 @@ class Deployment:
             rita.grant(
                 [
                     {
-                        "grant": wire("Grant", one.message),
-                        "signer": people[one.message["subject"]].signer.hex(),
-                        "signature": people[one.message["subject"]]
-                        .sign(rita.domain, "Grant", one.message)
+                        "grant": wire("Grant", offered.message),
+                        "signer": people[offered.message["subject"]].signer.hex(),
+                        "signature": people[offered.message["subject"]]
+                        .sign(rita.domain, "Grant", offered.message)
                         .hex(),
                     }
-                    for one in part
+                    for offered in part
                 ]
             )
 
@@ -254,9 +254,9 @@ class Deployment:
     def receipt_of(self, tx: str) -> dict[str, Any]:
         """Where a transaction stands, as the tables say it."""
         engine = open_database(f"sqlite:///{self.home / 'volens.db'}")
-        found = find_receipt(engine, tx)
+        receipt = find_receipt(engine, tx)
         engine.dispose()
-        return found
+        return receipt
 
     def picture(self, page: Page, name: str, height: int) -> None:
         """Keep the page's first `height` pixels when VOLENS_PICTURES names a folder: the pictures
@@ -269,8 +269,8 @@ class Deployment:
 
     def await_run(self, run: str, *states: str) -> None:
         deadline = time.monotonic() + 60
-        while (found := self.client("noor").run(run)["state"]) not in states:
-            assert time.monotonic() < deadline, f"the run stays {found}"
+        while (state := self.client("noor").run(run)["state"]) not in states:
+            assert time.monotonic() < deadline, f"the run stays {state}"
             time.sleep(0.1)
 
     def release(self, run: str) -> None:
@@ -365,7 +365,8 @@ def visit(browser: Browser, deployment: Deployment) -> Iterator[Visit]:
     visit = Visit(context, page, deployment.url)
     context.on("request", lambda request: visit.asked.append(request.url))
     page.on(
-        "console", lambda said: visit.complaints.append(said.text) if said.type == "error" else None
+        "console",
+        lambda message: visit.complaints.append(message.text) if message.type == "error" else None,
     )
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     yield visit
@@ -375,5 +376,7 @@ def visit(browser: Browser, deployment: Deployment) -> Iterator[Visit]:
     ]
     assert elsewhere == []
     assert [
-        said for said in visit.complaints if "Content Security Policy" in said or "Error" in said
+        complaint
+        for complaint in visit.complaints
+        if "Content Security Policy" in complaint or "Error" in complaint
     ] == []

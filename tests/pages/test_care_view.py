@@ -55,7 +55,7 @@ def with_a_dose() -> dict[str, Any]:
 
 
 def decided(plan: dict[str, Any], decision: str = "accept") -> dict[str, Any]:
-    rules = [one["rule"] for one in [*plan["options"], *plan["lifestyle"]]]
+    rules = [item["rule"] for item in [*plan["options"], *plan["lifestyle"]]]
     items = {rule: {"decision": decision, "note": HIS_NOTE} for rule in rules}
     return {"type": "volens/plan-notes/1", "items": items, "comment": "We talk on Friday."}
 
@@ -102,8 +102,8 @@ def test_a_clinician_reads_options_with_their_basis(plan: dict[str, Any]) -> Non
 
 def test_warnings_by_her_record_stand_apart_from_those_of_everybody(plan: dict[str, Any]) -> None:
     for item in describe(plan, {}, TODAY, shipped())["items"]:
-        rule = next(one for one in shipped().rules if one.id == item.rule)
-        general = {one["text"] for one in rule.content["warnings"] if "when" not in one}
+        rule = next(candidate for candidate in shipped().rules if candidate.id == item.rule)
+        general = {entry["text"] for entry in rule.content["warnings"] if "when" not in entry}
         assert general == set(item.general)
         assert general.isdisjoint(item.warnings)
 
@@ -157,7 +157,7 @@ def test_past_its_last_day_a_plan_shows_no_dose_no_proposal_and_no_note(
         for option in [*plan["options"], *plan["lifestyle"]]:
             assert option["action"] not in text
         for entry in plan["for_patient"]:
-            offered = {one["rule"] for one in [*plan["options"], *plan["lifestyle"]]}
+            offered = {row["rule"] for row in [*plan["options"], *plan["lifestyle"]]}
             assert entry["rule"] not in offered or entry["text"] not in text
 
 
@@ -165,7 +165,7 @@ def test_a_plan_by_rules_of_before_says_so(plan: dict[str, Any]) -> None:
     rules = shipped()
     withdrawn = tuple(rule for rule in rules.rules if rule.id != DOSE)
     retracted = tuple(
-        replace(rule, sources=tuple({**one, "status": "retracted"} for one in rule.sources))
+        replace(rule, sources=tuple({**source, "status": "retracted"} for source in rule.sources))
         if rule.id == DOSE
         else rule
         for rule in rules.rules
@@ -198,8 +198,8 @@ def measured_plan() -> dict[str, Any]:
         measured("29463-7", 130 + n, "[lb_av]", date_of(TODAY - 40 * n)) for n in (1, 2, 3)
     )
     file = eligible(date.fromisoformat(date_of(TODAY)), more=pounds)
-    told = split_bundle(json.dumps(file).encode(), SUBJECT)
-    inputs = [Input(SUBJECT, category, payload) for category, payload in told.records.items()]
+    records = split_bundle(json.dumps(file).encode(), SUBJECT)
+    inputs = [Input(SUBJECT, category, payload) for category, payload in records.records.items()]
     drawn = run_plan(complete({"analysis": "plan"}), inputs, EVERYTHING, TODAY)
     plan: dict[str, Any] = json.loads(drawn.result)
     return plan
@@ -210,10 +210,10 @@ def test_what_was_measured_is_drawn_over_time_with_the_next_day(
 ) -> None:
     rules = shipped()
     opened = describe(measured_plan, {}, TODAY, rules)
-    weight = next(one for one in opened["measured"] if one["fact"] == "weight")
-    assert [one["value"] for one in weight["values"]] == ["60.33", "59.87", "59.42", "72", "72"]
+    weight = next(entry for entry in opened["measured"] if entry["fact"] == "weight")
+    assert [value["value"] for value in weight["values"]] == ["60.33", "59.87", "59.42", "72", "72"]
     assert "5 values, the first 60.3" in weight["plot"]
-    counts = next(one for one in opened["measured"] if one["fact"] == "haemoglobin")
+    counts = next(entry for entry in opened["measured"] if entry["fact"] == "haemoglobin")
     assert counts["next"]["rule"] == "olaparib-breast-cancer"
     due = day(counts["next"]["day"])
     text = his(measured_plan, {}, TODAY, rules)
@@ -228,7 +228,7 @@ def test_what_was_measured_is_drawn_over_time_with_the_next_day(
 
 
 def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) -> None:
-    told = {
+    prognosis = {
         "type": "volens/prognosis/1",
         "run": "ab" * 32,
         "seal": "cd" * 32,
@@ -243,8 +243,8 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
             {"days": 1825, "survival": 80, "interval": [70, 90], "stratum": "er_positive 1"}
         ],
     }
-    assert is_prognosis(told)
-    notes = decided(plan) | {"prognosis": told}
+    assert is_prognosis(prognosis)
+    notes = decided(plan) | {"prognosis": prognosis}
     for text in (his(plan, notes, TODAY, shipped()), hers(plan, notes, TODAY, shipped())):
         assert "What is counted: distant metastasis." in text
         assert "5.0 80 70 to 90" in text
@@ -254,7 +254,9 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
     plot = describe(plan, notes, TODAY, shipped())["prognosis"]["plot"]
     assert "80 after 5.0 years" in plot
     without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}
-    suppressed = {name: told[name] for name in told.keys() - {"stratum", "table", "points"}}
+    suppressed = {
+        name: prognosis[name] for name in prognosis.keys() - {"stratum", "table", "points"}
+    }
     text = hers(plan, decided(plan) | {"prognosis": suppressed | without}, TODAY, shipped())
     assert "There is no group like you." in text
     assert "95 % interval" not in text
@@ -269,7 +271,11 @@ def warning() -> dict[str, Any]:
 
 
 def test_a_warning_does_not_end_with_its_plan(warning: dict[str, Any]) -> None:
-    [item] = [one for one in describe(warning, {}, TODAY, shipped())["items"] if one.warns]
+    [item] = [
+        candidate
+        for candidate in describe(warning, {}, TODAY, shipped())["items"]
+        if candidate.warns
+    ]
     after = warning["valid_until"] + 1
     assert item.option["action"] in his(warning, {}, after, shipped())
     accepted = hers(warning, decided(warning), after, shipped())
@@ -277,7 +283,7 @@ def test_a_warning_does_not_end_with_its_plan(warning: dict[str, Any]) -> None:
     assert item.for_patient in accepted
     assert "go on" not in accepted
     left = without_proposals(OpenedPlan(warning, decided(warning), {"a": 1}, "ab")).plan
-    assert [one["action"] for one in left["advised_against"]] == [item.option["action"]]
+    assert [advice["action"] for advice in left["advised_against"]] == [item.option["action"]]
 
 
 @pytest.mark.parametrize("decision", ["defer", "decline"])
@@ -293,8 +299,8 @@ def test_a_warning_stands_first_and_a_withdrawn_one_permits_nothing(
     warning: dict[str, Any],
 ) -> None:
     opened = describe(warning, decided(warning), TODAY, shipped())
-    assert [one.warns for one in opened["items"]] == sorted(
-        (one.warns for one in opened["items"]), reverse=True
+    assert [entry.warns for entry in opened["items"]] == sorted(
+        (entry.warns for entry in opened["items"]), reverse=True
     )
     rules = shipped()
     without = replace(rules, rules=tuple(rule for rule in rules.rules if rule.id != DOSE))
@@ -312,11 +318,11 @@ def test_what_her_clinician_has_not_agreed_with_names_no_gene_and_no_spread() ->
 
 
 def test_a_schedule_is_that_of_the_option() -> None:
-    file = [one for one in bea() if one["resourceType"] != "Patient"]
+    file = [resource for resource in bea() if resource["resourceType"] != "Patient"]
     for gender, scheduled in (("female", True), ("male", False)):
         facts = chart(*file) | {"sex": Known(gender, None)}
         plan = draw_plan(facts, shipped(), TODAY)
-        assert any("MRI" in one["what"] for one in plan["schedule"]) is scheduled
+        assert any("MRI" in appointment["what"] for appointment in plan["schedule"]) is scheduled
 
 
 def test_a_rule_that_is_not_about_her_is_not_refused_and_its_medicines_are_seen() -> None:
@@ -345,7 +351,7 @@ def test_the_command_line_leaves_out_a_plan_whose_rule_was_withdrawn(
     opened = OpenedPlan(later, decided(later), {"a": 1}, "ab")
     _show(opened, None)
     assert "percent_of_usual_start" in capsys.readouterr().out
-    unknown = [one | {"rule": "a-rule-of-before"} for one in later["options"]]
+    unknown = [option | {"rule": "a-rule-of-before"} for option in later["options"]]
     _show(OpenedPlan(later | {"options": unknown}, decided(later), {"a": 1}, "ab"), None)
     shown = capsys.readouterr()
     assert "this rule was withdrawn" in shown.err

@@ -67,10 +67,10 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     assert receipt == canonical_json(json.loads(receipt))
     assert json.loads(receipt)["signedMessage"]["subject"] == deployment.subjects[0].hex()
     assert json.loads(receipt)["terms"]
-    said = verify.examine(
+    verdicts = verify.examine(
         json.dumps(deployment.client("vera").trail()).encode(), receipts=[receipt]
     )
-    assert [(word, said[word][0]) for word in said] == [
+    assert [(word, verdicts[word][0]) for word in verdicts] == [
         ("consistent", "ok"),
         ("signed", "ok"),
         ("anchored", "ok"),
@@ -91,9 +91,9 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     deployment.request("second", deployment.long)
     deployment.await_run(deployment.runs["second"], "computing")
     page = visit.open("/me")  # as after signing in
-    with Clicks("patient", "sees who used her data") as looks:
+    with Clicks("patient", "sees who used her data") as clicks:
         expect(page.locator(".timeline > li").first).to_contain_text("Your data was used")
-    looks.agree()
+    clicks.agree()
     with Clicks("patient", "stops all of it") as stops:
         page.get_by_role("link", name="Stop all").click()
         expect(page.locator(".effects")).to_contain_text("cannot be called back")
@@ -202,14 +202,14 @@ def test_the_analyst_opens_it_in_the_browser_with_her_own_key(deployment, visit)
         page.locator("[data-act=open-output] [role=alert]"),
     )
 
-    def forge(pattern: str, change: Callable[[bytes], bytes], said: str) -> None:
+    def forge(pattern: str, change: Callable[[bytes], bytes], sentence: str) -> None:
         """Something between the browser and the broker or the bucket changes what it answers."""
         page.route(
             pattern,
             lambda route: route.fulfill(response=(real := route.fetch()), body=change(real.body())),
         )
         button.click()
-        expect(alert).to_contain_text(said)
+        expect(alert).to_contain_text(sentence)
         expect(button).to_be_enabled()
         page.unroute(pattern)
 
@@ -506,7 +506,7 @@ def test_a_plan_is_for_its_clinician_and_its_patient_alone(deployment, tmp_path:
     with pytest.raises(UsageError, match="out of date"):
         sign_plan(clinic.cleo, plan, replace(sealed, result=old), {}, "")
     inside = json.loads(sealed.result)
-    unknown = [one | {"rule": "a-rule-of-before"} for one in inside["lifestyle"]]
+    unknown = [item | {"rule": "a-rule-of-before"} for item in inside["lifestyle"]]
     changed = json.dumps(inside | {"lifestyle": unknown}).encode()
     with pytest.raises(UsageError, match="this rule was withdrawn"):
         sign_plan(clinic.cleo, plan, replace(sealed, result=changed), {}, "")

@@ -177,7 +177,7 @@ def test_a_checker_reads_what_is_planted_even_where_nothing_can_be_drawn(
     """Above everything else, as text, and the page does not break."""
     secret = "<b>Ada Lovelace</b>"
     params, *parts = computed(analysis)
-    documents = [json.loads(one) for one in parts]
+    documents = [json.loads(text) for text in parts]
     holder: Any = documents
     for step in part[:-1]:
         holder = holder[step]
@@ -242,7 +242,7 @@ def test_an_emptied_record_is_named() -> None:
 def test_each_table_of_a_result_says_what_its_columns_mean(analysis: str) -> None:
     """Beside the table, folded where it is open: the model and the rounding as well."""
     _, *documents = computed(analysis)
-    described = result_view.describe(*(json.loads(one) for one in documents))
+    described = result_view.describe(*(json.loads(document) for document in documents))
     for shown in described["shown"]:
         assert [name for name, _ in shown.table.meanings] == shown.table.columns, shown.title
     page = rendering._TEMPLATES.get_template("part-review-result.html").render(
@@ -293,7 +293,7 @@ def test_a_name_that_only_a_reader_can_judge_is_shown_to_her() -> None:
     paths = [path for path in places_of("evaluate") if path[-1] == "feature" and path[2] == 1]
     checks = planted("evaluate", paths[0], "ADA")
     assert all(check.passed for check in checks)
-    assert any("ADA" in place for check in checks for place in check.places)
+    assert any("ADA" in location for check in checks for location in check.places)
     assert any("only you can see" in check.text for check in checks)
 
 
@@ -376,7 +376,7 @@ def test_every_reason_is_known(analysis: str, written: dict[str, Any]) -> None:
     unknown = output_vocabulary.unknown_texts(
         result, written, parse_params(params), params.decode()
     )
-    assert [one for one in unknown if one[0].startswith("disclosure")] == []
+    assert [text for text in unknown if text[0].startswith("disclosure")] == []
 
 
 PARAMS = complete(QUICK | {"models": {"svm": ["genes"]}}).decode()
@@ -460,7 +460,7 @@ def test_what_is_planted_in_an_output_is_shown_first(
 
 
 @pytest.mark.parametrize(
-    ("part", "place"),
+    ("part", "named"),
     [
         ({}, "curves.0.roc.4: 100"),
         ({"rows": [{"model": "svm", "auc": 100}]}, "rows.0.auc: 100"),
@@ -468,7 +468,7 @@ def test_what_is_planted_in_an_output_is_shown_first(
     ],
 )
 def test_a_100_that_may_be_is_named_beside_the_sentence_about_shares(
-    part: dict[str, object], place: str
+    part: dict[str, object], named: str
 ) -> None:
     (check,) = [
         check
@@ -477,7 +477,7 @@ def test_a_100_that_may_be_is_named_beside_the_sentence_about_shares(
     ]
     assert check.passed
     assert "an end of an interval" in check.text
-    assert any(place in one for one in check.places)
+    assert any(named in location for location in check.places)
 
 
 def test_an_output_of_another_class_is_shown_first() -> None:
@@ -594,7 +594,7 @@ FEW = "No share stands for fewer than 10 people, or for all but fewer."
 
 
 @pytest.mark.parametrize(
-    ("analysis", "path", "value", "place"),
+    ("analysis", "path", "value", "named"),
     [
         (
             "frequencies",
@@ -609,16 +609,16 @@ FEW = "No share stands for fewer than 10 people, or for all but fewer."
     ],
 )
 def test_a_share_of_fewer_than_ten_people_is_named(
-    analysis: str, path: tuple[Any, ...], value: Any, place: str
+    analysis: str, path: tuple[Any, ...], value: Any, named: str
 ) -> None:
     checks = planted(analysis, (0, *path), value)
     (few,) = [check for check in checks if check.text == FEW]
     assert not few.passed
-    assert any(one.startswith(place) for one in few.places), few.places
+    assert any(location.startswith(named) for location in few.places), few.places
 
 
 @pytest.mark.parametrize(
-    ("analysis", "name", "value", "place"),
+    ("analysis", "name", "value", "named"),
     [
         ("survival", "survival", 95, "rows.0.survival: 95 %, about 8 of 160 people"),
         ("evaluate", "recall", 90, "rows.0.recall: 90 %, about 8 of 75 people"),
@@ -626,12 +626,12 @@ def test_a_share_of_fewer_than_ten_people_is_named(
     ],
 )
 def test_a_share_of_few_that_the_rules_let_stand_is_shown_to_a_reader(
-    analysis: str, name: str, value: int, place: str
+    analysis: str, name: str, value: int, named: str
 ) -> None:
     checks = planted(analysis, (0, "rows", 0, name), value)
     (few,) = [check for check in checks if "only you can judge" in check.text]
     assert few.passed
-    assert place in few.places
+    assert named in few.places
 
 
 @pytest.mark.parametrize("value", [0, 5])
@@ -641,7 +641,7 @@ def test_nobody_at_risk_is_a_small_count_too(value: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("analysis", "path", "value", "place"),
+    ("analysis", "path", "value", "named"),
     [
         ("evaluate", ("rows", 0, "auc"), 71, "rows.0.auc: 71, and its interval"),
         ("evaluate", ("gains", 0, "auc"), 11, "gains.0.auc: 11, and its rows have"),
@@ -672,11 +672,11 @@ def test_nobody_at_risk_is_a_small_count_too(value: int) -> None:
     ],
 )
 def test_numbers_that_contradict_each_other_are_named(
-    analysis: str, path: tuple[Any, ...], value: Any, place: str
+    analysis: str, path: tuple[Any, ...], value: Any, named: str
 ) -> None:
     (agree,) = [c for c in planted(analysis, (0, *path), value) if "agree:" in c.text]
-    assert agree.passed is (not place)
-    assert not place or any(one.startswith(place) for one in agree.places), agree.places
+    assert agree.passed is (not named)
+    assert not named or any(location.startswith(named) for location in agree.places), agree.places
 
 
 @pytest.mark.parametrize(("at", "name"), [(0, "granted"), (1, "people")])
@@ -692,19 +692,19 @@ def test_metrics_of_one_table_never_contradict_each_other(
     recall: int, alarm: int, share: int, step: int
 ) -> None:
     """Whatever a model gets right, as disclosure control prints it."""
-    found, called, rate = recall / 100, alarm / 100, share / 100
-    positives, alarms = found * rate, called * (1 - rate)
+    recalled, called, rate = recall / 100, alarm / 100, share / 100
+    positives, alarms = recalled * rate, called * (1 - rate)
     metrics = {
         "accuracy": positives + 1 - rate - alarms,
         "precision": positives / (positives + alarms),
-        "recall": found,
+        "recall": recalled,
         "f1": 2 * positives / (positives + alarms + rate),
-        "balanced_accuracy": (found + 1 - called) / 2,
+        "balanced_accuracy": (recalled + 1 - called) / 2,
     }
     row: dict[str, Any] = {
         name: counts.inner_percent(value, step) for name, value in metrics.items()
     }
-    row |= {"step": step, "net_benefit": counts.percent(rate * (found - called), step)}
+    row |= {"step": step, "net_benefit": counts.percent(rate * (recalled - called), step)}
     baseline = counts.inner_percent(max(rate, 1 - rate))
     printed = {"granted": 1000, "events": 10 * share, "baseline": baseline, "rows": [row]}
     assert output_arithmetic.contradictions(printed) == []

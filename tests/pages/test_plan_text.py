@@ -182,7 +182,7 @@ def test_a_text_that_allows_less_than_the_request_is_a_point(
     assert point.startswith("The plan's text says “")
 
 
-HONEST = (
+FAITHFUL = (
     *(
         "The permit lasts 12 months.",
         "Access until 30 November 2027.",
@@ -218,8 +218,8 @@ OF_GENOMES = (
 
 @pytest.mark.parametrize(
     ("passage", "asked"),
-    [(one, request()) for one in HONEST]
-    + [(one, request(categories=GENOMES)) for one in OF_GENOMES],
+    [(text, request()) for text in FAITHFUL]
+    + [(text, request(categories=GENOMES)) for text in OF_GENOMES],
 )
 def test_a_text_that_agrees_gives_no_point(passage: str, asked: dict[str, int]) -> None:
     assert compare_terms(f"## Data\n{passage}\n", **asked) == []

@@ -66,8 +66,8 @@ TITLES = {
 @cache
 def computed(analysis: str) -> tuple[bytes, bytes]:
     params = complete(ASKED[analysis])
-    found = run(params, invent(parse_params(params), 160, 1), 10, noise_key=NOISE_KEY)
-    return found.result, found.disclosure
+    done = run(params, invent(parse_params(params), 160, 1), 10, noise_key=NOISE_KEY)
+    return done.result, done.disclosure
 
 
 def a_result(analysis: str) -> tuple[dict, dict]:
@@ -92,30 +92,30 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
     page = describe(result, disclosure)
     shown = page["shown"]
     for title in TITLES[analysis]:
-        assert any(one.title.startswith(title) for one in shown), title
-    for one in shown:
-        drawn = ElementTree.fromstring(one.plot)
+        assert any(plot.title.startswith(title) for plot in shown), title
+    for plot in shown:
+        drawn = ElementTree.fromstring(plot.plot)
         assert drawn.get("role") == "img"
         assert drawn.get("aria-label")
         assert "style" not in {
             name for element in drawn.iter() for name in (element.tag, *element.attrib)
         }
-        assert one.sentence.endswith(".")
-        assert one.table.rows
-        assert all(len(row) == len(one.table.columns) for row in one.table.rows)
-        assert [name for name, _ in one.table.meanings] == one.table.columns
-    assert [one["why"] for one in page["withheld"]] == [
-        one["why"] for one in disclosure["withheld"]
+        assert plot.sentence.endswith(".")
+        assert plot.table.rows
+        assert all(len(row) == len(plot.table.columns) for row in plot.table.rows)
+        assert [name for name, _ in plot.table.meanings] == plot.table.columns
+    assert [entry["why"] for entry in page["withheld"]] == [
+        entry["why"] for entry in disclosure["withheld"]
     ]
     for given, row in zip(result["rows"], shown[0].table.rows, strict=True):
-        figures = {
+        metrics = {
             str(value)
             for name, value in given.items()
             if name not in ("model", "feature_set", "interval_method", "stratum")
             and not name.endswith("interval")
         }
-        assert figures <= set(row), "a figure that was printed is not in the table"
-    ids = [name for one in shown for name in re.findall(r'\bid="([^"]+)"', one.plot)]
+        assert metrics <= set(row), "a figure that was printed is not in the table"
+    ids = [name for plot in shown for name in re.findall(r'\bid="([^"]+)"', plot.plot)]
     assert len(ids) == len(set(ids)), "two plots of one page share an id"
 
 
@@ -162,9 +162,9 @@ def test_clusters_have_sizes_means_and_outcomes_each_with_a_sentence_and_a_table
     assert {"age at diagnosis (years)", "tumour size (mm)"} >= {row[1] for row in means.table.rows}
     assert outcome.title == "The outcome in each cluster"
     assert "differ" in outcome.sentence
-    for one in (sizes, means, outcome):
-        assert ElementTree.fromstring(one.plot).get("aria-label")
-        assert one.table.rows
+    for plot in (sizes, means, outcome):
+        assert ElementTree.fromstring(plot.plot).get("aria-label")
+        assert plot.table.rows
     checks = check_result(
         result, disclosure, complete(GROUPED).decode(), 0b1110, 10, result["granted"]
     )
@@ -257,11 +257,11 @@ def texts_of(page: dict) -> list[str]:
     texts = [text for fact in page["facts"] for text in fact] + page["gains"]
     for part in ("withheld", "coarsened", "flow"):
         texts += [str(value) for item in page[part] for value in item.values()]
-    for one in page["shown"]:
-        texts += [one.title, one.sentence, one.table.caption, *one.table.columns]
-        texts += [value for row in one.table.rows for value in row]
-        if one.plot:
-            drawn = ElementTree.fromstring(one.plot)
+    for plot in page["shown"]:
+        texts += [plot.title, plot.sentence, plot.table.caption, *plot.table.columns]
+        texts += [value for row in plot.table.rows for value in row]
+        if plot.plot:
+            drawn = ElementTree.fromstring(plot.plot)
             texts += [drawn.get("aria-label", ""), *(node.text or "" for node in drawn.iter())]
     return texts
 
@@ -273,12 +273,14 @@ def test_a_result_s_page_names_nothing_as_the_program_does(params: bytes) -> Non
 
 
 def test_where_nothing_can_be_told_of_groups_the_sentence_says_so_and_nothing_is_drawn() -> None:
-    shown = [one for one in page_of(EXPLAINED, 60)["shown"] if "good for everybody" in one.title]
+    shown = [plot for plot in page_of(EXPLAINED, 60)["shown"] if "good for everybody" in plot.title]
     assert len(shown) == 2
-    for one in shown:
-        assert one.sentence.startswith("There are too few people to tell whether any group differs")
-        assert one.plot == ""
-        assert one.table.rows
+    for plot in shown:
+        assert plot.sentence.startswith(
+            "There are too few people to tell whether any group differs"
+        )
+        assert plot.plot == ""
+        assert plot.table.rows
 
 
 def test_what_groups_show_comes_first() -> None:
@@ -290,12 +292,12 @@ def test_what_groups_show_comes_first() -> None:
         gap | {"measure": "tpr", "verdict": "too few to tell"},
     ]
     compared = {"by": "grade", "model": "svm", "reference": "grade 1", "groups": [], "gaps": gaps}
-    (one,) = [
-        one
-        for one in describe(result | {"fairness": [compared]}, disclosure)["shown"]
-        if "good for everybody" in one.title
+    (plot,) = [
+        candidate
+        for candidate in describe(result | {"fairness": [compared]}, disclosure)["shown"]
+        if "good for everybody" in candidate.title
     ]
-    assert one.sentence.startswith(
+    assert plot.sentence.startswith(
         "False alarms, of those without it: higher for histological grade: 3, by 30 points "
         "(95 %: 10 to 40). "
         "1 of 3 comparisons are of too few people to tell."
@@ -330,7 +332,7 @@ CUT = """() => [...document.querySelectorAll("svg")].flatMap((svg) => {
 def test_no_text_of_a_plot_is_cut(browser: Browser, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900})
     pages = [page_of(EXPLAINED, 160), page_of(BY_TWO, 400)]
-    drawn = "".join(one.plot for shown in pages for one in shown["shown"])
+    drawn = "".join(plot.plot for shown in pages for plot in shown["shown"])
     page.set_content(
         f"<style>svg {{ display: block; max-width: 100%; height: auto }}</style>{drawn}"
     )
@@ -392,7 +394,7 @@ def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "sentence"),
     [
         (
             complete(ASKED["evaluate"]).decode(),
@@ -424,13 +426,13 @@ def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p
         ("[" * 2000, ""),
     ],
 )
-def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) -> None:
-    found = words.question(params)
-    assert said in found if said else found == ""
+def test_a_run_s_question_is_read_from_its_parameters(params: str, sentence: str) -> None:
+    question = words.question(params)
+    assert sentence in question if sentence else question == ""
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "sentence"),
     [
         ("permute:svm/combined", "comparing with shuffled outcomes: SVM on all data in one model"),
         ("evaluate:logistic/clinical", "testing the model: logistic on clinical data"),
@@ -439,8 +441,8 @@ def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) ->
         ("something new", "something new"),
     ],
 )
-def test_steps_in_words(step: str, said: str) -> None:
-    assert words.step(step) == said
+def test_steps_in_words(step: str, sentence: str) -> None:
+    assert words.step(step) == sentence
 
 
 def test_times_beyond_the_calendar_break_no_page() -> None:

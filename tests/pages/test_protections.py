@@ -25,7 +25,7 @@ from test_report import MATERIAL
 from api.demo.report import write
 from api.operate.settings import Settings
 from api.pages.demo_accounts import Entrance, hash_of
-from api.pages.demo_accounts import router as played_router
+from api.pages.demo_accounts import router as demo_router
 from api.pages.site import CSP, ROUTERS, STATIC
 from chain.wallets import Wallet
 from governance.consent import NOTICE
@@ -56,12 +56,12 @@ WITHIN_PAGES = {
 @pytest.fixture(scope="module")
 def tokens(deployment) -> dict[str, str]:
     """A session's token by name."""
-    found = {}
+    sessions = {}
     for name in ("ada", "person-001", "noor", "vera"):
         client = deployment.client(name)
         client.sign_in()
-        found[name] = client._token
-    return found
+        sessions[name] = client._token
+    return sessions
 
 
 def as_(token: str) -> dict[str, str]:
@@ -406,8 +406,11 @@ def test_the_printed_address_is_good_once(deployment) -> None:
     with pytest.raises(NotAllowed):
         entrance.exchange("other")
     cookie, word = entrance.exchange("token")  # a wrong guess used nothing up
-    assert [entrance.admits(one) for one in (cookie, word, "", "token")] == [True, *[False] * 3]
-    assert [entrance.hands_out(one) for one in (word, cookie, "", "token")] == [True, *[False] * 3]
+    assert [entrance.admits(value) for value in (cookie, word, "", "token")] == [True, *[False] * 3]
+    assert [entrance.hands_out(value) for value in (word, cookie, "", "token")] == [
+        True,
+        *[False] * 3,
+    ]
     with pytest.raises(NotAllowed):
         entrance.exchange("token")
     for shut in (Entrance(""), Entrance(hash_of(""))):
@@ -421,7 +424,7 @@ def test_the_cookie_of_the_entrance_is_closed_too(deployment) -> None:
     app = FastAPI()
     app.state.entrance = Entrance(hash_of("word"))
     app.state.services = SimpleNamespace(audience="https://volens.example")
-    app.include_router(played_router)
+    app.include_router(demo_router)
 
     async def open_it() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
@@ -479,7 +482,7 @@ def test_demo_accounts_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "sentence"),
     [
         ("/nowhere", 404, "There is no such page."),
         ("/runs/xyz", 404, "There is no such page."),
@@ -494,10 +497,12 @@ def test_demo_accounts_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -
         ("/trail?first=x", 422, "are numbers"),
     ],
 )
-def test_failures_are_pages_in_plain_words(deployment, path: str, status: int, said: str) -> None:
+def test_failures_are_pages_in_plain_words(
+    deployment, path: str, status: int, sentence: str
+) -> None:
     answer = httpx.get(deployment.url + path, headers=HTML)
     assert answer.status_code == status
-    assert said in answer.text
+    assert sentence in answer.text
     assert "Traceback" not in answer.text
     assert "<main" in answer.text
 
@@ -700,8 +705,11 @@ def axe(page: Page, *rules: str) -> list[tuple[str, list[str]]]:
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     context = {"exclude": [["#swagger-ui > *"]]} if page.locator("#swagger-ui").count() else None
     options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
-    found = Axe().run(page, context, options).response["violations"]
-    return [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found]
+    violations = Axe().run(page, context, options).response["violations"]
+    return [
+        (violation["id"], [node["html"] for node in violation["nodes"]][:3])
+        for violation in violations
+    ]
 
 
 def test_the_notice_is_a_page_and_word_for_word_what_is_signed(deployment) -> None:
@@ -749,7 +757,7 @@ def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
     context.add_cookies([deployment.entrance])
     page = context.new_page()
 
-    def look(name: str, path: str) -> str:
+    def visit(name: str, path: str) -> str:
         context.add_cookies(
             [{"name": "volens-session", "value": tokens[name], "url": deployment.url}]
         )
@@ -758,7 +766,7 @@ def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
 
     page.goto("/sign-in")
     assert "Signing needs JavaScript" in page.inner_text("main")
-    mine = look("ada", "/me")
+    mine = visit("ada", "/me")
     assert "Who can use my data now" in mine
     assert "cancer research" in mine
     assert "the analyst Noor" in mine
@@ -766,15 +774,15 @@ def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
         page.get_by_role("link", name="Give permission")
     ).first.click()
     assert page.locator("main form").count() == 1
-    assert "A result" in look("person-001", "/me/stopped")
-    shown = look("noor", f"/runs/{run}")
+    assert "A result" in visit("person-001", "/me/stopped")
+    shown = visit("noor", f"/runs/{run}")
     assert "Two checkers released the result" in shown
     assert "the output is sealed" in shown
     page.get_by_role("link", name="Open the result").click()
     expect(page.locator("main")).to_contain_text("What was withheld, and why")
     assert page.get_by_role("img", name="AUC of each model").is_visible()
-    assert "was opened for a run" in look("vera", "/trail?kind=access")
-    look("vera", "/trail?kind=dataset")
+    assert "was opened for a run" in visit("vera", "/trail?kind=access")
+    visit("vera", "/trail?kind=dataset")
     page.get_by_role("button", name="Verify").first.click()  # a whole page, without htmx
     assert "All 5 checks hold." in page.inner_text("main")
     context.close()

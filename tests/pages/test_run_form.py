@@ -43,7 +43,9 @@ def test_groups_are_ticked_and_a_number_has_the_points_of_its_cut() -> None:
     assert json.loads(params_from("survival", given))["strata"][1] == "age_years:40:60.5"
     part = next(part for part in form_parts("survival", given) if part.name == "strata")
     assert part.values == ("er_positive", "age_years")
-    assert ("strata.age_years", ("40, 60.5",)) in [(one.name, one.values) for one in part.parts]
+    assert ("strata.age_years", ("40, 60.5",)) in [
+        (inner.name, inner.values) for inner in part.parts
+    ]
 
 
 def test_groups_are_offered_by_what_the_dataset_has() -> None:
@@ -52,7 +54,7 @@ def test_groups_are_offered_by_what_the_dataset_has() -> None:
         {"variable": "er_positive", "people": None, "completeness": None},
     ]
     parts = with_variables(form_parts("evaluate", None), {"variables": rows})
-    offered = {part.name: [one.name for one in part.parts] for part in parts}
+    offered = {part.name: [inner.name for inner in part.parts] for part in parts}
     assert offered["fairness"] == ["fairness.grade"]
 
 
@@ -243,12 +245,12 @@ def test_problems_of_newer_boxes_name_them_as_the_page_does_and_what_to_do(
     for sentence in (str(wrong.value), wrong.value.hint):
         assert not re.search(r"_|\b(genes|series|outcome|assays)\.[a-z0-9]", sentence)
     parts = with_problem(form_parts("evaluate", usual_form("evaluate") | change), wrong.value)
-    folded = [one for one in flattened(parts) if one.folds and not one.is_open]
-    assert field not in {inner.name for one in folded for inner in flattened((one,))}
+    folded = [part for part in flattened(parts) if part.folds and not part.is_open]
+    assert field not in {inner.name for part in folded for inner in flattened((part,))}
 
 
 def flattened(parts: Sequence[FormPart]) -> list[FormPart]:
-    return [one for part in parts for one in (part, *flattened(part.parts))]
+    return [flat for part in parts for flat in (part, *flattened(part.parts))]
 
 
 def shown_form(browser: Browser, parts: Sequence[FormPart], width: int) -> Page:
@@ -346,25 +348,28 @@ def test_a_form_with_a_problem_has_no_barrier(browser: Browser, analysis: str, w
 
 def test_a_request_is_read_in_words_before_it_is_signed() -> None:
     given = usual_form("survival") | {"strata": ["er_positive", "age_years"]}
-    said = dict(run_text.describe(params_from("survival", given).decode()))
-    assert said["Curves of"] == (
+    described = dict(run_text.describe(params_from("survival", given).decode()))
+    assert described["Curves of"] == (
         "all people, and by oestrogen receptor positive and by age at diagnosis: under 50 years, "
         "50 to under 65 years, 65 years or more"
     )
-    assert said["People"] == "people of any age"
-    assert said["Kinds of data that it needs"] == "findings and lab values"
+    assert described["People"] == "people of any age"
+    assert described["Kinds of data that it needs"] == "findings and lab values"
     given = usual_form("evaluate") | {"fairness": ["grade"], "explain": ["shap-linear"]}
     params = params_from("evaluate", given).decode()
-    said = dict(run_text.describe(params))
-    assert said["Models"] == (
+    described = dict(run_text.describe(params))
+    assert described["Models"] == (
         "logistic on genes, on clinical data, on all data in one model, on all data, a model each"
     )
-    assert said["Explained"] == "logistic on all data in one model, by linear SHAP"
+    assert described["Explained"] == "logistic on all data in one model, by linear SHAP"
     assert (
-        said["Compared between groups"]
+        described["Compared between groups"]
         == "logistic on all data in one model, by histological grade"
     )
-    assert "gene activity and other molecules of the tumour" in said["Kinds of data that it needs"]
+    assert (
+        "gene activity and other molecules of the tumour"
+        in described["Kinds of data that it needs"]
+    )
     for _, value in [*run_text.describe(params), *run_text.describe_all(params)]:
         assert "_" not in value
     assert run_text.describe("{}") == []
@@ -378,10 +383,10 @@ def test_gene_sets_components_and_assays_are_read_in_words() -> None:
         "assays": ["mirna"],
         "models": {"logistic": ["combined"]},
     }
-    said = dict(run_text.describe(complete(asked).decode()))
-    assert "means of gene sets (of the file abababab…abab)" in said["Genes"]
-    assert "and 2 components of all, by principal component analysis" in said["Genes"]
-    assert said["Assays"] == "mirna"
+    described = dict(run_text.describe(complete(asked).decode()))
+    assert "means of gene sets (of the file abababab…abab)" in described["Genes"]
+    assert "and 2 components of all, by principal component analysis" in described["Genes"]
+    assert described["Assays"] == "mirna"
 
 
 def test_ten_times_365_days_are_ten_years() -> None:

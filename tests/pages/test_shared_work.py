@@ -157,7 +157,7 @@ def label_stays_on_paper(visit) -> None:
     page.emulate_media(media="screen")
     page.reload()
     expect(label).to_have_value("")
-    assert not [one for one in sent if "4711" in one or "Ward" in one]
+    assert not [text for text in sent if "4711" in text or "Ward" in text]
 
 
 def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> None:
@@ -403,11 +403,11 @@ def test_rehearsals_are_for_the_analyst_who_asks_on_our_page_and_not_too_often(
     assert rehearsing(as_sol).status_code == 403
     assert rehearsing(as_sol | {"Origin": audience}).status_code == 403
     assert rehearsing(HTML | {"Origin": audience}).status_code == 401
-    told = [rehearsing() for _ in range(rehearsals.BURST + 1)]
-    assert [answer.status_code for answer in told] == [503] * rehearsals.BURST + [429]
-    assert "This machine cannot compute." in told[0].text
-    assert f"You rehearsed {rehearsals.BURST} times in a row." in told[-1].text
-    assert "volens run rehearse" in told[-1].text
+    answers = [rehearsing() for _ in range(rehearsals.BURST + 1)]
+    assert [answer.status_code for answer in answers] == [503] * rehearsals.BURST + [429]
+    assert "This machine cannot compute." in answers[0].text
+    assert f"You rehearsed {rehearsals.BURST} times in a row." in answers[-1].text
+    assert "volens run rehearse" in answers[-1].text
 
 
 def _never(*_: object) -> None:
@@ -542,14 +542,14 @@ def test_a_sound_plan_becomes_a_permit_and_a_run(deployment, visit, tmp_path: Pa
     permit = f"{visit.url}/permits/{deployment.runs['permit']}"
     page.goto(permit)
     expect(page.locator("main")).to_contain_text("1 at most, 1 asked so far")
-    for other, said in (
+    for other, sentence in (
         ({"Seed of the random numbers": "77"}, "The permit allows no further different question"),
         ({}, "1 of 1 different questions; this one is among them, so it is free"),
     ):
         page.goto(f"{visit.url}/runs/new?permit={deployment.runs['permit']}")
         fill(page, FEW | other)
         page.get_by_role("button", name="Show what I would sign").click()
-        expect(page.locator("main")).to_contain_text(said)
+        expect(page.locator("main")).to_contain_text(sentence)
 
 
 def test_two_checkers_read_comment_and_release_it(deployment, visit) -> None:
@@ -675,20 +675,20 @@ def test_a_suspension_says_that_a_released_result_stays_shut(deployment, visit) 
     page.goto(f"{visit.url}/runs/{run}/result")
     expect(page.locator("main")).to_contain_text("no key to it leaves any more")
     # Notices are written in the background, a moment after their event.
-    deadline, told = time.monotonic() + 60, "a released result can no longer be opened"
+    deadline, sentence = time.monotonic() + 60, "a released result can no longer be opened"
     page.goto(f"{visit.url}/notices")
-    while told not in page.locator("main").inner_text() and time.monotonic() < deadline:
+    while sentence not in page.locator("main").inner_text() and time.monotonic() < deadline:
         time.sleep(0.5)
         page.reload()
-    expect(page.locator("main")).to_contain_text(told)
+    expect(page.locator("main")).to_contain_text(sentence)
 
 
 def test_a_custodian_describes_a_new_dataset(deployment, visit) -> None:
     page = as_(visit, "Omar")
-    with Clicks("operator", "sees the state of each part") as looks:
+    with Clicks("operator", "sees the state of each part") as clicks:
         page.get_by_role("link", name="Parts").click()
         expect(page.locator("main")).to_contain_text("key broker")
-    looks.agree()
+    clicks.agree()
     page = visit.open("/")
     with Clicks("custodian", "looks at the report of an ingest") as reads:
         page.get_by_role("link", name="Datasets").first.click()

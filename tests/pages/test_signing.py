@@ -130,16 +130,16 @@ def test_same_digest_and_signature_as_in_python(visit) -> None:
     visit.open("/sign-in")
     for kind in KINDS:
         message = {name: ANY[type_] for name, type_ in typed_data()["types"][kind]}
-        found = _in_browser(visit, kind, message)
+        signed = _in_browser(visit, kind, message)
         assert (
-            found["digest"] == bytes(_hash_eip191_message(_encode(DOMAIN, kind, message))).hex()
+            signed["digest"] == bytes(_hash_eip191_message(_encode(DOMAIN, kind, message))).hex()
         ), kind
-        assert found["signature"] == sign(KEY, DOMAIN, kind, message).hex(), kind
-        foreign = encode_typed_data(full_message=found["typed"])
-        assert bytes(_hash_eip191_message(foreign)).hex() == found["digest"], kind
-        assert found["recovered"] == found["address"], kind
-        signer = recover(DOMAIN, kind, message, bytes.fromhex(found["signature"]))
-        assert signer == found["address"] == Wallet.of(KEY).address, kind
+        assert signed["signature"] == sign(KEY, DOMAIN, kind, message).hex(), kind
+        foreign = encode_typed_data(full_message=signed["typed"])
+        assert bytes(_hash_eip191_message(foreign)).hex() == signed["digest"], kind
+        assert signed["recovered"] == signed["address"], kind
+        signer = recover(DOMAIN, kind, message, bytes.fromhex(signed["signature"]))
+        assert signer == signed["address"] == Wallet.of(KEY).address, kind
 
 
 def test_same_hidden_clinician_plan_id_and_notes(visit) -> None:
@@ -175,7 +175,7 @@ def test_same_hidden_clinician_plan_id_and_notes(visit) -> None:
 def test_same_commitment_and_canonical_json(visit) -> None:
     salt, value = sha256(b"salt").digest(), {"ü": [TEXT, {"b": 1, "a": True}], "a": TEXT, "Z": []}
     visit.open("/sign-in")
-    found = visit.page.evaluate(
+    computed = visit.page.evaluate(
         """async ([terms, salt, value]) => {
         const signing = await import("/pages/static/sign.js");
         const bytes = Uint8Array.from(salt.match(/../g), (pair) => parseInt(pair, 16));
@@ -184,14 +184,14 @@ def test_same_commitment_and_canonical_json(visit) -> None:
         [TEXT, salt.hex(), value | {"gone": None}],
     )
     assert (
-        found[0]
+        computed[0]
         == sha256(canonical(b"volens/terms/1", salt, sha256(TEXT.encode()).digest())).hexdigest()
     )
-    assert found[1].encode() == canonical_json(value)
+    assert computed[1].encode() == canonical_json(value)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "sentence"),
     [
         ({"type": "volens/key/1", "keystore": {}, "address": "0x"}, "damaged"),
         (LOCKED, "Type its password"),
@@ -212,7 +212,7 @@ def test_same_commitment_and_canonical_json(visit) -> None:
     ],
 )
 def test_other_key_files_are_refused_in_plain_words(
-    visit, tmp_path: Path, content, said: str
+    visit, tmp_path: Path, content, sentence: str
 ) -> None:
     page = visit.open("/sign-in")
     file = tmp_path / "key.json"
@@ -221,7 +221,7 @@ def test_other_key_files_are_refused_in_plain_words(
     page.get_by_label("Its password").fill(password)
     page.get_by_label("Your key file").set_input_files(file)
     page.get_by_role("button", name="Sign in", exact=True).click()
-    page.locator("[data-act=key-file] [role=alert]", has_text=said).wait_for()
+    page.locator("[data-act=key-file] [role=alert]", has_text=sentence).wait_for()
     assert page.evaluate("sessionStorage.getItem('volens-key')") is None
 
 
@@ -287,7 +287,7 @@ def test_a_form_sends_its_documents_after_the_ledger_has_the_message(deployment,
 def test_a_form_that_shows_too_little_or_nonsense_signs_nothing(deployment, visit) -> None:
     sign_in_with(visit.open("/sign-in"), deployment.key_file("pia"))
     permit, ballot = "ab" * 32, {"permit": "ab" * 32, "requestHash": "cd" * 32}
-    for message, said in (
+    for message, sentence in (
         (ballot | {"yes": "true"}, "does not show everything"),
         (ballot | {"yes": "maybe", "deadline": 5}, "a value that cannot be signed"),
         (ballot | {"yes": "true", "deadline": "0x5"}, "a value that cannot be signed"),
@@ -297,7 +297,7 @@ def test_a_form_that_shows_too_little_or_nonsense_signs_nothing(deployment, visi
             visit, form_of("Vote", "vote", f"/permits/{permit}/votes", message, button)
         )
         page.get_by_role("button").click()
-        page.get_by_text(said).wait_for()
+        page.get_by_text(sentence).wait_for()
     assert not any("/votes" in url for url in visit.asked)
 
 

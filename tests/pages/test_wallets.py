@@ -152,7 +152,7 @@ def test_a_session_is_renewed_before_it_ends(deployment, visit, tmp_path: Path) 
     expect(warning).to_contain_text(f"Your session ends at {until.inner_text()}.")
     assert Axe().run(page, options=VIOLATIONS).response["violations"] == []
     before = visit.context.cookies()
-    (earlier,) = [one["value"] for one in before if one["name"] == SESSION]
+    (earlier,) = [cookie["value"] for cookie in before if cookie["name"] == SESSION]
     warning.get_by_role("button", name="Stay signed in").click()
     expect(warning).to_contain_text("You stay signed in until")
     assert visit.context.cookies() != before
@@ -251,14 +251,14 @@ def test_a_key_made_in_the_browser_opens_everywhere(
 def test_a_new_key_needs_a_long_password_twice(deployment, visit) -> None:
     page = visit.open("/keys/new")
     page.get_by_label("A patient").check()
-    for first, second, said in (
+    for first, second, sentence in (
         ("eleven char", "eleven char", "at least 12 characters"),
         (PASSWORD, PASSWORD + "s", "The two passwords differ"),
     ):
         page.get_by_label("A password for the file").fill(first)
         page.get_by_label("The same password again").fill(second)
         page.get_by_role("button", name="Make the key").click()
-        page.get_by_role("alert").get_by_text(said).wait_for()
+        page.get_by_role("alert").get_by_text(sentence).wait_for()
     assert page.locator("#made").is_hidden()
 
 
@@ -446,14 +446,14 @@ def test_a_sign_in_that_a_wallet_or_the_service_refuses(visit, wallet_of) -> Non
         page.get_by_role("button", name="Sign in with <b>Own</b> wallet"),
         page.locator("[data-act=wallet] [role=alert]"),
     )
-    for fails, key, said in (
+    for fails, key, sentence in (
         ({"eth_requestAccounts": 4001}, wallet.key, "You refused in your wallet."),
         ({"eth_requestAccounts": -32002}, wallet.key, "is still waiting for an answer"),
         ({}, Wallet.new().key, "holds no role now, and nobody is enrolled with it"),
     ):
         wallet.fails, wallet.key = fails, key
         button.click()
-        expect(alert).to_contain_text(said)
+        expect(alert).to_contain_text(sentence)
     wallet.nothing = {"eth_requestAccounts"}
     button.click()
     expect(alert).to_contain_text("Your wallet names no account.")
@@ -570,7 +570,7 @@ def test_a_wallet_on_another_network_is_led_to_the_ledgers(deployment, visit, wa
     wallet.fails, wallet.forgets, wallet.added = {}, False, []
     visit.page.get_by_role("button", name="Yes").click()
     visit.page.wait_for_url("**/runs")
-    assert [(one["chainId"], one["rpcUrls"]) for one in wallet.added] == [
+    assert [(network["chainId"], network["rpcUrls"]) for network in wallet.added] == [
         (hex(ledger), ["https://node.example"])
     ]
     assert wallet.network == ledger
@@ -634,7 +634,7 @@ def test_with_a_wallet_the_key_of_a_result_is_kept_here_and_in_a_file(
     page.evaluate("(name) => localStorage.removeItem(name)", name)
     page.reload()
     assert page.get_by_role("link", name="Keep its key").is_hidden()
-    for content, said in (
+    for content, sentence in (
         (kept | {"purpose": "volens/result-key/1:" + "00" * 32}, "for another run, or damaged"),
         (kept | {"public": "00" * 32}, "for another run, or damaged"),
         ({"type": "volens/key/1"}, "not a file of such a key"),
@@ -644,7 +644,7 @@ def test_with_a_wallet_the_key_of_a_result_is_kept_here_and_in_a_file(
         file.write_text(json.dumps(content))
         page.get_by_label("Its key").set_input_files(file)
         page.get_by_role("button", name="Open").click()
-        expect(page.get_by_role("alert")).to_contain_text(said)
+        expect(page.get_by_role("alert")).to_contain_text(sentence)
     assert page.evaluate("(name) => localStorage.getItem(name)", name) == kept["key"]
 
 

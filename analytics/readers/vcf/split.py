@@ -197,9 +197,9 @@ class _Kinship:
         report.copies, report.first_degree, report.second_degree, report.third_degree = (
             degrees.count(degree) for degree in range(4)
         )
-        for one, other, degree in kinship.pairs:
+        for first, second, degree in kinship.pairs:
             if degree == 0:
-                copied(self._people[one], self._people[other])
+                copied(self._people[first], self._people[second])
 
 
 class _Reading:

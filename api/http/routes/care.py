@@ -66,16 +66,16 @@ def list_appointments(services: Parts, caller: SignedIn) -> Any:
     )
     return [
         {
-            "dataset": one.dataset,
-            "subject": one.subject,
-            "clinician": one.clinician,
-            "version": one.version,
-            "untilDay": one.until_day,
-            "resultToMe": one.result_to_me,
-            "live": one.live,
-            "salt": one.salt,
+            "dataset": appointment.dataset,
+            "subject": appointment.subject,
+            "clinician": appointment.clinician,
+            "version": appointment.version,
+            "untilDay": appointment.until_day,
+            "resultToMe": appointment.result_to_me,
+            "live": appointment.live,
+            "salt": appointment.salt,
         }
-        for one in listed
+        for appointment in listed
     ]
 
 

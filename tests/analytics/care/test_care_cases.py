@@ -678,7 +678,7 @@ CASES = [
 ]
 
 
-def said(evaluation: Evaluation) -> str:
+def option_of(evaluation: Evaluation) -> str:
     """The option with its dose, as the table writes it."""
     option = evaluation.option
     if option is None:
@@ -701,7 +701,7 @@ def fits(case: Case, evaluation: Evaluation) -> bool:
     state = State.CLOSED if case.closed else State.OPEN if case.option else State.UNKNOWN
     return (
         evaluation.state is state
-        and said(evaluation) == case.option
+        and option_of(evaluation) == case.option
         and closed == case.closed
         and (state is not State.UNKNOWN or evaluation.missing == case.missing)
     )
@@ -716,7 +716,7 @@ def test_the_table_is_long_enough() -> None:
 def test_what_a_rule_says(case: Case) -> None:
     evaluation = of(case, shipped())
     closed = tuple(gate.id for gate in evaluation.gates if gate.value is False)
-    assert (said(evaluation), closed) == (case.option, case.closed)
+    assert (option_of(evaluation), closed) == (case.option, case.closed)
     if not case.option and not case.closed:
         assert (evaluation.state, evaluation.missing) == (State.UNKNOWN, case.missing)
     assert fits(case, evaluation)

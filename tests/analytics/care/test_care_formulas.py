@@ -110,8 +110,8 @@ def test_clearance_falls_as_creatinine_and_age_rise(
 
 def test_the_older_age_of_a_year_of_birth() -> None:
     """Born in 1958: 67 or 68 on 30 November 2026; from a record of 2025 too."""
-    said_last_year = known(Decimal(67), 365)
-    for age in (said_last_year, known(Decimal(68), 0), Known(Decimal(68), None)):
+    of_last_year = known(Decimal(67), 365)
+    for age in (of_last_year, known(Decimal(68), 0), Known(Decimal(68), None)):
         fact = clearance(age=age)
         assert isinstance(fact, Known)
         assert fact.value == Decimal(80)

@@ -78,7 +78,7 @@ def test_a_file_that_is_not_the_one_of_the_index_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["medicines.json", "populations.json"])
 def test_a_table_of_facts_names_the_sources_that_it_is_from(name: str) -> None:
     content = json.loads((FOLDER.parent / name).read_text())
-    sources = [one["source"] for one in content] if name[0] == "p" else content["sources"]
+    sources = [row["source"] for row in content] if name[0] == "p" else content["sources"]
     assert sources
     for source in sources:
         assert source["url"].startswith("https://")
@@ -203,7 +203,9 @@ def test_a_list_or_table_that_was_retracted_refuses_its_rules(
             part["sources"][0]["status"] = "retracted"
 
     rules = with_file(name, retract)
-    evaluation = next(one for one in evaluate(BEA, rules, TODAY) if one.rule.id == rule)
+    evaluation = next(
+        candidate for candidate in evaluate(BEA, rules, TODAY) if candidate.rule.id == rule
+    )
     assert evaluation.state is State.REFUSES
     assert any(
         "retracted" in fault for fault in care_rules.faults(datetime.date(2026, 12, 1), rules)
@@ -364,7 +366,9 @@ def test_each_age_limit_is_kept_to_the_day(rule: str, name: str, days: int, last
 
 
 def of_rule(rule: str, facts: dict[str, Fact]) -> Any:
-    return next(one for one in evaluate(facts, shipped(), TODAY) if one.rule.id == rule)
+    return next(
+        evaluation for evaluation in evaluate(facts, shipped(), TODAY) if evaluation.rule.id == rule
+    )
 
 
 def test_the_limits_of_the_design() -> None:

@@ -18,8 +18,8 @@ from charts import (
     inputs_of,
     measured,
     medicine,
-    said,
     staged,
+    value_of,
 )
 from fhir_files import (
     ATC,
@@ -268,7 +268,7 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
 def test_the_laboratory_s_report_decides_about_brca(case: str) -> None:
     resources, expected = BRCA1[case]
     fact = chart(*resources)["brca1_germline"]
-    assert said(fact) == expected
+    assert value_of(fact) == expected
     if isinstance(fact, Known):
         assert fact.day == FIRST
         assert fact.source
@@ -285,7 +285,7 @@ def test_the_laboratory_s_report_decides_about_brca(case: str) -> None:
 )
 def test_a_transcript_of_brca1_is_none_of_brca2(change: str, expected: object) -> None:
     facts = chart(variant(gene=BRCA2, change=change), implication())
-    assert said(facts["brca2_germline"]) == expected
+    assert value_of(facts["brca2_germline"]) == expected
 
 
 def test_a_classification_has_its_own_day() -> None:
@@ -303,7 +303,7 @@ def test_what_is_not_read_of_a_report_is_what_it_advises() -> None:
         "component": [component("51963-7", RXNORM, "1597582")],
     }
     facts = chart(variant(), implication(), advice)
-    assert said(facts["brca1_germline"]) == "pathogenic"
+    assert value_of(facts["brca1_germline"]) == "pathogenic"
     assert "rxnorm:1597582" not in str(facts)
 
 
@@ -349,7 +349,7 @@ def test_a_chart_that_answers_all_gates_of_olaparib() -> None:
         "mds_aml": Reason.NOT_RECORDED,
         "complete_response": Reason.NOT_RECORDED,
     }
-    assert {name: said(facts[name]) for name in expected} == expected
+    assert {name: value_of(facts[name]) for name in expected} == expected
     last = facts["chemotherapy"]
     assert last.day == day_number("2024-04-10")
 
@@ -706,7 +706,7 @@ MEDICINES = [
 def test_each_fact_is_a_value_or_a_reason(
     resources: list[dict[str, Any]], name: str, expected: object
 ) -> None:
-    assert said(chart(*resources)[name]) == expected
+    assert value_of(chart(*resources)[name]) == expected
 
 
 CODING = "NM_000110.4:"
@@ -766,7 +766,7 @@ DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("case", DPYD_CASES)
 def test_dpyd_of_a_report(case: str) -> None:
     resources, expected = DPYD_CASES[case]
-    assert said(chart(*resources)["dpyd_variants"]) == expected
+    assert value_of(chart(*resources)["dpyd_variants"]) == expected
 
 
 def genotypes(
@@ -811,16 +811,16 @@ CALLS: dict[str, tuple[bytes, object]] = {
 def test_a_call_of_dpyd_is_a_reason_for_a_test_and_gives_no_score(case: str) -> None:
     payload, expected = CALLS[case]
     facts = chart(genotypes=payload)
-    assert said(facts["dpyd_call"]) == expected
-    assert said(facts["dpyd_variants"]) == said(facts["dpyd_positions"]) == Reason.NO_REPORT
+    assert value_of(facts["dpyd_call"]) == expected
+    assert value_of(facts["dpyd_variants"]) == value_of(facts["dpyd_positions"]) == Reason.NO_REPORT
 
 
 def test_a_variant_of_normal_function_is_no_conflict_unless_it_was_tested() -> None:
     payload = genotypes(site("c.85T>C", 1), site("c.1905+1G>A", 0))
-    assert said(chart(*NONE_OF_PANEL, genotypes=payload)["dpyd_variants"]) == ()
+    assert value_of(chart(*NONE_OF_PANEL, genotypes=payload)["dpyd_variants"]) == ()
     tested = variant("n", DPYD, CODING + "c.85T>C", ABSENT)
     facts = chart(*NONE_OF_PANEL, tested, genotypes=payload)
-    assert said(facts["dpyd_variants"]) == Reason.CONFLICTING
+    assert value_of(facts["dpyd_variants"]) == Reason.CONFLICTING
 
 
 def test_variants_of_normal_function_are_those_of_the_table() -> None:
@@ -831,9 +831,9 @@ def test_variants_of_normal_function_are_those_of_the_table() -> None:
 def test_report_and_vcf_must_agree_in_dpyd() -> None:
     reported = variant(gene=DPYD, change=SPLICE, value=ABSENT)
     facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 1)))
-    assert said(facts["dpyd_variants"]) == Reason.CONFLICTING
+    assert value_of(facts["dpyd_variants"]) == Reason.CONFLICTING
     facts = chart(reported, genotypes=genotypes(site("c.1905+1G>A", 0), site("c.2846A>T", 0)))
-    assert said(facts["dpyd_variants"]) == ()
+    assert value_of(facts["dpyd_variants"]) == ()
 
 
 PANEL = ("c.1905+1G>A", "c.1679T>G", "c.2846A>T", "c.1236G>A")
@@ -876,7 +876,7 @@ BESIDE_CALLS: dict[str, tuple[list[dict[str, Any]], bytes, object]] = {
 @pytest.mark.parametrize("case", BESIDE_CALLS)
 def test_dpyd_of_a_report_beside_a_vcf(case: str) -> None:
     resources, payload, expected = BESIDE_CALLS[case]
-    assert said(chart(*resources, genotypes=payload)["dpyd_variants"]) == expected
+    assert value_of(chart(*resources, genotypes=payload)["dpyd_variants"]) == expected
 
 
 @pytest.mark.parametrize("genes", [[component("48018-6", HGNC, DPYD)], []])
@@ -890,22 +890,24 @@ def test_a_genotype_of_dpyd_is_not_read_and_nothing_replaces_it(
     # Without any other result, ingest writes no record that could tell of one that is not final.
     for others in ([], NONE_OF_PANEL) if status == "final" else (NONE_OF_PANEL,):
         facts = chart(written | {"status": status}, *others, genotypes=payload)
-        assert said(facts["dpyd_variants"]) == reason
+        assert value_of(facts["dpyd_variants"]) == reason
         if status == "final":
-            assert said(facts["dpyd_positions"]) == reason
+            assert value_of(facts["dpyd_positions"]) == reason
 
 
 def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:
     facts = chart(genotypes=genotypes((17, 43124027, "ACT>A", 1)))
-    assert said(facts["brca_call"]) is True
-    assert said(facts["brca1_germline"]) == said(facts["brca2_germline"]) == Reason.NO_REPORT
+    assert value_of(facts["brca_call"]) is True
     assert (
-        said(chart(genotypes=genotypes((17, 43124027, "ACT>A", 0)))["brca_call"])
+        value_of(facts["brca1_germline"]) == value_of(facts["brca2_germline"]) == Reason.NO_REPORT
+    )
+    assert (
+        value_of(chart(genotypes=genotypes((17, 43124027, "ACT>A", 0)))["brca_call"])
         == Reason.NO_REPORT
     )
     filtered = genotypes((17, 43124027, "ACT>A", 1), passed=0)
-    assert said(chart(genotypes=filtered)["brca_call"]) == Reason.NO_REPORT
-    assert said(chart()["brca_call"]) == Reason.NOT_RECORDED
+    assert value_of(chart(genotypes=filtered)["brca_call"]) == Reason.NO_REPORT
+    assert value_of(chart()["brca_call"]) == Reason.NOT_RECORDED
 
 
 OF_TUMOUR = [component("48018-6", HGNC, CYP2D6), component("48002-0", LOINC, SOMATIC)]
@@ -938,13 +940,13 @@ def diplotype(text: str, name: str = "g", **elements: Any) -> dict[str, Any]:
 def test_cyp2d6_is_what_a_laboratory_reports(
     resources: list[dict[str, Any]], expected: object
 ) -> None:
-    assert said(chart(*resources)["cyp2d6_diplotype"]) == expected
+    assert value_of(chart(*resources)["cyp2d6_diplotype"]) == expected
 
 
 def test_cyp2d6_is_never_read_from_a_vcf() -> None:
     """rs3892097, *4: its copies are not known from calls."""
     facts = chart(genotypes=genotypes((22, 42128945, "C>T", 1)))
-    assert said(facts["cyp2d6_diplotype"]) == Reason.NOT_RECORDED
+    assert value_of(facts["cyp2d6_diplotype"]) == Reason.NOT_RECORDED
 
 
 WITHHELD = [
@@ -966,30 +968,32 @@ NO_CHEMOTHERAPY = [medicine("A10BA02")]
 
 @pytest.mark.parametrize(("category", "name"), WITHHELD)
 def test_what_she_withholds_is_a_reason_and_never_no(category: int, name: str) -> None:
-    assert said(chart(*bea(), withheld={category})[name]) == Reason.WITHHELD
+    assert value_of(chart(*bea(), withheld={category})[name]) == Reason.WITHHELD
 
 
 @pytest.mark.parametrize("category", [Category.PROCEDURES, Category.CONDITIONS, Category.HIV])
 def test_no_chemotherapy_is_not_said_where_it_could_be_withheld(category: int) -> None:
-    assert said(chart(*NO_CHEMOTHERAPY)["chemotherapy"]) == "none"
+    assert value_of(chart(*NO_CHEMOTHERAPY)["chemotherapy"]) == "none"
     facts = chart(*NO_CHEMOTHERAPY, withheld={category})
-    assert said(facts["chemotherapy"]) == Reason.WITHHELD
+    assert value_of(facts["chemotherapy"]) == Reason.WITHHELD
 
 
 def test_a_medicine_of_a_withheld_category_is_not_told() -> None:
     facts = chart(*bea(), medicine("J05AR22"), withheld={Category.HIV})
     assert "rxnorm:1306284" not in str(facts)
-    assert said(facts["medicines_complete"]) == Reason.WITHHELD
+    assert value_of(facts["medicines_complete"]) == Reason.WITHHELD
 
 
 def test_an_older_record_does_not_tell_what_she_withholds() -> None:
     """It may hold a code that is now of another category: among the medicines one against HIV."""
-    told = order((ATC, "J05AR22")) | {"subject": {"reference": f"urn:volens:subject:{SUBJECT}"}}
-    payload = write_record([told], {TRUE_DATES, ALL_MEDICINES})
+    medicine_order = order((ATC, "J05AR22")) | {
+        "subject": {"reference": f"urn:volens:subject:{SUBJECT}"}
+    }
+    payload = write_record([medicine_order], {TRUE_DATES, ALL_MEDICINES})
     inputs = [Input(SUBJECT, Category.MEDICATIONS, payload)]
     without = read_chart(read_records(inputs, EVERYTHING - {Category.HIV}, TODAY))
     assert "rxnorm:1306284" not in str(without)
-    assert said(read_chart(read_records(inputs, EVERYTHING, TODAY))["medicines_ever"]) == (
+    assert value_of(read_chart(read_records(inputs, EVERYTHING, TODAY))["medicines_ever"]) == (
         "rxnorm:1306284",
     )
 
@@ -998,7 +1002,7 @@ def test_the_last_day_of_chemotherapy_is_the_end_of_its_last_period() -> None:
     period = {"start": "2024-02-20", "end": "2024-04-30"}
     given = procedure((PCS, "3E03305")) | {"performedPeriod": period}
     fact = chart(given, SURGERY)["chemotherapy"]
-    assert (said(fact), fact.day) == ("adjuvant", day_number("2024-04-30"))
+    assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-04-30"))
 
 
 def test_a_chart_is_refused_where_its_dates_may_be_shifted() -> None:
@@ -1011,9 +1015,11 @@ def test_a_chart_is_refused_where_its_dates_may_be_shifted() -> None:
 def test_a_record_of_an_earlier_version_has_no_marks_and_no_chart() -> None:
     old = [
         Input(
-            one.subject, one.category, one.payload.replace(b'"meta":', b'"language":"en","meta_":')
+            record.subject,
+            record.category,
+            record.payload.replace(b'"meta":', b'"language":"en","meta_":'),
         )
-        for one in inputs_of(*bea())
+        for record in inputs_of(*bea())
     ]
     with pytest.raises(InputsError, match="may have been shifted"):
         read_chart(read_records(old, EVERYTHING, TODAY))
@@ -1033,7 +1039,10 @@ def test_an_age_that_was_grouped_is_not_an_age() -> None:
     file = bundle(*bea()).replace(b'"1960-05-17"', b'"1930-05-17"')
     records = split_files([file], [], SUBJECT).records
     inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
-    assert said(read_chart(read_records(inputs, EVERYTHING, TODAY))["age"]) == Reason.NOT_UNDERSTOOD
+    assert (
+        value_of(read_chart(read_records(inputs, EVERYTHING, TODAY))["age"])
+        == Reason.NOT_UNDERSTOOD
+    )
 
 
 @settings(max_examples=8, deadline=None)
@@ -1052,7 +1061,9 @@ def test_the_order_of_the_records_changes_nothing(seed: int) -> None:
 def test_facts_that_are_unknown_tell_no_word_of_the_record() -> None:
     canary = "Frau Muster"
     noted = [
-        one | {"note": [{"text": canary}]} for one in bea() if one["resourceType"] != "Encounter"
+        resource | {"note": [{"text": canary}]}
+        for resource in bea()
+        if resource["resourceType"] != "Encounter"
     ]
     facts = chart(*noted, observation((LOINC, "2160-0"), valueString=canary))
     assert canary not in str(facts)
@@ -1072,18 +1083,18 @@ def test_that_a_disease_is_absent_is_stated_and_never_read_from_silence(
 ) -> None:
     stated = observation((LOCAL, question), valueBoolean=False, effectiveDateTime="2024-05-20")
     diagnosed = condition((CM, code), onsetDateTime="2024-05-01")
-    assert said(chart(measured("29463-7", 62, "kg"))[name]) == Reason.NOT_RECORDED
-    assert said(chart(stated)[name]) is False
-    assert said(chart(stated, diagnosed)[name]) is True  # a diagnosis outweighs the answer
+    assert value_of(chart(measured("29463-7", 62, "kg"))[name]) == Reason.NOT_RECORDED
+    assert value_of(chart(stated)[name]) is False
+    assert value_of(chart(stated, diagnosed)[name]) is True  # a diagnosis outweighs the answer
     withheld = chart(stated, withheld=(Category.CONDITIONS,))[name]
-    assert said(withheld) == Reason.WITHHELD
+    assert value_of(withheld) == Reason.WITHHELD
 
 
 def newer(first: dict[str, Any], day: str | None, name: str) -> Any:
     """What a chart says of an entry of 2024-05-20 beside the same of another day."""
     dated = {} if day is None else {"effectiveDateTime": day}
     other = {key: value for key, value in first.items() if key != "effectiveDateTime"}
-    return said(chart(first, other | dated)[name])
+    return value_of(chart(first, other | dated)[name])
 
 
 NO_MDS, NO_PNEUMONITIS = (
@@ -1112,7 +1123,7 @@ def test_an_entry_that_may_be_newer_leaves_the_dated_one_in_doubt(
 def test_an_entry_that_is_surely_older_changes_nothing(
     entry: dict[str, Any], name: str, day: str
 ) -> None:
-    assert newer(entry, day, name) == said(chart(entry)[name])
+    assert newer(entry, day, name) == value_of(chart(entry)[name])
 
 
 @pytest.mark.parametrize(
@@ -1132,7 +1143,7 @@ def test_a_result_that_is_not_final_and_as_new_leaves_the_final_one_in_doubt(
     final = Entry("a", 2, {"status": "final", "valueBoolean": True}, 20, frozenset())
     other = Entry("b", 2, {"status": status, "valueBoolean": False}, day, frozenset(), day)
     fact = newest([final, other], yes_or_no, Unknown(Reason.NOT_RECORDED))
-    assert said(fact) == expected
+    assert value_of(fact) == expected
 
 
 RESTRICTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
@@ -1196,7 +1207,7 @@ def of_patient(patient: dict[str, Any]) -> dict[str, Fact]:
 
 
 def load(inputs: list[Input], category: int) -> Any:
-    return json.loads(next(one.payload for one in inputs if one.category == category))
+    return json.loads(next(record.payload for record in inputs if record.category == category))
 
 
 @pytest.mark.parametrize("case", NOT_KEPT)
@@ -1205,11 +1216,11 @@ def test_a_result_that_ingest_does_not_keep_leaves_an_older_one_in_doubt(case: s
     other = {name: value for name, value in other.items() if name != "effectiveDateTime"}
     first = measured("2160-0", 1.4, "mg/dL")
     for day in ("2024-05-20", "2024-05-30", "2024-05", "2024-09-09", "soon"):
-        assert said(chart(first, other | {"effectiveDateTime": day})["creatinine"]) == reason
-    assert said(chart(first, other)["creatinine"]) == reason  # without any day
+        assert value_of(chart(first, other | {"effectiveDateTime": day})["creatinine"]) == reason
+    assert value_of(chart(first, other)["creatinine"]) == reason  # without any day
     for day in ("2024-05-19", "2024-04", "2023"):
         older = chart(first, other | {"effectiveDateTime": day})
-        assert said(older["creatinine"]) == Decimal("1.4")
+        assert value_of(older["creatinine"]) == Decimal("1.4")
 
 
 KETOCONAZOLE = concept((ATC, "J02AB02"))
@@ -1230,7 +1241,7 @@ INSIDE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("where", INSIDE)
 def test_a_result_inside_something_else_leaves_an_older_one_in_doubt(where: str) -> None:
     facts = chart(measured("2160-0", 1.4, "mg/dL"), INSIDE[where])
-    assert said(facts["creatinine"]) == Reason.HELD_BACK
+    assert value_of(facts["creatinine"]) == Reason.HELD_BACK
 
 
 @pytest.mark.parametrize("status", ["preliminary", "cancelled", "entered-in-error"])
@@ -1240,7 +1251,7 @@ def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> No
     panel = observation((LOINC, "24323-8"), hasMember=listing["result"], status=status)
     for around in (listing, panel):
         facts = chart(measured("2160-0", 1.4, "mg/dL"), lower, around)
-        assert said(facts["creatinine"]) == Reason.HELD_BACK
+        assert value_of(facts["creatinine"]) == Reason.HELD_BACK
 
 
 @pytest.mark.parametrize(
@@ -1256,8 +1267,8 @@ def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> No
 )  # a table: one case a line  # fmt: skip
 def test_a_medicine_inside_something_else_makes_the_list_incomplete(hidden: dict[str, Any]) -> None:
     old = medicine("A10BA02", "2024-01-10", "completed") | {"id": "old"}
-    assert said(chart(old)["medicines_complete"]) is True
-    assert said(chart(old, hidden)["medicines_complete"]) == Reason.HELD_BACK
+    assert value_of(chart(old)["medicines_complete"]) is True
+    assert value_of(chart(old, hidden)["medicines_complete"]) == Reason.HELD_BACK
 
 
 def test_the_file_of_a_second_ingest_is_not_read_beside_the_first() -> None:
@@ -1271,13 +1282,13 @@ def test_after_a_transplant_a_test_may_show_the_donor_s_genes(code: str) -> None
     transplant = condition((CM, code), onsetDateTime="2020-01-01")
     facts = chart(*bea(), diplotype("*1/*1"), *NONE_OF_PANEL, transplant)
     for name in ("brca1_germline", "dpyd_variants", "cyp2d6_diplotype"):
-        assert said(facts[name]) == Reason.INDETERMINATE
+        assert value_of(facts[name]) == Reason.INDETERMINATE
 
 
 def test_a_diplotype_beside_one_that_is_not_final_is_none() -> None:
     newer = diplotype("*4/*4", "h") | {"status": "preliminary"}
     facts = chart(diplotype("*1/*1"), newer)
-    assert said(facts["cyp2d6_diplotype"]) == Reason.NOT_FINAL
+    assert value_of(facts["cyp2d6_diplotype"]) == Reason.NOT_FINAL
 
 
 @pytest.mark.parametrize(("code", "kin"), [("HUSB", False), ("STPMTH", False), ("MTH", True)])
@@ -1290,13 +1301,13 @@ def test_cancer_of_somebody_who_is_no_kin_is_no_family_history(code: str, kin: b
         "relationship": concept((role, code)),
         "condition": [{"code": concept((CM, "C50.911"))}],
     }
-    assert (said(chart(history)["breast_cancer_in_family"]) is True) is kin
+    assert (value_of(chart(history)["breast_cancer_in_family"]) is True) is kin
 
 
 @pytest.mark.parametrize("status", ["entered-in-error", "cancelled"])
 def test_what_never_was_a_result_leaves_nothing_in_doubt(status: str) -> None:
     other = measured("2160-0", 3.1, "mg/dL", "2024-05-25", status=status)
-    assert said(chart(measured("2160-0", 1.4, "mg/dL"), other)["creatinine"]) == Decimal("1.4")
+    assert value_of(chart(measured("2160-0", 1.4, "mg/dL"), other)["creatinine"]) == Decimal("1.4")
 
 
 @pytest.mark.parametrize(
@@ -1318,7 +1329,7 @@ def test_each_fact_is_in_doubt_by_a_code_of_its_own(
     snomed = concept(("http://snomed.info/sct", "10828004"))
     other = observation(code, valueCodeableConcept=snomed, effectiveDateTime="2024-05-30")
     assert isinstance(chart(first)[name], Known)
-    assert said(chart(first, other)[name]) == Reason.HELD_BACK
+    assert value_of(chart(first, other)[name]) == Reason.HELD_BACK
 
 
 def test_of_what_is_not_kept_only_the_code_and_the_day_are_written() -> None:
@@ -1346,8 +1357,8 @@ def test_the_parts_of_a_panel_are_results() -> None:
     ]
     panel = observation((LOINC, "58410-2"), component=parts, effectiveDateTime="2024-05-25")
     facts = chart(measured("718-7", 12.1, "g/dL"), measured("777-3", 210, "10*9/L"), panel)
-    assert said(facts["haemoglobin"]) == Decimal("9.1")
-    assert said(facts["platelets"]) == Decimal(60)
+    assert value_of(facts["haemoglobin"]) == Decimal("9.1")
+    assert value_of(facts["platelets"]) == Decimal(60)
 
 
 def coded_part(url: str, code: str) -> dict[str, Any]:
@@ -1372,12 +1383,12 @@ def test_a_sex_at_birth_that_differs_from_the_gender_leaves_it_in_doubt(
     url = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
     patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960"}
     patient |= {"extension": [{"url": url, **extension}]}
-    assert said(of_patient(patient)["sex"]) == expected
+    assert value_of(of_patient(patient)["sex"]) == expected
 
 
 def test_a_sex_that_was_observed_and_differs_from_the_gender_leaves_it_in_doubt() -> None:
-    assert said(chart(coded("76689-9", "LA3-6"))["sex"]) == "female"
-    assert said(chart(coded("76689-9", "LA2-8"))["sex"]) == Reason.CONFLICTING
+    assert value_of(chart(coded("76689-9", "LA3-6"))["sex"]) == "female"
+    assert value_of(chart(coded("76689-9", "LA2-8"))["sex"]) == Reason.CONFLICTING
 
 
 @pytest.mark.parametrize("death", [{"deceasedBoolean": True}, {"deceasedDateTime": "2024-05-02"}])
@@ -1385,7 +1396,7 @@ def test_no_plan_is_drawn_of_somebody_who_has_died(death: dict[str, Any]) -> Non
     patient = {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1960"}
     with pytest.raises(InputsError, match="has died"):
         of_patient(patient | death)
-    assert said(of_patient(patient | {"deceasedBoolean": False})["sex"]) == "female"
+    assert value_of(of_patient(patient | {"deceasedBoolean": False})["sex"]) == "female"
 
 
 def test_a_germline_variant_in_few_reads_is_no_finding() -> None:
@@ -1400,13 +1411,13 @@ def test_a_germline_variant_in_few_reads_is_no_finding() -> None:
             "valueQuantity": {"value": value, "system": UCUM, "code": unit},
         }
         facts = chart(variant(more=(share,)), implication())
-        assert said(facts["brca1_germline"]) == expected
+        assert value_of(facts["brca1_germline"]) == expected
 
 
 def test_a_class_of_the_liver_without_a_day_leaves_its_impairment_in_doubt() -> None:
     none = coded("hepatic-impairment", "impairment-none", system=LOCAL)
     undated = coded("child-pugh-class", "child-pugh-c", None, LOCAL)
-    assert said(chart(none, undated)["hepatic_impairment"]) == Reason.NO_DATE
+    assert value_of(chart(none, undated)["hepatic_impairment"]) == Reason.NO_DATE
 
 
 NOT_PREGNANT = coded("82810-3", "LA26683-5")
@@ -1438,7 +1449,7 @@ ACTIVE = {
     ],
 )
 def test_diagnoses_of_a_pregnancy(code: str, pregnant: bool | Reason) -> None:
-    assert said(chart(condition((CM, code)))["pregnant"]) == pregnant
+    assert value_of(chart(condition((CM, code)))["pregnant"]) == pregnant
 
 
 @pytest.mark.parametrize(
@@ -1458,8 +1469,8 @@ def test_diagnoses_of_a_pregnancy(code: str, pregnant: bool | Reason) -> None:
 def test_a_negative_status_never_hides_a_pregnancy(
     resources: list[dict[str, Any]], expected: bool | Reason
 ) -> None:
-    assert said(chart(NOT_PREGNANT, *resources)["pregnant"]) == expected
-    assert said(chart(coded("2106-3", "LA6577-6"))["pregnant"]) == Reason.NOT_RECORDED
+    assert value_of(chart(NOT_PREGNANT, *resources)["pregnant"]) == expected
+    assert value_of(chart(coded("2106-3", "LA6577-6"))["pregnant"]) == Reason.NOT_RECORDED
 
 
 @pytest.mark.parametrize(
@@ -1470,15 +1481,15 @@ def test_a_negative_status_never_hides_a_pregnancy(
     ],
 )
 def test_every_code_of_mds_and_aml_outweighs_a_no(coding: tuple[str, str]) -> None:
-    assert said(chart(NO_MDS, condition(coding))["mds_aml"]) is True
-    assert said(chart(NO_MDS, condition((ICD_O, "8500/3")))["mds_aml"]) is False
+    assert value_of(chart(NO_MDS, condition(coding))["mds_aml"]) is True
+    assert value_of(chart(NO_MDS, condition((ICD_O, "8500/3")))["mds_aml"]) is False
 
 
 def test_a_later_no_erases_no_earlier_yes() -> None:
     earlier = {"valueBoolean": True, "effectiveDateTime": "2020-01-01"}
-    assert said(chart(NO_MDS, NO_MDS | earlier)["mds_aml"]) is True
+    assert value_of(chart(NO_MDS, NO_MDS | earlier)["mds_aml"]) is True
     fact = chart(NO_PNEUMONITIS, NO_PNEUMONITIS | earlier)["pneumonitis"]
-    assert said(fact) == Reason.CONFLICTING
+    assert value_of(fact) == Reason.CONFLICTING
 
 
 def named(text: str, **more: Any) -> dict[str, Any]:
@@ -1502,7 +1513,7 @@ UNKNOWN_CODE = concept((SNOMED, "70901006"))
 def test_a_result_that_has_a_name_alone_leaves_an_older_one_in_doubt(
     first: dict[str, Any], other: dict[str, Any], name: str
 ) -> None:
-    assert said(chart(first, other)[name]) == Reason.HELD_BACK
+    assert value_of(chart(first, other)[name]) == Reason.HELD_BACK
     others = [named(text) for text in ("Creatinine, urine", "Hemoglobin A1c", "glucose")]
     assert isinstance(chart(first, *others)[name], Known)
 
@@ -1533,7 +1544,7 @@ def test_a_genetic_result_of_an_unknown_code_leaves_no_variant_in_doubt(
     unknown = {
         name
         for name in ("brca1_germline", "dpyd_variants")
-        if said(facts[name]) in (Reason.HELD_BACK, Reason.NOT_FINAL)
+        if value_of(facts[name]) in (Reason.HELD_BACK, Reason.NOT_FINAL)
     }
     assert unknown == in_doubt
 
@@ -1572,7 +1583,7 @@ def test_a_diagnosis_that_was_not_kept_leaves_a_no_in_doubt(
         not_kept("C50.912", stage=[{"summary": FOURTH}], **LATER),
         {**REPORT, "contained": [condition((SNOMED, "1"), id="i", **LATER)]},
     ):  # a table: one case a line  # fmt: skip
-        assert said(chart(denial, other)[name]) == Reason.HELD_BACK, other
+        assert value_of(chart(denial, other)[name]) == Reason.HELD_BACK, other
     for other in (
         condition((SNOMED, "1"), onsetDateTime="2024-05-19"),
         not_kept("I10", **LATER),
@@ -1580,7 +1591,7 @@ def test_a_diagnosis_that_was_not_kept_leaves_a_no_in_doubt(
         not_kept("D46.9", "entered-in-error", **LATER),
         condition((CM, "I10"), (SNOMED, "1"), **LATER),
     ):
-        assert said(chart(denial, other)[name]) == value, other
+        assert value_of(chart(denial, other)[name]) == value, other
 
 
 def allergic(**more: Any) -> dict[str, Any]:
@@ -1607,8 +1618,8 @@ def test_an_allergy_that_was_not_kept_leaves_no_parp_inhibitor_before_in_doubt(
     allergy: dict[str, Any], expected: object
 ) -> None:
     facts = chart(medicine("A10BA02"), allergy)
-    assert said(facts["earlier_parp_inhibitor"]) == expected
-    assert said(facts["medicines_complete"]) is True
+    assert value_of(facts["earlier_parp_inhibitor"]) == expected
+    assert value_of(facts["medicines_complete"]) is True
 
 
 def test_a_diagnosis_that_was_not_kept_leaves_its_last_day_alone() -> None:
@@ -1619,14 +1630,14 @@ def test_a_diagnosis_that_was_not_kept_leaves_its_last_day_alone() -> None:
     ):
         assert {tag["code"] for tag in load(records, category)["meta"]["tag"]} == expected
     sensitive = condition((SNOMED, "1"), (CM, "F32.1"), (CM, "B20"), (CM, "O80"), **LATER)
-    assert b"2024-05-30" not in b"".join(one.payload for one in inputs_of(NO_MDS, sensitive))
+    assert b"2024-05-30" not in b"".join(record.payload for record in inputs_of(NO_MDS, sensitive))
 
 
 def test_the_last_day_of_chemotherapy_is_also_that_of_another_disease() -> None:
     fact = chart(GIVEN_BEFORE, LATER_FOR_OVARY, SURGERY)["chemotherapy"]
-    assert (said(fact), fact.day) == ("neoadjuvant", day_number("2024-05-10"))
+    assert (value_of(fact), fact.day) == ("neoadjuvant", day_number("2024-05-10"))
     ordered = medicine("L01DB01") | {"reasonCode": [concept((CM, "C56.9"))]}
-    assert said(chart(GIVEN_BEFORE, ordered, SURGERY)["chemotherapy"]) == Reason.NOT_FINAL
+    assert value_of(chart(GIVEN_BEFORE, ordered, SURGERY)["chemotherapy"]) == Reason.NOT_FINAL
 
 
 def test_no_code_of_a_reason_is_kept_with_a_medicine() -> None:

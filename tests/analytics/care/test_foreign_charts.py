@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from charts import EVERYTHING, SUBJECT, said
+from charts import EVERYTHING, SUBJECT, value_of
 from fhir_files import LOINC, concept
 from genomic_files import BRCA1, GERMLINE, GRCH38, HGVS, PRESENT, component
 
@@ -56,8 +56,8 @@ MAP = [
 SETS = with_maps(SHIPPED, [load_code_map(json.dumps(MAP).encode())])
 
 
-def chart(*bundles: dict[str, Any]) -> dict[str, Fact]:
-    files = [json.dumps(one).encode() for one in bundles]
+def facts_of(*bundles: dict[str, Any]) -> dict[str, Fact]:
+    files = [json.dumps(bundle).encode() for bundle in bundles]
     records = split_files(files, [], SUBJECT, SETS).records
     inputs = [Input(SUBJECT, category, payload) for category, payload in records.items()]
     return read_chart(read_records(inputs, EVERYTHING, TODAY))
@@ -69,7 +69,11 @@ def components(resource: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def variants(bundle: dict[str, Any]) -> list[dict[str, Any]]:
     resources = [entry["resource"] for entry in bundle["entry"]]
-    return [one for one in resources if one.get("code", {}).get("coding") and is_variant(one)]
+    return [
+        resource
+        for resource in resources
+        if resource.get("code", {}).get("coding") and is_variant(resource)
+    ]
 
 
 def is_variant(resource: dict[str, Any]) -> bool:
@@ -81,8 +85,8 @@ def as_brca1(bundle: dict[str, Any], at: int, **more: Any) -> dict[str, Any]:
     changed = copy.deepcopy(bundle)
     listed = variants(changed)
     kept = listed[at]
-    others = {id(one) for one in listed if one is not kept}
-    changed["entry"] = [one for one in changed["entry"] if id(one["resource"]) not in others]
+    others = {id(variant) for variant in listed if variant is not kept}
+    changed["entry"] = [entry for entry in changed["entry"] if id(entry["resource"]) not in others]
     parts = components(kept)
     # A change on the chromosome or in the transcript of another gene would be a reason of its own.
     others_own = ("48018-6", "81290-9", "51958-7")
@@ -128,7 +132,8 @@ EXAMPLES = {
 def test_an_example_of_the_guide_gives_no_finding_and_the_right_reason(name: str) -> None:
     example = GUIDE[name]
     reasons = [
-        said(chart(as_brca1(example, at))["brca1_germline"]) for at in range(len(variants(example)))
+        value_of(facts_of(as_brca1(example, at))["brca1_germline"])
+        for at in range(len(variants(example)))
     ]
     assert reasons == EXAMPLES[name]
     assert set(GUIDE) == set(EXAMPLES)
@@ -138,23 +143,24 @@ def test_a_finding_of_the_guide_s_example_becomes_one_with_what_it_lacks() -> No
     """BRAF V600E, pathogenic: said to be germline, and of GRCh38."""
     coded = {"48002-0": GERMLINE, "62374-4": GRCH38}
     example = as_brca1(GUIDE["oncology-diagnostic"], 0, coded=coded)
-    assert said(chart(example)["brca1_germline"]) == Reason.TEXT_ONLY  # a protein's change alone
+    # A protein's change alone.
+    assert value_of(facts_of(example)["brca1_germline"]) == Reason.TEXT_ONLY
     kept = variants(example)[0]["component"]
     kept.append(component("48004-6", HGVS, "c.1799T>A"))
-    assert said(chart(example)["brca1_germline"]) == "pathogenic"
+    assert value_of(facts_of(example)["brca1_germline"]) == "pathogenic"
 
 
 # By fixture: its variants of PIK3CA, TP53 and BRCA1 as if of BRCA1's germline, Present (the pack
 # gives no value). "oncogenic" is no class of LOINC, so that such an implication is held back.
-HELD, PATHOGENIC = Reason.HELD_BACK, "pathogenic"
-VALID = [HELD, HELD, PATHOGENIC]
+HELD_BACK, PATHOGENIC = Reason.HELD_BACK, "pathogenic"
+VALID = [HELD_BACK, HELD_BACK, PATHOGENIC]
 REPORTS: dict[str, list[object]] = {
     "report-oc_0002": VALID,
-    "negative-01-build-missing": [BUILD, HELD, PATHOGENIC],
-    "negative-02-build-hg19": [BUILD, HELD, PATHOGENIC],
+    "negative-01-build-missing": [BUILD, HELD_BACK, PATHOGENIC],
+    "negative-02-build-hg19": [BUILD, HELD_BACK, PATHOGENIC],
     "negative-03-source-class": VALID,
-    "negative-04-hgvs-invalid": [HELD, Reason.NOT_RECORDED, PATHOGENIC],
-    "negative-05-hgvs-text-only": [Reason.TEXT_ONLY, HELD, PATHOGENIC],
+    "negative-04-hgvs-invalid": [HELD_BACK, Reason.NOT_RECORDED, PATHOGENIC],
+    "negative-05-hgvs-text-only": [Reason.TEXT_ONLY, HELD_BACK, PATHOGENIC],
     "negative-06-variant-no-ge-category": VALID,
     "negative-07-classification-source": VALID,
     "negative-08-significance-on-variant": VALID,
@@ -169,22 +175,22 @@ def test_a_report_of_the_pack_gives_what_its_variants_say(name: str) -> None:
     present = {"valueCodeableConcept": concept((LOINC, PRESENT))}
     file = without_labels(PACK[name])
     facts = [
-        chart(as_brca1(file, at, coded={"48002-0": GERMLINE}, **present))["brca1_germline"]
+        facts_of(as_brca1(file, at, coded={"48002-0": GERMLINE}, **present))["brca1_germline"]
         for at in range(3)
     ]
-    assert [said(fact) for fact in facts] == REPORTS[name]
+    assert [value_of(fact) for fact in facts] == REPORTS[name]
 
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_of_the_pack_as_it_is_gives_no_finding(name: str) -> None:
     """Its variants have no value, and a label of its own holds the germline one back."""
     labelled = Reason.NO_VALUE if "unlabelled" in name else Reason.HELD_BACK
-    assert said(chart(PACK[name])["brca1_germline"]) == labelled
-    assert said(chart(without_labels(PACK[name]))["brca1_germline"]) == Reason.NO_VALUE
+    assert value_of(facts_of(PACK[name])["brca1_germline"]) == labelled
+    assert value_of(facts_of(without_labels(PACK[name]))["brca1_germline"]) == Reason.NO_VALUE
     for at, somatic in enumerate([SOURCE if "source-class" in name else SOMATIC, SOMATIC]):
-        fact = chart(as_brca1(without_labels(PACK[name]), at))["brca1_germline"]
+        fact = facts_of(as_brca1(without_labels(PACK[name]), at))["brca1_germline"]
         invalid = "hgvs-invalid" in name and at == 1
-        assert said(fact) == (Reason.NOT_RECORDED if invalid else somatic)
+        assert value_of(fact) == (Reason.NOT_RECORDED if invalid else somatic)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_a_report_of_the_pack_as_it_is_gives_no_finding(name: str) -> None:
 )
 def test_a_file_about_two_people_is_refused(name: str) -> None:
     with pytest.raises(PayloadError, match="more than one patient"):
-        chart(PACK[name])
+        facts_of(PACK[name])
 
 
 BREAST = {
@@ -231,14 +237,18 @@ ONCOLOGY: dict[str, dict[str, object]] = {
     "negative-16-stage-without-tnm": UNSTAGED,
     "oncology-oc_0003": LUNG,
     # Of a diagnosis that the map does not name, its medicines are held back with it.
-    "oncology-oc_0001": {"medicines_complete": HELD, "chemotherapy": HELD, "tumour_size": "T2"},
+    "oncology-oc_0001": {
+        "medicines_complete": HELD_BACK,
+        "chemotherapy": HELD_BACK,
+        "tumour_size": "T2",
+    },
 }
 
 
 @pytest.mark.parametrize("name", ONCOLOGY)
 def test_an_oncology_file_is_read_by_a_code_map(name: str) -> None:
-    facts = chart(PACK[name])
-    assert {fact: said(facts[fact]) for fact in ONCOLOGY[name]} == ONCOLOGY[name]
+    facts = facts_of(PACK[name])
+    assert {fact: value_of(facts[fact]) for fact in ONCOLOGY[name]} == ONCOLOGY[name]
 
 
 # By file: what its plan offers, and why nothing else, as the fact or gate that stands against it.
@@ -254,7 +264,9 @@ OF_MEDICINES = (
     "dpyd-test-before-fluoropyrimidine",
 )
 OLD_LIST = {rule: {"medicines": TOO_OLD} for rule in OF_MEDICINES}
-NO_LIST = {rule: {"medicines": NOT_RECORDED, "medicines_complete": HELD} for rule in OF_MEDICINES}
+NO_LIST = {
+    rule: {"medicines": NOT_RECORDED, "medicines_complete": HELD_BACK} for rule in OF_MEDICINES
+}
 NO_BREAST_CANCER = {
     "diet": {"breast_cancer": NOT_RECORDED},
     "exercise": {"breast_cancer": NOT_RECORDED},
@@ -275,19 +287,24 @@ PLANS: dict[str, tuple[set[str], dict[str, dict[str, Reason]]]] = {
 
 @pytest.mark.parametrize("name", PLANS)
 def test_an_oncology_file_gives_what_its_record_says_and_a_reason_for_all_else(name: str) -> None:
-    by_rule = {one.rule.id: one for one in evaluate(chart(PACK[name]), shipped(), TODAY)}
+    by_rule = {
+        evaluation.rule.id: evaluation
+        for evaluation in evaluate(facts_of(PACK[name]), shipped(), TODAY)
+    }
     offered, reasons = PLANS[name]
-    assert {rule for rule, one in by_rule.items() if one.option is not None} == offered
+    assert {
+        rule for rule, evaluation in by_rule.items() if evaluation.option is not None
+    } == offered
     olaparib = by_rule.pop("olaparib-breast-cancer")
     assert {
-        rule: {fact: said(one.facts[fact]) for fact in one.missing}
-        for rule, one in by_rule.items()
+        rule: {fact: value_of(evaluation.facts[fact]) for fact in evaluation.missing}
+        for rule, evaluation in by_rule.items()
         if rule not in offered
     } == reasons
     # Her record says tamoxifen and palbociclib alone; of the others it does not say enough.
     closed = {gate.id for gate in olaparib.gates if gate.value is False}
     assert closed == ({"chemotherapy"} if offered else set())
-    assert said(olaparib.facts["brca1_germline"]) == NOT_RECORDED
+    assert value_of(olaparib.facts["brca1_germline"]) == NOT_RECORDED
 
 
 def test_every_fixture_of_the_pack_has_its_row() -> None:
@@ -296,4 +313,4 @@ def test_every_fixture_of_the_pack_has_its_row() -> None:
     others = {"report-oc_0001", "report-oc_0003"}  # of lung cancer, EGFR alone
     assert set(PACK) == set(REPORTS) | set(ONCOLOGY) | refused | others
     for name in others:
-        assert said(chart(PACK[name])["brca1_germline"]) == Reason.NOT_RECORDED
+        assert value_of(facts_of(PACK[name])["brca1_germline"]) == Reason.NOT_RECORDED

@@ -36,12 +36,12 @@ def plan_of(*resources: dict[str, Any], withheld: frozenset[int] = frozenset()) 
 
 
 def series_of(plan: dict[str, Any], name: str) -> dict[str, Any]:
-    assert [one["fact"] for one in plan["monitoring"]] == list(MONITORED)
-    return next(one for one in plan["monitoring"] if one["fact"] == name)
+    assert [measurement["fact"] for measurement in plan["monitoring"]] == list(MONITORED)
+    return next(measurement for measurement in plan["monitoring"] if measurement["fact"] == name)
 
 
 def numbers(series: dict[str, Any]) -> list[tuple[int, str]]:
-    return [(one["day"] - TODAY, one["value"]) for one in series["values"]]
+    return [(value["day"] - TODAY, value["value"]) for value in series["values"]]
 
 
 def weight(value: float, days_ago: int, **more: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_every_value_of_two_years_is_there_in_the_unit_of_the_fact() -> None:
     series = series_of(plan, "weight")
     assert (series["label"], series["unit"]) == ("weight", "kg")
     assert numbers(series) == [(-DAYS, "60"), (-9, "63.5029318"), (-3, "62"), (-3, "62.5")]
-    assert all(len(one["sources"]) == 1 for one in series["values"])
+    assert all(len(value["sources"]) == 1 for value in series["values"])
     assert series_of(plan, "creatinine")["values"][0]["value"] == "1"
     assert "reason" not in series
     assert "next" not in series  # no open option has it measured again and again
@@ -101,8 +101,8 @@ def test_without_a_value_there_is_a_reason(
 
 
 def test_the_next_one_is_due_after_the_interval_of_an_open_option() -> None:
-    told = split_bundle(json.dumps(eligible(date.fromisoformat(date_of(TODAY)))).encode(), SUBJECT)
-    inputs = [Input(SUBJECT, category, payload) for category, payload in told.records.items()]
+    split = split_bundle(json.dumps(eligible(date.fromisoformat(date_of(TODAY)))).encode(), SUBJECT)
+    inputs = [Input(SUBJECT, category, payload) for category, payload in split.records.items()]
     plan = json.loads(run_plan(PARAMS, inputs, EVERYTHING, TODAY).result)
     assert OLAPARIB in [option["rule"] for option in plan["options"]]
     newest = series_of(plan, "platelets")["values"][-1]["day"]
@@ -111,7 +111,7 @@ def test_the_next_one_is_due_after_the_interval_of_an_open_option() -> None:
         assert series_of(plan, name)["next"] == due
     closed = plan_of(*bea())
     assert OLAPARIB not in [option["rule"] for option in closed["options"]]
-    assert all("next" not in one for one in closed["monitoring"])
+    assert all("next" not in measurement for measurement in closed["monitoring"])
 
 
 def test_a_rule_names_only_what_is_shown_over_time() -> None:

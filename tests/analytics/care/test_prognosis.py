@@ -81,8 +81,8 @@ def drawn(result: bytes, facts: dict[str, Fact], params: bytes = PARAMS) -> dict
 
 def with_params(result: bytes, params: bytes, **change: Any) -> bytes:
     """The same table as if these parameters had been asked."""
-    told = json.loads(result) | {"params": hashlib.sha256(params).hexdigest()} | change
-    return dump_canonical(told)
+    document = json.loads(result) | {"params": hashlib.sha256(params).hexdigest()} | change
+    return dump_canonical(document)
 
 
 def text_of(prognosis: dict[str, Any]) -> str:
@@ -112,11 +112,11 @@ def test_the_end_point_is_named_and_is_no_overall_survival(released: bytes) -> N
 
 def test_it_is_told_that_it_is_of_a_group_and_no_benefit_of_a_medicine(released: bytes) -> None:
     for facts in (ADA, BEA, but(ADA, nodes="N1"), without(ADA, "nodes")):
-        told = text_of(drawn(released, facts))
-        assert "no prediction for one person" in told
-        assert "does not tell what a medicine would do for you" in told
+        text = text_of(drawn(released, facts))
+        assert "no prediction for one person" in text
+        assert "does not tell what a medicine would do for you" in text
         # Said only where olaparib is an option.
-        assert ("olaparib was first approved in 2014" in told) is (facts is BEA)
+        assert ("olaparib was first approved in 2014" in text) is (facts is BEA)
     treated = text_of(drawn(released, ADA))
     assert "You had some (endocrine therapy: given), so your course differs." in treated
     untreated = but(ADA, endocrine_therapy="none")
@@ -217,9 +217,9 @@ def test_another_result_or_end_point_is_refused(released: bytes) -> None:
     params = params_of(outcome=other | {"event": ["icd-10:C78"]})
     with pytest.raises(InputsError, match="end point"):
         group_prognosis(with_params(released, params), params, plan, POPULATION)
-    told = with_params(released, PARAMS, analysis="evaluate")
+    evaluated = with_params(released, PARAMS, analysis="evaluate")
     with pytest.raises(InputsError, match="no survival table"):
-        group_prognosis(told, PARAMS, plan, POPULATION)
+        group_prognosis(evaluated, PARAMS, plan, POPULATION)
 
 
 def test_a_diagnosis_of_several_entries_has_no_first_day(released: bytes) -> None:
@@ -240,24 +240,24 @@ def test_the_form_of_a_prognosis_is_bounded(released: bytes) -> None:
     none = drawn(released, but(ADA, nodes="N1")) | {"run": "ab" * 32, "seal": "cd" * 32}
     assert is_prognosis(none)
     changes: list[Callable[[dict[str, Any]], Any]] = [
-        lambda one: one.update(type="volens/prognosis/2"),
-        lambda one: one.update(run="ab"),
-        lambda one: one.pop("seal"),
-        lambda one: one.pop("points"),
-        lambda one: one.update(state="certain"),
-        lambda one: one.update(state=State.OUTSIDE.value),
-        lambda one: one.update(surprise=1),
-        lambda one: one.update(sentences=["x"] * 13),
-        lambda one: one.update(sentences=["x" * 601]),
-        lambda one: one.update(points=one["points"] * 20),
-        lambda one: one["points"][0].update(interval=[1]),
-        lambda one: one["points"][0].update(survival="91"),
-        lambda one: one["points"][0].update(days=1 << 70),
-        lambda one: one["points"][0].update(days=-1),
-        lambda one: one.update(stratum=["all"]),
-        lambda one: one.update(end_point={}),
-        lambda one: one.update(table="all"),
-        lambda one: one["population"].update(title="x" * 20_000),
+        lambda document: document.update(type="volens/prognosis/2"),
+        lambda document: document.update(run="ab"),
+        lambda document: document.pop("seal"),
+        lambda document: document.pop("points"),
+        lambda document: document.update(state="certain"),
+        lambda document: document.update(state=State.OUTSIDE.value),
+        lambda document: document.update(surprise=1),
+        lambda document: document.update(sentences=["x"] * 13),
+        lambda document: document.update(sentences=["x" * 601]),
+        lambda document: document.update(points=document["points"] * 20),
+        lambda document: document["points"][0].update(interval=[1]),
+        lambda document: document["points"][0].update(survival="91"),
+        lambda document: document["points"][0].update(days=1 << 70),
+        lambda document: document["points"][0].update(days=-1),
+        lambda document: document.update(stratum=["all"]),
+        lambda document: document.update(end_point={}),
+        lambda document: document.update(table="all"),
+        lambda document: document["population"].update(title="x" * 20_000),
     ]
     for change in changes:
         wrong = copy.deepcopy(right)

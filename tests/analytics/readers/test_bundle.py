@@ -921,7 +921,7 @@ def test_what_is_held_back_still_tells_of_its_neighbours() -> None:
 
 GENE = {"resourceType": "ServiceRequest", "id": "g", "code": concept((LOINC, "69548-6"))}
 # What is said twice of something genetic, and what hangs on each of both.
-SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
+TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
     "id": (
         {**GENE, "id~": "h"},
         tuple(observation(basedOn=[{"reference": f"ServiceRequest/{name}"}]) for name in "gh"),
@@ -983,10 +983,10 @@ SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("what", SAID_TWICE)
+@pytest.mark.parametrize("what", TWICE)
 def test_what_says_a_thing_twice_tells_its_neighbours_both(what: str, swapped: bool) -> None:
     """Parsers differ in which value they take: either may make a result genetic."""
-    stated, hangs = SAID_TWICE[what]
+    stated, hangs = TWICE[what]
     stated = dict(reversed(stated.items())) if swapped else stated
     report: Any = split_bundle(twice(stated, *hangs), SUBJECT).report
     assert set(report["kept"]) <= {"0", "5"}

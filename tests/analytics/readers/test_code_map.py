@@ -18,7 +18,7 @@ from analytics.vocabulary import Category
 from api.ingest.parser_messages import failure_of
 
 SUBJECT = "ab" * 32
-SNOMED, HOUSE = "http://snomed.info/sct", "urn:hospital:own"
+SNOMED, HOSPITAL = "http://snomed.info/sct", "urn:hospital:own"
 # Invented ids of the form that SNOMED CT has.
 TUMOUR, SADNESS, LIVER, DRUG = "900000001", "900000002", "900000003", "900000004"
 
@@ -69,7 +69,7 @@ def test_values_reasons_and_orders_are_mapped_too() -> None:
         (SNOMED, TUMOUR), valueCodeableConcept=fhir.concept((SNOMED, LIVER))
     )
     readings = read_clinical_record(split(payload, receptor).records, SUBJECT).readings
-    assert [(one.variable, one.value) for one in readings] == [("er_positive", 1.0)]
+    assert [(reading.variable, reading.value) for reading in readings] == [("er_positive", 1.0)]
     payload = mapped({SADNESS: {"to": "icd-10-cm:F32.9"}, LIVER: {"to": "icd-10-cm:K76.9"}})
     why = fhir.condition((SNOMED, SADNESS), id="c")
     given = fhir.order((fhir.RXNORM, "10324"), reasonReference=[{"reference": "Condition/c"}])
@@ -103,10 +103,12 @@ def test_a_map_takes_no_code_out_of_its_category(meaning: Any, category: int | N
 
 
 def test_a_category_alone_brings_in_the_code_under_a_system_of_our_own() -> None:
-    payload = mapped({"K7": {"category": "conditions"}, "K8": {"category": "substance-use"}}, HOUSE)
-    result = split(payload, fhir.condition((HOUSE, "K7")), fhir.condition((HOUSE, "K8")))
+    payload = mapped(
+        {"K7": {"category": "conditions"}, "K8": {"category": "substance-use"}}, HOSPITAL
+    )
+    result = split(payload, fhir.condition((HOSPITAL, "K7")), fhir.condition((HOSPITAL, "K8")))
     assert facts(result) == [(1, "mapped", "K7"), (17, "mapped", "K8")]
-    procedure = split(payload, fhir.procedure((HOUSE, "K7")))
+    procedure = split(payload, fhir.procedure((HOSPITAL, "K7")))
     assert procedure.report["held back"] == {"of another category than its code map says": 1}
     # That system is no way in for a file.
     known = fhir.condition(("urn:volens:mapped", "K7"))
@@ -120,10 +122,10 @@ def test_a_category_alone_brings_in_the_code_under_a_system_of_our_own() -> None
 
 def test_the_category_of_a_map_is_compared_for_what_a_thing_is_only() -> None:
     codes = {"K7": {"category": "conditions"}, "K9": {"category": "lifestyle"}}
-    payload = mapped(codes, HOUSE)
-    why = fhir.procedure(reasonCode=[fhir.concept((HOUSE, "K7"))])
+    payload = mapped(codes, HOSPITAL)
+    why = fhir.procedure(reasonCode=[fhir.concept((HOSPITAL, "K7"))])
     assert split(payload, why).report["kept"] == {"0": 1, "4": 1}
-    habit = split(payload, fhir.observation((HOUSE, "K9")))
+    habit = split(payload, fhir.observation((HOSPITAL, "K9")))
     assert habit.report["kept"] == {"0": 1, "9": 1}
 
 
@@ -174,7 +176,7 @@ def test_hints_name_all_that_can_be_chosen() -> None:
 
 
 def test_a_table_is_a_map() -> None:
-    rows = f"system,code,to\r\n{HOUSE},K7,icd-10-cm:I10\r\n{HOUSE},K7,atc:C03\r\n".encode()
+    rows = f"system,code,to\r\n{HOSPITAL},K7,icd-10-cm:I10\r\n{HOSPITAL},K7,atc:C03\r\n".encode()
     for payload in (rows, rows.replace(b",", b"\t")):
         (meaning,) = load_code_map(payload).codes.values()
         assert meaning.targets == (Coding(fhir.CM, "I10"), Coding(fhir.ATC, "C03"))
@@ -224,7 +226,7 @@ def test_an_ambiguous_concept_is_as_sensitive_as_all_its_codes(others: list[Any]
     """No other map unlocks it, and beside a known code it still marks."""
     ambiguous = rf2((LIVER, "1", "IFA 248152002", "O98.71"), (LIVER, "1", "OTHERWISE TRUE", "B20"))
     sure = rf2((LIVER, "1", "TRUE", "R50"), refset="447562003")
-    payloads = [ambiguous, *(sure if one == "international" else one for one in others)]
+    payloads = [ambiguous, *(sure if other == "international" else other for other in others)]
     sets = with_maps(SHIPPED, [load_code_map(payload) for payload in payloads])
     alone = split_bundle(fhir.bundle(fhir.condition((SNOMED, LIVER))), SUBJECT, sets)
     assert alone.report["held back"] == {"unknown code system": 1}

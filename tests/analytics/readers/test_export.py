@@ -94,7 +94,7 @@ def test_lines_are_read_as_a_bundle_of_them_is() -> None:
         {**fhir.observation(), "code": 7},
     ]
     together = split_bundle(fhir.bundle(*resources), ADA)
-    lines = [json.dumps(one).encode() for one in (ADA_HERSELF, *resources)]
+    lines = [json.dumps(resource).encode() for resource in (ADA_HERSELF, *resources)]
     assert split_files([], lines, ADA) == together
     assert together.report["held back"] == {
         "not valid FHIR R4: Observation.code": 1,
@@ -117,14 +117,14 @@ def test_several_bundles_and_lines_are_one_record() -> None:
 
 
 def test_the_files_of_one_person_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
-    monkeypatch.setattr(bundle, "MAX_BYTES", len(one) + 1)
-    split_files([one] * 7, [], ADA)
+    file = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
+    monkeypatch.setattr(bundle, "MAX_BYTES", len(file) + 1)
+    split_files([file] * 7, [], ADA)
     with pytest.raises(PayloadError, match="larger than"):
-        split_bundle(one + b" " * 9, ADA)  # as everywhere but at an ingest
-    split_files([one + b" " * 9], [], ADA)
+        split_bundle(file + b" " * 9, ADA)  # as everywhere but at an ingest
+    split_files([file + b" " * 9], [], ADA)
     with pytest.raises(PayloadError, match="larger than"):
-        split_files([one] * 9, [], ADA)
+        split_files([file] * 9, [], ADA)
     monkeypatch.undo()
     monkeypatch.setattr(bundle, "MAX_ALL_ENTRIES", 3)
     split_files([], [json.dumps(ADA_HERSELF).encode()] * 3, ADA)
@@ -310,16 +310,16 @@ def test_a_line_about_somebody_else_holds_back_what_is_linked(
 
 
 def test_files_of_one_person_get_the_medications_of_everybody() -> None:
-    chart = fhir.bundle(fhir.order(medicationReference={"reference": "Medication/m"}))
+    orders = fhir.bundle(fhir.order(medicationReference={"reference": "Medication/m"}))
     everybody = ndjson(BEN_HIMSELF, ANTIVIRAL)
-    joined = everybody + chart
+    joined = everybody + orders
     export = read_export(
         lambda offset, length: joined[offset : offset + length],
         [("", 0, len(everybody))],
         {"q": BEN},
-        bundles=[(ADA, len(everybody), len(chart))],
+        bundles=[(ADA, len(everybody), len(orders))],
     )
-    split = split_files([chart], lines_of(joined, export, ADA), ADA)
+    split = split_files([orders], lines_of(joined, export, ADA), ADA)
     assert split.report["kept"] == {"0": 1, "19": 1}
     assert export.nobody == {}
 
@@ -343,9 +343,9 @@ def test_addresses_on_one_server_are_of_the_person_and_on_two_of_nobody_sure() -
         about = {"subject": {"reference": f"https://{host}.example/fhir/Patient/p"}}
         return {**fhir.condition((fhir.CM, "I10"), id=name), **about}
 
-    one = ndjson(ADA_HERSELF, at("one", "a"), at("one", "b"))
-    joined, export = exported(one, patients={"p": ADA})
+    lines = ndjson(ADA_HERSELF, at("one", "a"), at("one", "b"))
+    joined, export = exported(lines, patients={"p": ADA})
     split = split_files([], lines_of(joined, export, ADA), ADA, server=export.server)
     assert split.report["kept"] == {"0": 1, "1": 2}
-    _, export = exported(one, ndjson(at("two", "c")), patients={"p": ADA})
+    _, export = exported(lines, ndjson(at("two", "c")), patients={"p": ADA})
     assert export.server is None

@@ -287,7 +287,7 @@ def test_a_drug_for_an_unreadable_reason_is_held_back(
 
 
 DEPRESSION = condition((CM, "F32.1"), id="c1")
-AS_SENSITIVE, HELD = (
+AS_SENSITIVE, HELD_BACK = (
     ({"0": 1, "16": 2}, {}),
     ({"0": 1, "16": 1}, {"a reason that is not in the file": 1}),
 )
@@ -303,13 +303,13 @@ AS_SENSITIVE, HELD = (
         ("http://host/fhir/Condition/c1", "urn:uuid:1", AS_SENSITIVE),
         ("http://host/fhir/Condition/c1", "http://host/fhir/Condition/c1", AS_SENSITIVE),
         ("http://host/fhir/Condition/c1/_history/1", "http://host/fhir/Condition/c1", AS_SENSITIVE),
-        ("http://another/fhir/Condition/c1", "http://host/fhir/Condition/c1", HELD),
-        ("Condition/c2", None, HELD),
-        ("Condition/c1/_history/", None, HELD),
-        ("http://host/fhir/Observation/c1", None, HELD),
-        ("http://host/fhir/Condition/c1?x", None, HELD),
-        ("Condition?identifier=x|1", None, HELD),
-        ("#gone", None, HELD),
+        ("http://another/fhir/Condition/c1", "http://host/fhir/Condition/c1", HELD_BACK),
+        ("Condition/c2", None, HELD_BACK),
+        ("Condition/c1/_history/", None, HELD_BACK),
+        ("http://host/fhir/Observation/c1", None, HELD_BACK),
+        ("http://host/fhir/Condition/c1?x", None, HELD_BACK),
+        ("Condition?identifier=x|1", None, HELD_BACK),
+        ("#gone", None, HELD_BACK),
     ],
 )
 def test_a_reason_is_found_or_its_drug_is_held_back(
@@ -334,7 +334,7 @@ def test_a_reason_is_found_or_its_drug_is_held_back(
 def test_a_reason_of_another_version_is_not_the_reason() -> None:
     known = {**DEPRESSION, "meta": {"versionId": "2"}}
     assert given_for({"reference": "Condition/c1/_history/2"}, reason=known) == AS_SENSITIVE
-    assert given_for({"reference": "Condition/c1/_history/1"}, reason=known) == HELD
+    assert given_for({"reference": "Condition/c1/_history/1"}, reason=known) == HELD_BACK
 
 
 def test_a_reason_is_read_once_however_often_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -353,7 +353,7 @@ def linked(name: str, target: str) -> Any:
 
 
 MEMBER = observation(GLUCOSE, id="m")
-FOUND = observation(VARIANT, id="v", **PRESENT)
+PRESENT_VARIANT = observation(VARIANT, id="v", **PRESENT)
 REQUEST = {
     "resourceType": "ServiceRequest",
     "id": "s",
@@ -402,12 +402,16 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
         # A report marks what was made from it, by its code or by one of its results.
         ([report(), procedure(**linked("report", "DiagnosticReport/r"))], 1),
         (
-            [FOUND, report("v", code=PLAIN), procedure(**linked("report", "DiagnosticReport/r"))],
+            [
+                PRESENT_VARIANT,
+                report("v", code=PLAIN),
+                procedure(**linked("report", "DiagnosticReport/r")),
+            ],
             2,
         ),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 report("v", code=PLAIN),
                 condition((CM, "C50.911"), evidence=[linked("detail", "DiagnosticReport/r")]),
             ],
@@ -431,14 +435,17 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
             2,
         ),
         (
-            [FOUND, condition((CM, "C50.911"), stage=[linked("assessment", "Observation/v")])],
+            [
+                PRESENT_VARIANT,
+                condition((CM, "C50.911"), stage=[linked("assessment", "Observation/v")]),
+            ],
             2,
         ),
         # A drug chosen by what a genome says, also through the issue or the risk that names it.
-        ([FOUND, order(DRUG, **linked("supportingInformation", "Observation/v"))], 2),
+        ([PRESENT_VARIANT, order(DRUG, **linked("supportingInformation", "Observation/v"))], 2),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 {**ISSUE, **linked("implicated", "Observation/v")},
                 order(DRUG, **linked("supportingInformation", "DetectedIssue/i")),
             ],
@@ -446,7 +453,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
         ),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 {**ISSUE, "evidence": [linked("detail", "Observation/v")]},
                 order(DRUG, **linked("detectedIssue", "DetectedIssue/i")),
             ],
@@ -455,7 +462,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
         ([MEMBER, {**ISSUE, "code": concept(BRCA1), **linked("implicated", "Observation/m")}], 1),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 {"resourceType": "RiskAssessment", "id": "k", "status": "final", **ABOUT}
                 | linked("basis", "Observation/v"),
                 order(DRUG, **linked("supportingInformation", "RiskAssessment/k")),
@@ -504,7 +511,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
             1,
         ),
         # A panel or a report marks its members, also through a second panel or report.
-        ([MEMBER, {**FOUND, **linked("hasMember", "Observation/m")}], 2),
+        ([MEMBER, {**PRESENT_VARIANT, **linked("hasMember", "Observation/m")}], 2),
         ([MEMBER, report("m")], 1),
         ([MEMBER, report("m", code=(LOINC, "11502-2"), **GE)], 1),
         (
@@ -516,15 +523,15 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
             2,
         ),
         # What was made from a genetic finding, asked for by a genetic test, or is evidenced by one.
-        ([FOUND, observation(GLUCOSE, **linked("derivedFrom", "Observation/v"))], 2),
-        ([FOUND, observation(GLUCOSE, **linked("hasMember", "Observation/v"))], 2),
+        ([PRESENT_VARIANT, observation(GLUCOSE, **linked("derivedFrom", "Observation/v"))], 2),
+        ([PRESENT_VARIANT, observation(GLUCOSE, **linked("hasMember", "Observation/v"))], 2),
         ([REQUEST, observation(GLUCOSE, **linked("basedOn", "ServiceRequest/s"))], 1),
-        ([FOUND, procedure(**linked("partOf", "Observation/v"))], 2),
-        ([FOUND, procedure(**linked("reasonReference", "Observation/v"))], 2),
+        ([PRESENT_VARIANT, procedure(**linked("partOf", "Observation/v"))], 2),
+        ([PRESENT_VARIANT, procedure(**linked("reasonReference", "Observation/v"))], 2),
         ([condition((CM, "Z15.01"), id="c"), {**MEMBER, **linked("focus", "Condition/c")}], 2),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 condition((CM, "C50.911"), id="c", evidence=[linked("detail", "Observation/v")]),
                 procedure(**linked("reasonReference", "Condition/c")),
             ],
@@ -532,14 +539,14 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
         ),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 condition((CM, "C50.911"), evidence=[linked("detail", "Observation/v")]),
             ],
             2,
         ),
         (
             [
-                FOUND,
+                PRESENT_VARIANT,
                 observation(GLUCOSE, id="d", **linked("derivedFrom", "Observation/v")),
                 observation(GLUCOSE, id="e", **linked("derivedFrom", "Observation/d")),
             ],
@@ -555,13 +562,13 @@ def test_what_hangs_on_a_genetic_finding_goes_with_it(resources: list[Any], gene
 
 def test_one_genetic_result_of_a_report_leaves_the_others_alone() -> None:
     both = report("m", "v", code=(LOINC, "11502-2"))
-    assert kept(MEMBER, FOUND, both) == {"0": 1, "2": 1, "5": 1}
+    assert kept(MEMBER, PRESENT_VARIANT, both) == {"0": 1, "2": 1, "5": 1}
     panel = observation(
         GLUCOSE,
         id="p",
         hasMember=[{"reference": "Observation/m"}, {"reference": "Observation/v"}],
     )
-    assert kept(MEMBER, FOUND, panel) == {"0": 1, "2": 1, "5": 2}
+    assert kept(MEMBER, PRESENT_VARIANT, panel) == {"0": 1, "2": 1, "5": 2}
 
 
 def test_a_shared_visit_document_or_list_does_not_make_genetic() -> None:
@@ -573,13 +580,13 @@ def test_a_shared_visit_document_or_list_does_not_make_genetic() -> None:
     }
     lab = {"resourceType": "Organization", "id": "g", "type": [concept((DIAGNOSTIC_SERVICE, "GE"))]}
     apart = {"0": 1, "2": 1, "5": 1}
-    assert kept(visit, lab, {**MEMBER, **here}, {**FOUND, **here}) == apart
+    assert kept(visit, lab, {**MEMBER, **here}, {**PRESENT_VARIANT, **here}) == apart
     sections = (
         {"code": concept(BRCA1), **linked("entry", "Observation/v")},
         {"code": concept(PLAIN), **linked("entry", "Observation/m")},
     )
-    assert kept(MEMBER, FOUND, composition(*sections)) == apart
-    assert kept(MEMBER, FOUND, listing(PLAIN, "Observation/v", "Observation/m")) == apart
+    assert kept(MEMBER, PRESENT_VARIANT, composition(*sections)) == apart
+    assert kept(MEMBER, PRESENT_VARIANT, listing(PLAIN, "Observation/v", "Observation/m")) == apart
 
 
 @pytest.mark.parametrize(
@@ -629,7 +636,7 @@ def test_genetic_and_another_sensitive_category_is_held_back() -> None:
     two = split(
         observation(VARIANT, component=[{"code": concept((LOINC, "75622-1")), **PRESENT}]),
         observation((LOINC, "20447-9"), **linked("derivedFrom", "Observation/v")),
-        FOUND,
+        PRESENT_VARIANT,
     )
     assert two.report["kept"] == {"0": 1, "5": 1}
     unknown = "a genomic result with a component that this reader does not know"
@@ -640,7 +647,7 @@ def test_genetic_and_another_sensitive_category_is_held_back() -> None:
         ).encode(),
         SHIPPED,
     )
-    result_of_both = split_bundle(bundle(FOUND), SUBJECT, both)
+    result_of_both = split_bundle(bundle(PRESENT_VARIANT), SUBJECT, both)
     assert result_of_both.report["held back"] == {"in two sensitive categories": 1}
 
 
@@ -659,7 +666,7 @@ def test_a_hospital_adds_its_own_genetic_codes() -> None:
 
 
 def test_a_genetic_record_is_neither_a_vcf_nor_packed() -> None:
-    record = split(FOUND).records[Category.GERMLINE_VARIANTS]
+    record = split(PRESENT_VARIANT).records[Category.GERMLINE_VARIANTS]
     assert is_record(record)
     assert not is_genotypes(record)
     assert not is_record(b"\x1f\x8b")

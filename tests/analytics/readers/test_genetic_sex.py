@@ -10,7 +10,7 @@ from analytics.readers.vcf.genetic_sex import LEAST_VARIANTS
 from analytics.readers.vcf.split import split_vcf
 
 
-def told(data: bytes, people: int) -> tuple[dict[str, bool], int]:
+def sexes_of(data: bytes, people: int) -> tuple[dict[str, bool], int]:
     """(whether each is a female, by subject; how many the report counts)"""
     females: dict[str, bool] = {}
     report = split_vcf(
@@ -33,18 +33,18 @@ def truth(females: np.ndarray) -> dict[str, bool]:
 def test_nobody_of_clean_data_is_told_wrongly(haploid: bool, share: float) -> None:
     rng = np.random.default_rng(4)
     females = rng.random(200) < share
-    found, count = told(vcf.with_x(females, 3 * LEAST_VARIANTS, 1, haploid), 200)
+    sexes, count = sexes_of(vcf.with_x(females, 3 * LEAST_VARIANTS, 1, haploid), 200)
     right = truth(females)
-    assert all(right[subject] == female for subject, female in found.items())
-    assert count == len(found) >= 180
+    assert all(right[subject] == female for subject, female in sexes.items())
+    assert count == len(sexes) >= 180
 
 
 def test_where_x_and_y_pair_nothing_is_told() -> None:
     females = np.arange(20) % 2 == 0
-    assert told(vcf.with_x(females, 300, 1, first=20_000), 20) == ({}, 0)
+    assert sexes_of(vcf.with_x(females, 300, 1, first=20_000), 20) == ({}, 0)
 
 
 @pytest.mark.parametrize(("people", "variants"), [(9, 300), (20, LEAST_VARIANTS - 1)])
 def test_too_few_tell_nothing(people: int, variants: int) -> None:
     females = np.arange(people) % 2 == 0
-    assert told(vcf.with_x(females, variants, 1), people) == ({}, 0)
+    assert sexes_of(vcf.with_x(females, variants, 1), people) == ({}, 0)

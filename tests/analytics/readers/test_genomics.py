@@ -77,7 +77,9 @@ def test_a_report_comes_in_as_codes_and_its_words_do_not() -> None:
     assert read.report["kept"] == {"0": 1, "5": 2}
     assert read.report["held back"] == {}
     assert CANARY.encode() not in b"".join(read.records.values())
-    of_variant, of_implication = sorted(results_of(read), key=lambda one: "derivedFrom" in one)
+    of_variant, of_implication = sorted(
+        results_of(read), key=lambda result: "derivedFrom" in result
+    )
     parts = components_of(of_variant)
     assert set(parts) == {"48018-6", "48004-6", "48005-3", "62374-4", "48002-0", "53034-5"}
     assert parts["48004-6"] == concept((HGVS, "NM_007294.4:c.68_69del"))
@@ -89,7 +91,9 @@ def test_a_report_comes_in_as_codes_and_its_words_do_not() -> None:
 def test_a_link_stays_and_the_ids_of_the_file_do_not() -> None:
     read = split(variant("secret-accession-77"), implication(UNCERTAIN, "secret-accession-77"))
     assert b"secret" not in read.records[GENOME]
-    of_variant, of_implication = sorted(results_of(read), key=lambda one: "derivedFrom" in one)
+    of_variant, of_implication = sorted(
+        results_of(read), key=lambda result: "derivedFrom" in result
+    )
     assert of_implication["derivedFrom"] == [{"reference": f"Observation/{of_variant['id']}"}]
     # The id says nothing but the content: the same file with other ids gives the same bytes.
     assert split(variant("x"), implication(UNCERTAIN, "x")).records == read.records
@@ -225,8 +229,10 @@ def test_a_category_of_tnm_comes_in_if_it_is_nothing_else(
         assert Category.OBSERVATIONS not in read.records
         assert sum(read.report["held back"].values()) == 1
     else:
-        (one,) = [entry["resource"] for entry in record_of(read, Category.OBSERVATIONS)["entry"]]
-        assert one["valueCodeableConcept"] == concept(("http://cancerstaging.org", kept))
+        (resource,) = [
+            entry["resource"] for entry in record_of(read, Category.OBSERVATIONS)["entry"]
+        ]
+        assert resource["valueCodeableConcept"] == concept(("http://cancerstaging.org", kept))
 
 
 UNREADABLE_DRUG = {"medicationCodeableConcept": {"text": CANARY}}
@@ -291,7 +297,7 @@ def statement(**period: str) -> dict[str, Any]:
 def test_the_end_of_a_treatment_stays_and_research_counts_from_its_start() -> None:
     """It is shifted with all else, and an end that is only planned is no date of hers."""
     ended = split(statement(start="2023-01-02", end="2023-05-06T10:00:00Z"))
-    (kept,) = [one["resource"] for one in record_of(ended, Category.MEDICATIONS)["entry"]]
+    (kept,) = [entry["resource"] for entry in record_of(ended, Category.MEDICATIONS)["entry"]]
     assert kept["effectivePeriod"] == {"start": "2023-01-02", "end": "2023-05-06"}
     assert "effectiveDateTime" not in kept
     (fact,) = read_clinical_record(dict(ended.records), SUBJECT).facts

@@ -25,7 +25,7 @@ SUBJECT = "ab" * 32
 GENE, PLAIN = (LOINC, "69548-6"), (LOINC, "58410-2")
 UUID = "urn:uuid:0b0e8b3a-1111-4222-8333-444455556666"
 SERVER = "http://a.org/fhir"
-HELD = "of a conditional reference that cannot be read"
+HELD_BACK = "of a conditional reference that cannot be read"
 ORDER: dict[str, Any] = {
     "resourceType": "ServiceRequest",
     "id": "g",
@@ -103,15 +103,15 @@ def test_a_conditional_reference_reaches_what_it_asks_for(query: str) -> None:
 )
 def test_what_came_of_a_conditional_reference_that_cannot_be_read_is_held_back(query: str) -> None:
     report = report_of(based_on(query), observation())
-    assert report["held back"] == {f"{HELD}: Observation.basedOn": 1}
+    assert report["held back"] == {f"{HELD_BACK}: Observation.basedOn": 1}
     assert report["kept"] == {"0": 1, "2": 1}
     within = observation(contained=[{**ORDER, "id": "in", "basedOn": [{"reference": query}]}])
-    assert report_of(within)["held back"] == {f"{HELD}: Observation.contained": 1}
+    assert report_of(within)["held back"] == {f"{HELD_BACK}: Observation.contained": 1}
     extended = observation(extension=[{"url": "urn:x", "valueReference": {"reference": query}}])
-    assert report_of(extended)["held back"] == {f"{HELD}: Observation.extension": 1}
+    assert report_of(extended)["held back"] == {f"{HELD_BACK}: Observation.extension": 1}
     specimen = {"resourceType": "Specimen", "id": "s", "request": [{"reference": query}]}
     drawn = observation(specimen={"reference": "Specimen/s"})
-    assert report_of(specimen, drawn, observation())["held back"] == {HELD: 1}
+    assert report_of(specimen, drawn, observation())["held back"] == {HELD_BACK: 1}
 
 
 @pytest.mark.parametrize("through", ["addresses", "goal", "activity", "priorPrescription"])

@@ -150,17 +150,17 @@ def test_what_follows_from_a_family_history_is_genetic() -> None:
 
 
 def test_rehearsed_facts_are_like_a_hospitals() -> None:
-    said = [
+    listed = [
         ("icd-10-cm", "C50.9", "2010-01-01"),
         ("atc", "L02BA01", None),
         ("allergy-atc", "J01CA04", "2010-01-01"),
         ("encounter-icd-10-cm", "Z00.00", "2010-01-01"),
         ("family-icd-10-cm", "C50.9", "2010-01-01"),
     ]
-    payload = bundle_of(SUBJECT, gender="female", birth_year=1960, facts=said)
+    payload = bundle_of(SUBJECT, gender="female", birth_year=1960, facts=listed)
     result = split_bundle(payload, SUBJECT)
     assert result.report["held back"] == {}
-    assert {(system, code) for system, code, _ in said} <= {
+    assert {(system, code) for system, code, _ in listed} <= {
         (system, code) for _, system, code in facts(result)
     }
     with pytest.raises(PayloadError):
@@ -259,8 +259,8 @@ def test_shifted_dates_keep_their_intervals(weeks: int) -> None:
         return [fact.day for fact in facts if fact.day is not None]
 
     assert days(moved.facts) == [day + 7 * weeks for day in days(plain.facts)]
-    assert [one.day for one in moved.readings] == [
-        day + 7 * weeks for one in plain.readings if (day := one.day) is not None
+    assert [reading.day for reading in moved.readings] == [
+        day + 7 * weeks for reading in plain.readings if (day := reading.day) is not None
     ]
     kept = b"".join(shifted.records.values()).decode()
     assert not any(day in kept for day in ("2011-02-03", "2014-05-06", "2014-05-09", "2011-12-31"))
@@ -342,8 +342,8 @@ def test_a_date_that_stands_for_an_unknown_one_does_not_show_the_shift() -> None
 def test_a_bundle_without_entries_adds_nothing(empty: dict[str, Any]) -> None:
     """The last page of a search may be one; it refused the person, and with her the ingest."""
     page = json.dumps({"resourceType": "Bundle", "type": "searchset", **empty}).encode()
-    chart = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
-    whole = split_files([chart], [], SUBJECT, SHIPPED, 0)
-    assert split_files([chart, page], [], SUBJECT, SHIPPED, 0).records == whole.records
+    clinical = fhir.bundle(fhir.condition((fhir.CM, "C50.911")))
+    alone = split_files([clinical], [], SUBJECT, SHIPPED, 0)
+    assert split_files([clinical, page], [], SUBJECT, SHIPPED, 0).records == alone.records
     with pytest.raises(PayloadError, match="holds no Patient"):
         split_files([page], [], SUBJECT, SHIPPED, 0)

@@ -19,13 +19,13 @@ typer.main.get_command = cache(typer.main.get_command)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Result:
     code: int
     out: str
     err: str
 
 
-Volens = Callable[..., Told]
+Volens = Callable[..., Result]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def volens(deployment, monkeypatch, capfd, tmp_path) -> Volens:
     monkeypatch.setenv("VOLENS_DATABASE_URL", deployment.settings.database_url)
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Told:
+    def run(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["volens", *arguments])
         capfd.readouterr()
         try:
@@ -44,6 +44,6 @@ def volens(deployment, monkeypatch, capfd, tmp_path) -> Volens:
             code = int(stopped.code or 0)
         out, err = capfd.readouterr()
         assert "Traceback" not in out + err
-        return Told(code, out, err)
+        return Result(code, out, err)
 
     return run

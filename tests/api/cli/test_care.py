@@ -44,7 +44,9 @@ def bring_in(deployment: Any, subject: str, file: dict[str, Any]) -> None:
     """Her record, as a custodian brings it in."""
     world, bucket, broker = deployment.world, deployment.services.bucket, broker_of(deployment)
     records = split_bundle(json.dumps(file).encode(), subject).records
-    sources = [Source(bytes.fromhex(subject), one, payload) for one, payload in records.items()]
+    sources = [
+        Source(bytes.fromhex(subject), category, payload) for category, payload in records.items()
+    ]
     identity, ingest = identity_id(world.ledger.identity), secrets.token_bytes(32)
     leaves = encrypt(sources, world.dataset, identity, broker, bucket)
     root = leaves_root(ingest, world.dataset, leaves)
@@ -124,7 +126,7 @@ class Table:
     opened: dict[str, Any]
 
     def release(self) -> str:
-        epochs = [epoch_of(self.world.slot(one, self.dataset)) for one in self.people]
+        epochs = [epoch_of(self.world.slot(person, self.dataset)) for person in self.people]
         self.world.release(self.run, self.seal, self.people, epochs)
         return self.run.hex()
 
@@ -180,9 +182,9 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     alone = volens(*ask)
     assert (alone.code, "has not appointed you" in alone.err) == (4, True)
 
-    told = volens(*appoint)
-    assert "Who: the one clinician whom you name." in told.out
-    assert re.search(r"Appointed until \d{4}-\d\d-\d\d", told.out)
+    result = volens(*appoint)
+    assert "Who: the one clinician whom you name." in result.out
+    assert re.search(r"Appointed until \d{4}-\d\d-\d\d", result.out)
     (row,) = json.loads(volens("care", "list", "--as", name, "--json").out)
     assert (row["clinician"], row["live"]) == (cleo, True)
     assert "salt" not in row
@@ -196,7 +198,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     plan = opened["plan"]
     assert (plan["type"], opened["notes"]) == ("volens/plan/1", {})
     assert "Not cleared or CE-marked" in plan["sentence"]
-    items = [one["rule"] for one in [*plan["options"], *plan["lifestyle"]]]
+    items = [item["rule"] for item in [*plan["options"], *plan["lifestyle"]]]
     assert items, "nothing is offered for a fluoropyrimidine without a test"
     decisions = {item: {"decision": "defer", "note": "test first"} for item in items}
     for given, text in (
@@ -212,7 +214,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     unsigned = volens(*export, "cleo")
     assert (unsigned.code, "only after its clinician has signed" in unsigned.err) == (2, True)
     assert volens(*export, name).code == 4
-    group = told_by_a_released_table(deployment, volens, run)
+    group = released_group(deployment, volens, run)
     hers = volens("plan", "prognosis", run, "--as", name, "--run", *group, "--out", "x.json")
     assert hers.code == 3
     signed = signed_with_the_group(volens, run)
@@ -243,7 +245,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     assert volens("plan", "read", "--as", name, run).code in (3, 6)
 
 
-def told_by_a_released_table(deployment: Any, volens: Any, run: str) -> tuple[str, ...]:
+def released_group(deployment: Any, volens: Any, run: str) -> tuple[str, ...]:
     """Cleo draws the prognosis into group.json, from a released table of a named population and by
     none but its sealed numbers.
     """
@@ -267,10 +269,10 @@ def told_by_a_released_table(deployment: Any, volens: Any, run: str) -> tuple[st
     assert (shut.code, "suspended" in shut.err) == (3, True)
     table.release()
     changes: list[Any] = [
-        lambda one: one["result"]["rows"][0].update(survival=81),
-        lambda one: one["result"]["strata"][0].update(risk=25),
-        lambda one: one["result"]["rows"].pop(),
-        lambda one: one["disclosure"].update(statistic_class="none"),
+        lambda document: document["result"]["rows"][0].update(survival=81),
+        lambda document: document["result"]["strata"][0].update(risk=25),
+        lambda document: document["result"]["rows"].pop(),
+        lambda document: document["disclosure"].update(statistic_class="none"),
     ]
     for change in changes:
         wrong = json.loads(json.dumps(table.opened))
@@ -279,8 +281,8 @@ def told_by_a_released_table(deployment: Any, volens: Any, run: str) -> tuple[st
         assert (refused.code, "not the one that was sealed" in refused.err) == (7, True)
     assert drawn(table, {"result": table.opened["result"]}).code == 2
     assert not Path("group.json").exists()
-    told = drawn(table, table.opened)
-    assert "The end point is distant metastasis. It is not overall survival" in told.out
+    shown = drawn(table, table.opened)
+    assert "The end point is distant metastasis. It is not overall survival" in shown.out
     assert Path("group.json").stat().st_mode & 0o777 == 0o600
     return table.run.hex(), "--result", "result.json"
 

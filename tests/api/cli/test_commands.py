@@ -56,11 +56,11 @@ def test_a_patient_from_key_to_withdrawal(deployment, volens) -> None:
     shown = json.loads(volens("consent", "show", "--as", name, "--json").out)
     assert (shown[0]["status"], "cancer-research" in shown[0]["purposes"]) == ("live", True)
     replaced = volens("consent", "grant", "--as", name, dataset, "--preset", "health", "--yes")
-    said, done = (
+    replacing, done = (
         replaced.out.index("It replaces your earlier consent"),
         replaced.out.index("You agreed to"),
     )
-    assert (replaced.code, said < done, "allows less" in replaced.out) == (0, True, False)
+    assert (replaced.code, replacing < done, "allows less" in replaced.out) == (0, True, False)
     assert (
         "allows less"
         in volens("consent", "grant", "--as", name, dataset, "--preset", "care", "--yes").out
@@ -69,9 +69,9 @@ def test_a_patient_from_key_to_withdrawal(deployment, volens) -> None:
     other = random32()
     deployment.world.register_dataset(other)
     volens("consent", "grant", "--as", name, other.hex(), "--preset", "cancer", "--yes")
-    told = volens("consent", "revoke", "--as", name, dataset, "--yes")
-    assert "You withdrew your consent for this dataset" in told.out
-    assert "1 of your other consents" in told.out
+    result = volens("consent", "revoke", "--as", name, dataset, "--yes")
+    assert "You withdrew your consent for this dataset" in result.out
+    assert "1 of your other consents" in result.out
     volens("consent", "revoke", "--as", name, other.hex(), "--yes")
     assert (
         json.loads(volens("consent", "show", "--as", name, "--json").out)[0]["status"] == "revoked"
@@ -84,8 +84,8 @@ def test_a_consent_for_a_dataset_that_does_not_exist_is_refused_before_it_is_sig
 ) -> None:
     name, before = _enrolled(volens), deployment.head()
     for command in ("grant", "revoke"):
-        told = volens("consent", command, "--as", name, "ab" * 32)
-        assert (told.code, told.err.splitlines()[0]) == (4, "There is no such dataset.")
+        result = volens("consent", command, "--as", name, "ab" * 32)
+        assert (result.code, result.err.splitlines()[0]) == (4, "There is no such dataset.")
     assert deployment.head() == before
 
 
@@ -95,31 +95,31 @@ def test_only_a_registrar_invites(deployment, volens) -> None:
     assert volens("enrol", "invite", "--as", "noor", "--for", name).code == 5
     assert volens("enrol", "invite", "--as", name, "--for", name).code == 5
     assert not Path("invitation.json").exists()
-    told = volens(
+    result = volens(
         "enrol", "invite", "--as", "rita", "--subject", "ab" * 32, "--address", "0x" + "ZZ" * 20
     )
-    assert (told.code, told.err.splitlines()[0]) == (2, "An address has 0x and 40 hex digits.")
+    assert (result.code, result.err.splitlines()[0]) == (2, "An address has 0x and 40 hex digits.")
 
 
 def test_ids_stay_whole_on_a_narrow_screen(deployment, volens, monkeypatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
     monkeypatch.setenv("COLUMNS", "80")
-    told = volens("dataset", "list").out
-    assert deployment.world.dataset.hex() in told
+    result = volens("dataset", "list").out
+    assert deployment.world.dataset.hex() in result
     monkeypatch.setenv("COLUMNS", "300")
     assert deployment.world.dataset.hex() in volens("dataset", "list").out
-    assert "…" not in told
+    assert "…" not in result
     permits = json.loads(volens("permit", "show", "--json").out)
     monkeypatch.setenv("COLUMNS", "60")
     shown = volens("permit", "show").out
-    assert all(one["permit"] in shown for one in permits)
+    assert all(permit["permit"] in shown for permit in permits)
 
 
 def test_a_receipt_of_the_command_line_anchors_the_exported_trail(
     deployment, volens, tmp_path
 ) -> None:
     name = _enrolled(volens)
-    told = json.loads(
+    result = json.loads(
         volens(
             "consent",
             "grant",
@@ -135,10 +135,10 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(
     )
     assert Path("audit/verify.py").is_file()
     Path("trail.json").write_bytes(Path("audit/trail.json").read_bytes())
-    receipt = deployment.home / "receipts" / name / told["receiptFile"]
+    receipt = deployment.home / "receipts" / name / result["receiptFile"]
     assert volens("verify", "trail.json").code == 8  # nobody else's head: not shown to be valid
-    whole = volens("verify", "trail.json", "--receipt", str(receipt))
-    assert (whole.code, whole.out.splitlines()[-1]) == (0, "valid")
+    verdict = volens("verify", "trail.json", "--receipt", str(receipt))
+    assert (verdict.code, verdict.out.splitlines()[-1]) == (0, "valid")
     head = volens("trail", "head").out.strip()
     assert volens("verify", "trail.json", "--head", head).code == 0
     bundle = json.loads(Path("trail.json").read_text())
@@ -150,8 +150,8 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(
 def test_what_is_no_document_is_refused_before_anything_is_signed(deployment, volens) -> None:
     before = len(deployment.anybody().datasets())
     Path("plan.md").write_text("no heading")
-    told = volens("dataset", "register", "--as", "omar", "--document", "plan.md")
-    assert (told.code, "begin with its title" in told.err) == (2, True)
+    result = volens("dataset", "register", "--as", "omar", "--document", "plan.md")
+    assert (result.code, "begin with its title" in result.err) == (2, True)
     assert len(deployment.anybody().datasets()) == before
 
 
@@ -249,8 +249,8 @@ def test_a_permit_says_how_many_questions_it_has_left(deployment, volens) -> Non
 
     Path("other.json").write_text(json.dumps(PARAMS | {"seed": 8}))
     steps = deployment.head()
-    told = volens("run", "request", "--as", "noor", permit, "--params", "other.json")
-    assert (told.code, "0 of 1 different questions left" in told.err) == (2, True)
+    result = volens("run", "request", "--as", "noor", permit, "--params", "other.json")
+    assert (result.code, "0 of 1 different questions left" in result.err) == (2, True)
     with pytest.raises(RefusedByPolicy) as refused:
         noor.request_run(name, complete_params(PARAMS | {"seed": 8}), bytes(32), 2)
     assert refused.value.reason == "permit-questions"
@@ -261,8 +261,8 @@ def test_a_permit_says_how_many_questions_it_has_left(deployment, volens) -> Non
     # signed.
     ingest = world.register_records()
     assert noor.questions(permit) == [{"params": digest, "current": False}]
-    told = volens("run", "request", "--as", "noor", permit, "--params", "same.json")
-    assert (told.code, "before the dataset's records changed" in told.err) == (2, True)
+    result = volens("run", "request", "--as", "noor", permit, "--params", "same.json")
+    assert (result.code, "before the dataset's records changed" in result.err) == (2, True)
     with pytest.raises(RefusedByPolicy) as refused:
         noor.request_run(name, params, bytes(32), 3)
     assert refused.value.reason == "permit-questions"
@@ -357,8 +357,8 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(deployment, volens, 
     (folder / "observations.json").write_bytes(write_observations(Findings(grade=2), subject.hex()))
     dataset = deployment.world.dataset.hex()
     for _ in range(2):
-        told = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort", "--json")
-        assert (told.code, json.loads(told.out)["records"]) == (0, 2)
+        result = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort", "--json")
+        assert (result.code, json.loads(result.out)["records"]) == (0, 2)
     deployment.services.projection.sync()
     mine = [
         leaf
@@ -395,11 +395,11 @@ def test_a_custodian_ingests_assays_and_publishes_gene_sets(deployment, volens, 
     dataset = deployment.world.dataset.hex()
     (tmp_path / "m.tsv").write_text(f"column\t{subject.hex()}\nzq-mir-1\t1.5\nzq-mir-2\t\n")
     for _ in range(2):
-        told = volens(
+        result = volens(
             *("dataset", "ingest", "--as", "omar", dataset, "--json"),
             *("--assay", "mirna=m.tsv", "--assay", "methylation=m.tsv"),
         )
-        assert (told.code, json.loads(told.out)["records"]) == (0, 2)
+        assert (result.code, json.loads(result.out)["records"]) == (0, 2)
     deployment.services.projection.sync()
     mine = [
         leaf
@@ -435,18 +435,18 @@ def test_rebuild_compares_and_names_an_edited_row(deployment, volens) -> None:
         connection.execute(
             update(Consent).where(Consent.subject == subject.hex()).values(purposes=4)
         )
-    found = volens("rebuild", "--compare")
-    assert (found.code, subject.hex() in found.out) == (7, True)
+    result = volens("rebuild", "--compare")
+    assert (result.code, subject.hex() in result.out) == (7, True)
     assert volens("rebuild").code == 0
     assert volens("rebuild", "--compare").code == 0
 
 
 def test_doctor_describes_the_deployment(deployment, volens) -> None:
     deployment.worker_alive()
-    told = volens("doctor")
-    assert told.code == 0
-    assert "1 broker" in told.out
-    assert "holds no role" in told.out
+    result = volens("doctor")
+    assert result.code == 0
+    assert "1 broker" in result.out
+    assert "holds no role" in result.out
 
 
 @pytest.mark.parametrize(
@@ -476,10 +476,10 @@ def test_doctor_describes_the_deployment(deployment, volens) -> None:
 def test_each_failure_has_its_code_and_a_plain_sentence(
     deployment, volens, arguments: tuple[str, ...], code: int
 ) -> None:
-    told = volens(*arguments)
-    assert told.code == code, told
-    assert str(deployment.home) not in told.out + told.err
-    assert ".py" not in told.err
+    result = volens(*arguments)
+    assert result.code == code, result
+    assert str(deployment.home) not in result.out + result.err
+    assert ".py" not in result.err
 
 
 def test_a_missing_key_is_named(deployment, volens) -> None:
@@ -512,8 +512,8 @@ def test_bad_parameters_are_refused_before_they_are_signed(deployment, volens, t
 
 def test_an_unavailable_service_has_its_exit_code(deployment, volens, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_API", "http://127.0.0.1:9")
-    told = volens("dataset", "list")
-    assert (told.code, told.err.splitlines()[0]) == (6, "The service does not answer.")
+    result = volens("dataset", "list")
+    assert (result.code, result.err.splitlines()[0]) == (6, "The service does not answer.")
 
 
 def test_a_locked_key_asks_for_its_password(deployment, volens, monkeypatch) -> None:
@@ -541,8 +541,8 @@ def test_an_internal_failure_is_one_sentence(deployment, volens, monkeypatch) ->
         raise KeyError("secret-value")
 
     monkeypatch.setattr(Client, "datasets", fail)
-    told = volens("dataset", "list")
-    assert (told.code, "secret-value" in told.err) == (70, False)
+    result = volens("dataset", "list")
+    assert (result.code, "secret-value" in result.err) == (70, False)
 
 
 def _enrolled(volens) -> str:

@@ -31,14 +31,14 @@ def test_two_members_give_a_role_and_two_end_it(deployment, volens) -> None:
     assert (done.code, "Done in block" in done.out, Path(file).exists()) == (0, True, False)
     assert live(deployment, account, ANALYST)
     shown = json.loads(volens("role", "list", "--json").out)
-    assert [one["role"] for one in shown if one["account"] == account] == ["analyst"]
-    founders = [one for one in shown if one["version"] == 0]
-    assert {one["role"] for one in founders} == {"committee"}
+    assert [row["role"] for row in shown if row["account"] == account] == ["analyst"]
+    founders = [row for row in shown if row["version"] == 0]
+    assert {founder["role"] for founder in founders} == {"committee"}
 
     assert volens("role", "end", account, "--as", "pia").code == 0
     file = f"end-role-{account[2:10]}.json"
-    said = volens("committee", "sign", file, "--as", "quinn", "--yes")
-    assert "You sign the end of a role" in said.out
+    result = volens("committee", "sign", file, "--as", "quinn", "--yes")
+    assert "You sign the end of a role" in result.out
     assert not live(deployment, account, ANALYST)
 
 
@@ -49,17 +49,17 @@ def test_an_order_that_is_overtaken_altered_or_foreign_is_refused(deployment, vo
     document = json.loads(Path("held.json").read_text())
     volens("role", "give", account, "analyst", "--as", "pia", "--out", "first.json")
     volens("committee", "sign", "first.json", "--as", "quinn", "--yes")
-    held = volens("committee", "sign", "held.json", "--as", "quinn", "--yes")
-    assert (held.code, "changed since" in held.err) == (3, True)
+    result = volens("committee", "sign", "held.json", "--as", "quinn", "--yes")
+    assert (result.code, "changed since" in result.err) == (3, True)
 
     def tried(**change: object) -> tuple[int, str]:
         Path("other.json").write_text(json.dumps(document | change))
-        said = volens("committee", "sign", "other.json", "--as", "quinn", "--yes")
-        return said.code, said.err
+        answer = volens("committee", "sign", "other.json", "--as", "quinn", "--yes")
+        return answer.code, answer.err
 
     message = document["message"]
-    code, said = tried(message=message | {"role": ROLES["checker"]})
-    assert (code, "is not theirs" in said) == (7, True)
+    code, error = tried(message=message | {"role": ROLES["checker"]})
+    assert (code, "is not theirs" in error) == (7, True)
     assert tried(identity="00" * 32)[0] == 2
     assert tried(kind="Vote")[0] == 2
     assert tried(message=message | {"more": 1})[0] == 2
@@ -80,8 +80,8 @@ def test_without_a_yes_nothing_is_signed(deployment, volens) -> None:
 
 def test_a_live_worker_cannot_be_cancelled(deployment, volens) -> None:
     worker = deployment.world.people["wanda"].address
-    said = volens("role", "cancel", worker, "--as", "rui")
-    assert (said.code, "waiting to act" in said.err) == (3, True)
+    result = volens("role", "cancel", worker, "--as", "rui")
+    assert (result.code, "waiting to act" in result.err) == (3, True)
     assert volens("role", "cancel", Wallet.new().address, "--as", "rui").code == 4
 
 
@@ -90,8 +90,8 @@ def test_one_officer_suspends_a_permit(deployment, volens) -> None:
     assert volens("permit", "suspend", permit, "--as", "dora").code == 2
     assert deployment.anybody().permit(permit)["status"] == "approved"
     why = ("--reason", "Data left the agreed machine.")
-    said = volens("permit", "suspend", permit, "--as", "dora", *why)
-    assert (said.code, "Suspended in block" in said.out) == (0, True)
+    result = volens("permit", "suspend", permit, "--as", "dora", *why)
+    assert (result.code, "Suspended in block" in result.out) == (0, True)
     (row,) = json.loads(volens("permit", "reasons", permit, "--as", "noor", "--json").out)
     assert (row["act"], row["text"]) == ("suspend", "Data left the agreed machine.")
     assert deployment.anybody().permit(permit)["status"] == "suspended"
@@ -103,8 +103,8 @@ def test_a_quorum_of_no_rejects_a_permit(deployment, volens) -> None:
     for name in ("pia", "rui"):
         bare = volens("permit", "vote", permit, "--no", "--as", name)
         assert (bare.code, "its reason is missing" in bare.err) == (2, True)
-        said = volens("permit", "vote", permit, "--no", "--reason", f"{name}: no", "--as", name)
-    assert "The permit is rejected" in said.out
+        result = volens("permit", "vote", permit, "--no", "--reason", f"{name}: no", "--as", name)
+    assert "The permit is rejected" in result.out
     assert volens("permit", "vote", permit, "--yes", "--as", "quinn").code == 3
     shown = volens("permit", "reasons", permit, "--as", "noor").out
     assert "pia: no" in shown
@@ -119,7 +119,7 @@ def test_a_list_that_was_never_handed_over_is_taken_back(deployment, volens, by:
 
     def state() -> str:
         rows = json.loads(volens("dataset", "ingests", dataset, "--json").out)
-        return next(one["state"] for one in rows if one["ingest"] == ingest)
+        return next(row["state"] for row in rows if row["ingest"] == ingest)
 
     assert state() == "missing"
     assert deployment.services.projection.unread(world.dataset)
@@ -146,7 +146,7 @@ def test_an_analyst_resumes_a_run_with_all_attempts_used(deployment, volens) -> 
         world.authorise(run, people, attempt=attempt)
     with pytest.raises(Exception, match="AttemptOutOfOrder"):
         world.authorise(run, people, attempt=17)
-    said = volens("run", "resume", run.hex(), "--as", "noor")
-    assert (said.code, "It goes on" in said.out) == (0, True)
+    result = volens("run", "resume", run.hex(), "--as", "noor")
+    assert (result.code, "It goes on" in result.out) == (0, True)
     world.authorise(run, people, attempt=17)
     assert volens("run", "resume", run.hex(), "--as", "sol").code == 3

@@ -90,8 +90,8 @@ def revoke(ada: Person, *more: str) -> tuple[str, ...]:
 def status(deployment, ada: Person) -> str:
     """As the ledger's rows have it: the newest consent for the dataset."""
     deployment.services.projection.sync()
-    found = consents_of(deployment.services.engine, ada.subject.hex())
-    (newest,) = [one.status for one in found if one.dataset == ada.dataset] or [0]
+    consents = consents_of(deployment.services.engine, ada.subject.hex())
+    (newest,) = [consent.status for consent in consents if consent.dataset == ada.dataset] or [0]
     return ("none", "live", "revoked")[newest]
 
 
@@ -99,7 +99,7 @@ def test_the_terms_are_read_before_the_key_is_opened(deployment, ada: Person) ->
     answers = [(SIGN, "y"), (OPEN, PASSWORD)]
     code, shown = on_terminal(deployment, *grant(ada, "--preset", "cancer"), answers=answers)
     assert code == 0, shown
-    told = [
+    sentences = [
         "cancer research, not for profit, two years",
         "demographics, conditions",
         "outside-recipient",
@@ -110,7 +110,7 @@ def test_the_terms_are_read_before_the_key_is_opened(deployment, ada: Person) ->
         OPEN,
         "You agreed to cancer research",
     ]
-    places = [shown.index(one) for one in told]
+    places = [shown.index(sentence) for sentence in sentences]
     assert places == sorted(places), shown
     assert status(deployment, ada) == "live"
 
@@ -146,7 +146,7 @@ def test_a_program_that_signs_for_her_names_every_choice(
     deployment, ada: Person, volens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = deployment.head()
-    for arguments, said in (
+    for arguments, sentence in (
         (grant(ada, "--yes"), "you chose nothing"),
         (grant(ada, "--preset", "cancer"), "nobody answered"),
         (grant(ada), "nobody answered"),
@@ -154,8 +154,8 @@ def test_a_program_that_signs_for_her_names_every_choice(
     ):
         for silent in (io.StringIO(""), None):
             monkeypatch.setattr(sys, "stdin", silent)
-            told = volens(*arguments)
-        assert (told.code, said in " ".join(told.err.lower().split())) == (2, True), told
+            result = volens(*arguments)
+        assert (result.code, sentence in " ".join(result.err.lower().split())) == (2, True), result
     assert deployment.head() == before
 
 
@@ -189,7 +189,7 @@ def test_stopping_is_as_easy_as_agreeing(deployment, ada: Person) -> None:
         deployment, *revoke(ada), answers=[(WITHDRAW, "y"), (OPEN, PASSWORD)]
     )
     assert code == 0, stopped
-    told = [
+    sentences = [
         "nobody gets a key",
         "Uses that wait",
         "stay shut",
@@ -198,7 +198,7 @@ def test_stopping_is_as_easy_as_agreeing(deployment, ada: Person) -> None:
         OPEN,
         "You withdrew",
     ]
-    places = [stopped.index(one) for one in told]
+    places = [stopped.index(sentence) for sentence in sentences]
     assert places == sorted(places), stopped
     assert status(deployment, ada) == "revoked"
 
@@ -212,10 +212,10 @@ def test_what_a_program_reads_is_json_alone(deployment, volens, ada: Person) -> 
     name, facts = f"{ada.name}-plain", {"subject": ada.subject.hex()}
     save(deployment.world.subjects[ada.subject], deployment.home / "keys" / f"{name}.json", facts)
     mine = Person(name, ada.subject, ada.dataset)
-    told = volens(*grant(mine, "--preset", "cancer", "--yes", "--json"))
-    answer: dict[str, Any] = json.loads(told.out)
-    assert (told.code, "receiptFile" in answer) == (0, True)
-    assert "You are about to agree" in told.err
-    told = volens(*revoke(mine, "--yes", "--json"))
-    assert json.loads(told.out)["acted"] is True
-    assert "You are about to withdraw" in told.err
+    result = volens(*grant(mine, "--preset", "cancer", "--yes", "--json"))
+    answer: dict[str, Any] = json.loads(result.out)
+    assert (result.code, "receiptFile" in answer) == (0, True)
+    assert "You are about to agree" in result.err
+    result = volens(*revoke(mine, "--yes", "--json"))
+    assert json.loads(result.out)["acted"] is True
+    assert "You are about to withdraw" in result.err

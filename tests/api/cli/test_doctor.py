@@ -33,7 +33,7 @@ from chain.wallets import Wallet, save
 from governance.readmodel.database import open_database
 from governance.rules.ledger_data import identity_id
 
-Found = dict[str, dict[str, Any]]
+Checks = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +44,12 @@ def closed(deployment) -> None:
 
 
 @pytest.fixture
-def told(deployment, volens) -> Callable[[], tuple[int, Found]]:
-    def ask() -> tuple[int, Found]:
+def diagnose(deployment, volens) -> Callable[[], tuple[int, Checks]]:
+    def ask() -> tuple[int, Checks]:
         deployment.services.projection.sync()
-        said = volens("doctor", "--json")
-        return said.code, {
-            one["name"]: one for one in json.loads(said.out.splitlines()[0])["checks"]
+        result = volens("doctor", "--json")
+        return result.code, {
+            check["name"]: check for check in json.loads(result.out.splitlines()[0])["checks"]
         }
 
     return ask
@@ -69,39 +69,41 @@ def home(deployment, volens, tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_each_line_has_a_state_and_what_to_do(deployment, told) -> None:
+def test_each_line_has_a_state_and_what_to_do(deployment, diagnose) -> None:
     deployment.worker_alive()
-    code, found = told()
+    code, checks = diagnose()
     assert code == 0
-    assert {name for name, one in found.items() if one["state"] == "warn"} == {
+    assert {name for name, check in checks.items() if check["state"] == "warn"} == {
         "custody",
         "committee",
         "ledger nodes",
     }
-    assert all(one["state"] in ("ok", "warn") and one["means"] for one in found.values())
-    assert all(bool(one["do"]) == (one["state"] != "ok") for one in found.values())
-    assert "1 operator" in found["custody"]["means"]
-    assert "3 of 3 committee members' keys" in found["committee"]["means"]
-    assert not [one for one in found.values() if deployment.world.people["pia"].address in str(one)]
+    assert all(check["state"] in ("ok", "warn") and check["means"] for check in checks.values())
+    assert all(bool(check["do"]) == (check["state"] != "ok") for check in checks.values())
+    assert "1 operator" in checks["custody"]["means"]
+    assert "3 of 3 committee members' keys" in checks["committee"]["means"]
+    assert not [
+        check for check in checks.values() if deployment.world.people["pia"].address in str(check)
+    ]
 
 
-def test_a_machine_without_a_quorums_keys_is_not_the_committee(deployment, home, told) -> None:
+def test_a_machine_without_a_quorums_keys_is_not_the_committee(deployment, home, diagnose) -> None:
     shutil.copy(deployment.home / "keys" / "pia.json", home / "keys")
-    _, found = told()
-    assert (found["committee"]["state"], found["committee"]["means"][:6]) == ("ok", "1 of 3")
-    assert found["rows"]["state"] == "warn"
+    _, checks = diagnose()
+    assert (checks["committee"]["state"], checks["committee"]["means"][:6]) == ("ok", "1 of 3")
+    assert checks["rows"]["state"] == "warn"
     assert not (home / "volens.db").exists()  # looking makes nothing
 
 
-def test_the_keys_of_todays_committee_are_counted(deployment, home, told) -> None:
+def test_the_keys_of_todays_committee_are_counted(deployment, home, diagnose) -> None:
     """A founder has left, two others have come, and both of their keys lie here."""
     world, added = deployment.world, [Wallet.new(), Wallet.new()]
     world.people |= {"first": added[0], "second": added[1]}
 
     def count(ledger: Ledger | None = world.ledger) -> tuple[str, str]:
         members = checkup._holders(ledger, Role.COMMITTEE)
-        found = checkup_files.committee(Settings(home=home), world.ledger.identity, members)
-        return found.state, found.means.split(" keys are")[0]
+        check = checkup_files.committee(Settings(home=home), world.ledger.identity, members)
+        return check.state, check.means.split(" keys are")[0]
 
     try:
         for name in ("first", "second"):
@@ -111,7 +113,9 @@ def test_the_keys_of_todays_committee_are_counted(deployment, home, told) -> Non
             world.people["pia"].address, "committee", start=1, end=2, by=("first", "quinn")
         )
         assert count() == ("warn", "2 of 4 committee members'")
-        assert "whoever controls this machine is the committee" in told()[1]["committee"]["means"]
+        assert (
+            "whoever controls this machine is the committee" in diagnose()[1]["committee"]["means"]
+        )
         assert count(None) == ("ok", "0 of 3 founders'")  # nobody says who is in it today
         shutil.copy(deployment.home / "keys" / "pia.json", home / "keys")
         (home / "keys" / "first.json").unlink()
@@ -148,22 +152,22 @@ def stranger() -> Iterator[Any]:
 
 @pytest.mark.parametrize("body", [b"hello", b"{}", b'{"result": "hello"}'])
 def test_a_foreign_server_at_a_services_address_is_noticed(
-    deployment, home, told, stranger, monkeypatch, body: bytes
+    deployment, home, diagnose, stranger, monkeypatch, body: bytes
 ) -> None:
     stranger.body = body
     for name in ("API", "BROKER_URL", "BUCKET_URL"):
         monkeypatch.setenv(f"VOLENS_{name}", stranger.url)
-    code, found = told()
+    code, checks = diagnose()
     assert code == 7
     for part in ("api", "broker", "bucket"):
-        assert (found[part]["state"], found[part]["means"][:27]) == (
+        assert (checks[part]["state"], checks[part]["means"][:27]) == (
             "bad",
             "something else answers ther",
         ), part
-    assert found["ledger"]["state"] == "ok"
+    assert checks["ledger"]["state"] == "ok"
     monkeypatch.setenv("VOLENS_CHAIN_URL", stranger.url)
-    code, found = told()
-    assert (code, found["ledger"]["state"], found["contracts"]["state"]) == (6, "bad", "down")
+    code, checks = diagnose()
+    assert (code, checks["ledger"]["state"], checks["contracts"]["state"]) == (6, "bad", "down")
 
 
 def test_a_witness_must_be_current_and_from_the_pinned_broker(
@@ -176,8 +180,8 @@ def test_a_witness_must_be_current_and_from_the_pinned_broker(
     live = checkup._holders(ledger, Role.BROKER)
     real = deployment.services.broker.witness()
 
-    def told(said: object) -> str:
-        stranger.body = json.dumps(said).encode()
+    def means_of(answer: object) -> str:
+        stranger.body = json.dumps(answer).encode()
         return checkup._broker(settings, ledger.identity, ledger, live).means
 
     def signed(by: Wallet, **change: object) -> dict[str, object]:
@@ -198,17 +202,19 @@ def test_a_witness_must_be_current_and_from_the_pinned_broker(
             "signature": signature.hex(),
         }
 
-    assert told(real) == told(signed(deployment.world.people["bram"])) != ""
-    assert told(real).startswith("answers; its current witness")
-    assert "not signed by a broker" in told(signed(Wallet.new()))
-    assert "not signed by a broker" in told(
+    assert means_of(real) == means_of(signed(deployment.world.people["bram"])) != ""
+    assert means_of(real).startswith("answers; its current witness")
+    assert "not signed by a broker" in means_of(signed(Wallet.new()))
+    assert "not signed by a broker" in means_of(
         signed(deployment.world.people["pia"])
     )  # a founder is no broker
-    assert "of another ledger" in told(signed(deployment.world.people["bram"], blockHash="00" * 32))
+    assert "of another ledger" in means_of(
+        signed(deployment.world.people["bram"], blockHash="00" * 32)
+    )
     monkeypatch.setattr(checkup, "SKEW", -1)
-    assert "an old one" in told(real)
+    assert "an old one" in means_of(real)
     stranger.status = 500
-    assert "no signed witness" in told([])
+    assert "no signed witness" in means_of([])
 
 
 def test_an_api_of_another_ledger_and_another_bucket_are_strangers(deployment, stranger) -> None:
@@ -232,16 +238,16 @@ def test_a_bucket_that_has_what_was_never_written_is_a_stranger(deployment, monk
     monkeypatch.setattr(
         checkup, "secrets", SimpleNamespace(token_hex=lambda _: sha256(b"written").hexdigest())
     )
-    found = checkup._bucket(settings)
-    assert (found.state, "never written" in found.means) == ("bad", True)
+    check = checkup._bucket(settings)
+    assert (check.state, "never written" in check.means) == ("bad", True)
 
 
 def test_a_relay_that_holds_a_role_is_said(deployment, home) -> None:
     settings, ledger = Settings(home=home), deployment.world.ledger
     assert checkup._relay(settings, ledger).state == "ok"
     shutil.copy(deployment.home / "keys" / "noor.json", home / "keys" / "relay.json")
-    found = checkup._relay(settings, ledger)
-    assert (found.state, "its key holds a role" in found.means) == ("warn", True)
+    check = checkup._relay(settings, ledger)
+    assert (check.state, "its key holds a role" in check.means) == ("warn", True)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +266,8 @@ def test_a_future_sign_of_life_is_none(deployment) -> None:
     now = int(time.time())
     for at, alive in ((now, True), (now + 3600, False), (now + 60, False), (now - 3600, False)):
         deployment.worker_alive(at)
-        found = workers_of(deployment.settings, now)
-        assert [one.account for one in found] == (
+        workers = workers_of(deployment.settings, now)
+        assert [worker.account for worker in workers] == (
             [deployment.world.people["wanda"].address] if alive else []
         )
 
@@ -276,28 +282,28 @@ def without_role(deployment, name: str, role: str) -> Iterator[None]:
         deployment.world.set_role(account, role)
 
 
-def test_a_broker_whose_role_is_over_lets_no_key_out(deployment, told) -> None:
+def test_a_broker_whose_role_is_over_lets_no_key_out(deployment, diagnose) -> None:
     deployment.worker_alive()
     with without_role(deployment, "bram", "broker"):
-        code, found = told()
+        code, checks = diagnose()
     assert code == 7
-    assert {name for name, one in found.items() if one["state"] == "bad"} == {
+    assert {name for name, check in checks.items() if check["state"] == "bad"} == {
         "broker",
         "custody",
         "identity",
     }
-    assert all("no key can leave" in found[name]["means"] for name in ("broker", "custody"))
-    assert "holds every share" not in found["custody"]["means"]
+    assert all("no key can leave" in checks[name]["means"] for name in ("broker", "custody"))
+    assert "holds every share" not in checks["custody"]["means"]
 
 
-def test_a_worker_whose_role_is_over_computes_nothing(deployment, home, told) -> None:
-    assert told()[1]["worker role"]["means"] == "its key is not on this machine"
+def test_a_worker_whose_role_is_over_computes_nothing(deployment, home, diagnose) -> None:
+    assert diagnose()[1]["worker role"]["means"] == "its key is not on this machine"
     shutil.copy(deployment.home / "keys" / "wanda.json", home / "keys" / "worker.json")
-    assert told()[1]["worker role"]["means"] == "its key may compute"
+    assert diagnose()[1]["worker role"]["means"] == "its key may compute"
     with without_role(deployment, "wanda", "worker"):
-        code, found = told()
-    assert (code, found["worker role"]["state"]) == (7, "bad")
-    assert "it can compute no run" in found["worker role"]["means"]
+        code, checks = diagnose()
+    assert (code, checks["worker role"]["state"]) == (7, "bad")
+    assert "it can compute no run" in checks["worker role"]["means"]
 
 
 def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(deployment) -> None:
@@ -318,9 +324,9 @@ def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(deployme
     assert state(pia, quinn, bram, people["omar"]) == "bad"  # has a role, another one
     assert state(pia, quinn, bram, live=None) == "warn"  # the ledger was not asked
     forged = Wallet.new().sign(domain_of(identity), "Identity", {"id": identity_id(identity)}).hex()
-    whole = sign_identity(identity, [pia, quinn, bram])
+    complete = sign_identity(identity, [pia, quinn, bram])
     for who in (bram, rui):  # a quorum's are good, and one is not
-        signatures = whole | {who.address: forged}
+        signatures = complete | {who.address: forged}
         assert checkup._signatures({**identity, "signatures": signatures}, live).state == "bad"
 
 
@@ -337,18 +343,18 @@ def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(deployme
         (lambda identity: identity.update(genesisHash="00" * 32), "contracts"),
     ],
 )
-def test_an_identity_that_was_altered_is_bad(home, told, change, name: str) -> None:
+def test_an_identity_that_was_altered_is_bad(home, diagnose, change, name: str) -> None:
     identity = json.loads((home / "identity.json").read_text())
     change(identity)
     (home / "identity.json").write_text(json.dumps(identity))
-    code, found = told()
-    assert (code, found[name]["state"]) == (7, "bad")
+    code, checks = diagnose()
+    assert (code, checks[name]["state"]) == (7, "bad")
 
 
-def test_a_key_file_that_others_can_read_is_bad(home, told) -> None:
+def test_a_key_file_that_others_can_read_is_bad(home, diagnose) -> None:
     (home / "keys" / "relay.json").chmod(0o644)
-    code, found = told()
-    assert (code, found["key files"]["state"]) == (7, "bad")
+    code, checks = diagnose()
+    assert (code, checks["key files"]["state"]) == (7, "bad")
 
 
 @pytest.mark.parametrize(
@@ -366,8 +372,8 @@ def test_what_others_can_exchange_is_bad(home, name: str, mode: int) -> None:
     settings = Settings(home=home)
     assert checkup_files.key_files(settings).state == "ok"
     (home / name).chmod(mode)
-    found = checkup_files.key_files(settings)
-    assert (found.state, (name or "the home folder") in found.means) == ("bad", True)
+    check = checkup_files.key_files(settings)
+    assert (check.state, (name or "the home folder") in check.means) == ("bad", True)
 
 
 @pytest.mark.parametrize(
@@ -380,14 +386,14 @@ def test_the_brokers_keys_are_its_owners_only(deployment, home, name: str, mode:
     assert checkup_files.key_files(Settings(home=home)).state == "bad"
 
 
-def test_a_part_that_is_down_does_not_hide_the_others(deployment, told, monkeypatch) -> None:
+def test_a_part_that_is_down_does_not_hide_the_others(deployment, diagnose, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_API", "http://127.0.0.1:9")
-    code, found = told()
-    assert (code, found["api"]["state"], found["identity"]["state"]) == (6, "down", "ok")
+    code, checks = diagnose()
+    assert (code, checks["api"]["state"], checks["identity"]["state"]) == (6, "down", "ok")
     monkeypatch.setenv("VOLENS_CHAIN_URL", "http://127.0.0.1:9")
-    code, found = told()
-    assert (code, found["ledger"]["state"], found["contracts"]["state"]) == (6, "down", "down")
-    assert found["disk"]["state"] == "ok"
+    code, checks = diagnose()
+    assert (code, checks["ledger"]["state"], checks["contracts"]["state"]) == (6, "down", "down")
+    assert checks["disk"]["state"] == "ok"
 
 
 @pytest.fixture(scope="module")
@@ -399,16 +405,16 @@ def broken(deployment, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("broken")
     (folder / "garbage").write_bytes(b"\xff\x00nothing" * 1000)
     deployment.copy_rows(folder / "whole")
-    whole = (folder / "whole").read_bytes()
-    (folder / "cut").write_bytes(whole[: len(whole) // 3])
-    (folder / "damaged").write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
+    content = (folder / "whole").read_bytes()
+    (folder / "cut").write_bytes(content[: len(content) // 3])
+    (folder / "damaged").write_bytes(content[:4096] + b"\x55" * (len(content) - 4096))
     with sqlite3.connect(folder / "whole") as copy:
         (size,), (page,) = (
             copy.execute("pragma page_size").fetchone(),
             copy.execute("select rootpage from sqlite_master where name = 'blocks'").fetchone(),
         )
     start = size * (page - 1)
-    (folder / "table").write_bytes(whole[:start] + b"\x55" * size + whole[start + size :])
+    (folder / "table").write_bytes(content[:start] + b"\x55" * size + content[start + size :])
     (folder / "folder").mkdir()
     return folder
 
@@ -424,43 +430,46 @@ def broken(deployment, tmp_path_factory) -> Path:
 )
 def test_a_broken_database_is_said_plainly(deployment, broken: Path, url: str) -> None:
     settings = Settings(home=deployment.home, database_url=url.replace("FOLDER", str(broken)))
-    found = list(checkup_files.rows(settings, deployment.world.ledger))
-    assert ("rows", "bad") in [(one.name, one.state) for one in found]
-    assert all(one.do for one in found if one.state == "bad")
-    assert str(broken) not in str(found)
+    reports = list(checkup_files.rows(settings, deployment.world.ledger))
+    assert ("rows", "bad") in [(report.name, report.state) for report in reports]
+    assert all(report.do for report in reports if report.state == "bad")
+    assert str(broken) not in str(reports)
 
 
 def test_a_broken_database_and_addresses_hide_nothing_else(
-    deployment, broken: Path, home, told, monkeypatch
+    deployment, broken: Path, home, diagnose, monkeypatch
 ) -> None:
     deployment.worker_alive()
     monkeypatch.setenv("VOLENS_DATABASE_URL", f"sqlite:///{broken / 'garbage'}")
-    code, found = told()
-    assert (code, [name for name, one in found.items() if one["state"] == "bad"]) == (7, ["rows"])
-    assert {"ledger", "identity", "key files", "disk", "clock"} <= found.keys()
+    code, checks = diagnose()
+    assert (code, [name for name, check in checks.items() if check["state"] == "bad"]) == (
+        7,
+        ["rows"],
+    )
+    assert {"ledger", "identity", "key files", "disk", "clock"} <= checks.keys()
     for name, url in (
         ("bucket", "http://x:port"),
         ("broker", "http://["),
         ("api", "http://x:port"),
     ):
         monkeypatch.setenv(checkup._SET_AS[name], url)
-    code, found = told()
-    assert (code, found["custody"]["state"], found["ledger"]["state"]) == (7, "warn", "ok")
-    assert {name for name, one in found.items() if one["state"] == "bad"} == {
+    code, checks = diagnose()
+    assert (code, checks["custody"]["state"], checks["ledger"]["state"]) == (7, "warn", "ok")
+    assert {name for name, check in checks.items() if check["state"] == "bad"} == {
         "bucket",
         "broker",
         "api",
         "rows",
     }
     monkeypatch.setenv(checkup._SET_AS["ledger"], "http://x:port")
-    code, found = told()
+    code, checks = diagnose()
     assert code == 6  # and the contracts were not compared
-    assert {name for name, one in found.items() if one["state"] == "bad"} == {
+    assert {name for name, check in checks.items() if check["state"] == "bad"} == {
         *checkup._SET_AS,
         "rows",
     }
-    assert all(name in found[part]["do"] for part, name in checkup._SET_AS.items())
-    assert {"contracts", "identity", "committee", "key files", "disk", "versions"} <= found.keys()
+    assert all(name in checks[part]["do"] for part, name in checkup._SET_AS.items())
+    assert {"contracts", "identity", "committee", "key files", "disk", "versions"} <= checks.keys()
 
 
 def test_what_is_an_address() -> None:
@@ -478,59 +487,61 @@ def test_what_is_an_address() -> None:
         assert not checkup._is_url(bad)
 
 
-def test_a_check_that_fails_itself_hides_no_other(told, monkeypatch) -> None:
+def test_a_check_that_fails_itself_hides_no_other(diagnose, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("somewhere/else")
 
     for name in ("_custody", "_relay", "_versions", "key_files", "rows", "_bucket", "committee"):
         monkeypatch.setattr(checkup, name, fail)
-    code, found = told()
+    code, checks = diagnose()
     assert code == 7
-    bad = {name for name, one in found.items() if one["state"] == "bad"}
+    bad = {name for name, check in checks.items() if check["state"] == "bad"}
     assert bad == {"custody", "relay", "versions", "key files", "rows", "bucket", "committee"}
-    assert [found[name]["state"] for name in ("ledger", "broker", "api", "identity", "disk")] == [
+    assert [checks[name]["state"] for name in ("ledger", "broker", "api", "identity", "disk")] == [
         "ok"
     ] * 5
-    assert "somewhere" not in str(found)
+    assert "somewhere" not in str(checks)
 
 
-def test_an_identity_that_is_a_folder_is_bad(home, told) -> None:
+def test_an_identity_that_is_a_folder_is_bad(home, diagnose) -> None:
     (home / "identity.json").unlink()
     (home / "identity.json").mkdir()
-    code, found = told()
-    assert (code, found["identity"]["state"], "disk" in found) == (7, "bad", True)
+    code, checks = diagnose()
+    assert (code, checks["identity"]["state"], "disk" in checks) == (7, "bad", True)
 
 
-def test_an_empty_home_says_what_to_start(home, told, volens) -> None:
+def test_an_empty_home_says_what_to_start(home, diagnose, volens) -> None:
     (home / "identity.json").unlink()
     (home / "run.json").unlink()
-    code, found = told()
-    assert (code, found["parts"]["state"], found["identity"]["state"]) == (6, "down", "bad")
+    code, checks = diagnose()
+    assert (code, checks["parts"]["state"], checks["identity"]["state"]) == (6, "down", "bad")
     assert "What to do: start it: volens serve." in volens("doctor").out
 
 
-def test_an_unfinished_ceremony_must_be_continued(home, told, volens) -> None:
+def test_an_unfinished_ceremony_must_be_continued(home, diagnose, volens) -> None:
     (home / "identity.json").unlink()
     (home / "ceremony").mkdir()
     (home / "ceremony" / "state.json").write_text("{}")
-    code, found = told()
-    assert (code, found["identity"]["state"], found["identity"]["do"]) == (
+    code, checks = diagnose()
+    assert (code, checks["identity"]["state"], checks["identity"]["do"]) == (
         7,
         "bad",
         "continue it: volens init",
     )
-    said = volens("doctor")
-    assert "volens serve" not in said.out + said.err
+    result = volens("doctor")
+    assert "volens serve" not in result.out + result.err
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "tampering",
     [
         "delete from events where name = 'Head' and step = :step",
         "update events set fields = replace(fields, :head, '00') where step = :step",
     ],
 )
-def test_a_newest_row_that_is_not_the_ledgers_is_found(deployment, tmp_path, spoil: str) -> None:
+def test_a_newest_row_that_is_not_the_ledgers_is_found(
+    deployment, tmp_path, tampering: str
+) -> None:
     deployment.services.projection.sync()
     deployment.copy_rows(tmp_path / "copy.db")
     engine = open_database(f"sqlite:///{tmp_path / 'copy.db'}")
@@ -543,18 +554,18 @@ def test_a_newest_row_that_is_not_the_ledgers_is_found(deployment, tmp_path, spo
     ) == ("ok", True, True)
     assert "older rows were not compared" in fine.means
     with sqlite3.connect(tmp_path / "copy.db") as copy:
-        assert copy.execute(spoil, {"step": count, "head": head.hex()}).rowcount
+        assert copy.execute(tampering, {"step": count, "head": head.hex()}).rowcount
     assert checkup_files.lag(engine, deployment.world.ledger).state == "bad"
     engine.dispose()
 
 
-def test_relaxed_disk_clock_lag_and_queue_are_reported(deployment, told, monkeypatch) -> None:
+def test_relaxed_disk_clock_lag_and_queue_are_reported(deployment, diagnose, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_RELAX", "isolation")
     monkeypatch.setattr(checkup_files, "LOW_DISK", 1 << 62)
     monkeypatch.setattr(checkup_files, "LONG_QUEUE", -1)
-    code, found = told()
+    code, checks = diagnose()
     assert code == 0
-    assert [found[name]["state"] for name in ("relaxed", "disk", "queue")] == ["warn"] * 3
+    assert [checks[name]["state"] for name in ("relaxed", "disk", "queue")] == ["warn"] * 3
     url = deployment.world.ledger.node.url
     assert checkup._clock(url, time.time()).state == "ok"
     for apart in (-90, 120):
@@ -575,21 +586,21 @@ def test_relaxed_disk_clock_lag_and_queue_are_reported(deployment, told, monkeyp
     ids=["strict", "relaxed"],
 )
 def test_a_host_that_cannot_confine_is_said(
-    deployment, told, monkeypatch, relax: str, state: str, code: int
+    deployment, diagnose, monkeypatch, relax: str, state: str, code: int
 ) -> None:
     """A real child without a process namespace: what it lacks is named, and nothing is computed
     unless relaxed.
     """
-    fine = told()[1]["confinement"]
+    fine = diagnose()[1]["confinement"]
     assert (fine["state"], "filtered by seccomp" in fine["means"]) == ("ok", True)
     assert "Landlock (ABI" in fine["means"]
     lacking = ALL & ~Layer.PROCESSES
     monkeypatch.setattr(checkup, "probe", lambda given: probe(replace(given, wanted=lacking)))
     monkeypatch.setenv("VOLENS_RELAX", relax)
-    exit_code, found = told()
-    assert (exit_code, found["confinement"]["state"]) == (code, state)
-    assert "lack a process namespace" in found["confinement"]["means"].replace("lacks", "lack")
-    assert "VOLENS_RELAX=isolation" in found["confinement"]["do"]
+    exit_code, checks = diagnose()
+    assert (exit_code, checks["confinement"]["state"]) == (code, state)
+    assert "lack a process namespace" in checks["confinement"]["means"].replace("lacks", "lack")
+    assert "VOLENS_RELAX=isolation" in checks["confinement"]["do"]
 
 
 def test_no_finding_shows_a_path_or_a_key(deployment) -> None:

@@ -84,8 +84,11 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
     from api.cli.root import app
 
     root = get_command(app)
-    found = {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}  # type: ignore[attr-defined]
-    assert found == {
+    groups = {
+        name: set(getattr(command, "commands", {}))
+        for name, command in root.commands.items()  # type: ignore[attr-defined]
+    }
+    assert groups == {
         "keys": {"new", "show"},
         "care": {"appoint", "end", "list", "permit"},
         "plan": {"end", "export", "list", "open", "prognosis", "read", "request", "sign"},

@@ -24,13 +24,13 @@ def test_a_head_from_ones_own_node_anchors_an_export_to_its_end(
     assert part.code == 9
     assert f"up to step {lines()[0]['count']} of" in part.out
     deployment.people(1)  # the ledger goes on: the head of the export's own last step is asked for
-    held = volens("trail", "hold", "--node", devchain.url, "--trail", "trail.json")
-    assert held.code == 0
+    result = volens("trail", "hold", "--node", devchain.url, "--trail", "trail.json")
+    assert result.code == 0
     count = json.loads(Path("trail.json").read_text())["head"]["count"]
-    assert [one["count"] for one in lines()][1] == count
-    whole = volens("verify", "trail.json", "--heads", "heads.jsonl")
-    assert (whole.code, whole.out.splitlines()[-1]) == (0, "valid")
-    assert "no head covers them" in whole.out
+    assert [line["count"] for line in lines()][1] == count
+    verdict = volens("verify", "trail.json", "--heads", "heads.jsonl")
+    assert (verdict.code, verdict.out.splitlines()[-1]) == (0, "valid")
+    assert "no head covers them" in verdict.out
     with Path("heads.jsonl").open("a") as kept:
         kept.write("\n \n")  # as editors leave it
     assert volens("verify", "trail.json", "--heads", "heads.jsonl").code == 0
@@ -42,9 +42,9 @@ def test_a_head_from_ones_own_node_anchors_an_export_to_its_end(
 def test_a_brokers_head_is_kept_with_its_signature_checked(deployment, volens, devchain) -> None:
     deployment.people(1)
     address = deployment.settings.address("broker")
-    said = volens("trail", "hold", "--broker", address, "--json")
-    assert said.code == 0
-    assert json.loads(said.out)["from"] == "broker"
+    result = volens("trail", "hold", "--broker", address, "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["from"] == "broker"
     again = volens("trail", "hold", "--node", devchain.url)
     assert "is kept already" in again.out
 
@@ -57,8 +57,8 @@ def test_a_head_that_contradicts_a_kept_one_is_said_and_not_kept(
     (kept,) = lines()
     Path("heads.jsonl").write_text(json.dumps(kept | {"head": "00" * 32}) + "\n")
     before = Path("heads.jsonl").read_bytes()
-    said = volens("trail", "hold", "--node", devchain.url)
-    assert (said.code, "another head" in said.err) == (7, True)
+    result = volens("trail", "hold", "--node", devchain.url)
+    assert (result.code, "another head" in result.err) == (7, True)
     assert Path("heads.jsonl").read_bytes() == before
 
 

@@ -25,7 +25,7 @@ from families import Population
 from speed import allowed
 
 from api.demo.stage import random32
-from api.ingest import parser_sandbox as lane
+from api.ingest import parser_sandbox as sandbox
 from governance import supplements
 from governance.objects.envelope import record_id
 
@@ -57,11 +57,11 @@ class Cohort:
         return ["dataset", "ingest", "--as", "omar", self.dataset.hex(), *options, "--json", *more]
 
 
-def charts(people: Sequence[bytes]) -> list[bytes]:
+def bundles_of(people: Sequence[bytes]) -> list[bytes]:
     """A clinical record each; the first person's has HIV, the second's a code of a system that
     nobody knows here.
     """
-    told = {
+    private = {
         "text": {
             "status": "generated",
             "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{CANARY}</div>",
@@ -69,7 +69,7 @@ def charts(people: Sequence[bytes]) -> list[bytes]:
     }
     usual = [
         fhir.condition((fhir.CM, "C50.911")),
-        fhir.observation(note=[{"text": CANARY}], **told),
+        fhir.observation(note=[{"text": CANARY}], **private),
     ]
     first, second = fhir.condition((fhir.CM, "B20")), fhir.condition(("urn:hospital:own", CANARY))
     return [
@@ -89,8 +89,8 @@ def cohort(deployment, tmp_path: Path) -> Cohort:
     Path("cohort.vcf.gz").write_bytes(vcf.bgzip(data))
     write_samples(dict(zip(names, people, strict=True)))
     Path("bundles").mkdir()
-    for subject, chart in zip(people, charts(people), strict=True):
-        Path("bundles", f"{subject.hex()}.json").write_bytes(chart)
+    for subject, bundle in zip(people, bundles_of(people), strict=True):
+        Path("bundles", f"{subject.hex()}.json").write_bytes(bundle)
     return Cohort(
         dataset,
         people,
@@ -112,11 +112,11 @@ def write_samples(samples: dict[str, bytes]) -> None:
 def registered(deployment, cohort: Cohort) -> dict[bytes, dict[tuple[int, int], int]]:
     """By person, how many records of each (category, version) the ledger knows."""
     deployment.services.projection.sync()
-    found: dict[bytes, dict[tuple[int, int], int]] = {}
+    opened: dict[bytes, dict[tuple[int, int], int]] = {}
     for leaf in deployment.services.projection.records_of(cohort.dataset):
-        own = found.setdefault(leaf.subject, {})
+        own = opened.setdefault(leaf.subject, {})
         own[leaf.category, leaf.version] = own.get((leaf.category, leaf.version), 0) + 1
-    return found
+    return opened
 
 
 def objects(deployment) -> int:
@@ -128,26 +128,26 @@ def plaintext(deployment, before: set[Path]) -> list[str]:
     hold.
     """
     new = set(Path(tempfile.gettempdir()).iterdir()) - before
-    found = []
+    traces = []
     for path in [
         *deployment.home.rglob("*"),
-        *(inner for one in new for inner in [one, *one.rglob("*")]),
+        *(inner for entry in new for inner in [entry, *entry.rglob("*")]),
     ]:
         if path.is_file():
             data = path.read_bytes()
-            found += [
+            traces += [
                 path.name
                 for mark in (CANARY.encode(), b"##fileformat", b'"resourceType"')
                 if mark in data
             ]
-    return found
+    return traces
 
 
 def test_six_people_come_in(deployment, volens, cohort) -> None:
     before = set(Path(tempfile.gettempdir()).iterdir())
-    told = volens(*cohort.command())
-    assert told.code == 0, told
-    answer = json.loads(told.out)
+    result = volens(*cohort.command())
+    assert result.code == 0, result
+    answer = json.loads(result.out)
     mine = registered(deployment, cohort)
     genome, usual = {(5, 1): 2}, {(0, 1): 1, (1, 1): 1, (2, 1): 1}
     assert mine[cohort.people[0]] == genome | usual | {
@@ -169,7 +169,7 @@ def test_six_people_come_in(deployment, volens, cohort) -> None:
         "hiv": 1,
     }
     assert report["fhir"]["held back"] == {"unknown code system": 1}
-    assert CANARY not in told.out + told.err
+    assert CANARY not in result.out + result.err
     assert plaintext(deployment, before) == []
 
     again = volens(*cohort.command())  # a second delivery: the same records in a second version
@@ -200,8 +200,8 @@ def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> No
     (alone,) = deployment.people(1, agree=False)
     for subject in (cohort.people[0], alone):
         Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*genetic))
-    told = volens(*cohort.command())
-    assert told.code == 0, told
+    result = volens(*cohort.command())
+    assert result.code == 0, result
     mine = registered(deployment, cohort)
     assert mine[cohort.people[0]] == {(5, 1): 3, (0, 1): 1}
     assert mine[alone] == {(5, 1): 1, (0, 1): 1}
@@ -211,10 +211,10 @@ def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> No
         record_id(cohort.dataset, cohort.people[0], category, ordinal)
         for category, ordinal in ((0, 0), (5, 0), (5, 1), (5, 2))
     }
-    report = json.loads(told.out)["report"]["fhir"]
+    report = json.loads(result.out)["report"]["fhir"]
     assert report["kept"]["germline-variants"] == 8
     assert report["held back"]["a genomic result with a value that fits no pattern"] == 2
-    assert CANARY not in told.out
+    assert CANARY not in result.out
 
 
 def test_a_dictionary_of_the_clinical_records_is_written(
@@ -236,12 +236,12 @@ def test_a_dictionary_of_the_clinical_records_is_written(
         Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*body))
     cohort_files = ["--vcf", "cohort.vcf", "--samples", "samples.json", "--fhir", "bundles"]
     command = ["dataset", "ingest", "--as", "omar", dataset.hex()]
-    told = volens(*command, *cohort_files, "--dictionary", "dictionary.json")
-    assert told.code == 0, told
+    result = volens(*command, *cohort_files, "--dictionary", "dictionary.json")
+    assert result.code == 0, result
     text = Path("dictionary.json").read_text()
-    found = json.loads(text)
-    assert (found["people"], found["genotyped"]) == (40, 20)
-    (row,) = [row for row in found["variables"] if row["variable"] == "bmi"]
+    dictionary = json.loads(text)
+    assert (dictionary["people"], dictionary["genotyped"]) == (40, 20)
+    (row,) = [row for row in dictionary["variables"] if row["variable"] == "bmi"]
     assert row == {
         "variable": "bmi",
         "unit": "kg/m2",
@@ -260,24 +260,24 @@ def test_a_dictionary_of_the_clinical_records_is_written(
 
 def test_the_report_is_told_in_words(volens, cohort) -> None:
     arguments = [word for word in cohort.command() if word != "--json"]
-    told = volens(*arguments).out
-    assert "31 records encrypted and registered: block" in told
-    assert "Genomes: 6 people, 40 rows, 40 of them packed as 40 variants;" in told
+    output = volens(*arguments).out
+    assert "31 records encrypted and registered: block" in output
+    assert "Genomes: 6 people, 40 rows, 40 of them packed as 40 variants;" in output
     assert (
         "Clinical records: 6 people; taken: 6 conditions, 6 demographics, 1 hiv, 6 observations."
-        in told
+        in output
     )
-    assert "held back: 1 (unknown code system)" in told
+    assert "held back: 1 (unknown code system)" in output
 
 
 def refused(
     deployment, volens, cohort: Cohort, sentence: str, *more: str, records: bool = False
 ) -> None:
     head, had = deployment.head(), objects(deployment)
-    told = volens(*cohort.command(*more))
-    assert told.code == 2, told
-    assert sentence in " ".join(told.err.split())
-    assert CANARY not in told.err
+    result = volens(*cohort.command(*more))
+    assert result.code == 2, result
+    assert sentence in " ".join(result.err.split())
+    assert CANARY not in result.err
     assert (deployment.head(), registered(deployment, cohort)) == (head, {})
     assert records or objects(deployment) == had  # nothing was encrypted either
 
@@ -302,18 +302,18 @@ def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
     Path("cohort.vcf.gz").write_bytes(vcf.bgzip(b"\n".join(kept)))
     write_samples(dict(zip(names[2:4], mine, strict=True)))
     refused(deployment, volens, cohort, "--leave-out-unlisted", records=True)
-    told = volens(*cohort.command("--leave-out-unlisted", fhir=False))
-    assert told.code == 0, told
+    result = volens(*cohort.command("--leave-out-unlisted", fhir=False))
+    assert result.code == 0, result
     assert registered(deployment, cohort) == {subject: {(5, 1): 2} for subject in mine}
-    report = json.loads(told.out)["report"]["vcf"]
+    report = json.loads(result.out)["report"]["vcf"]
     assert (report["people"], report["left_out"], report["build_unsaid"]) == (2, 4, 1)
     called = 2 * 40 - report["missing"]
     assert (report["without_depth"], report["without_quality"]) == (called, called)
     words = [w for w in cohort.command("--leave-out-unlisted", fhir=False) if w != "--json"]
-    said = " ".join(volens(*words).out.split())
-    assert "left out: 4 samples that the list does not name" in said
-    assert f"without read depth (DP): {called} calls; no minimum leaves them out" in said
-    assert "it is what you named with --build" in said
+    sentences = " ".join(volens(*words).out.split())
+    assert "left out: 4 samples that the list does not name" in sentences
+    assert f"without read depth (DP): {called} calls; no minimum leaves them out" in sentences
+    assert "it is what you named with --build" in sentences
 
 
 def test_copies_of_a_genome_are_named_to_the_custodian_alone(deployment, volens, cohort) -> None:
@@ -369,14 +369,14 @@ def test_a_sample_under_a_name_of_the_other_sex_is_named(deployment, volens, coh
     for path in Path("bundles").iterdir():
         path.unlink()
     for subject, female in zip(subjects, females, strict=True):
-        chart = charts([b""])[0].decode()
+        bundle = bundles_of([b""])[0].decode()
         gender = "female" if female else "male"
         Path("bundles", f"{subject.hex()}.json").write_text(
-            re.sub('"gender": ?"[a-z]+"', f'"gender": "{gender}"', chart)
+            re.sub('"gender": ?"[a-z]+"', f'"gender": "{gender}"', bundle)
         )
     right = {f"P{at}": subject for at, subject in enumerate(subjects)}
     swapped = right | {"P3": subjects[4], "P4": subjects[3]}
-    for samples, expected in ((right, []), (swapped, sorted(one.hex() for one in subjects[3:5]))):
+    for samples, expected in ((right, []), (swapped, sorted(who.hex() for who in subjects[3:5]))):
         write_samples(samples)
         answer = json.loads(volens(*cohort.command("--dry-run")).out)
         assert answer["report"]["vcf"]["sexed"] >= 20
@@ -402,9 +402,9 @@ def test_an_option_of_clinical_records_is_refused_without_them(volens, option: s
     more = [option] if option == "--shift-dates" else [option, "nowhere.json"]
     for source in (["--from", "folder"], ["--vcf", "x.vcf", "--samples", "s.json"]):
         command = ["dataset", "ingest", "--as", "omar", "ab" * 32, "--dry-run", *source]
-        told = volens(*command, *more)
-        assert told.code == 2, told
-        assert f"{option}: for clinical records, and there are none" in " ".join(told.err.split())
+        result = volens(*command, *more)
+        assert result.code == 2, result
+        assert f"{option}: for clinical records, and there are none" in " ".join(result.err.split())
 
 
 def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> None:
@@ -437,13 +437,13 @@ def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> N
     Path("patients.json").write_text(json.dumps(listed))
     options = ["--fhir", "export", "--patients", "patients.json"]
     command = ["dataset", "ingest", "--as", "omar", cohort.dataset.hex(), *options]
-    told = volens(*command, "--dry-run")
-    assert (told.code, registered(deployment, cohort)) == (0, {}), told
-    told = volens(*command, "--report", "nowhere/report.json")
-    assert (told.code, registered(deployment, cohort)) == (2, {}), told
-    assert "cannot be written; nothing was done" in " ".join(told.err.split())
-    told = volens(*command, "--report", "report.json")
-    assert told.code == 0, told
+    result = volens(*command, "--dry-run")
+    assert (result.code, registered(deployment, cohort)) == (0, {}), result
+    result = volens(*command, "--report", "nowhere/report.json")
+    assert (result.code, registered(deployment, cohort)) == (2, {}), result
+    assert "cannot be written; nothing was done" in " ".join(result.err.split())
+    result = volens(*command, "--report", "report.json")
+    assert result.code == 0, result
     assert Path("report.json").stat().st_mode & 0o777 == 0o600
     mine = registered(deployment, cohort)
     usual = {(0, 1): 1, (1, 1): 1, (2, 1): 1}
@@ -452,8 +452,8 @@ def test_an_export_of_many_people_is_registered(deployment, volens, cohort) -> N
     assert mine[cohort.people[3]] == {(0, 1): 1, (1, 1): 1}
     assert mine[cohort.people[5]] == {(0, 1): 1, (1, 1): 1, (19, 1): 1}
     # The code that nobody knows is in the custodian's own file, and neither here nor there.
-    assert "--report FILE names the codes of unknown systems" in told.out
-    assert CANARY not in told.out + told.err
+    assert "--report FILE names the codes of unknown systems" in result.out
+    assert CANARY not in result.out + result.err
     assert CANARY in Path("report.json").read_text()
 
 
@@ -487,10 +487,10 @@ def some(*record):
 lanechild._send_record = some
 sys.exit(lanechild.main())
 """
-    whole = lane.PROGRAM
-    monkeypatch.setattr(lane, "PROGRAM", dies)
+    program = sandbox.PROGRAM
+    monkeypatch.setattr(sandbox, "PROGRAM", dies)
     refused(deployment, volens, cohort, "could not be read safely", records=True)
-    monkeypatch.setattr(lane, "PROGRAM", whole)
+    monkeypatch.setattr(sandbox, "PROGRAM", program)
     assert volens(*cohort.command()).code == 0
     assert registered(deployment, cohort)[cohort.people[0]][5, 1] == 2
 

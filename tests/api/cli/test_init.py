@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from eth_utils.address import to_checksum_address
-from founders import FOUNDERS, Founders, Said
+from founders import FOUNDERS, Founders, Result
 
 from api.errors import NotServing, UsageError, VerificationFailed
 from api.operate.bootstrap import founders_here, sign_identity
@@ -35,8 +35,8 @@ def waiting(devchain, tmp_path_factory) -> Founders:
     unfilled = founders.run("op", "init")
     assert (unfilled.code, "pia has no address yet" in unfilled.text.lower()) == (2, True)
     founders.plan()
-    said = founders.run("op", "init")
-    assert (said.code, "Missing: 2 of pia, quinn, rui." in said.text) == (0, True)
+    result = founders.run("op", "init")
+    assert (result.code, "Missing: 2 of pia, quinn, rui." in result.text) == (0, True)
     return founders
 
 
@@ -46,17 +46,18 @@ def roles(founders: Founders) -> dict[str, int]:
     ledger = Ledger.connect(founders.chain, state["identity"])
     asked = json.loads((founders.op / "ceremony" / "roles-to-sign.json").read_text())["roles"]
     return {
-        one["name"]: ledger.read("PermitRegistry", "roleOf", one["account"])[0] for one in asked
+        founder["name"]: ledger.read("PermitRegistry", "roleOf", founder["account"])[0]
+        for founder in asked
     }
 
 
 def refuse(founders: Founders, path: Path, words: str) -> None:
     """The file is refused in one plain sentence, nothing is done, and it is taken away again."""
     assert founders.hand_in(path) is None
-    said = founders.run("op", "init")
+    result = founders.run("op", "init")
     (founders.op / "ceremony" / "signed" / path.name).unlink()
-    assert (said.code, words in said.text) == (7, True), said
-    assert str(founders.base) not in said.text
+    assert (result.code, words in result.text) == (7, True), result
+    assert str(founders.base) not in result.text
     assert set(roles(founders).values()) == {0}
 
 
@@ -78,7 +79,9 @@ def stranger(founders: Founders) -> Path:
     path = founders.base / "stranger.json"
     path.write_text(
         json.dumps(
-            request.signed(noor.address, [noor.sign(domain, *one) for one in request.messages])
+            request.signed(
+                noor.address, [noor.sign(domain, *message) for message in request.messages]
+            )
         )
     )
     return path
@@ -97,10 +100,10 @@ def by_two(founders: Founders, signer: str) -> Path:
 
 def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
     file = str(waiting.op / "ceremony" / "roles-to-sign.json")
-    said = waiting.run(
+    result = waiting.run(
         "pia", "init", "sign", file, "--as", "pia"
     )  # she is asked, and nobody answers yes
-    assert said.code != 0
+    assert result.code != 0
     for words in (
         f"rita, {waiting.addresses['rita']}, becomes registrar: enrols patients",
         "any 2 decide together",
@@ -109,7 +112,7 @@ def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
         "compared with your own node",
         "smallest cohort 10",
     ):
-        assert words in said.text, words
+        assert words in result.text, words
     assert not (waiting.base / "roles-pia.json").exists()
     refused = waiting.run("noor", "init", "sign", file, "--as", "noor", "--yes")
     assert (refused.code, "not asked" in refused.text) == (5, True)
@@ -132,7 +135,7 @@ def test_a_file_that_was_altered_is_not_signed(
     request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request | change))
-    said = waiting.run(
+    result = waiting.run(
         "pia",
         "init",
         "sign",
@@ -143,7 +146,7 @@ def test_a_file_that_was_altered_is_not_signed(
         "--out",
         str(tmp_path / "out.json"),
     )
-    assert (said.code, words in said.text) == (2, True), said
+    assert (result.code, words in result.text) == (2, True), result
     assert not (tmp_path / "out.json").exists()
 
 
@@ -152,20 +155,20 @@ def test_the_contracts_are_compared_with_her_own_node(waiting: Founders, tmp_pat
     request["identity"]["contracts"][0]["codeHash"] = "00" * 32
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request))
-    said = waiting.run("pia", "init", "sign", str(file), "--as", "pia", "--yes")
-    assert (said.code, "code of Trail" in said.text) == (7, True), said
+    result = waiting.run("pia", "init", "sign", str(file), "--as", "pia", "--yes")
+    assert (result.code, "code of Trail" in result.text) == (7, True), result
 
 
-def attempt(waiting: Founders, request: dict, folder: Path, who: str = "pia", *by: str) -> Said:
+def attempt(waiting: Founders, request: dict, folder: Path, who: str = "pia", *by: str) -> Result:
     """She is to sign an altered file; nothing is signed, whatever is said."""
     file, out = folder / "request.json", folder / "out.json"
     file.write_text(json.dumps(request))
-    said = waiting.run(
+    result = waiting.run(
         who, "init", "sign", str(file), *(by or ("--as", who)), "--yes", "--out", str(out)
     )
     assert not out.exists()
-    assert said.code != 0
-    return said
+    assert result.code != 0
+    return result
 
 
 def renamed(request: dict, old: str, new: str) -> None:
@@ -220,9 +223,13 @@ def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(
 ) -> None:
     request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     change(request)
-    said = attempt(waiting, request, tmp_path)
-    assert (said.code, "You sign" in said.text, "founder" in said.text) == (2, False, False), said
-    assert not set(said.text) & {"\x1b", "\u202e"}
+    result = attempt(waiting, request, tmp_path)
+    assert (result.code, "You sign" in result.text, "founder" in result.text) == (
+        2,
+        False,
+        False,
+    ), result
+    assert not set(result.text) & {"\x1b", "\u202e"}
 
 
 def test_no_line_that_is_shown_moves_a_cursor(waiting: Founders) -> None:
@@ -230,13 +237,13 @@ def test_no_line_that_is_shown_moves_a_cursor(waiting: Founders) -> None:
         json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     )
     places = [{**item, "address": "\x9b2J\u202e"} for item in request.identity["contracts"]]
-    for one in (
+    for role in (
         replace(request, signers={"\x1b[2Jpia\n": "\r"}),
         replace(
             request, changes=tuple((f"\u2028{name}", change) for name, change in request.changes)
         ),
     ):
-        assert all(line.isprintable() for line in one.describe())
+        assert all(line.isprintable() for line in role.describe())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("api.operate.ceremony_files.identity_id", lambda _: b"")
         shown = replace(
@@ -290,18 +297,18 @@ def test_contracts_that_are_not_what_the_file_says_are_refused(
 ) -> None:
     request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     change(request)
-    said = attempt(waiting, request, tmp_path)
-    assert (said.code, words in said.text.replace("\n", " "), "You sign" in said.text) == (
+    result = attempt(waiting, request, tmp_path)
+    assert (result.code, words in result.text.replace("\n", " "), "You sign" in result.text) == (
         7,
         True,
         False,
-    ), said
+    ), result
 
 
 def test_a_broker_signs_no_roles(waiting: Founders, tmp_path: Path) -> None:
     request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
-    said = attempt(waiting, request, tmp_path, "op", "--broker", str(waiting.op / "broker"))
-    assert (said.code, "broker signs no roles" in said.text) == (2, True), said
+    result = attempt(waiting, request, tmp_path, "op", "--broker", str(waiting.op / "broker"))
+    assert (result.code, "broker signs no roles" in result.text) == (2, True), result
 
 
 def test_a_home_with_demo_accounts_has_no_complete_ceremony(
@@ -312,13 +319,13 @@ def test_a_home_with_demo_accounts_has_no_complete_ceremony(
     (tmp_path / "op" / "identity.json").write_text(json.dumps(identity))
     for name in FOUNDERS[:2]:
         shutil.copy(waiting.base / name / "keys" / f"{name}.json", tmp_path / "op" / "keys")
-    said = Founders(tmp_path, waiting.chain).run("op", "init")
-    assert (said.code, "has demo accounts" in said.text, "complete" in said.text) == (
+    result = Founders(tmp_path, waiting.chain).run("op", "init")
+    assert (result.code, "has demo accounts" in result.text, "complete" in result.text) == (
         2,
         True,
         False,
-    ), said
-    assert "another VOLENS_HOME" in said.text
+    ), result
+    assert "another VOLENS_HOME" in result.text
 
 
 def test_bad_stale_and_foreign_signature_files_are_refused(
@@ -360,8 +367,8 @@ def test_one_persons_signatures_are_no_quorum_and_nothing_is_half_done(waiting: 
     again = good.with_name("again.json")
     again.write_bytes(good.read_bytes())
     waiting.hand_in(good, again)
-    said = waiting.run("op", "init", "--json")
-    standing = json.loads(said.text)
+    result = waiting.run("op", "init", "--json")
+    standing = json.loads(result.text)
     assert (standing["signed"], standing["missing"], standing["lacking"]) == (
         ["pia"],
         ["quinn", "rui"],
@@ -383,8 +390,8 @@ def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeyp
     stale = waiting.sign("quinn", "roles")
     now = ceremony.Ledger.now
     monkeypatch.setattr(ceremony.Ledger, "now", lambda self: now(self) + (DAYS + 1) * 86_400)
-    said = waiting.run("op", "init")
-    assert "earlier file has expired" in said.text or "which has expired" in said.text
+    result = waiting.run("op", "init")
+    assert "earlier file has expired" in result.text or "which has expired" in result.text
     monkeypatch.undo()
     for path in (waiting.op / "ceremony" / "signed").glob("*.json"):
         path.unlink()
@@ -414,8 +421,8 @@ def test_the_ceremony_goes_on_after_an_interruption_and_ends(
     assert roles(waiting) == people | {"worker": 10, "broker": 9}
     assert not (waiting.op / "identity.json").exists()
     waiting.hand_in(*(waiting.sign(who, "identity") for who in FOUNDERS))
-    said = waiting.run("op", "init")
-    assert (said.code, "complete" in said.text) == (0, True)
+    result = waiting.run("op", "init")
+    assert (result.code, "complete" in result.text) == (0, True)
     identity = json.loads((waiting.op / "identity.json").read_text())
     assert len(identity["signatures"]) == 4
     assert founders_here(waiting.op, identity) == []
@@ -439,7 +446,7 @@ def ended(waiting: Founders, tmp_path: Path) -> Path:
     return home
 
 
-def spoil(path: Path, change: Callable[[dict], object]) -> None:
+def tamper(path: Path, change: Callable[[dict], object]) -> None:
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
@@ -456,8 +463,8 @@ def sign_as(founders: Founders, document: dict, *names: str) -> None:
         if name != "broker"
     ]
     broker = {
-        who: one
-        for who, one in before.items()
+        who: content
+        for who, content in before.items()
         if who not in document["founders"] and "broker" in names
     }
     document["signatures"] = sign_identity(document, wallets) | broker
@@ -479,7 +486,7 @@ def sign_as(founders: Founders, document: dict, *names: str) -> None:
 def test_a_ceremony_is_complete_with_its_own_people_only(
     waiting: Founders, ended: Path, signers, words
 ) -> None:
-    spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, *signers))
+    tamper(ended / "identity.json", lambda identity: sign_as(waiting, identity, *signers))
     if words is None:
         assert Ceremony(ended).finished().step == DONE
         return
@@ -490,16 +497,16 @@ def test_a_ceremony_is_complete_with_its_own_people_only(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda one: one.clear(), "is no ledger identity"),
-        (lambda one: one.update(quorum=1), "is no ledger identity"),
+        (lambda identity: identity.clear(), "is no ledger identity"),
+        (lambda identity: identity.update(quorum=1), "is no ledger identity"),
         (
-            lambda one: [one.clear(), one.update(founders=["0x1"], quorum=2)],
+            lambda identity: [identity.clear(), identity.update(founders=["0x1"], quorum=2)],
             "is no ledger identity",
         ),
-        (lambda one: one.update(salt="00" * 32), "of another ledger"),
+        (lambda identity: identity.update(salt="00" * 32), "of another ledger"),
         (
-            lambda one: one["signatures"].update(
-                {one["founders"][2]: one["signatures"][one["founders"][0]]}
+            lambda identity: identity["signatures"].update(
+                {identity["founders"][2]: identity["signatures"][identity["founders"][0]]}
             ),
             "1 are not",
         ),
@@ -508,22 +515,22 @@ def test_a_ceremony_is_complete_with_its_own_people_only(
 def test_an_identity_that_this_ceremony_did_not_make_ends_none(
     waiting: Founders, ended: Path, change, words
 ) -> None:
-    spoil(ended / "identity.json", change)
-    said = Founders(ended.parent, waiting.chain).run("op", "init")
-    assert (said.code, words in said.text.replace("\n", " "), "complete." in said.text) == (
+    tamper(ended / "identity.json", change)
+    result = Founders(ended.parent, waiting.chain).run("op", "init")
+    assert (result.code, words in result.text.replace("\n", " "), "complete." in result.text) == (
         7,
         True,
         False,
-    ), said
-    assert "then: volens init" in said.text
+    ), result
+    assert "then: volens init" in result.text
 
 
 def test_a_foreign_identity_does_not_finish_a_ceremony(ended: Path, waiting: Founders) -> None:
     state = ended / "ceremony" / "state.json"
-    spoil(state, lambda one: one.update(given=False))
+    tamper(state, lambda saved: saved.update(given=False))
     with pytest.raises(VerificationFailed, match="roles of this ceremony were not given"):
         Ceremony(ended).finished()
-    spoil(state, lambda one: one["identity"].update(salt="00" * 32))
+    tamper(state, lambda saved: saved["identity"].update(salt="00" * 32))
     with pytest.raises(VerificationFailed, match="of another ledger"):
         Ceremony(ended).finished()
     state.unlink()
@@ -531,7 +538,7 @@ def test_a_foreign_identity_does_not_finish_a_ceremony(ended: Path, waiting: Fou
         Ceremony(ended).finished()
     shutil.rmtree(ended / "ceremony")  # a home of its own, to which somebody handed identity.json
     assert Ceremony(ended).finished().step == DONE
-    spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, "pia", "quinn"))
+    tamper(ended / "identity.json", lambda identity: sign_as(waiting, identity, "pia", "quinn"))
     with pytest.raises(VerificationFailed, match="broker did not sign"):
         Ceremony(ended).finished()
 
@@ -544,17 +551,20 @@ def test_a_damaged_state_is_the_operators_own_to_restore(
 ) -> None:
     (ended / "identity.json").unlink()
     path = ended / "ceremony" / "state.json"
-    whole = path.read_text()
+    content = path.read_text()
     named = {
-        name: json.dumps(json.loads(whole) | {name: []}) for name in ("identity", "roles", "given")
+        name: json.dumps(json.loads(content) | {name: []})
+        for name in ("identity", "roles", "given")
     }
-    path.write_text({"torn": whole[:-9], **named}.get(text, text))
+    path.write_text({"torn": content[:-9], **named}.get(text, text))
     founders = Founders(ended.parent, waiting.chain)
-    said = founders.run("op", "init")
-    assert (said.code, "state.json" in said.text, "Ask for it" in said.text) == (7, True, False), (
-        said
-    )
-    assert "Restore ceremony/state.json from a copy" in said.text
+    result = founders.run("op", "init")
+    assert (result.code, "state.json" in result.text, "Ask for it" in result.text) == (
+        7,
+        True,
+        False,
+    ), result
+    assert "Restore ceremony/state.json from a copy" in result.text
     (ended / "ceremony" / "plan.json").write_text("{")
     assert "Restore it from a copy, or move it away" in founders.run("op", "init").text
 
@@ -592,6 +602,6 @@ def test_an_invalid_plan_is_refused(tmp_path: Path, change, words: str) -> None:
     founders = Founders(tmp_path, "http://127.0.0.1:9")
     founders.run("op", "init")
     founders.plan(**change)
-    said = founders.run("op", "init")
-    assert (said.code, words in said.text) == (2, True), said
+    result = founders.run("op", "init")
+    assert (result.code, words in result.text) == (2, True), result
     assert not (founders.op / "ceremony" / "state.json").exists()

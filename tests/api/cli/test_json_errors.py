@@ -15,11 +15,11 @@ ANY = "ab" * 32
 NO_PERMIT = "There is no such permit."
 
 
-def failed(told: object) -> dict[str, object]:
-    document = json.loads(told.err.splitlines()[-1])
+def failed(result: object) -> dict[str, object]:
+    document = json.loads(result.err.splitlines()[-1])
     assert set(document) == {"error", "exit"}
     assert set(document["error"]) == {"kind", "detail", "hint", "reason"}
-    assert document["exit"] == told.code
+    assert document["exit"] == result.code
     return dict(document["error"])
 
 
@@ -46,15 +46,15 @@ def test_a_failure_is_one_object_for_programs(
     volens, arguments: str, code: int, kind: str, detail: str
 ) -> None:
     for_people = volens(*arguments.split())
-    told = volens(*arguments.split(), "--json")
-    assert (told.code, told.out) == (code, "")
+    result = volens(*arguments.split(), "--json")
+    assert (result.code, result.out) == (code, "")
     if detail != "No such option: --json":
         assert for_people.code == code
-    error = failed(told)
+    error = failed(result)
     assert error["kind"] == kind
     assert str(error["detail"]).startswith(detail)
     assert error["hint"]
-    assert told.err.count("\n") == 1
+    assert result.err.count("\n") == 1
 
 
 def test_a_refusal_names_its_rule(deployment, volens) -> None:
@@ -62,9 +62,9 @@ def test_a_refusal_names_its_rule(deployment, volens) -> None:
     Path("params.json").write_text(
         json.dumps({"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}})
     )
-    told = volens("run", "request", "--as", "noor", permit, "--params", "params.json", "--json")
-    error = failed(told)
-    assert (told.code, error["kind"], error["reason"]) == (3, "refused", "PermitUndecided")
+    result = volens("run", "request", "--as", "noor", permit, "--params", "params.json", "--json")
+    error = failed(result)
+    assert (result.code, error["kind"], error["reason"]) == (3, "refused", "PermitUndecided")
 
 
 def test_a_service_that_is_down(volens, monkeypatch) -> None:
@@ -78,9 +78,9 @@ def test_a_program_error_shows_no_value(volens, monkeypatch) -> None:
         raise ZeroDivisionError("secret-value")
 
     monkeypatch.setattr("api.client.client.Client.datasets", fail)
-    told = volens("dataset", "list", "--json")
-    error = failed(told)
-    assert (told.code, error["kind"], "secret-value" in told.err) == (70, "internal", False)
+    result = volens("dataset", "list", "--json")
+    error = failed(result)
+    assert (result.code, error["kind"], "secret-value" in result.err) == (70, "internal", False)
     assert "list_datasets:" in str(error["hint"])
 
 
@@ -89,8 +89,8 @@ def test_an_interrupted_command(volens, monkeypatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("api.client.client.Client.datasets", interrupt)
-    told = volens("dataset", "list", "--json")
-    assert (told.code, failed(told)["kind"]) == (130, "interrupted")
+    result = volens("dataset", "list", "--json")
+    assert (result.code, failed(result)["kind"]) == (130, "interrupted")
 
 
 def test_an_answer_of_no_is_told_to_programs_too(deployment, volens, monkeypatch) -> None:

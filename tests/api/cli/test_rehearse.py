@@ -34,9 +34,9 @@ def nowhere(volens, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
     """And the same parameters give the same rehearsal."""
-    told, again = (volens(*write(QUICK), "--json") for _ in range(2))
-    assert told.code == 0, told
-    answer = json.loads(told.out)
+    result, again = (volens(*write(QUICK), "--json") for _ in range(2))
+    assert result.code == 0, result
+    answer = json.loads(result.out)
     assert answer["result"] == json.loads(again.out)["result"]
     assert "The people are synthetic" in answer["note"]
     assert json.loads(answer["params"])["folds"] == 2  # complete, as it would be signed
@@ -52,15 +52,15 @@ def test_a_network_over_series_is_rehearsed(nowhere: Path, volens) -> None:
     outcome = diagnosis | {"horizon_days": 1825, "censoring": "exclude"}
     asked = {"series": {"variables": ["steps_per_day"]}, "explain": ["attention"]}
     models = {"models": {"lstm": ["series"]}, "outcome": outcome}
-    told = volens(*write(QUICK | models | asked), "--json")
-    assert told.code == 0, told
-    answer = json.loads(told.out)
+    result = volens(*write(QUICK | models | asked), "--json")
+    assert result.code == 0, result
+    answer = json.loads(result.out)
     assert json.loads(answer["params"])["series"]["days"] == 84
     assert [row["model"] for row in answer["result"]["rows"]] == ["lstm"]
     assert answer["result"]["explanations"][0]["explanation"] == "attention"
-    told = volens(*write(QUICK | models | asked | {"outcome": QUICK["outcome"]}))
-    assert told.code != 0
-    assert "series end on the index day" in told.out + told.err
+    result = volens(*write(QUICK | models | asked | {"outcome": QUICK["outcome"]}))
+    assert result.code != 0
+    assert "series end on the index day" in result.out + result.err
 
 
 def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
@@ -78,10 +78,10 @@ def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
 
     before = seen()
     assert before[2]  # the bucket does write down who asks it
-    told = volens(*write(QUICK))
-    assert (told.code, told.out.startswith("60 synthetic people")) == (0, True)
+    result = volens(*write(QUICK))
+    assert (result.code, result.out.startswith("60 synthetic people")) == (0, True)
     assert seen() == before
-    assert "What would be sealed" in told.out
+    assert "What would be sealed" in result.out
     assert "its metrics mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
 
 
@@ -109,9 +109,9 @@ def test_bad_parameters_are_refused_before_anything_starts(
         raise AssertionError("a process was started for it")
 
     monkeypatch.setattr(ForkServer, "child", start)
-    told = volens(*write(document))
-    assert told.code == 2, told
-    assert sentence in " ".join(told.err.split())
+    result = volens(*write(document))
+    assert result.code == 2, result
+    assert sentence in " ".join(result.err.split())
     assert not nowhere.exists()
 
 
@@ -124,10 +124,10 @@ def test_a_failing_rehearsal_gives_a_hint(nowhere: Path, volens) -> None:
     """Ten invented people are too few for two folds with ten of each outcome: said as a run would
     say it.
     """
-    told = volens(*write({**QUICK, "folds": 10})[:-1], "10")
-    assert told.code == 2, told
-    assert "too few people" in told.err
-    assert len(told.err.strip().splitlines()) >= 2  # what it is, and what to do
+    result = volens(*write({**QUICK, "folds": 10})[:-1], "10")
+    assert result.code == 2, result
+    assert "too few people" in result.err
+    assert len(result.err.strip().splitlines()) >= 2  # what it is, and what to do
 
 
 def test_a_missing_file_is_named(nowhere: Path, volens) -> None:

@@ -30,10 +30,10 @@ def test_the_receipt_of_a_withdrawal_holds(deployment, volens) -> None:
     name, run = in_a_run(deployment, people)
     worker = threading.Timer(1.0, mark, (deployment.services.engine, f"stopped:{run.hex()}:1"))
     worker.start()
-    told = volens("consent", "revoke", "--as", name, deployment.world.dataset.hex(), "--yes")
+    result = volens("consent", "revoke", "--as", name, deployment.world.dataset.hex(), "--yes")
     worker.join()
-    text = told.out
-    assert told.code == 0, told
+    text = result.out
+    assert result.code == 0, result
     assert "Nothing of yours in it is used any more." in text
     assert "A running use of your data was stopped after" in text
     file = (
@@ -50,15 +50,15 @@ def test_the_receipt_of_a_withdrawal_holds(deployment, volens) -> None:
         True,
     )
     assert receipt["identity"] == deployment.anybody().identity_id.hex()
-    (effect,) = (one for one in receipt["effects"] if one["run"] == run.hex())
+    (effect,) = (affected for affected in receipt["effects"] if affected["run"] == run.hex())
     assert (effect["was"], "stopped" in effect, effect["attempt"]) == ("computing", True, 1)
 
     assert volens("trail", "export", "trail.json").code == 0
     mined = receipt["receipt"]
     head = f"{mined['count']}:{mined['head']}"
     assert volens("verify", "trail.json", "--head", head).code == 0
-    said = volens("verify", "trail.json", "--receipt", str(file))
-    assert (said.code, said.out.rstrip().splitlines()[-1]) == (0, "valid"), said
+    verdict = volens("verify", "trail.json", "--receipt", str(file))
+    assert (verdict.code, verdict.out.rstrip().splitlines()[-1]) == (0, "valid"), verdict
     file.with_name("forged.json").write_text(
         json.dumps(receipt | {"effects": [effect | {"was": "released"}]})
     )
@@ -66,9 +66,9 @@ def test_the_receipt_of_a_withdrawal_holds(deployment, volens) -> None:
     other = f"{mined['count']}:{'00' * 32}"
     assert volens("verify", "trail.json", "--head", other).code == 7
     (transaction,) = (
-        one
-        for one in json.loads(Path("trail.json").read_text())["transactions"]
-        if one["hash"].removeprefix("0x") == mined["tx"]
+        candidate
+        for candidate in json.loads(Path("trail.json").read_text())["transactions"]
+        if candidate["hash"].removeprefix("0x") == mined["tx"]
     )
     assert transaction["block"] == mined["block"]
     assert any(people[0].hex() in topic for log in transaction["logs"] for topic in log["topics"])
@@ -86,8 +86,8 @@ def test_a_receipt_written_too_early_is_completed_by_itself(
     name, run = in_a_run(deployment, people)
     real = api.client.results.await_settled
     monkeypatch.setattr(api.client.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
-    told = volens("consent", "revoke", "--as", name, deployment.world.dataset.hex(), "--yes")
-    assert "Not everything has stopped yet" in told.out
+    result = volens("consent", "revoke", "--as", name, deployment.world.dataset.hex(), "--yes")
+    assert "Not everything has stopped yet" in result.out
     folder = deployment.home / "receipts" / name
     (early,) = folder.glob("*.json")
     assert json.loads(early.read_text())["settled"] is False
@@ -97,13 +97,13 @@ def test_a_receipt_written_too_early_is_completed_by_itself(
     assert volens("consent", "withdrawals", "--as", name).code == 0
     assert list(folder.glob("*.json")) == [early]  # nothing has stopped yet
     mark(deployment.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
-    said = volens("consent", "withdrawals", "--as", name)
+    listed = volens("consent", "withdrawals", "--as", name)
     (complete,) = folder.glob("*.json")
     assert complete != early
-    assert complete.name in said.err
+    assert complete.name in listed.err
     receipt = json.loads(complete.read_text())
     assert receipt["settled"] is True
-    (effect,) = (one for one in receipt["effects"] if one["run"] == run.hex())
+    (effect,) = (affected for affected in receipt["effects"] if affected["run"] == run.hex())
     assert "stopped after" in effect["sentence"]
     volens("trail", "export", "late.json")
     assert volens("verify", "late.json", "--receipt", str(complete)).code == 0

@@ -14,7 +14,7 @@ import pytest
 from api.demo.stage import World
 from governance.broker.custody import create
 
-WHOLE = resource.getrlimit(resource.RLIMIT_CORE)[1]
+LIMIT = resource.getrlimit(resource.RLIMIT_CORE)[1]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def broker(world: World, tmp_path: Path) -> Iterator[int]:
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (WHOLE, WHOLE)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (LIMIT, LIMIT)),
     )
     try:
         assert process.stdout is not None
@@ -59,11 +59,11 @@ def test_it_reads_the_ledger_without_web3(broker: int) -> None:
     assert "aiohttp" not in compiled_parts(broker)
     program = "import web3; print('loaded', flush=True); input()"
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as twin:
-        assert twin.stdout is not None
-        assert twin.stdout.readline()
-        assert "aiohttp" in compiled_parts(twin.pid)
-        twin.kill()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as control:
+        assert control.stdout is not None
+        assert control.stdout.readline()
+        assert "aiohttp" in compiled_parts(control.pid)
+        control.kill()
 
 
 def compiled_parts(pid: int) -> set[str]:

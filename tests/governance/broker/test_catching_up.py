@@ -218,8 +218,8 @@ def test_nothing_leaves_a_broker_that_has_not_read_everything(
             reasons.append(refusal.reason.slug)
     assert reasons[:-1] == ["catching-up"] * (len(reasons) - 1)
     assert len(reasons) > 2
-    assert all(one["catchingUp"] for one in seen[:-1])
-    blocks = [one["block"] for one in seen[1:]]
+    assert all(health["catchingUp"] for health in seen[:-1])
+    blocks = [health["block"] for health in seen[1:]]
     assert blocks == sorted(set(blocks))  # every question brought it further
     end = _health(rig)
     assert (end["catchingUp"], end["block"]) == (False, end["newest"])

@@ -65,8 +65,8 @@ def test_a_thousand_people_with_fourteen_records_each_are_read_again(tmp_path: P
         (n, len(own)) for n in range(len(own))
     ]
     assert len(own) > 1
-    assert [one for line in own for one in line["subjects"]] == large()["subjects"]
-    assert [one for line in own for one in line["records"]] == large()["records"]
+    assert [subject for line in own for subject in line["subjects"]] == large()["subjects"]
+    assert [record for line in own for record in line["records"]] == large()["records"]
 
 
 def test_everybody_in_a_divided_answer_is_counted(tmp_path: Path) -> None:

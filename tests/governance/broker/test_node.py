@@ -33,7 +33,7 @@ class Liar(ThreadingHTTPServer):
 
     def __init__(self, url: str) -> None:
         super().__init__(("127.0.0.1", 0), Between)
-        self.url, self.lie = url, honest
+        self.url, self.lie = url, truthful
         threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         ).start()
@@ -51,10 +51,10 @@ class Between(BaseHTTPRequestHandler):
             self.server.url, body, {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(forward, timeout=10) as answer:
-            found = json.loads(answer.read())
-        if "result" in found:
-            found["result"] = self.server.lie(request["method"], request["params"], found["result"])
-        data = json.dumps(found).encode().replace(b'"deep"', b"[" * 100_000 + b"]" * 100_000)
+            reply = json.loads(answer.read())
+        if "result" in reply:
+            reply["result"] = self.server.lie(request["method"], request["params"], reply["result"])
+        data = json.dumps(reply).encode().replace(b'"deep"', b"[" * 100_000 + b"]" * 100_000)
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -64,7 +64,7 @@ class Between(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def honest(_method: str, _params: list[Any], answer: Any) -> Any:
+def truthful(_method: str, _params: list[Any], answer: Any) -> Any:
     return answer
 
 
@@ -153,7 +153,7 @@ def test_each_lie_of_a_node_is_refused(
     with pytest.raises(Refusal) as refusal:
         broker.witness()
     assert refusal.value.reason == reason
-    liar.lie = honest
+    liar.lie = truthful
     assert broker.witness()["count"] == world.ledger.head()[0]
 
 
@@ -178,11 +178,11 @@ def test_a_node_that_steps_back_or_rewrites_is_refused(
     )  # started anew in the same folder
     for lie in (behind, rewritten):
         liar.lie = lie
-        for one in (broker, again):
+        for started in (broker, again):
             with pytest.raises(Refusal) as refusal:
-                one.witness()
+                started.witness()
             assert refusal.value.reason == 71
-    liar.lie = honest
+    liar.lie = truthful
     assert again.witness()["block"] >= seen
 
 
@@ -209,7 +209,7 @@ def test_a_failure_in_between_is_not_another_ledger(
     with pytest.raises(Refusal) as refusal:
         broker.witness()
     assert refusal.value.reason == 64
-    liar.lie = honest
+    liar.lie = truthful
     assert broker.witness()["count"] == world.ledger.head()[0]
 
 
