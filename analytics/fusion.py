@@ -24,9 +24,8 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 # Fits of each model, for the displayed progress: three parts on the inner folds, and on everybody.
 FITS = 3 * (INNER_FOLDS + 1)
-# The weights' standard deviation around equal ones, before the outcomes are seen. Of few people the
-# outcomes alone weigh badly: a feature set's margins within the folds differ by chance.
-PRIOR_DEVIATION = 0.5
+# Keeps the weights of separated outcomes finite; it changes no printed digit of others.
+RIDGE = 1e-3
 
 
 class Fused(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -35,8 +34,7 @@ class Fused(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     A part's margin is the logit of its prediction. The weights, at least 0, and the intercept are
     those of logistic regression on margins that were predicted within the training people
-    (`Within`), shrunk towards equal weights as in ridge regression; then each part is fitted on all
-    of them.
+    (`Within`); then each part is fitted on all of them.
     """
 
     def __init__(self, parts: Sequence[tuple[Pipeline, slice]], seed: int) -> None:
@@ -69,21 +67,18 @@ class Fused(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def weigh(margins: Floats, y: Labels) -> tuple[Floats, float]:
-    """(weights (k,) of at least 0, intercept) of logistic regression on margins (n, k), the most
-    likely ones with a normal prior of the weights around 1/k.
-    """
-    parts = margins.shape[1]
+    """(weights (k,) of at least 0, intercept) of logistic regression on margins (n, k)."""
     columns = np.column_stack([margins, np.ones(len(y))])
-    equal = np.append(np.full(parts, 1 / parts), 0.0)
-    penalty = np.append(np.full(parts, PRIOR_DEVIATION**-2), 0.0)
+    penalty = np.append(np.full(margins.shape[1], RIDGE), 0.0)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        score, apart = columns @ weights, weights - equal
-        value = float((np.logaddexp(0, score) - y * score).sum() + penalty @ apart**2 / 2)
-        return value, columns.T @ (expit(score) - y) + penalty * apart
+        score = columns @ weights
+        value = float((np.logaddexp(0, score) - y * score).sum() + penalty @ weights**2 / 2)
+        return value, columns.T @ (expit(score) - y) + penalty * weights
 
-    bounds = [(0, None)] * parts + [(None, None)]
-    solution = minimize(loss, equal, jac=True, method="L-BFGS-B", bounds=bounds).x
+    start = np.append(np.full(margins.shape[1], 1 / margins.shape[1]), 0.0)
+    bounds = [(0, None)] * margins.shape[1] + [(None, None)]
+    solution = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return solution[:-1], float(solution[-1])
 
 

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 
 from analytics.evaluate import predict_once
 from analytics.folds import DIVIDES
-from analytics.fusion import Floats, Fused, Labels, weigh
+from analytics.fusion import Fused, weigh
 from analytics.models.pipeline import build_model
 from analytics.models.registry import Blueprint
 from analytics.simulate.known_truth import CLINICAL, simulate_cohort
@@ -31,28 +31,14 @@ def parts_of(genes: int, clinical: int, model: str = "logistic") -> Parts:
     ]
 
 
-def test_the_weights_of_many_people_are_those_of_logistic_regression() -> None:
-    margins, y = drawn(50_000)
+def test_the_weights_are_those_of_logistic_regression_where_none_is_negative() -> None:
+    generator = np.random.default_rng(1)
+    margins = generator.normal(size=(2000, 2))
+    y = (generator.random(2000) < expit(margins @ [0.8, 0.3] - 0.5)).astype(int)
     weights, intercept = weigh(margins, y)
     free = LogisticRegression(C=np.inf, tol=1e-8).fit(margins, y)
-    np.testing.assert_allclose(weights, free.coef_[0], atol=1e-3)
-    assert intercept == pytest.approx(free.intercept_[0], abs=1e-3)
-
-
-def test_the_fewer_people_there_are_the_nearer_the_weights_are_to_equal_ones() -> None:
-    margins, y = drawn(2_000)
-    apart = [np.abs(weigh(margins[:n], y[:n])[0] - 0.5).sum() for n in (6, 60, 2_000)]
-    assert apart == sorted(apart)
-    free = LogisticRegression(C=np.inf, tol=1e-8).fit(margins[:60], y[:60])
-    assert apart[1] < np.abs(free.coef_[0] - 0.5).sum()
-
-
-def drawn(people: int) -> tuple[Floats, Labels]:
-    """Margins of two parts, and outcomes by the weights .8 and .3."""
-    generator = np.random.default_rng(1)
-    margins = generator.normal(size=(people, 2))
-    happened = generator.random(people) < expit(margins @ [0.8, 0.3] - 0.5)
-    return margins, happened.astype(np.int64)
+    np.testing.assert_allclose(weights, free.coef_[0], atol=2e-3)
+    assert intercept == pytest.approx(free.intercept_[0], abs=2e-3)
 
 
 def test_a_part_that_orders_people_the_wrong_way_gets_no_weight() -> None:
