@@ -57,7 +57,10 @@ MONITORED = tuple(_UNITS)
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
 # Nobody's weight changes by a fifth within a month: one of the two is an error, or somebody else's.
-_JUMP, _JUMP_DAYS = Decimal("1.2"), 31
+_WEIGHTS, _JUMP_DAYS = Decimal("1.2"), 31
+# Creatinine that rises by half is acute kidney injury (KDIGO 2012, 2.1.1): while it changes, no
+# clearance follows from one value.
+_CREATININES = Decimal("1.5")
 _PREGNANT = {"LA15173-0": True, "LA26683-5": False}
 _HCG_POSITIVE = {"LA6576-8": True}
 _test = answer({**_HCG_POSITIVE, "LA6577-6": False})
@@ -103,8 +106,20 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         facts[name] = newest(entries, read, records.missing(_OBSERVATIONS), choose)
     for name, (pattern, question) in _CONDITIONS.items():
         facts[name] = checked_denial(records, _disease(records, pattern, question), False)
-    facts["weight"] = _believable(records, facts["weight"])
-    facts["creatinine"] = _steady(records, facts["creatinine"])
+    facts["weight"] = _without_jump(
+        records,
+        "weight",
+        facts["weight"],
+        _WEIGHTS,
+        "two weights of a month, one more than a fifth above the other",
+    )
+    facts["creatinine"] = _without_jump(
+        records,
+        "creatinine",
+        _steady(records, facts["creatinine"]),
+        _CREATININES,
+        "two values of a month, one more than half above the other: no clearance follows from them",
+    )
     facts["pregnant"] = checked_denial(records, _pregnant(records), False)
     facts["breast_feeding"] = newest(
         records.observations(LOCAL, "breast-feeding"),
@@ -216,24 +231,24 @@ def _careful(
     return choose
 
 
-def _believable(records: Records, weight: Fact) -> Fact:
-    """The weight, unless another of the month before differs so much that one of them is wrong."""
-    if not isinstance(weight, Known) or not isinstance(weight.value, Decimal) or not weight.day:
-        return weight
-    entries, read = measurements(records, "weight")
+def _without_jump(records: Records, name: str, fact: Fact, most: Decimal, why: str) -> Fact:
+    """The fact, unless another measurement of the month before is more than `most` times as large
+    or as small: one of them is wrong, or what is measured has changed too fast."""
+    if not isinstance(fact, Known) or not isinstance(fact.value, Decimal) or not fact.day:
+        return fact
+    entries, read = measurements(records, name)
     others = [
         entry
         for entry in entries
         if is_final(entry)
-        and entry.can_be_since(weight.day - _JUMP_DAYS)
+        and entry.can_be_since(fact.day - _JUMP_DAYS)
         and isinstance(value := read(entry), Decimal)
-        and max(value, weight.value) > min(value, weight.value) * _JUMP
+        and max(value, fact.value) > min(value, fact.value) * most
     ]
     if not others:
-        return weight
-    source = tuple(sorted({*weight.source, *names(others)}))
-    detail = "two weights of a month, one more than a fifth above the other"
-    return Unknown(Reason.CONFLICTING, detail, weight.day, source)
+        return fact
+    source = tuple(sorted({*fact.source, *names(others)}))
+    return Unknown(Reason.CONFLICTING, why, fact.day, source)
 
 
 def _pregnant(records: Records) -> Fact:

@@ -576,6 +576,24 @@ CASES = [
     ),
     Case("*4/*4", but(TAMOXIFEN, cyp2d6_diplotype=("*4/*4",)), TAMOX, option="score-0"),
     Case(
+        "*1/*10, and paroxetine beside it",
+        but(TAMOXIFEN, cyp2d6_diplotype=("*1/*10",), medicines=("rxnorm:10324", "rxnorm:32937")),
+        TAMOX,
+        option="score-1.25-or-more-and-inhibitor",
+    ),
+    Case(
+        "*1/*1, and mirabegron in a list that is not whole",
+        but(TAMOXIFEN, medicines=("rxnorm:10324", "atc:G04BD12"), medicines_complete=False),
+        TAMOX,
+        option="score-1.25-or-more-and-inhibitor",
+    ),
+    Case(
+        "*1/*4, and paroxetine beside it",
+        but(TAMOXIFEN, cyp2d6_diplotype=("*1/*4",), medicines=("rxnorm:10324", "rxnorm:32937")),
+        TAMOX,
+        option="score-1",
+    ),
+    Case(
         "allele without a value",
         but(TAMOXIFEN, cyp2d6_diplotype=("*1/*22",)),
         TAMOX,

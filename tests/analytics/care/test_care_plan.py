@@ -405,7 +405,10 @@ def test_dpyd_is_never_told_by_a_word_or_as_safe() -> None:
 def test_an_untested_dpyd_is_a_line_of_its_own() -> None:
     plan = drawn(but(CLEAR, medicines=("rxnorm:4492",)))
     (line,) = (item for item in plan["options"] if item["rule"].startswith("dpyd-test"))
-    assert line["action"] == "Test DPYD before the first dose, unless treatment cannot wait."
+    assert line["action"] == (
+        "Test DPYD before the first dose, unless treatment cannot wait. "
+        "If it is taken already: test now, and look for toxicity today."
+    )
 
 
 def test_what_she_reads_has_no_rule_that_does_not_concern_her() -> None:

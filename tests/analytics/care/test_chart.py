@@ -388,7 +388,7 @@ def ended(code: str, status: str) -> dict[str, Any]:
 def judged(code: str, system: str = "v3-ObservationInterpretation") -> dict[str, Any]:
     """A newer, lower creatinine with an interpretation."""
     interpreted = concept((f"http://terminology.hl7.org/CodeSystem/{system}", code))
-    return measured("2160-0", 0.7, "mg/dL", "2024-05-28", interpretation=[interpreted])
+    return measured("2160-0", 1.0, "mg/dL", "2024-05-28", interpretation=[interpreted])
 
 
 def from_specimen(**state: Any) -> list[dict[str, Any]]:
@@ -400,7 +400,7 @@ def from_specimen(**state: Any) -> list[dict[str, Any]]:
         **state,
     }
     drawn = {"specimen": {"reference": "Specimen/s"}}
-    return [measured("2160-0", 0.7, "mg/dL", "2024-05-28", **drawn), specimen]
+    return [measured("2160-0", 1.0, "mg/dL", "2024-05-28", **drawn), specimen]
 
 
 def in_state(code: str) -> list[dict[str, Any]]:
@@ -409,7 +409,7 @@ def in_state(code: str) -> list[dict[str, Any]]:
 
 
 TEST_LABEL = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}
-TEST_DATA = measured("2160-0", 0.7, "mg/dL", "2024-05-28", meta={"security": [TEST_LABEL]})
+TEST_DATA = measured("2160-0", 1.0, "mg/dL", "2024-05-28", meta={"security": [TEST_LABEL]})
 NO_BLOOD_DISEASE = observation((LOCAL, "mds-aml"), valueBoolean=False, **DAY)
 
 
@@ -429,7 +429,9 @@ STRANGE_ONCE = order((RXNORM, "860975")) | {"status": "stopped", "authoredOn": "
 IN_WORDS = order(medicationCodeableConcept={"text": "Paxlovid"})
 MEASURED = [
     ([measured("14682-9", 88.42, "umol/L")], "creatinine", Decimal(1)),
-    ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 0.9, "mg/dL", "2024-05-01")], "creatinine", Decimal("1.4")),
+    ([SERUM, measured("2160-0", 1.0, "mg/dL", "2024-05-01")], "creatinine", Decimal("1.4")),
+    ([SERUM, measured("2160-0", 0.9, "mg/dL", "2024-05-01")], "creatinine", Reason.CONFLICTING),
+    ([SERUM, measured("2160-0", 0.9, "mg/dL", "2024-04-18")], "creatinine", Decimal("1.4")),
     ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 1.42, "mg/dL")], "creatinine", Decimal("1.42")),
     ([measured("2160-0", 1.4, "mg/dL"), measured("2160-0", 2.8, "mg/dL")], "creatinine", Reason.CONFLICTING),
     ([measured("2160-0", 1.4, "g/L")], "creatinine", Reason.UNIT),
@@ -450,10 +452,10 @@ MEASURED = [
     ([SERUM, failure("Z99.2", "2019-01-01", "2020-01-01")], "creatinine", Decimal("1.4")),
     *(([SERUM, judged(code)], "creatinine", Reason.HELD_BACK) for code in ("QCF", "HM", "<", ">")),
     ([SERUM, judged("QCF", "v2-0078")], "creatinine", Reason.HELD_BACK),
-    ([SERUM, judged("L")], "creatinine", Decimal("0.7")),
+    ([SERUM, judged("L")], "creatinine", Decimal("1.0")),
     ([SERUM, *from_specimen(status="unsatisfactory")], "creatinine", Reason.HELD_BACK),
     ([SERUM, *in_state("HEM")], "creatinine", Reason.HELD_BACK),
-    ([SERUM, *in_state("COOL")], "creatinine", Decimal("0.7")),
+    ([SERUM, *in_state("COOL")], "creatinine", Decimal("1.0")),
     ([SERUM, TEST_DATA], "creatinine", Reason.HELD_BACK),
     *(([SERUM, measured(code, 0.7, "mg/dL", "2024-05-28")], "creatinine", Reason.NOT_UNDERSTOOD)
       for code in ("21232-4", "35203-9", "11041-1", "11042-9", "51619-5", "51620-3", "101475-2", "40248-7")),
