@@ -18,7 +18,7 @@ from analytics.care.days import date_of
 from analytics.care.facts import Known
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
-from analytics.care.prognosis import is_prognosis
+from analytics.care.prognosis import State, _sentences, is_prognosis, populations
 from analytics.care.rule_set import RuleSet, shipped
 from analytics.params import complete
 from analytics.people import Input
@@ -44,14 +44,19 @@ def plan() -> dict[str, Any]:
     return draw_plan(chart(*bea(), *SLOWER), shipped(), TODAY)
 
 
-def with_a_dose() -> dict[str, Any]:
+def with_a_dose(*more: dict[str, Any]) -> dict[str, Any]:
     """Olaparib is open: what a clinician must state is stated."""
     stated = [
         observation((LOCAL, question), valueBoolean=False, effectiveDateTime="2024-05-20")
         for question in ("mds-aml", "pneumonitis", "venous-thromboembolism")
     ]
     unimpaired = coded("hepatic-impairment", "impairment-none", system=LOCAL)
-    return draw_plan(chart(*bea(), *stated, unimpaired), shipped(), TODAY)
+    return draw_plan(chart(*bea(), *stated, unimpaired, *more), shipped(), TODAY)
+
+
+TREATED = {"chemotherapy": {"value": "adjuvant"}}
+ITRACONAZOLE = medicine("J02AC02")
+CLEARS = measured("2160-0", 0.7, "mg/dL", "2024-05-25")
 
 
 def decided(plan: dict[str, Any], decision: str = "accept") -> dict[str, Any]:
@@ -251,6 +256,19 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
         assert "Within 10.0 years it had happened to 30 of 100" in text
         assert "It is not survival." in text
         assert "abababab" in text
+    ours = [
+        line
+        for state in State
+        for line in _sentences(state, ["why"], populations()[0], TREATED, True)
+    ]
+    assert sum("you" in line for line in ours) > len(list(State))
+    spoken = notes | {"prognosis": prognosis | {"sentences": ours}}
+    opened = describe(plan, spoken, TODAY, shipped())
+    assert opened["prognosis"]["sentences"] == ours
+    to_clinician = " ".join(opened["clinicians_prognosis"]["sentences"])
+    assert not re.search(r"(?i)\byou", to_clinician)
+    assert "The patient had some (chemotherapy: adjuvant)" in to_clinician
+    assert "The patient had some" in his(plan, spoken, TODAY, shipped())
     plot = describe(plan, notes, TODAY, shipped())["prognosis"]["plot"]
     assert "80 after 5.0 years" in plot
     without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}
@@ -337,11 +355,65 @@ def test_a_rule_that_is_not_about_her_is_not_refused_and_its_medicines_are_seen(
 
 def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     text = his(with_a_dose(), {}, TODAY + 1, shipped())
-    assert "Dose by the rule: 200 mg, 2 times a day (tablets) From " in text
+    because = "Because of creatinine clearance 39.4 mL/min"
+    assert f"Dose by the rule: 200 mg, 2 times a day (tablets) {because} From " in text
     assert "creatinine in serum 1.4 mg/dL (2024-05-20)" in text
     assert "weight 61.5 kg (2024-05-20)" in text
     assert "1 day ago: facts and refusals are of that day" in text
     assert "female, 64 years" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "statement", "agree"),
+    [
+        ((CLEARS,), "Offered: 300 mg, 2 times a day (tablets).", "300 mg, 2 times a day (tablets)"),
+        (
+            (CLEARS, ITRACONAZOLE),
+            "Offered: 100 mg, 2 times a day (tablets). Because of itraconazole; "
+            "creatinine clearance 78.8 mL/min.",
+            "100 mg, 2 times a day (tablets)",
+        ),
+        (
+            (ITRACONAZOLE,),
+            "ADVISES AGAINST: No dose: the label gives none for renal impairment together with a "
+            "CYP3A inhibitor.",
+            "ADVISES AGAINST",
+        ),
+    ],
+)
+def test_what_is_countersigned_stands_beside_each_decision(
+    more: tuple[dict[str, Any], ...], statement: str, agree: str
+) -> None:
+    text = his(with_a_dose(*more), {}, TODAY, shipped())
+    form = text.partition("Countersign it")[2]
+    title = "Olaparib tablets for breast cancer with a germline BRCA variant"
+    pill = "advises against" if agree == "ADVISES AGAINST" else "offered"
+    assert f"{title} {pill} {statement}" in form
+    assert f"I agree: {agree} Decline" in form
+    assert f"{title} {pill}" in text.partition("Countersign it")[0]  # the card above
+    seen = "Medicines seen: itraconazole (strong inhibitors of CYP3A)."
+    assert (seen in form) is (ITRACONAZOLE in more)
+    assert ("Up to one year in all" in text) is (pill == "offered")
+    assert form.count("I agree: ") == form.count("Decline: ") > 1
+    assert "I agree: the statement above, which gives no dose" in form
+
+
+def test_the_medicine_that_a_dose_rests_on_is_named_first() -> None:
+    text = his(with_a_dose(CLEARS, ITRACONAZOLE), {}, TODAY, shipped())
+    assert "(tablets) Because of itraconazole; creatinine clearance 78.8 mL/min From age" in text
+    assert "Because of itraconazole" not in his(with_a_dose(CLEARS), {}, TODAY, shipped())
+
+
+def test_what_aged_is_named() -> None:
+    plan = with_a_dose()
+    late = plan["valid_until"] + 1
+    text = his(plan, {}, late, shipped())
+    assert "since 4 June 2024: pregnancy of 20 May 2024 may be 14 days old at most." in text
+    expired = [option | {"expires": late} for option in plan["options"]]
+    text = his(plan | {"options": expired}, {}, late, shipped())
+    assert f"the rule “{plan['options'][0]['title']}” has expired" in text
+    nothing = plan | {"options": [], "lifestyle": []}
+    assert "it has no option, so it was for its own day" in his(nothing, {}, late, shipped())
 
 
 def test_the_command_line_leaves_out_a_plan_whose_rule_was_withdrawn(
