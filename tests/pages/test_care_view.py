@@ -74,7 +74,7 @@ def hers(plan: dict[str, Any], notes: dict[str, Any], today: int, rules: RuleSet
 
 
 def _text(template: str, opened: dict[str, Any]) -> str:
-    run = {"run": "ab" * 32}
+    run = {"run": "ab" * 32, "subject": SUBJECT}
     message = dict.fromkeys(("run", "attempt", "sealHash", "notesHash", "deadline"), "")
     page = _TEMPLATES.get_template(template).render(
         opened=opened,
@@ -361,6 +361,17 @@ def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     assert "weight 61.5 kg (2024-05-20)" in text
     assert "1 day ago: facts and refusals are of that day" in text
     assert "female, 64 years" in text
+
+
+def test_on_paper_each_page_says_whose_plan_it_is_and_how_long_it_holds(
+    plan: dict[str, Any],
+) -> None:
+    lines = f"Patient {SUBJECT} Drawn on 1 June 2024 · not valid after {day(plan['valid_until'])}"
+    for text in (
+        his(plan, {}, TODAY, shipped()),
+        hers(plan, decided(plan), TODAY, shipped()),
+    ):
+        assert f"{lines} Name: Date of birth: " in text
 
 
 @pytest.mark.parametrize(
