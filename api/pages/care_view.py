@@ -50,6 +50,7 @@ DECISIONS: Mapping[str, str] = {
     "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
+DOES_NOT_APPLY = "does not apply to this record now"
 _PLACES = 2  # of a value over time; the facts have it as exactly as a dose takes it
 # What a value does not say by itself, in words.
 _MEANINGS: Mapping[str, str] = {
@@ -145,7 +146,7 @@ def describe(
             refusal
             | {
                 "computed": _computed(refusal),
-                "applies": _applies(refusal),
+                "verdict": _verdict(refusal),
                 "change": [line for line in refusal["change"] if not line.startswith("Nothing")],
             }
             for refusal in plan["refused"]
@@ -164,7 +165,11 @@ def describe(
             if fact["fact"] == name
         ],
         "not_known": [text for rule, text in about_her.items() if rule not in offered],
-        "schedule": [entry | {"every": _every(entry)} for entry in plan["schedule"]],
+        "schedule": [
+            entry | {"every": _every(entry)}
+            for entry in plan["schedule"]
+            if entry["rule"] not in stopped
+        ],
         "her_schedule": [
             entry | {"every": _every(entry)}
             for entry in plan["schedule"]
@@ -268,9 +273,11 @@ def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str,
     ]
 
 
-def _applies(part: Mapping[str, Any]) -> bool:
-    """Whether a rule that is no option is about her at all: its first gate says whom it is for."""
-    return not part["gates"] or part["gates"][0]["id"] not in part["closed"]
+def _verdict(part: Mapping[str, Any]) -> str:
+    """Why a rule gives no option, in short; its first gate says whom it is for."""
+    if part["gates"] and part["gates"][0]["id"] in part["closed"]:
+        return DOES_NOT_APPLY
+    return "refused" if part["state"] in (State.CLOSED, State.REFUSES) else str(part["state"])
 
 
 def _item(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -27,6 +28,7 @@ from analytics.readers.fhir import split_bundle
 from api.cli.care import _show
 from api.client.plans import OpenedPlan, without_proposals
 from api.demo.care_people import bea as eligible
+from api.pages.care_text import described, for_clinician, for_patient, to_be_signed
 from api.pages.care_view import FORMULAS, describe, dose_in_words, fact_in_words
 from api.pages.labels import day
 from api.pages.rendering import _TEMPLATES
@@ -432,13 +434,20 @@ def test_the_command_line_leaves_out_a_plan_whose_rule_was_withdrawn(
 ) -> None:
     later = plan | {"valid_until": 1 << 20}
     opened = OpenedPlan(later, decided(later), {"a": 1}, "ab")
-    _show(opened, None)
+    _show(opened, None, as_json=True)
     assert "percent_of_usual_start" in capsys.readouterr().out
     unknown = [option | {"rule": "a-rule-of-before"} for option in later["options"]]
-    _show(OpenedPlan(later | {"options": unknown}, decided(later), {"a": 1}, "ab"), None)
+    withdrawn = later | {"options": unknown, "schedule": []}
+    stopped = OpenedPlan(withdrawn, decided(withdrawn), {"a": 1}, "ab")
+    _show(stopped, None, as_json=True)
     shown = capsys.readouterr()
     assert "this rule was withdrawn" in shown.err
     assert "percent_of_usual_start" not in shown.out
+    for reader in (False, True):
+        _show(stopped, None, hers=reader)
+        text = capsys.readouterr().out
+        assert "this rule was withdrawn" in text
+        assert "of the starting dose" not in text
 
 
 def test_a_patient_is_shown_what_her_clinician_confirmed(
@@ -446,10 +455,63 @@ def test_a_patient_is_shown_what_her_clinician_confirmed(
 ) -> None:
     later = plan | {"valid_until": 1 << 20}
     for decision, shown in (("accept", True), ("decline", False), ("defer", False)):
-        _show(OpenedPlan(later, decided(later, decision), {"a": 1}, "ab"), None, hers=True)
+        opened = OpenedPlan(later, decided(later, decision), {"a": 1}, "ab")
+        _show(opened, None, as_json=True, hers=True)
         text = capsys.readouterr().out
         assert ("percent_of_usual_start" in text) is shown
         assert ("breast MRI" in text) is shown
+        _show(opened, None, hers=True)
+        text = capsys.readouterr().out
+        assert ("breast MRI" in text) is shown
+        assert HIS_NOTE in text
+        assert "50 %" not in text  # as on the page
+
+
+@pytest.mark.parametrize("decision", ["accept", "decline", "defer"])
+@pytest.mark.parametrize("late", [0, 1])
+def test_the_command_line_says_to_a_patient_what_the_page_says_and_no_more(
+    plan: dict[str, Any], warning: dict[str, Any], decision: str, late: int
+) -> None:
+    for drawn in (plan, warning):
+        today, notes = drawn["valid_until"] + late, decided(drawn, decision)
+        text = for_patient(described(drawn, notes, today, shipped()))
+        page = re.sub(r"\s", "", html.unescape(hers(drawn, notes, today, shipped())))
+        lines = [line for line in re.sub(r"\n +", " ", text).splitlines() if line]
+        assert len(lines) > 20
+        for line in lines:
+            assert re.sub(r"\s", "", line.removeprefix("- ")) in page
+
+
+def test_the_command_line_has_a_plan_for_people() -> None:
+    drawn = with_a_dose(CLEARS, ITRACONAZOLE)
+    text = for_clinician(described(drawn, {}, TODAY, shipped()))
+    lines = re.sub(r"\n {4,}", " ", text)
+    assert 40 < text.count("\n") < 90
+    assert max(map(len, text.splitlines())) <= 100
+    for part in (
+        "germline BRCA variant [offered]\n",
+        "Dose by the rule: 100 mg, 2 times a day (tablets)\n",
+        "Because of itraconazole; creatinine clearance 78.8 mL/min\n",
+        "creatinine in serum 0.7 mg/dL (2024-05-25)",
+        "Warning: Up to one year in all",
+        "Looked at again if the record showed",
+        "- complete blood count: before the start, every 30 days\n",
+        "Not valid after 3 June 2024.\n",
+        "The patient: female, 64 years",
+    ):
+        assert part in lines
+    over = for_clinician(described(drawn, {}, drawn["valid_until"] + 1, shipped()))
+    assert "THIS PLAN IS OUT OF DATE: pregnancy of 20 May 2024" in over
+    assert "100 mg" not in over
+    against = with_a_dose(ITRACONAZOLE)
+    lines = for_clinician(described(against, {}, TODAY, shipped()))
+    assert "[advises against]\n  ADVISES AGAINST: No dose" in lines
+    assert "Up to one year" not in lines
+    signed = to_be_signed(
+        described(against, {}, TODAY, shipped()), decided(against, "accept")["items"]
+    )
+    assert "Your decision: accept. I agree: ADVISES AGAINST\n" in signed
+    assert "  Medicines seen: itraconazole" in signed
 
 
 def test_what_was_said_about_a_stopped_option_is_not_shown(plan: dict[str, Any]) -> None:
@@ -462,7 +524,7 @@ def test_what_was_said_about_a_stopped_option_is_not_shown(plan: dict[str, Any])
         assert HALF not in text
         assert "We talk on Friday." not in text
         assert "Yes, sign it" not in text
-    assert "toxicity in the first two cycles" not in hers(plan, decided(plan), TODAY, without)
+        assert "toxicity in the first two cycles" not in text
 
 
 def test_every_derived_fact_has_its_formula_in_words() -> None:
@@ -488,7 +550,12 @@ def test_the_command_line_says_that_a_plan_is_out_of_date(
     """And then writes no dose, proposal or note."""
     for last, over in ((1 << 20, False), (TODAY, True)):
         opened = OpenedPlan(plan | {"valid_until": last}, decided(plan), {"a": 1}, "ab")
-        _show(opened, None)
+        for reader in (False, True):
+            _show(opened, None, hers=reader)
+            shown = capsys.readouterr()
+            assert ("plan is out of date" in shown.out.lower()) is over
+            assert (HIS_NOTE in shown.out) is not over
+        _show(opened, None, as_json=True)
         shown = capsys.readouterr()
         assert ("This plan is out of date" in shown.err) is over
         for text in ("percent_of_usual_start", HIS_NOTE, plan["for_patient"][0]["text"]):
