@@ -427,7 +427,7 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     )  # without facts and sources
     page.emulate_media(media="print")  # a table's head is repeated on each page
     expect(opened.locator(".running")).to_have_css("display", "table-header-group")
-    page.emulate_media(media="screen")
+    page.emulate_media(media="null")
     page.get_by_role("button", name="Yes, sign it").click()
     assert clinic.cleo.plan(plan)["state"] == "sealed"  # nothing is signed before each decision
     for item in opened.locator("[data-item]").all():
