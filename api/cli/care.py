@@ -193,7 +193,7 @@ def list_plans(as_: As, as_json: AsJson = False) -> None:
 
 
 @plan.command("open")
-def open_plan(plan_id: PlanId, as_: As, out: Out = None) -> None:
+def open_plan(plan_id: PlanId, as_: As, out: Out = None, as_json: AsJson = False) -> None:
     """Open, as its clinician, a plan that was drawn; your look is recorded first.
 
     Example: `volens plan open --as cleo PLAN --out plan.json`
@@ -202,7 +202,7 @@ def open_plan(plan_id: PlanId, as_: As, out: Out = None) -> None:
 
     me = cli.client(as_)
     opened = open_as_clinician(me, cli.broker(me), _checked(plan_id), _key_file(as_, plan_id))
-    _show(opened, out)
+    _show(opened, out, as_json)
 
 
 @plan.command("prognosis")
@@ -225,13 +225,14 @@ def prognosis(
     """
     from api.client.plans import open_as_clinician
     from api.client.prognosis import draw_prognosis, prognosis_file
+    from api.pages.care_view import about_the_patient
 
     cli.bytes32(run)
     me, released = cli.client(as_), cli.read_json(result, "opened result")
     opened = open_as_clinician(me, cli.broker(me), _checked(plan_id), _key_file(as_, plan_id))
     drawn = draw_prognosis(me, opened.plan, run, released)
     cli.write_json(out, prognosis_file(drawn, released), "the prognosis was drawn", private=True)
-    lines = [*drawn["sentences"], f"The prognosis is in {out.name}."]
+    lines = [*map(about_the_patient, drawn["sentences"]), f"The prognosis is in {out.name}."]
     cli.show(drawn, as_json, "\n".join(lines))
 
 
@@ -254,24 +255,31 @@ def sign(
             "plan prognosis` wrote."
         ),
     ] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Countersign a plan that you opened, with a decision on each item: then your patient may open
     it.
 
-    Her consent and the appointment are read again.
+    You see what each decision agrees to, and are asked before you sign. Her consent and the appointment are read again.
 
     Example: `volens plan sign --as cleo PLAN --decisions decisions.json`
     """
-    from api.client.plans import open_sealed, sign_plan
+    from analytics.care.rule_set import shipped
+    from api.client.plans import notes_on, open_sealed, sign_plan, today
     from api.client.prognosis import read_file
+    from api.pages.care_text import described, to_be_signed
 
     me, given = cli.client(as_), cli.read_json(decisions, "file of decisions")
     opened = open_sealed(me, cli.broker(me), me.plan(_checked(plan_id)), _key_file(as_, plan_id))
-    drawn = None
+    inside, drawn = json.loads(opened.result), None
     if prognosis is not None:
         document = cli.read_json(prognosis, "file of a prognosis")
-        drawn = read_file(me, json.loads(opened.result), document)
+        drawn = read_file(me, inside, document)
+    decided = notes_on(inside, given, comment, drawn)["items"]
+    values = described(inside, {}, today(), shipped())
+    typer.echo(to_be_signed(values, decided), err=as_json)
+    decision.confirm("Sign this?", yes)
     answer = sign_plan(me, plan_id, opened, given, comment, drawn)
     cli.show(answer, as_json, f"Countersigned in {cli.mined(answer['receipt'])}.")
 
@@ -287,7 +295,7 @@ def end_plan(plan_id: PlanId, as_: As, as_json: AsJson = False) -> None:
 
 
 @plan.command("read")
-def read(plan_id: PlanId, as_: As, out: Out = None) -> None:
+def read(plan_id: PlanId, as_: As, out: Out = None, as_json: AsJson = False) -> None:
     """Open your own plan, once your clinician has signed it; that you opened it is recorded.
 
     Example: `volens plan read --as ada PLAN`
@@ -296,7 +304,7 @@ def read(plan_id: PlanId, as_: As, out: Out = None) -> None:
 
     me = cli.client(as_)
     opened = open_as_patient(me, cli.broker(me), _checked(plan_id), _key_file(as_, plan_id))
-    _show(opened, out, hers=True)
+    _show(opened, out, as_json, hers=True)
 
 
 @plan.command("export")
@@ -333,12 +341,20 @@ def _key_file(name: str, plan_id: str) -> Path:
     return cli.settings().result_folder(name) / f"{plan_id}.plan.key"
 
 
-def _show(opened: OpenedPlan, out: Path | None, hers: bool = False) -> None:
-    """hers: for the patient. A file has the whole plan, which proves itself, for her page."""
+def _show(opened: OpenedPlan, out: Path | None, as_json: bool = False, hers: bool = False) -> None:
+    """For people as the page of the plan shows it; hers: for the patient. A file has the whole
+    plan, which proves itself, for her page.
+    """
     from analytics.care.drawn import is_out_of_date, not_in_force
     from analytics.care.rule_set import shipped
     from api.client.plans import confirmed, today, without_proposals
 
+    if out is None and not as_json:
+        from api.pages.care_text import described, for_clinician, for_patient
+
+        values = described(opened.plan, opened.notes, today(), shipped())
+        typer.echo(for_patient(values) if hers else for_clinician(values))
+        return
     stopped = not_in_force(opened.plan, shipped(), today())
     if is_out_of_date(opened.plan, today()) or stopped:
         why = f"{stopped[0].title}: {stopped[0].why}" if stopped else "This plan is out of date"

@@ -143,27 +143,37 @@ def sign_plan(
     released table (`api.client.prognosis`). Raises UsageError.
     """
     plan, inside = client.plan(run), json.loads(opened.result)
-    if is_out_of_date(inside, today()):
+    document = notes_on(inside, decisions, comment, prognosis)
+    seal = _newest(plan)
+    sealed = seal_notes(
+        opened.salt, bytes.fromhex(run), int(seal["attempt"]), canonical_json(document)
+    )
+    return client.countersign(run, seal, sealed)
+
+
+def notes_on(
+    plan: Mapping[str, Any],
+    decisions: Any,
+    comment: str,
+    prognosis: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The notes with a decision for each item of a plan that is in force. Raises UsageError."""
+    if is_out_of_date(plan, today()):
         raise UsageError("the plan is out of date", "ask for a new one; end this one")
-    for change in not_in_force(inside, shipped(), today()):
+    for change in not_in_force(plan, shipped(), today()):
         raise UsageError(f"{change.title}: {change.why}", "end this plan and ask for a new one")
     if not isinstance(decisions, Mapping):
         raise UsageError(
             "the decisions are not one object", 'write {"RULE": {"decision": "accept"}}'
         )
-    items = {item["rule"] for item in items_of(inside)}
+    items = {item["rule"] for item in items_of(plan)}
     if set(decisions) != items:
         raise UsageError(
             "the decisions are not on each item of the plan, and on nothing else",
             f"decide on these: {', '.join(sorted(items)) or 'none, write {}'}",
         )
     beside = {} if prognosis is None else {"prognosis": dict(prognosis)}
-    document = check_notes({"type": NOTES, "items": dict(decisions), "comment": comment, **beside})
-    seal = _newest(plan)
-    sealed = seal_notes(
-        opened.salt, bytes.fromhex(run), int(seal["attempt"]), canonical_json(document)
-    )
-    return client.countersign(run, seal, sealed)
+    return check_notes({"type": NOTES, "items": dict(decisions), "comment": comment, **beside})
 
 
 def today() -> int:

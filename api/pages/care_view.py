@@ -7,7 +7,7 @@ and no note, which could name one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -24,9 +24,9 @@ from analytics.care.drawn import (
 from analytics.care.facts import FACTS, Kind
 from analytics.care.interpreter import State
 from analytics.care.medicine_table import names_by_code
-from analytics.care.rule_set import RuleSet
+from analytics.care.rule_set import Rule, RuleSet, facts_of
 from api.pages import plots, run_text
-from api.pages.labels import duration
+from api.pages.labels import day, duration
 
 # How each derived fact is computed (analytics/care/formulas.py), in words.
 FORMULAS: Mapping[str, str] = {
@@ -50,6 +50,7 @@ DECISIONS: Mapping[str, str] = {
     "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
+DOES_NOT_APPLY = "does not apply to this record now"
 _PLACES = 2  # of a value over time; the facts have it as exactly as a dose takes it
 # What a value does not say by itself, in words.
 _MEANINGS: Mapping[str, str] = {
@@ -75,6 +76,17 @@ _FROM_THE_LIST = frozenset({"chemotherapy", "endocrine_therapy", "earlier_parp_i
 # a list. Beginnings of the names of facts.
 _GENETIC = ("brca", "cyp2d6", "dpyd")
 _FROM_HER_CLINICIAN = (*_GENETIC, "metastatic", "mds_aml", "nodes", "positive_nodes", "tumour_size")
+# What the prognosis says to the patient, for the clinician who reads it.
+_OF_THE_PATIENT: Mapping[str, str] = {
+    "You are": "The patient is",
+    "You had": "The patient had",
+    "you belong": "the patient belongs",
+    "your course": "the patient's course",
+    "like you": "like the patient",
+    "for you": "for the patient",
+}
+# By it a rule says how long a medicine is taken and what goes on beside it.
+_SETTING = "metastatic"
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
 
@@ -97,6 +109,11 @@ class Item:
     warns: bool  # it advises against a medicine
     title: str  # for herself: a point about her genes has none before her clinician agreed with it
     inputs: list[str]  # the measured values that its row of the rule rests on, each with its day
+    because: list[str]  # the medicines that its row asks for, then what the row computes
+    pill: str  # what it is, in a word or two
+    statement: str  # what is countersigned, in a sentence
+    agree: str  # the same beside the choice to accept
+    seen: list[str]  # medicines on a list of its rule, with the list
 
 
 def describe(
@@ -108,16 +125,18 @@ def describe(
     changes = list(changes_since(plan, rules, today))
     stopped = {change.rule: change.why for change in changes if not change.newer}
     items = [
-        _item(option, plan, decided.get(option["rule"], {}), about_her, stopped)
+        _item(option, plan, decided.get(option["rule"], {}), about_her, stopped, rules, today)
         for option in sorted(items_of(plan), key=warns, reverse=True)
     ]
     out_of_date = is_out_of_date(plan, today)
     offered = {item.rule for item in items}
     wanted = {item.rule for item in items if item.decision == "accept" and not item.stopped}
     titles = {item["rule"]: item["title"] for item in items_of(plan)}
+    prognosis = _prognosis(notes.get("prognosis"))
     return {
         "plan": plan,
         "out_of_date": out_of_date,
+        "aged": _aged(plan, rules),
         "before": plan["rule_set"] != rules.digest,
         "changed": [f"{change.title}: {change.why}" for change in changes],
         "items": items,
@@ -127,7 +146,7 @@ def describe(
             refusal
             | {
                 "computed": _computed(refusal),
-                "applies": _applies(refusal),
+                "verdict": _verdict(refusal),
                 "change": [line for line in refusal["change"] if not line.startswith("Nothing")],
             }
             for refusal in plan["refused"]
@@ -146,7 +165,11 @@ def describe(
             if fact["fact"] == name
         ],
         "not_known": [text for rule, text in about_her.items() if rule not in offered],
-        "schedule": [entry | {"every": _every(entry)} for entry in plan["schedule"]],
+        "schedule": [
+            entry | {"every": _every(entry)}
+            for entry in plan["schedule"]
+            if entry["rule"] not in stopped
+        ],
         "her_schedule": [
             entry | {"every": _every(entry)}
             for entry in plan["schedule"]
@@ -158,7 +181,9 @@ def describe(
             _measured(measurement, out_of_date) for measurement in plan.get("monitoring", ())
         ],
         "wanted": wanted,
-        "prognosis": _prognosis(notes.get("prognosis")),
+        "prognosis": prognosis,
+        "clinicians_prognosis": prognosis
+        and prognosis | {"sentences": [about_the_patient(line) for line in prognosis["sentences"]]},
         "decisions": DECISIONS,
         "in_words": fact_in_words,
         "plain_label": plain_label,
@@ -196,6 +221,13 @@ def _prognosis(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     ]
     plot = plots.survival_curves({group: points}, "prognosis", "years") if points else ""
     return {**given, "group": group, "plot": plot}
+
+
+def about_the_patient(sentence: str) -> str:
+    """A sentence of a prognosis, which speaks to the patient, for the clinician."""
+    for hers, his in _OF_THE_PATIENT.items():
+        sentence = sentence.replace(hers, his)
+    return sentence
 
 
 def fact_in_words(fact: Mapping[str, Any]) -> str:
@@ -241,9 +273,11 @@ def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str,
     ]
 
 
-def _applies(part: Mapping[str, Any]) -> bool:
-    """Whether a rule that is no option is about her at all: its first gate says whom it is for."""
-    return not part["gates"] or part["gates"][0]["id"] not in part["closed"]
+def _verdict(part: Mapping[str, Any]) -> str:
+    """Why a rule gives no option, in short; its first gate says whom it is for."""
+    if part["gates"] and part["gates"][0]["id"] in part["closed"]:
+        return DOES_NOT_APPLY
+    return "refused" if part["state"] in (State.CLOSED, State.REFUSES) else str(part["state"])
 
 
 def _item(
@@ -252,16 +286,31 @@ def _item(
     decided: Mapping[str, str],
     about_her: Mapping[str, str],
     stopped: Mapping[str, str],
+    rules: RuleSet,
+    today: int,
 ) -> Item:
     rule, decision = option["rule"], decided.get("decision", "")
+    against, dose = warns(option), dose_in_words(option.get("dose"))
+    drawn_by = next((entry for entry in rules.rules if entry.id == rule), None)
     genetic = any(
         fact["fact"].startswith(_GENETIC) for gate in option["gates"] for fact in gate["facts"]
     )
-    warnings = [warning for warning in plan["warnings"] if warning["rule"] == rule]
+    of_treatment = _of_treatment(drawn_by) if against and drawn_by else set()
+    warnings = [
+        warning
+        for warning in plan["warnings"]
+        if warning["rule"] == rule and warning["text"] not in of_treatment
+    ]
+    if rule in stopped:
+        pill = "not in force"
+    elif against:
+        pill = "advises against"
+    else:
+        pill = "out of date" if is_out_of_date(plan, today) else "offered"
     return Item(
         rule,
         option,
-        dose_in_words(option.get("dose")),
+        dose,
         _computed(option),
         [_named(warning["text"]) for warning in warnings if not warning.get("general")],
         [_named(warning["text"]) for warning in warnings if warning.get("general")],
@@ -269,7 +318,7 @@ def _item(
         decided.get("note", ""),
         about_her.get(rule, ""),
         stopped.get(rule, ""),
-        warns(option),
+        against,
         "A point about your genes" if genetic and decision != "accept" else option["title"],
         [
             f"{fact['label']} {fact_in_words(fact)}"
@@ -277,7 +326,68 @@ def _item(
             for fact in option["facts"]
             if "value" in fact and FACTS[fact["fact"]].kind is Kind.NUMBER
         ],
+        [
+            *(_asked_for(option, drawn_by, rules) if drawn_by else ()),
+            *(f"{what} {value}" for what, value, _ in _computed({**option, "gates": []})),
+        ],
+        pill,
+        _statement(option, dose),
+        "ADVISES AGAINST" if against else dose or "the statement above, which gives no dose",
+        [f"{medicine['name']} ({medicine['is_one_of']})" for medicine in option["medicines"]],
     )
+
+
+def _statement(option: Mapping[str, Any], dose: str) -> str:
+    """What the clinician decides on: an option that advises against a medicine begins with that."""
+    if warns(option):
+        return f"ADVISES AGAINST: {option['action']}"
+    first = (
+        " before a first cycle only" if "percent_of_usual_start" in option.get("dose", {}) else ""
+    )
+    return f"Offered{first}: {dose}." if dose else f"Offered, no dose: {option['action']}"
+
+
+def _asked_for(option: Mapping[str, Any], rule: Rule, rules: RuleSet) -> Iterator[str]:
+    """The medicines without which another row of the rule would apply."""
+    rows = [row["when"] for row in rule.content["options"] if row["id"] == option["option"]]
+    lists = {rules.titles[name] for row in rows for name in _lists_of(row)}
+    for medicine in option["medicines"]:
+        if medicine["is_one_of"] in lists:
+            yield medicine["name"]
+
+
+def _lists_of(condition: Mapping[str, Any]) -> Iterator[str]:
+    """The lists of which a condition asks for a medicine; of a "not" none."""
+    for part in (*condition.get("all", ()), *condition.get("any", ())):
+        yield from _lists_of(part)
+    if condition.get("op") == "any of":
+        yield condition["value"]
+
+
+def _of_treatment(rule: Rule) -> set[str]:
+    """The warnings about how long the medicine is taken: nothing for who is advised against it."""
+    return {
+        warning["text"]
+        for warning in rule.content["warnings"]
+        if _SETTING in facts_of(warning.get("when", {}))
+    }
+
+
+def _aged(plan: Mapping[str, Any], rules: RuleSet) -> list[str]:
+    """What ended on the plan's last day: facts with their day, and rules."""
+    last, present = plan["valid_until"], {rule.id: rule for rule in rules.rules}
+    ended: list[str] = []
+    for item in items_of(plan):
+        needs = present[item["rule"]].needs if item["rule"] in present else {}
+        for fact in (*plan["facts"]["used"], *plan["facts"]["missing"]):
+            days = needs.get(fact["fact"])
+            if days is not None and "day" in fact and fact["day"] + days == last:
+                ended.append(
+                    f"{fact['label']} of {day(fact['day'])} may be {days} days old at most"
+                )
+        if item["expires"] - 1 == last:
+            ended.append(f"the rule “{item['title']}” has expired")
+    return list(dict.fromkeys(ended))
 
 
 def _computed(part: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -139,6 +139,11 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> HT
     return HTMLResponse(_TEMPLATES.get_template(name).render(common | context), status)
 
 
+def render_part(name: str, **context: Any) -> str:
+    """A part of a page that knows no visitor, for who reads it elsewhere."""
+    return _TEMPLATES.get_template(name).render(context)
+
+
 def _count_unread(services: Services, recipient: str) -> int:
     """0 while the database is away, so that a page can say so."""
     try:

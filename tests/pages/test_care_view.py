@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -18,7 +19,7 @@ from analytics.care.days import date_of
 from analytics.care.facts import Known
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
-from analytics.care.prognosis import is_prognosis
+from analytics.care.prognosis import State, _sentences, is_prognosis, populations
 from analytics.care.rule_set import RuleSet, shipped
 from analytics.params import complete
 from analytics.people import Input
@@ -27,6 +28,7 @@ from analytics.readers.fhir import split_bundle
 from api.cli.care import _show
 from api.client.plans import OpenedPlan, without_proposals
 from api.demo.care_people import bea as eligible
+from api.pages.care_text import described, for_clinician, for_patient, to_be_signed
 from api.pages.care_view import FORMULAS, describe, dose_in_words, fact_in_words
 from api.pages.labels import day
 from api.pages.rendering import _TEMPLATES
@@ -44,14 +46,19 @@ def plan() -> dict[str, Any]:
     return draw_plan(chart(*bea(), *SLOWER), shipped(), TODAY)
 
 
-def with_a_dose() -> dict[str, Any]:
+def with_a_dose(*more: dict[str, Any]) -> dict[str, Any]:
     """Olaparib is open: what a clinician must state is stated."""
     stated = [
         observation((LOCAL, question), valueBoolean=False, effectiveDateTime="2024-05-20")
         for question in ("mds-aml", "pneumonitis", "venous-thromboembolism")
     ]
     unimpaired = coded("hepatic-impairment", "impairment-none", system=LOCAL)
-    return draw_plan(chart(*bea(), *stated, unimpaired), shipped(), TODAY)
+    return draw_plan(chart(*bea(), *stated, unimpaired, *more), shipped(), TODAY)
+
+
+TREATED = {"chemotherapy": {"value": "adjuvant"}}
+ITRACONAZOLE = medicine("J02AC02")
+CLEARS = measured("2160-0", 0.7, "mg/dL", "2024-05-25")
 
 
 def decided(plan: dict[str, Any], decision: str = "accept") -> dict[str, Any]:
@@ -69,7 +76,7 @@ def hers(plan: dict[str, Any], notes: dict[str, Any], today: int, rules: RuleSet
 
 
 def _text(template: str, opened: dict[str, Any]) -> str:
-    run = {"run": "ab" * 32}
+    run = {"run": "ab" * 32, "subject": SUBJECT}
     message = dict.fromkeys(("run", "attempt", "sealHash", "notesHash", "deadline"), "")
     page = _TEMPLATES.get_template(template).render(
         opened=opened,
@@ -251,6 +258,19 @@ def test_a_groups_prognosis_is_shown_as_it_was_released(plan: dict[str, Any]) ->
         assert "Within 10.0 years it had happened to 30 of 100" in text
         assert "It is not survival." in text
         assert "abababab" in text
+    ours = [
+        line
+        for state in State
+        for line in _sentences(state, ["why"], populations()[0], TREATED, True)
+    ]
+    assert sum("you" in line for line in ours) > len(list(State))
+    spoken = notes | {"prognosis": prognosis | {"sentences": ours}}
+    opened = describe(plan, spoken, TODAY, shipped())
+    assert opened["prognosis"]["sentences"] == ours
+    to_clinician = " ".join(opened["clinicians_prognosis"]["sentences"])
+    assert not re.search(r"(?i)\byou", to_clinician)
+    assert "The patient had some (chemotherapy: adjuvant)" in to_clinician
+    assert "The patient had some" in his(plan, spoken, TODAY, shipped())
     plot = describe(plan, notes, TODAY, shipped())["prognosis"]["plot"]
     assert "80 after 5.0 years" in plot
     without = {"state": "no group of ten or more", "sentences": ["There is no group like you."]}
@@ -337,11 +357,76 @@ def test_a_rule_that_is_not_about_her_is_not_refused_and_its_medicines_are_seen(
 
 def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     text = his(with_a_dose(), {}, TODAY + 1, shipped())
-    assert "Dose by the rule: 200 mg, 2 times a day (tablets) From " in text
+    because = "Because of creatinine clearance 39.4 mL/min"
+    assert f"Dose by the rule: 200 mg, 2 times a day (tablets) {because} From " in text
     assert "creatinine in serum 1.4 mg/dL (2024-05-20)" in text
     assert "weight 61.5 kg (2024-05-20)" in text
     assert "1 day ago: facts and refusals are of that day" in text
     assert "female, 64 years" in text
+
+
+def test_on_paper_each_page_says_whose_plan_it_is_and_how_long_it_holds(
+    plan: dict[str, Any],
+) -> None:
+    lines = f"Patient {SUBJECT} Drawn on 1 June 2024 · not valid after {day(plan['valid_until'])}"
+    for text in (
+        his(plan, {}, TODAY, shipped()),
+        hers(plan, decided(plan), TODAY, shipped()),
+    ):
+        assert f"{lines} Name: Date of birth: " in text
+
+
+@pytest.mark.parametrize(
+    ("more", "statement", "agree"),
+    [
+        ((CLEARS,), "Offered: 300 mg, 2 times a day (tablets).", "300 mg, 2 times a day (tablets)"),
+        (
+            (CLEARS, ITRACONAZOLE),
+            "Offered: 100 mg, 2 times a day (tablets). Because of itraconazole; "
+            "creatinine clearance 78.8 mL/min.",
+            "100 mg, 2 times a day (tablets)",
+        ),
+        (
+            (ITRACONAZOLE,),
+            "ADVISES AGAINST: No dose: the label gives none for renal impairment together with a "
+            "CYP3A inhibitor.",
+            "ADVISES AGAINST",
+        ),
+    ],
+)
+def test_what_is_countersigned_stands_beside_each_decision(
+    more: tuple[dict[str, Any], ...], statement: str, agree: str
+) -> None:
+    text = his(with_a_dose(*more), {}, TODAY, shipped())
+    form = text.partition("Countersign it")[2]
+    title = "Olaparib tablets for breast cancer with a germline BRCA variant"
+    pill = "advises against" if agree == "ADVISES AGAINST" else "offered"
+    assert f"{title} {pill} {statement}" in form
+    assert f"I agree: {agree} Decline" in form
+    assert f"{title} {pill}" in text.partition("Countersign it")[0]  # the card above
+    seen = "Medicines seen: itraconazole (strong inhibitors of CYP3A)."
+    assert (seen in form) is (ITRACONAZOLE in more)
+    assert ("Up to one year in all" in text) is (pill == "offered")
+    assert form.count("I agree: ") == form.count("Decline: ") > 1
+    assert "I agree: the statement above, which gives no dose" in form
+
+
+def test_the_medicine_that_a_dose_rests_on_is_named_first() -> None:
+    text = his(with_a_dose(CLEARS, ITRACONAZOLE), {}, TODAY, shipped())
+    assert "(tablets) Because of itraconazole; creatinine clearance 78.8 mL/min From age" in text
+    assert "Because of itraconazole" not in his(with_a_dose(CLEARS), {}, TODAY, shipped())
+
+
+def test_what_aged_is_named() -> None:
+    plan = with_a_dose()
+    late = plan["valid_until"] + 1
+    text = his(plan, {}, late, shipped())
+    assert "since 4 June 2024: pregnancy of 20 May 2024 may be 14 days old at most." in text
+    expired = [option | {"expires": late} for option in plan["options"]]
+    text = his(plan | {"options": expired}, {}, late, shipped())
+    assert f"the rule “{plan['options'][0]['title']}” has expired" in text
+    nothing = plan | {"options": [], "lifestyle": []}
+    assert "it has no option, so it was for its own day" in his(nothing, {}, late, shipped())
 
 
 def test_the_command_line_leaves_out_a_plan_whose_rule_was_withdrawn(
@@ -349,13 +434,20 @@ def test_the_command_line_leaves_out_a_plan_whose_rule_was_withdrawn(
 ) -> None:
     later = plan | {"valid_until": 1 << 20}
     opened = OpenedPlan(later, decided(later), {"a": 1}, "ab")
-    _show(opened, None)
+    _show(opened, None, as_json=True)
     assert "percent_of_usual_start" in capsys.readouterr().out
     unknown = [option | {"rule": "a-rule-of-before"} for option in later["options"]]
-    _show(OpenedPlan(later | {"options": unknown}, decided(later), {"a": 1}, "ab"), None)
+    withdrawn = later | {"options": unknown, "schedule": []}
+    stopped = OpenedPlan(withdrawn, decided(withdrawn), {"a": 1}, "ab")
+    _show(stopped, None, as_json=True)
     shown = capsys.readouterr()
     assert "this rule was withdrawn" in shown.err
     assert "percent_of_usual_start" not in shown.out
+    for reader in (False, True):
+        _show(stopped, None, hers=reader)
+        text = capsys.readouterr().out
+        assert "this rule was withdrawn" in text
+        assert "of the starting dose" not in text
 
 
 def test_a_patient_is_shown_what_her_clinician_confirmed(
@@ -363,10 +455,63 @@ def test_a_patient_is_shown_what_her_clinician_confirmed(
 ) -> None:
     later = plan | {"valid_until": 1 << 20}
     for decision, shown in (("accept", True), ("decline", False), ("defer", False)):
-        _show(OpenedPlan(later, decided(later, decision), {"a": 1}, "ab"), None, hers=True)
+        opened = OpenedPlan(later, decided(later, decision), {"a": 1}, "ab")
+        _show(opened, None, as_json=True, hers=True)
         text = capsys.readouterr().out
         assert ("percent_of_usual_start" in text) is shown
         assert ("breast MRI" in text) is shown
+        _show(opened, None, hers=True)
+        text = capsys.readouterr().out
+        assert ("breast MRI" in text) is shown
+        assert HIS_NOTE in text
+        assert "50 %" not in text  # as on the page
+
+
+@pytest.mark.parametrize("decision", ["accept", "decline", "defer"])
+@pytest.mark.parametrize("late", [0, 1])
+def test_the_command_line_says_to_a_patient_what_the_page_says_and_no_more(
+    plan: dict[str, Any], warning: dict[str, Any], decision: str, late: int
+) -> None:
+    for drawn in (plan, warning):
+        today, notes = drawn["valid_until"] + late, decided(drawn, decision)
+        text = for_patient(described(drawn, notes, today, shipped()))
+        page = re.sub(r"\s", "", html.unescape(hers(drawn, notes, today, shipped())))
+        lines = [line for line in re.sub(r"\n +", " ", text).splitlines() if line]
+        assert len(lines) > 20
+        for line in lines:
+            assert re.sub(r"\s", "", line.removeprefix("- ")) in page
+
+
+def test_the_command_line_has_a_plan_for_people() -> None:
+    drawn = with_a_dose(CLEARS, ITRACONAZOLE)
+    text = for_clinician(described(drawn, {}, TODAY, shipped()))
+    lines = re.sub(r"\n {4,}", " ", text)
+    assert 40 < text.count("\n") < 90
+    assert max(map(len, text.splitlines())) <= 100
+    for part in (
+        "germline BRCA variant [offered]\n",
+        "Dose by the rule: 100 mg, 2 times a day (tablets)\n",
+        "Because of itraconazole; creatinine clearance 78.8 mL/min\n",
+        "creatinine in serum 0.7 mg/dL (2024-05-25)",
+        "Warning: Up to one year in all",
+        "Looked at again if the record showed",
+        "- complete blood count: before the start, every 30 days\n",
+        "Not valid after 3 June 2024.\n",
+        "The patient: female, 64 years",
+    ):
+        assert part in lines
+    over = for_clinician(described(drawn, {}, drawn["valid_until"] + 1, shipped()))
+    assert "THIS PLAN IS OUT OF DATE: pregnancy of 20 May 2024" in over
+    assert "100 mg" not in over
+    against = with_a_dose(ITRACONAZOLE)
+    lines = for_clinician(described(against, {}, TODAY, shipped()))
+    assert "[advises against]\n  ADVISES AGAINST: No dose" in lines
+    assert "Up to one year" not in lines
+    signed = to_be_signed(
+        described(against, {}, TODAY, shipped()), decided(against, "accept")["items"]
+    )
+    assert "Your decision: accept. I agree: ADVISES AGAINST\n" in signed
+    assert "  Medicines seen: itraconazole" in signed
 
 
 def test_what_was_said_about_a_stopped_option_is_not_shown(plan: dict[str, Any]) -> None:
@@ -379,7 +524,7 @@ def test_what_was_said_about_a_stopped_option_is_not_shown(plan: dict[str, Any])
         assert HALF not in text
         assert "We talk on Friday." not in text
         assert "Yes, sign it" not in text
-    assert "toxicity in the first two cycles" not in hers(plan, decided(plan), TODAY, without)
+        assert "toxicity in the first two cycles" not in text
 
 
 def test_every_derived_fact_has_its_formula_in_words() -> None:
@@ -405,7 +550,12 @@ def test_the_command_line_says_that_a_plan_is_out_of_date(
     """And then writes no dose, proposal or note."""
     for last, over in ((1 << 20, False), (TODAY, True)):
         opened = OpenedPlan(plan | {"valid_until": last}, decided(plan), {"a": 1}, "ab")
-        _show(opened, None)
+        for reader in (False, True):
+            _show(opened, None, hers=reader)
+            shown = capsys.readouterr()
+            assert ("plan is out of date" in shown.out.lower()) is over
+            assert (HIS_NOTE in shown.out) is not over
+        _show(opened, None, as_json=True)
         shown = capsys.readouterr()
         assert ("This plan is out of date" in shown.err) is over
         for text in ("percent_of_usual_start", HIS_NOTE, plan["for_patient"][0]["text"]):

@@ -425,12 +425,15 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     assert (
         len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 3
     )  # without facts and sources
+    page.emulate_media(media="print")  # a table's head is repeated on each page
+    expect(opened.locator(".running")).to_have_css("display", "table-header-group")
+    page.emulate_media(media="null")
     page.get_by_role("button", name="Yes, sign it").click()
     assert clinic.cleo.plan(plan)["state"] == "sealed"  # nothing is signed before each decision
     for item in opened.locator("[data-item]").all():
         item.get_by_label("Decline").check()
     dose = opened.locator("[data-item=dpyd-fluoropyrimidine-dose]")
-    dose.get_by_label("Accept").check()
+    dose.get_by_label("I agree: 50 %").check()
     dose.get_by_role("textbox").fill("With “blood counts” every month, señora 🧬.")
     page.get_by_label("For the patient, about the plan").fill("We talk on Friday.")
     page.get_by_role("button", name="Yes, sign it").click()

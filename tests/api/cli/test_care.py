@@ -194,7 +194,10 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     work(deployment, run)
     assert volens("plan", "read", "--as", name, run).code == 4  # not countersigned
     assert volens("plan", "open", "--as", "noor", run).code in (4, 5)
-    opened = json.loads(volens("plan", "open", "--as", "cleo", run).out)
+    text = volens("plan", "open", "--as", "cleo", run).out
+    assert "DPYD test before the first dose [offered]" in text
+    assert "Not valid after " in text
+    opened = json.loads(volens("plan", "open", "--as", "cleo", run, "--json").out)
     plan = opened["plan"]
     assert (plan["type"], opened["notes"]) == ("volens/plan/1", {})
     assert "Not cleared or CE-marked" in plan["sentence"]
@@ -220,6 +223,7 @@ def test_her_own_care_by_commands(deployment, volens, ada) -> None:
     signed = signed_with_the_group(volens, run)
     assert "Countersigned in block" in signed.out
 
+    assert "What your clinician decided" in volens("plan", "read", "--as", name, run).out
     assert volens("plan", "read", "--as", name, run, "--out", "mine.json").code == 0
     mine = json.loads(Path("mine.json").read_text())
     assert mine["plan"] == plan
@@ -300,7 +304,11 @@ def signed_with_the_group(volens: Any, run: str) -> Any:
         del cut[part]
         Path("cut.json").write_text(json.dumps(cut))
         assert volens(*sign, "cut.json").code == 2
-    return volens(*sign, "group.json")
+    asked = volens(*sign, "group.json")
+    assert (asked.code, "Nobody answered the question" in " ".join(asked.err.split())) == (2, True)
+    assert "DPYD test before the first dose [offered]\n  Offered, no dose: " in asked.out
+    assert "Your decision: defer\n  Your note: test first" in asked.out
+    return volens(*sign, "group.json", "--yes")
 
 
 def exported_by_both(volens: Any, export: tuple[str, ...], name: str, subject: str) -> None:
