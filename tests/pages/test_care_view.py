@@ -58,7 +58,7 @@ def with_a_dose(*more: dict[str, Any]) -> dict[str, Any]:
 
 TREATED = {"chemotherapy": {"value": "adjuvant"}}
 ITRACONAZOLE = medicine("J02AC02")
-CLEARS = measured("2160-0", 0.7, "mg/dL", "2024-05-25")
+CLEARS = measured("2160-0", 0.95, "mg/dL", "2024-05-25")
 
 
 def decided(plan: dict[str, Any], decision: str = "accept") -> dict[str, Any]:
@@ -383,7 +383,7 @@ def test_on_paper_each_page_says_whose_plan_it_is_and_how_long_it_holds(
         (
             (CLEARS, ITRACONAZOLE),
             "Offered: 100 mg, 2 times a day (tablets). Because of itraconazole; "
-            "creatinine clearance 78.8 mL/min.",
+            "creatinine clearance 58.0 mL/min.",
             "100 mg, 2 times a day (tablets)",
         ),
         (
@@ -413,7 +413,7 @@ def test_what_is_countersigned_stands_beside_each_decision(
 
 def test_the_medicine_that_a_dose_rests_on_is_named_first() -> None:
     text = his(with_a_dose(CLEARS, ITRACONAZOLE), {}, TODAY, shipped())
-    assert "(tablets) Because of itraconazole; creatinine clearance 78.8 mL/min From age" in text
+    assert "(tablets) Because of itraconazole; creatinine clearance 58.0 mL/min From age" in text
     assert "Because of itraconazole" not in his(with_a_dose(CLEARS), {}, TODAY, shipped())
 
 
@@ -491,8 +491,8 @@ def test_the_command_line_has_a_plan_for_people() -> None:
     for part in (
         "germline BRCA variant [offered]\n",
         "Dose by the rule: 100 mg, 2 times a day (tablets)\n",
-        "Because of itraconazole; creatinine clearance 78.8 mL/min\n",
-        "creatinine in serum 0.7 mg/dL (2024-05-25)",
+        "Because of itraconazole; creatinine clearance 58.0 mL/min\n",
+        "creatinine in serum 0.95 mg/dL (2024-05-25)",
         "Warning: Up to one year in all",
         "Looked at again if the record showed",
         "- complete blood count: before the start, every 30 days\n",
