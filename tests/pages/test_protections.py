@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import importlib
 import json
+import pkgutil
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,7 @@ from playwright.sync_api import Page, expect
 from signed_forms import EVENT, ask_for_permit
 from test_report import MATERIAL
 
+import api.pages
 from api.demo.report import write
 from api.operate.settings import Settings
 from api.pages.demo_accounts import Entrance, hash_of
@@ -653,6 +656,12 @@ def pages_of(deployment, name: str) -> list[str]:
 def test_every_page_is_looked_at(deployment) -> None:
     """A new page is opened by the tests below once it is in `pages_of`."""
     opened = {path.partition("?")[0] for name in ROLES for path in pages_of(deployment, name)}
+    modules = [
+        importlib.import_module(f"api.pages.{module.name}")
+        for module in pkgutil.iter_modules(api.pages.__path__)
+    ]
+    written = [module.router for module in modules if hasattr(module, "router")]
+    assert {*map(id, written)} == {*map(id, (*ROUTERS, demo_router))}
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     pages = {route.path: route for route in routes if "GET" in route.methods}
     assert pages.keys() >= WITHIN_PAGES
