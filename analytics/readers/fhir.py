@@ -74,6 +74,8 @@ from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
     CLASS_NOT_KEPT,
+    FOR_BREAST_CANCER,
+    OF_SEVERAL_TUMOURS,
     RESULTS_NOT_FINAL,
     RESULTS_NOT_KEPT,
     TRUE_DATES,
@@ -88,7 +90,7 @@ from analytics.readers.marks import (
     observation_mark,
     write_marks,
 )
-from analytics.readers.medication_use import use_marks
+from analytics.readers.medication_use import disease_marks, is_of_breast, use_marks
 from analytics.readers.resources import (
     NO_FACT,
     PROFILES,
@@ -100,6 +102,7 @@ from analytics.readers.resources import (
     reduce_resource,
     value_codings,
 )
+from analytics.readers.staging import is_another_cancer
 from analytics.vocabulary import Category
 
 _HL7 = "http://terminology.hl7.org/CodeSystem/"
@@ -537,6 +540,27 @@ class _Marks:
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
         self.links = read_links(source)
         self._linked = _linked_categories(source, self)
+        diagnoses = [part for part in source.resources if part.get("resourceType") == "Condition"]
+        self._another_cancer = any(
+            is_another_cancer(codings_of(_meant(part.get("code"), sets))) for part in diagnoses
+        )
+        focuses = {
+            id(focus): focus
+            for part in source.resources
+            if part.get("resourceType") == "Observation"
+            for focus in _related(part, "focus", source.contexts[id(part)], source)
+            if focus is not None
+        }
+        named = [_meant(focus.get("code"), sets) for focus in focuses.values()]
+        self._several_tumours = sum(map(is_of_breast, named)) > 1
+
+    def of_use(self, marks: Set[str]) -> dict[str, object]:
+        """Of the marks of a medicine or result those that a care plan needs, as its element."""
+        used = set(marks)
+        if FOR_BREAST_CANCER in marks:
+            used -= set() if self._another_cancer else {FOR_BREAST_CANCER}
+            used |= {OF_SEVERAL_TUMOURS} if self._several_tumours else set()
+        return write_marks(used)
 
     def linked(self, resource: Mapping[str, object]) -> frozenset[int | str]:
         """The marks from the sources of a resource, and from panels and reports that list it."""
@@ -685,7 +709,11 @@ def _route(
     if "medication" in profile.concept:
         why_taken = [*values_at(meant, "reasonCode")]
         why_taken += [_meant(reason.get("code"), marks.sets) for reason in reasons if reason]
-        reduced.update(write_marks(use_marks(meant, why_taken)))
+        reduced.update(marks.of_use(use_marks(meant, why_taken)))
+    elif resource["resourceType"] == "Observation" and not is_result(resource):
+        focuses = _related(resource, "focus", context, source)
+        about = [_meant(focus.get("code"), marks.sets) for focus in focuses if focus]
+        reduced.update(marks.of_use(disease_marks(about)))
     category = _sensitive(everywhere)
     if category is not None:
         return category, reduced
@@ -725,6 +753,11 @@ def _check_focus(
     focuses = _related(resource, "focus", context, source)
     if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
         raise HeldBack(_FOCUS)
+    if any(
+        focus and focus["resourceType"] == "Condition" and marks.is_unread(focus)
+        for focus in focuses
+    ):
+        raise HeldBack("about a diagnosis whose code is not known here")
     if any(
         _OTHER_FOCUS.search(str(extension.get("url")))
         for extension in marks.links.extensions.get(id(resource), ())

@@ -44,9 +44,13 @@ CONDITION_NOT_KEPT = "condition-held-back"
 ALLERGY_NOT_KEPT = "allergy-held-back"
 # Of a Condition, in its own tag: a stage of it is IV, or not understood.
 STAGE_IN_DOUBT = "stage-in-doubt"
-# Of a medicine, in its own tag: every reason for it is another disease than one of the breast; it is
-# put on the skin or into the eye alone.
+# Of a medicine or result, in its own tag: every reason for it, or focus of it, is another disease than
+# one of the breast, or is a cancer of the breast (where the file also names another cancer); of a
+# result, that others of the file are of another cancer of the breast.
 FOR_ANOTHER_DISEASE = "for-another-disease"
+FOR_BREAST_CANCER = "for-breast-cancer"
+OF_SEVERAL_TUMOURS = "of-several-tumours"
+# Of a medicine, in its own tag: it is put on the skin or into the eye alone.
 ON_SKIN_OR_EYE = "on-skin-or-eye"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"

@@ -7,9 +7,9 @@ This material contains content from LOINC (http://loinc.org), © Regenstrief Ins
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from analytics.readers.codes import TNM, URIS, Coding, codings_of
+from analytics.readers.codes import TNM, URIS, Coding, codings_of, normal_code
 
 # LOINC: T, N and M, clinical and pathological (HL7 mCODE 3.0, TNM profiles; read on 2026-11-30).
 CLINICAL = {"T": "21905-5", "N": "21906-3", "M": "21907-1"}
@@ -28,6 +28,23 @@ _LETTERS = {
     for codes in (CLINICAL, PATHOLOGICAL)
     for letter, code in codes.items()
 }
+_ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
+_ICD_O = URIS["icd-o-3"]
+# A malignant tumour of another site than the breast, or its history: no metastasis, and no cancer of
+# the skin but those that ICD-10-CM calls squamous, sebaceous or of another kind, which may spread.
+_ANOTHER = re.compile(r"C(?!44(?!.[239])|50|7[7-9B]|800)|Z85[0-24-7]")
+_ANOTHER_SITE = re.compile(r"C(?!50)")
+_INVASIVE = re.compile(r"(?!809)[89][0-9]{3}/3")  # ICD-O-3 morphology: not a basal cell carcinoma
+
+
+def is_another_cancer(codes: Iterable[Coding]) -> bool:
+    """Whether the codes of a diagnosis name a malignant tumour of another site than the breast."""
+    listed = list(codes)
+    of_icd_o = [code.code or "" for code in listed if code.system == _ICD_O]
+    return any(
+        code.system in _ICD and _ANOTHER.match(normal_code(_ICD[code.system], code.code or ""))
+        for code in listed
+    ) or (any(map(_ANOTHER_SITE.match, of_icd_o)) and any(map(_INVASIVE.fullmatch, of_icd_o)))
 
 
 def stage_of(resource: Mapping[str, object]) -> Coding | None:

@@ -574,7 +574,8 @@ TUMOUR = [
     ([staged("21907-1", "cM1"), staged("21902-2", "IV")], "metastatic", True),
     *(([staged("21907-1", "cM0"), at_stage(summary)], "metastatic", Reason.NOT_UNDERSTOOD) for summary in UNCLEAR),
     *(([staged("21907-1", "cM0"), at_stage(summary)], "metastatic", False) for summary in EARLY),
-    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C34.9")], "metastatic", False),
+    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C44.91")], "metastatic", False),
+    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C34.9")], "metastatic", Reason.CONFLICTING),
     ([condition((CM, "C77.3"))], "metastatic", Reason.NOT_RECORDED),
     ([observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")], "positive_nodes", Decimal(4)),
     ([condition((CM, "D05.10"))], "breast_cancer", Reason.NOT_RECORDED),
@@ -704,7 +705,77 @@ MEDICINES = [
 ]  # a table: one case a line  # fmt: skip
 
 
-@pytest.mark.parametrize(("resources", "name", "expected"), [*MEASURED, *TUMOUR, *MEDICINES])
+def about(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """A result whose focus is this diagnosis."""
+    return result | {"focus": [{"reference": f"Condition/{name}"}]}
+
+
+BREAST = condition((CM, "C50.912"), onsetDateTime="2024-01-02", id="breast")
+LUNG = condition((CM, "C34.11"), id="lung")
+BOTH = [BREAST, LUNG]
+COLON, LUNG_ICD_O = condition((CM, "C18.7")), condition((ICD_O, "C34.1"), (ICD_O, "8140/3"))
+OVARY_ONCE, BASAL_CELL = condition((CM, "Z85.43")), condition((CM, "C44.311"))
+UNREAD = condition((SNOMED, "1"), id="unread")
+IN_BONE = condition((CM, "C79.51"), onsetDateTime="2024-05-01", id="bone")
+ICD = "http://hl7.org/fhir/sid/icd-10"
+TWO_FOCUSES = [condition((ICD, "C50.4"), id="one"), condition((ICD, "C50.4"), id="two")]
+SMALL, FREE = staged("21899-0", "pT1c"), staged("21907-1", "cM0")
+NO_NODES = staged("21900-6", "pN0")
+FIVE = observation((LOINC, "21893-3"), valueInteger=5, effectiveDateTime="2024-03-01")
+HER2, NOT_HER2 = coded("48676-1", "LA6576-8", "2023-02-01"), coded("48676-1", "LA6577-6")
+RESIDUAL = [staged("21899-0", "ypT2", "2020-05-01"), staged("21900-6", "ypN1", "2020-05-01")]
+PANCREAS = condition((CM, "C25.9"), onsetDateTime="2024-03-01")
+MEN = [condition((CM, "C50.921")), condition((CM, "C50.922"))]
+INFLAMMATORY = [condition((CM, "C50.A1")), condition((CM, "C50.912"))]
+AGAIN = [
+    condition((CM, "C50.912"), onsetDateTime="2018-01-02", abatementDateTime="2019-01-02"),
+    condition((CM, "C50.912"), onsetDateTime="2024-01-02"),
+]
+DOUBT = Reason.CONFLICTING
+WHOSE = [
+    ([*BOTH, about(SMALL, "breast"), about(staged("21899-0", "pT2a", "2024-03-01"), "lung")], "tumour_size", "T1"),
+    ([*BOTH, about(NO_NODES, "breast"), about(staged("21900-6", "pN1", "2024-03-01"), "lung")], "nodes", "N0"),
+    ([*BOTH, about(FREE, "breast"), about(staged("21907-1", "cM1b", "2024-03-01"), "lung")], "metastatic", False),
+    ([*BOTH, about(FREE, "breast"), about(staged("21908-9", "IV", "2024-03-01"), "lung")], "metastatic", False),
+    ([*BOTH, about(HER2, "breast"), about(NOT_HER2, "lung")], "her2", "positive"),
+    ([*BOTH, about(FIVE, "lung")], "positive_nodes", Reason.NOT_RECORDED),
+    ([*BOTH, about(FIVE, "breast")], "positive_nodes", Decimal(5)),
+    ([BREAST, about(SMALL, "breast")], "tumour_size", "T1"),
+    ([BREAST, IN_BONE, about(NOT_HER2, "bone")], "her2", "negative"),
+    ([BREAST, UNREAD, SMALL, about(staged("21899-0", "pT2", "2024-03-01"), "unread")], "tumour_size", Reason.HELD_BACK),
+    *(([BREAST, other, staged("21899-0", "pT3")], "tumour_size", DOUBT)
+      for other in (COLON, LUNG, LUNG_ICD_O, OVARY_ONCE, condition((CM, "C44.92")))),
+    *(([BREAST, other, staged("21899-0", "pT3")], "tumour_size", "T3")
+      for other in (BASAL_CELL, IN_BONE, *(condition((CM, code)) for code in ("D05.12", "C77.3", "Z85.3")))),
+    *(([BREAST, COLON, result], name, DOUBT) for result, name in (
+        (NO_NODES, "nodes"), (FREE, "metastatic"), (NOT_HER2, "her2"), (FIVE, "positive_nodes"),
+        (coded("85337-4", "LA6577-6"), "oestrogen_receptor"), (RESIDUAL[0], "complete_response"))),
+    ([BREAST, PANCREAS, METASTASIS], "metastatic", DOUBT),
+    ([*BOTH, METASTASIS, about(staged("21907-1", "cM1"), "breast")], "metastatic", True),
+    ([*BOTH, METASTASIS, about(FREE, "breast")], "metastatic", DOUBT),
+    ([*OTHER_BREAST, GIVEN_AFTER, SURGERY], "chemotherapy", DOUBT),
+    ([*OTHER_BREAST, GIVEN_AFTER, SURGERY, SETTING], "chemotherapy", "neoadjuvant"),
+    ([*AGAIN, GIVEN_AFTER, SURGERY], "chemotherapy", DOUBT),
+    ([BREAST, OVARY, GIVEN_AFTER, SURGERY], "chemotherapy", DOUBT),
+    ([BREAST, OVARY, reasoned("C50.912"), SURGERY], "chemotherapy", "adjuvant"),
+    ([BREAST, PANCREAS, GIVEN_AFTER, SURGERY, SETTING], "chemotherapy", "neoadjuvant"),
+    ([BREAST, PANCREAS, GIVEN_AFTER, SURGERY, OLD_SETTING], "chemotherapy", DOUBT),
+    ([*OTHER_BREAST, FIVE], "positive_nodes", DOUBT),
+    ([*OTHER_BREAST, *RESIDUAL], "complete_response", DOUBT),
+    ([*RESIDUAL], "complete_response", False),
+    ([*OTHER_BREAST, NOT_HER2], "her2", DOUBT),
+    ([*OTHER_BREAST, SMALL], "tumour_size", DOUBT),
+    ([BREAST, FIVE, NO_NODES], "positive_nodes", DOUBT),
+    ([BREAST, FIVE, staged("21900-6", "pN2")], "positive_nodes", Decimal(5)),
+    *(([*pair, HER2, NOT_HER2], "her2", DOUBT) for pair in (MEN, INFLAMMATORY)),
+    ([*TWO_FOCUSES, about(HER2, "one"), about(NOT_HER2, "two")], "her2", DOUBT),
+    ([*TWO_FOCUSES, about(HER2, "one"), about(NOT_HER2, "one")], "her2", "negative"),
+]  # a table: one case a line  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("resources", "name", "expected"), [*MEASURED, *TUMOUR, *MEDICINES, *WHOSE]
+)
 def test_each_fact_is_a_value_or_a_reason(
     resources: list[dict[str, Any]], name: str, expected: object
 ) -> None:
