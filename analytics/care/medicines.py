@@ -48,6 +48,12 @@ _NOW = frozenset({"active", "on-hold", "in-progress"})
 # A prescription counts as completed when it was handed out; what it gave may still be taken. How
 # much that is does not come in: three months are what is given out at most at once.
 _STILL_DAYS, _AFTER_INFUSION = 90, 30
+# OlympiA began within 12 weeks of the last treatment; after chemotherapy that may be an operation and
+# radiotherapy. Beyond a year it is none of the trial's patients by any schedule.
+_AFTER_ADJUVANT, _EARLY = 365, ("adjuvant", "neoadjuvant")
+_LONG_AGO = (
+    "over a year ago; the trial of early disease began within 12 weeks of the last treatment"
+)
 _NEAR_DAYS = 183  # between chemotherapy and the operation that it belongs to, at most
 _ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no chemotherapy
 # Cytotoxic medicines that are given for diseases of joints, vessels, skin, blood or nerves too, and
@@ -269,6 +275,10 @@ def _chemotherapy(
         str(stated.value) if isinstance(stated, Known) else _setting(records, entries, metastatic)
     )
     source = tuple(sorted({*names(entries), *names(others), *stated.source}))
+    early = not (isinstance(metastatic, Known) and metastatic.value is True)
+    treated = max(entry.day or 0 for entry in entries)
+    if early and setting in _EARLY and treated < records.today - _AFTER_ADJUVANT:
+        return Unknown(Reason.TOO_OLD, _LONG_AGO, treated, source)
     last = max(entry.day or 0 for entry in (*entries, *others))
     return Known(setting, last, source)
 

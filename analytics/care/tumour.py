@@ -64,7 +64,15 @@ WHOSE = "another cancer is recorded: see which result or treatment is whose"
 # ICD-10-CM: a malignant neoplasm of the right or left breast, also of a man, or inflammatory.
 # ICD-10, its quadrant: of a site that is stated.
 _SIDE, _SITE = re.compile(r"C50(?:[0-689][12]|A)([12])"), re.compile(r"C50([0-6])")
-_ENDED = frozenset({"inactive", "remission", "resolved"})  # R4 condition-clinical
+# R4 condition-clinical.
+_ENDED, _AGAIN = (
+    frozenset({"inactive", "remission", "resolved"}),
+    frozenset({"recurrence", "relapse"}),
+)
+# ATC and RxNorm: medicines for HER2 positive breast cancer (trastuzumab, pertuzumab, T-DM1, and the
+# kinase inhibitors); trastuzumab deruxtecan is for HER2 low too.
+_AGAINST_HER2 = re.compile(r"L01(?:FD0[1236]|FY01|EH|XC(?:03|13|14))")
+_AGAINST_HER2_RXNORM = ("224905", "1298944", "1371041")
 _STAGE = re.compile(r"([ry]*)([cp]?)([TNM])(is|[0-9])(.*)")
 
 
@@ -225,7 +233,25 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
         source = tuple(sorted({*fact.source, *names(others)}))
         detail = SEVERAL if several else "two tests within half a year"
         return Unknown(Reason.CONFLICTING, detail, fact.day, source)
+    if name == "her2" and fact.value == "negative":
+        given = [entry for entry in records.entries if _is_against_her2(entry, fact.day)]
+        if given:
+            detail = "a medicine for HER2 positive cancer was given since"
+            return Unknown(Reason.CONFLICTING, detail, fact.day, names(given))
     return _of_one_tumour(records, fact, entries)
+
+
+def _is_against_her2(entry: Entry, since: int) -> bool:
+    """Whether it is a medicine for HER2 positive breast cancer, of this day or later."""
+    of_class = any(
+        code.system == URIS["atc"] and _AGAINST_HER2.match(code.code or "") for code in entry.codes
+    )
+    return (
+        (of_class or entry.has(URIS["rxnorm"], _AGAINST_HER2_RXNORM))
+        and entry.kind.startswith("Medication")
+        and not is_of(entry, FOR_ANOTHER_DISEASE)
+        and (entry.can_be_since(since) or entry.resource.get("status") == "active")
+    )
 
 
 def several_tumours(records: Records) -> bool:
@@ -256,8 +282,11 @@ def several_tumours(records: Records) -> bool:
 
 def is_over(condition: Entry) -> bool:
     """Whether a diagnosis is stated to have ended."""
-    stated = {code.code for code in codings_of(condition.resource.get("clinicalStatus"))}
-    return "abatementDateTime" in condition.resource or bool(stated & _ENDED)
+    return "abatementDateTime" in condition.resource or bool(_states(condition) & _ENDED)
+
+
+def _states(condition: Entry) -> set[str]:
+    return {str(state.code) for state in codings_of(condition.resource.get("clinicalStatus"))}
 
 
 def _definite(values: Sequence[Value]) -> Value | None:
@@ -327,7 +356,8 @@ def _metastatic(records: Records) -> Fact:
     of IV: that one alone does not say of which tumour it is."""
     staged = _categories(records, "M")
     positive = [entry for entry in staged if _category(entry) == "M1"]
-    positive += conditions(records, _METASTASIS)
+    spread = conditions(records, _METASTASIS)
+    positive += [entry for entry in spread if not is_over(entry)]
     others = another_cancer(records)
     if others:
         of_breast = [entry for entry in positive or staged if is_of(entry, FOR_BREAST_CANCER)]
@@ -336,6 +366,9 @@ def _metastatic(records: Records) -> Fact:
         positive = of_breast if positive else []
     if positive:
         return recorded(records, positive)
+    if spread:
+        detail = "a metastasis that is stated to be over"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(spread))
     if records.withheld & {_CONDITIONS}:
         return Unknown(Reason.WITHHELD)
     groups = _about_breast(records.observations(LOINC, *GROUPS))
@@ -351,6 +384,15 @@ def _metastatic(records: Records) -> Fact:
     fact = newest(staged, _category, records.missing(_OBSERVATIONS, _CONDITIONS))
     if not isinstance(fact, Known):
         return fact
+    again = [cancer for cancer in breast_cancers(records) if _states(cancer) & _AGAIN]
+    restaged = [
+        entry
+        for entry in staged
+        if entry.name in fact.source and (parts := _parts(entry)) and "r" in parts[0]
+    ]
+    if again and not restaged:
+        detail = "the cancer has come back, and M0 may be of the time before"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, fact.day, names(again))
     return checked_denial(records, Known(False, fact.day, fact.source), False)
 
 

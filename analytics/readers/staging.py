@@ -16,6 +16,15 @@ CLINICAL = {"T": "21905-5", "N": "21906-3", "M": "21907-1"}
 PATHOLOGICAL = {"T": "21899-0", "N": "21900-6", "M": "21901-4"}
 # Stage groups: clinical, pathological, other (HL7 mCODE, cancer stage group).
 GROUPS = ("21908-9", "21902-2", "21914-7")
+# SNOMED CT's codes of the same, as mCODE 3.0 and the German MII's oncology module name them: not read.
+IN_SNOMED = {
+    **dict.fromkeys(("78873005", "399504009"), CLINICAL["T"]),
+    **dict.fromkeys(("277206009", "399534004"), CLINICAL["N"]),
+    **dict.fromkeys(("277208005", "399387003"), CLINICAL["M"]),
+    "384625004": PATHOLOGICAL["T"],
+    "371494008": PATHOLOGICAL["N"],
+    "371497001": PATHOLOGICAL["M"],
+}
 _GROUP_CODES = frozenset(Coding(URIS["loinc"], code) for code in GROUPS)
 _GROUP = re.compile(
     r"(?:[^0-9]{0,40}\bstage )?(0|I{1,3}|IV|[1-4])(?:[A-D][0-9]?)?(?: \(qualifier value\))?",
