@@ -275,7 +275,7 @@ def several_tumours(records: Records) -> bool:
     return (
         len(sides) > 1
         or max(days, default=0) - min(days, default=0) > _HALF_A_YEAR
-        or (bool(over and later) and max(later) - min(over) > _HALF_A_YEAR)
+        or (bool(over and later) and min(later) - min(over) > _HALF_A_YEAR)
         or any(is_of(entry, OF_SEVERAL_TUMOURS) for entry in records.entries)
     )
 

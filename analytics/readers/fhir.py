@@ -814,20 +814,28 @@ def _check_focus(
 ) -> None:
     """Raises HeldBack for what is about something else than the person or her own disease."""
     # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a
-    # relative, a device.
-    focuses = _related(resource, "focus", context, source)
-    if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
-        raise HeldBack(_FOCUS)
-    if any(
-        focus and focus["resourceType"] == "Condition" and marks.is_unread(focus)
-        for focus in focuses
-    ):
-        raise HeldBack("about a diagnosis whose code is not known here")
+    # relative, a device, where its type says so.
+    for reference in values_at(resource, "focus"):
+        focus = resolve(reference, context, source)
+        kind = str(focus.get("resourceType")) if focus else _kind_named(reference)
+        if kind in ("BodyStructure", "") or (
+            kind == "Condition" and (focus is None or marks.is_unread(focus))
+        ):
+            raise HeldBack("about a diagnosis or part of the body that is not known here")
+        if focus is None or kind not in PROFILES:
+            raise HeldBack(_FOCUS)
     if any(
         _OTHER_FOCUS.search(str(extension.get("url")))
         for extension in marks.links.extensions.get(id(resource), ())
     ):
         raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
+
+
+def _kind_named(reference: object) -> str:
+    """The type that a reference to something outside the file names, or nothing."""
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    named = re.search(r"(?:^|/)([A-Z][A-Za-z]+)/[^/]+$", text if isinstance(text, str) else "")
+    return named[1] if named else ""
 
 
 def _meant(value: Any, sets: ValueSets) -> Any:

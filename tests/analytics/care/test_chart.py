@@ -714,6 +714,8 @@ def about(result: dict[str, Any], name: str) -> dict[str, Any]:
 BREAST = condition((CM, "C50.912"), onsetDateTime="2024-01-02", id="breast")
 LUNG = condition((CM, "C34.11"), id="lung")
 BOTH = [BREAST, LUNG]
+LESION = {"resourceType": "BodyStructure", "id": "t", "patient": {"reference": "Patient/p"}}
+OF_LESION = staged("21907-1", "cM1", "2024-03-01") | {"focus": [{"reference": "BodyStructure/t"}]}
 COLON, LUNG_ICD_O = condition((CM, "C18.7")), condition((ICD_O, "C34.1"), (ICD_O, "8140/3"))
 OVARY_ONCE, BASAL_CELL = condition((CM, "Z85.43")), condition((CM, "C44.311"))
 UNREAD = condition((SNOMED, "1"), id="unread")
@@ -808,6 +810,9 @@ WHOSE = [
     ([*BOTH, about(FREE, "breast"), about(staged("21907-1", "cM1b", "2024-03-01"), "lung")], "metastatic", False),
     ([*BOTH, about(FREE, "breast"), about(staged("21908-9", "IV", "2024-03-01"), "lung")], "metastatic", False),
     ([*BOTH, about(HER2, "breast"), about(NOT_HER2, "lung")], "her2", "positive"),
+    ([BREAST, FREE, about(staged("21907-1", "cM1", "2024-03-01"), "elsewhere")], "metastatic", Reason.HELD_BACK),
+    ([BREAST, LESION, FREE, OF_LESION], "metastatic", Reason.HELD_BACK),
+    ([BREAST, FREE, OF_LESION | {"focus": [{"reference": "urn:uuid:1"}]}], "metastatic", Reason.HELD_BACK),
     ([*BOTH, about(FIVE, "lung")], "positive_nodes", Reason.NOT_RECORDED),
     ([*BOTH, about(FIVE, "breast")], "positive_nodes", Decimal(5)),
     ([BREAST, about(SMALL, "breast")], "tumour_size", "T1"),
