@@ -79,6 +79,7 @@ _CONDITIONS = {
 _LEUKAEMIA = re.compile(r"Z856|C92[79Z]|C94[78]|C95[279]")
 # The same in ICD-O-3, as pathology codes it: acute leukaemias of unclear or myeloid line, chronic
 # myelomonocytic leukaemia, myelodysplastic syndromes.
+_HISTOLOGY = ("59847-4",)  # LOINC: histology and behaviour of a cancer
 _MDS_AML = re.compile(
     r"(?:980[15-9]|9840|986[15-79]|987[1-4789]|989[15-8]|991[0-2]|9920|993[01]|994[56])/3"
     r"|99(?:8[0-9]|9[1-3])/[0-9]"
@@ -185,10 +186,12 @@ def _disease(records: Records, pattern: re.Pattern[str], question: str) -> Fact:
 
 
 def _is_mds_aml(entry: Entry) -> bool:
-    """Whether a condition has such a morphology of ICD-O-3."""
-    return entry.kind == "Condition" and any(
+    """Whether a condition, or a pathologist's result, has such a morphology of ICD-O-3."""
+    pathology = entry.has(URIS["loinc"], _HISTOLOGY) and is_final(entry)
+    value = codings_of(entry.resource.get("valueCodeableConcept")) if pathology else ()
+    return any(
         code.system == URIS["icd-o-3"] and _MDS_AML.fullmatch(code.code or "")
-        for code in entry.codes
+        for code in (entry.codes if entry.kind == "Condition" else value)
     )
 
 

@@ -21,12 +21,23 @@ from analytics.care.entries import (
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.medicine_table import TABLE, code_of
-from analytics.care.tumour import breast_cancers, has_icd, has_pcs
+from analytics.care.tumour import (
+    BEFORE_DIAGNOSIS,
+    SEVERAL,
+    WHOSE,
+    another_cancer,
+    breast_cancers,
+    has_icd,
+    has_pcs,
+    is_of,
+    several_tumours,
+)
 from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
 from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
     FOR_ANOTHER_DISEASE,
+    FOR_BREAST_CANCER,
     ON_SKIN_OR_EYE,
     marks_of,
 )
@@ -37,8 +48,13 @@ _NOW = frozenset({"active", "on-hold", "in-progress"})
 # A prescription counts as completed when it was handed out; what it gave may still be taken. How
 # much that is does not come in: three months are what is given out at most at once.
 _STILL_DAYS, _AFTER_INFUSION = 90, 30
+# OlympiA began within 12 weeks of the last treatment; after chemotherapy that may be an operation and
+# radiotherapy. Beyond a year it is none of the trial's patients by any schedule.
+_AFTER_ADJUVANT, _EARLY = 365, ("adjuvant", "neoadjuvant")
+_LONG_AGO = (
+    "over a year ago; the trial of early disease began within 12 weeks of the last treatment"
+)
 _NEAR_DAYS = 183  # between chemotherapy and the operation that it belongs to, at most
-_BEFORE_DIAGNOSIS = 31  # a diagnosis may be written down after the treatment has begun
 _ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no chemotherapy
 # Cytotoxic medicines that are given for diseases of joints, vessels, skin, blood or nerves too, and
 # fluorouracil, also a cream: of one that does not say what for or how, alone, nothing follows.
@@ -231,15 +247,26 @@ def _chemotherapy(
     )
     if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
         return stated
-    if isinstance(stated, Known) and (stated.day or 0) < min(days):
-        stated = Unknown(Reason.NOT_RECORDED)  # of an earlier treatment
+    several, another = several_tumours(records), another_cancer(records)
+    cancers = [*breast_cancers(records), *another] if several or another else []
+    since = max((cancer.day or 0 for cancer in cancers), default=0)
+    if isinstance(stated, Known) and (stated.day or 0) < max(min(days), since):
+        stated = Unknown(Reason.NOT_RECORDED)  # of an earlier treatment, or of another tumour
+    if isinstance(stated, Unknown) and several:
+        return Unknown(Reason.CONFLICTING, SEVERAL, max(days), names(entries))
+    if isinstance(stated, Unknown) and another:
+        unsaid = [entry for entry in entries if not is_of(entry, FOR_BREAST_CANCER)]
+        entries = [entry for entry in entries if is_of(entry, FOR_BREAST_CANCER)]
+        if not entries:
+            return Unknown(Reason.CONFLICTING, WHOSE, max(days), names(unsaid))
+        others += unsaid
     for_cancer = sessions or not all(medicine.may_be_for_others for medicine in given_so)
     if not for_cancer and isinstance(stated, Unknown):
         detail = "medicines alone that are given for other diseases too"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(entries))
     diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
     if diagnosed and isinstance(stated, Unknown):  # what came before was for another disease
-        since = min(diagnosed) - _BEFORE_DIAGNOSIS
+        since = min(diagnosed) - BEFORE_DIAGNOSIS
         entries, earlier = [entry for entry in entries if (entry.day or 0) >= since], entries
         if not entries:
             detail = "given before breast cancer was diagnosed"
@@ -248,6 +275,10 @@ def _chemotherapy(
         str(stated.value) if isinstance(stated, Known) else _setting(records, entries, metastatic)
     )
     source = tuple(sorted({*names(entries), *names(others), *stated.source}))
+    early = not (isinstance(metastatic, Known) and metastatic.value is True)
+    treated = max(entry.day or 0 for entry in entries)
+    if early and setting in _EARLY and treated < records.today - _AFTER_ADJUVANT:
+        return Unknown(Reason.TOO_OLD, _LONG_AGO, treated, source)
     last = max(entry.day or 0 for entry in (*entries, *others))
     return Known(setting, last, source)
 

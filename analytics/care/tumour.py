@@ -27,8 +27,14 @@ from analytics.care.entries import (
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
 from analytics.readers.codes import URIS, codings_of
-from analytics.readers.marks import STAGE_IN_DOUBT, marks_of
-from analytics.readers.staging import CLINICAL, GROUPS, LATE, PATHOLOGICAL
+from analytics.readers.marks import (
+    FOR_ANOTHER_DISEASE,
+    FOR_BREAST_CANCER,
+    OF_SEVERAL_TUMOURS,
+    STAGE_IN_DOUBT,
+    marks_of,
+)
+from analytics.readers.staging import CLINICAL, GROUPS, LATE, PATHOLOGICAL, is_another_cancer
 from analytics.vocabulary import Category
 
 _OBSERVATIONS, _CONDITIONS = Category.OBSERVATIONS, Category.CONDITIONS
@@ -50,9 +56,23 @@ _CARCINOMA = re.compile(r"8[0-5][0-9]{2}/3")  # ICD-O-3: invasive carcinomas
 _FAMILY = re.compile(r"C50|C56|D05|Z803|Z8041")
 _OF_FAMILY = re.compile(r"Z803|Z8041")  # stated as a condition of the person
 _HALF_A_YEAR = 183  # days
-# ICD-10-CM: a malignant neoplasm of the right or left breast. ICD-10, its quadrant: of a site that
-# is stated.
-_SIDE, _SITE = re.compile(r"C50[0-689]1([12])"), re.compile(r"C50([0-6])")
+BEFORE_DIAGNOSIS = 31  # a diagnosis may be written down after the treatment has begun
+# TNM, 8th edition: positive nodes of the axilla at most, by the category.
+_MOST_NODES = {"N0": 0, "N1": 3, "N2": 9}
+SEVERAL = "of several tumours of the breast: see which result or treatment is whose"
+WHOSE = "another cancer is recorded: see which result or treatment is whose"
+# ICD-10-CM: a malignant neoplasm of the right or left breast, also of a man, or inflammatory.
+# ICD-10, its quadrant: of a site that is stated.
+_SIDE, _SITE = re.compile(r"C50(?:[0-689][12]|A)([12])"), re.compile(r"C50([0-6])")
+# R4 condition-clinical.
+_ENDED, _AGAIN = (
+    frozenset({"inactive", "remission", "resolved"}),
+    frozenset({"recurrence", "relapse"}),
+)
+# ATC and RxNorm: medicines for HER2 positive breast cancer (trastuzumab, pertuzumab, T-DM1, and the
+# kinase inhibitors); trastuzumab deruxtecan is for HER2 low too.
+_AGAINST_HER2 = re.compile(r"L01(?:FD0[1236]|FY01|EH|XC(?:03|13|14))")
+_AGAINST_HER2_RXNORM = ("224905", "1298944", "1371041")
 _STAGE = re.compile(r"([ry]*)([cp]?)([TNM])(is|[0-9])(.*)")
 
 
@@ -67,12 +87,61 @@ def read_tumour(records: Records) -> dict[str, Fact]:
     facts["nodes"] = _stage(records, "N")
     facts["metastatic"] = _metastatic(records)
     facts["complete_response"] = _complete_response(records)
-    facts["positive_nodes"] = newest(
-        records.measured("positive_nodes"),
-        number(_COUNT, Decimal(0), Decimal(100)),
-        records.missing(_OBSERVATIONS),
-    )
+    facts["positive_nodes"] = _positive_nodes(records, facts["nodes"])
     return facts
+
+
+def another_cancer(records: Records) -> list[Entry]:
+    """Her malignant tumours of other sites than the breast, or their history: results and treatment
+    may be of these."""
+    return [
+        entry
+        for entry in records.entries
+        if entry.kind == "Condition" and is_another_cancer(entry.codes)
+    ]
+
+
+def is_of(entry: Entry, mark: str) -> bool:
+    """Whether what a treatment is for, or a result is about, has this mark."""
+    return mark in marks_of(entry.resource)
+
+
+def _about_breast(entries: Sequence[Entry]) -> list[Entry]:
+    """The results that are not said to be of another disease."""
+    return [entry for entry in entries if not is_of(entry, FOR_ANOTHER_DISEASE)]
+
+
+def _of_one_tumour(records: Records, fact: Fact, entries: Sequence[Entry]) -> Fact:
+    """The fact that these results give, unless they may be of another tumour: beside another cancer
+    each must say that it is about that of the breast; of several tumours of the breast, two results
+    or more must say the same, the newest since the last tumour was diagnosed."""
+    if not isinstance(fact, Known):
+        return fact
+    used = [entry for entry in entries if is_final(entry)]
+    others = another_cancer(records)
+    if others and not all(is_of(entry, FOR_BREAST_CANCER) for entry in used):
+        return Unknown(Reason.CONFLICTING, WHOSE, fact.day, names([*used, *others]))
+    days = [cancer.day or 0 for cancer in breast_cancers(records)]
+    lone = len(used) < 2 or (fact.day or 0) < max(days, default=0) - BEFORE_DIAGNOSIS
+    if several_tumours(records) and lone:
+        return Unknown(Reason.CONFLICTING, SEVERAL, fact.day, names(used))
+    return fact
+
+
+def _positive_nodes(records: Records, nodes: Fact) -> Fact:
+    """How many nodes were positive, unless the category says that there are fewer."""
+    entries = _about_breast(records.measured("positive_nodes"))
+    count = number(_COUNT, Decimal(0), Decimal(100))
+    fact = newest(entries, count, records.missing(_OBSERVATIONS))
+    if isinstance(fact, Known) and isinstance(nodes, Known):
+        most = _MOST_NODES.get(str(nodes.value))
+        if most is not None and Decimal(str(fact.value)) > most:
+            source = tuple(sorted({*fact.source, *nodes.source}))
+            return Unknown(Reason.CONFLICTING, "more nodes than the category N", fact.day, source)
+    counts = {count(entry) for entry in entries if is_final(entry)}
+    if len(counts) > 1 and several_tumours(records):
+        return Unknown(Reason.CONFLICTING, SEVERAL, fact.day, names(entries))
+    return _of_one_tumour(records, fact, entries)
 
 
 def has_icd(entry: Entry, pattern: re.Pattern[str]) -> bool:
@@ -141,11 +210,11 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
     def read(entry: Entry) -> Value | Reason:
         return coded(entry) if is_read(entry, name) else Reason.NOT_UNDERSTOOD
 
-    entries = records.measured(name)
+    entries = _about_breast(records.measured(name))
     fact = newest(entries, read, records.missing(_OBSERVATIONS), _definite)
     if not isinstance(fact, Known) or fact.day is None or fact.value == "equivocal":
         return fact
-    several = _several_tumours(records)
+    several = several_tumours(records)
     others = [
         entry
         for entry in entries
@@ -162,17 +231,40 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
     ]
     if others:
         source = tuple(sorted({*fact.source, *names(others)}))
-        detail = "of several tumours" if several else "two tests within half a year"
+        detail = SEVERAL if several else "two tests within half a year"
         return Unknown(Reason.CONFLICTING, detail, fact.day, source)
-    return fact
+    if name == "her2" and fact.value == "negative":
+        given = [entry for entry in records.entries if _is_against_her2(entry, fact.day)]
+        if given:
+            detail = "a medicine for HER2 positive cancer was given since"
+            return Unknown(Reason.CONFLICTING, detail, fact.day, names(given))
+    return _of_one_tumour(records, fact, entries)
 
 
-def _several_tumours(records: Records) -> bool:
-    """Whether the diagnoses name both breasts, or two sites and more than half a year between."""
+def _is_against_her2(entry: Entry, since: int) -> bool:
+    """Whether it is a medicine for HER2 positive breast cancer, of this day or later."""
+    of_class = any(
+        code.system == URIS["atc"] and _AGAINST_HER2.match(code.code or "") for code in entry.codes
+    )
+    return (
+        (of_class or entry.has(URIS["rxnorm"], _AGAINST_HER2_RXNORM))
+        and entry.kind.startswith("Medication")
+        and not is_of(entry, FOR_ANOTHER_DISEASE)
+        and (entry.can_be_since(since) or entry.resource.get("status") == "active")
+    )
+
+
+def several_tumours(records: Records) -> bool:
+    """Whether the diagnoses name both breasts, or two sites and more than half a year between, or one
+    that is over and one that began later; or results are about two of them."""
     sides: set[str] = set()
     first_day: dict[str, int] = {}  # of each site
+    over: list[int] = []
+    later: list[int] = []
     for entry in breast_cancers(records):
         began = start_of(entry)
+        if began is not None:
+            (over if is_over(entry) else later).append(began)
         for code in entry.codes:
             text = (code.code or "").replace(".", "").upper()
             if side := _SIDE.match(text):
@@ -180,7 +272,21 @@ def _several_tumours(records: Records) -> bool:
             if (site := _SITE.match(text)) and began is not None:
                 first_day[site[1]] = min(began, first_day.get(site[1], began))
     days = first_day.values()
-    return len(sides) > 1 or max(days, default=0) - min(days, default=0) > _HALF_A_YEAR
+    return (
+        len(sides) > 1
+        or max(days, default=0) - min(days, default=0) > _HALF_A_YEAR
+        or (bool(over and later) and min(later) - min(over) > _HALF_A_YEAR)
+        or any(is_of(entry, OF_SEVERAL_TUMOURS) for entry in records.entries)
+    )
+
+
+def is_over(condition: Entry) -> bool:
+    """Whether a diagnosis is stated to have ended."""
+    return "abatementDateTime" in condition.resource or bool(_states(condition) & _ENDED)
+
+
+def _states(condition: Entry) -> set[str]:
+    return {str(state.code) for state in codings_of(condition.resource.get("clinicalStatus"))}
 
 
 def _definite(values: Sequence[Value]) -> Value | None:
@@ -201,7 +307,7 @@ def _parts(entry: Entry) -> tuple[str, bool, str, str] | None:
 
 
 def _categories(records: Records, letter: str) -> list[Entry]:
-    return records.observations(LOINC, CLINICAL[letter], PATHOLOGICAL[letter])
+    return _about_breast(records.observations(LOINC, CLINICAL[letter], PATHOLOGICAL[letter]))
 
 
 def _category(entry: Entry) -> Value | Reason:
@@ -218,13 +324,13 @@ def _stage(records: Records, letter: str) -> Fact:
     if before and not pathological:
         missing = replace(missing, detail="a clinical category alone", source=names(before))
     fact = newest(pathological, _category, missing)
-    if isinstance(fact, Known) and _several_tumours(records):
+    if isinstance(fact, Known) and several_tumours(records):
         others = [
             entry for entry in pathological if is_final(entry) and _category(entry) != fact.value
         ]
         if others:
             source = tuple(sorted({*fact.source, *names(others)}))
-            return Unknown(Reason.CONFLICTING, "of several tumours", fact.day, source)
+            return Unknown(Reason.CONFLICTING, SEVERAL, fact.day, source)
     # Of a newer cancer there may be a clinical category alone yet.
     newer = [
         entry
@@ -236,7 +342,7 @@ def _stage(records: Records, letter: str) -> Fact:
     if isinstance(fact, Known) and newer:
         source = tuple(sorted({*fact.source, *names(newer)}))
         return Unknown(Reason.CONFLICTING, "a newer clinical category", fact.day, source)
-    return fact
+    return _of_one_tumour(records, fact, pathological)
 
 
 def _is_pathological(entry: Entry) -> bool:
@@ -250,12 +356,22 @@ def _metastatic(records: Records) -> Fact:
     of IV: that one alone does not say of which tumour it is."""
     staged = _categories(records, "M")
     positive = [entry for entry in staged if _category(entry) == "M1"]
-    positive += conditions(records, _METASTASIS)
+    spread = conditions(records, _METASTASIS)
+    positive += [entry for entry in spread if not is_over(entry)]
+    others = another_cancer(records)
+    if others:
+        of_breast = [entry for entry in positive or staged if is_of(entry, FOR_BREAST_CANCER)]
+        if (positive and not of_breast) or (len(of_breast) < len(staged) and not positive):
+            return Unknown(Reason.CONFLICTING, WHOSE, None, names([*positive, *staged, *others]))
+        positive = of_breast if positive else []
     if positive:
         return recorded(records, positive)
+    if spread:
+        detail = "a metastasis that is stated to be over"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(spread))
     if records.withheld & {_CONDITIONS}:
         return Unknown(Reason.WITHHELD)
-    groups = records.observations(LOINC, *GROUPS)
+    groups = _about_breast(records.observations(LOINC, *GROUPS))
     late = [group for group in groups if _group(group) == LATE]
     late += [
         cancer for cancer in breast_cancers(records) if STAGE_IN_DOUBT in marks_of(cancer.resource)
@@ -268,6 +384,15 @@ def _metastatic(records: Records) -> Fact:
     fact = newest(staged, _category, records.missing(_OBSERVATIONS, _CONDITIONS))
     if not isinstance(fact, Known):
         return fact
+    again = [cancer for cancer in breast_cancers(records) if _states(cancer) & _AGAIN]
+    restaged = [
+        entry
+        for entry in staged
+        if entry.name in fact.source and (parts := _parts(entry)) and "r" in parts[0]
+    ]
+    if again and not restaged:
+        detail = "the cancer has come back, and M0 may be of the time before"
+        return Unknown(Reason.NOT_UNDERSTOOD, detail, fact.day, names(again))
     return checked_denial(records, Known(False, fact.day, fact.source), False)
 
 
@@ -296,7 +421,10 @@ def _complete_response(records: Records) -> Fact:
         return parts[2] in ("T0", "Tis", "N0") and not cells
 
     missing = records.missing(_OBSERVATIONS)
-    tumour, nodes = (newest(treated[letter], is_free, missing) for letter in "TN")
+    tumour, nodes = (
+        _of_one_tumour(records, newest(treated[letter], is_free, missing), treated[letter])
+        for letter in "TN"
+    )
     for fact in (tumour, nodes):
         if isinstance(fact, Known) and fact.value is False:
             return fact

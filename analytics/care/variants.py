@@ -272,12 +272,14 @@ def _why_no_finding(entry: Entry) -> tuple[Reason, str] | None:
 
 
 def _shares(entry: Entry) -> Iterator[Decimal | None]:
-    """The share of reads with the allele, if it is said; None for one that is not read."""
+    """The share of reads with the allele, if it is said; None for one that is not read, or is more
+    than all of them (a per cent without its sign)."""
     for part in _components(entry, ALLELE_SHARE):
         quantity = part.get("valueQuantity")
         factor = _SHARE_UNITS.get(str(quantity.get("code"))) if isinstance(quantity, dict) else None
         exact = isinstance(quantity, dict) and "comparator" not in quantity
-        yield Decimal(str(quantity["value"])) * factor if factor and exact else None  # type: ignore[index]
+        share = Decimal(str(quantity["value"])) * factor if factor and exact else None  # type: ignore[index]
+        yield share if share is not None and share <= 1 else None
 
 
 def _is_grch38(entry: Entry) -> bool:

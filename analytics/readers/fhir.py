@@ -74,11 +74,17 @@ from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
     CLASS_NOT_KEPT,
+    EXCLUDED,
+    FOR_BREAST_CANCER,
+    HISTORY,
+    OF_SEVERAL_TUMOURS,
     RESULTS_NOT_FINAL,
     RESULTS_NOT_KEPT,
+    SUSPECTED,
     TRUE_DATES,
     VOID,
     asked_codes,
+    certainties_of,
     codes_called,
     condition_mark,
     could_be_allergy,
@@ -88,8 +94,9 @@ from analytics.readers.marks import (
     observation_mark,
     write_marks,
 )
-from analytics.readers.medication_use import use_marks
+from analytics.readers.medication_use import disease_marks, is_of_breast, use_marks
 from analytics.readers.resources import (
+    CLINICAL,
     NO_FACT,
     PROFILES,
     HeldBack,
@@ -100,6 +107,7 @@ from analytics.readers.resources import (
     reduce_resource,
     value_codings,
 )
+from analytics.readers.staging import is_another_cancer
 from analytics.vocabulary import Category
 
 _HL7 = "http://terminology.hl7.org/CodeSystem/"
@@ -162,6 +170,12 @@ _NOT_TAKEN_BY_HER = frozenset(
     "Medication MedicationKnowledge AllergyIntolerance Immunization Claim ClaimResponse"
     " ExplanationOfBenefit ChargeItem Invoice".split()
 )
+_ICD = frozenset({URIS["icd-10"], URIS["icd-10-cm"]})
+_BLOOD = re.compile(r"D46|C9[2-5]")
+# LOINC: date of death; vital status, of which the German MII's answer for "dead" is T. R4
+# discharge-disposition: expired.
+_DAY_OF_DEATH, _VITAL_STATUS, _DEAD = "81956-5", "67162-8", "T"
+_DIED_THERE = Coding(_HL7 + "discharge-disposition", "exp")
 _REPEATS_DAYS = 90  # of a prescription: what is handed out later is another supply
 _UNFIT_SPECIMEN = "of a specimen that was not fit for its test"
 # R4 specimen-status; HL7 v2 table 0493: autolysed, clotted, contaminated, haemolysed, not received.
@@ -240,6 +254,8 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
             if unfit is not None:
                 raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
+            if kind == "Patient" and any(map(_says_died, source.resources)):
+                reduced["deceasedBoolean"] = True
             open_periods(reduced, last)
             check_dates(reduced, last)
             group_ages(reduced)
@@ -257,6 +273,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
     taken = {key for listed in kept.values() for key in listed}
     for resource in source.resources:
         held_back.note_inner(resource)
+        held_back.note_inner(_only_as_reason(resource, source, sets))
     for resource in not_taken:
         if not _repeats_prescription(resource, source, taken):
             held_back.note_left(resource)
@@ -432,6 +449,50 @@ def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: 
     return bool(named)
 
 
+def _only_as_reason(
+    resource: Mapping[str, object], source: Source, sets: ValueSets
+) -> dict[str, object]:
+    """The diagnoses of MDS or a leukaemia that a resource names as its reason, as if they were
+    Conditions inside it that are not kept; not those that a Condition of the file has."""
+    named = [_meant(reason, sets) for reason in values_at(resource, "reasonCode")]
+    codes = {coding for reason in named for coding in codings_of(reason) if _is_of_blood(coding)}
+    if not codes or resource.get("resourceType") not in PROFILES:
+        return {}
+    known = {
+        coding
+        for part in source.resources
+        if part.get("resourceType") == "Condition"
+        for coding in codings_of(_meant(part.get("code"), sets))
+    }
+    day = max(map(_certain, dates_not_kept(resource)), key=_lateness)
+    only = [_coded(coding.system, coding.code) for coding in codes - known]
+    return {
+        "contained": [
+            {"resourceType": "Condition", "code": concept, "recordedDate": day or None}
+            for concept in only
+        ]
+    }
+
+
+def _is_of_blood(coding: Coding) -> bool:
+    return coding.system in _ICD and bool(_BLOOD.match((coding.code or "").upper()))
+
+
+def _says_died(resource: Mapping[str, object]) -> bool:
+    """Whether a resource about the person says that she has died, beside the Patient."""
+    if str(resource.get("status")) in VOID or "focus" in resource:
+        return False
+    if resource.get("resourceType") == "Encounter":
+        left = values_at(resource, "hospitalization.dischargeDisposition")
+        return any(code == _DIED_THERE for concept in left for code in codings_of(concept))
+    if resource.get("resourceType") != "Observation":
+        return False
+    asked = {spelled(code).code for code in codings_of(resource.get("code"))}
+    valued = any(key.startswith("value") for key in resource)
+    answers = {code.code for code in codings_of(resource.get("valueCodeableConcept"))}
+    return (_DAY_OF_DEATH in asked and valued) or (_VITAL_STATUS in asked and _DEAD in answers)
+
+
 def _report(
     source: Source,
     split: Mapping[int, Sequence[Mapping[str, object]]],
@@ -537,6 +598,27 @@ class _Marks:
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
         self.links = read_links(source)
         self._linked = _linked_categories(source, self)
+        diagnoses = [part for part in source.resources if part.get("resourceType") == "Condition"]
+        self._another_cancer = any(
+            is_another_cancer(codings_of(_meant(part.get("code"), sets))) for part in diagnoses
+        )
+        focuses = {
+            id(focus): focus
+            for part in source.resources
+            if part.get("resourceType") == "Observation"
+            for focus in _related(part, "focus", source.contexts[id(part)], source)
+            if focus is not None
+        }
+        named = [_meant(focus.get("code"), sets) for focus in focuses.values()]
+        self._several_tumours = sum(map(is_of_breast, named)) > 1
+
+    def of_use(self, marks: Set[str]) -> dict[str, object]:
+        """Of the marks of a medicine or result those that a care plan needs, as its element."""
+        used = set(marks)
+        if FOR_BREAST_CANCER in marks:
+            used -= set() if self._another_cancer else {FOR_BREAST_CANCER}
+            used |= {OF_SEVERAL_TUMOURS} if self._several_tumours else set()
+        return write_marks(used)
 
     def linked(self, resource: Mapping[str, object]) -> frozenset[int | str]:
         """The marks from the sources of a resource, and from panels and reports that list it."""
@@ -652,6 +734,13 @@ def _route(
     if sum(len(list(codings_of(concept))) for concept in concepts) > MAX_CODINGS:
         raise HeldBack("more codes than one thing has")
     reduced = reduce_resource(meant, concepts, subject)
+    certainties = (
+        certainties_of(meant.get("code")) if resource["resourceType"] == "Condition" else ()
+    )
+    if EXCLUDED in certainties or SUSPECTED in certainties:
+        raise HeldBack(NO_FACT)
+    if HISTORY in certainties:
+        reduced["clinicalStatus"] = _coded(CLINICAL, "inactive")
     deciding = list(_deciding(resource, originals))
     why = marks.why_unroutable(deciding)
     if why:
@@ -685,7 +774,11 @@ def _route(
     if "medication" in profile.concept:
         why_taken = [*values_at(meant, "reasonCode")]
         why_taken += [_meant(reason.get("code"), marks.sets) for reason in reasons if reason]
-        reduced.update(write_marks(use_marks(meant, why_taken)))
+        reduced.update(marks.of_use(use_marks(meant, why_taken)))
+    elif resource["resourceType"] == "Observation" and not is_result(resource):
+        focuses = _related(resource, "focus", context, source)
+        about = [_meant(focus.get("code"), marks.sets) for focus in focuses if focus]
+        reduced.update(marks.of_use(disease_marks(about)))
     category = _sensitive(everywhere)
     if category is not None:
         return category, reduced
@@ -721,15 +814,28 @@ def _check_focus(
 ) -> None:
     """Raises HeldBack for what is about something else than the person or her own disease."""
     # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a
-    # relative, a device.
-    focuses = _related(resource, "focus", context, source)
-    if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
-        raise HeldBack(_FOCUS)
+    # relative, a device, where its type says so.
+    for reference in values_at(resource, "focus"):
+        focus = resolve(reference, context, source)
+        kind = str(focus.get("resourceType")) if focus else _kind_named(reference)
+        if kind in ("BodyStructure", "") or (
+            kind == "Condition" and (focus is None or marks.is_unread(focus))
+        ):
+            raise HeldBack("about a diagnosis or part of the body that is not known here")
+        if focus is None or kind not in PROFILES:
+            raise HeldBack(_FOCUS)
     if any(
         _OTHER_FOCUS.search(str(extension.get("url")))
         for extension in marks.links.extensions.get(id(resource), ())
     ):
         raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
+
+
+def _kind_named(reference: object) -> str:
+    """The type that a reference to something outside the file names, or nothing."""
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    named = re.search(r"(?:^|/)([A-Z][A-Za-z]+)/[^/]+$", text if isinstance(text, str) else "")
+    return named[1] if named else ""
 
 
 def _meant(value: Any, sets: ValueSets) -> Any:
@@ -749,7 +855,8 @@ def _meant(value: Any, sets: ValueSets) -> Any:
             if mapped is None or mapped.possible:
                 named = [item]
             else:
-                named = [_named_by(code) for code in mapped.targets]
+                kept = {name: item[name] for name in ("extension",) if name in item}
+                named = [_named_by(code) | kept for code in mapped.targets]
             codings += [code for code in named if code not in codings]
         meant["coding"] = codings
     return meant

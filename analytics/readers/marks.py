@@ -21,7 +21,13 @@ from analytics.readers.codes import (
     normal_code,
 )
 from analytics.readers.genomics import GUIDE, spelled
-from analytics.readers.staging import CLINICAL, GROUPS, PATHOLOGICAL, is_stage_in_doubt
+from analytics.readers.staging import (
+    CLINICAL,
+    GROUPS,
+    IN_SNOMED,
+    PATHOLOGICAL,
+    is_stage_in_doubt,
+)
 
 SYSTEM = "urn:volens:record"
 TRUE_DATES = "true-dates"  # no date was shifted
@@ -44,9 +50,13 @@ CONDITION_NOT_KEPT = "condition-held-back"
 ALLERGY_NOT_KEPT = "allergy-held-back"
 # Of a Condition, in its own tag: a stage of it is IV, or not understood.
 STAGE_IN_DOUBT = "stage-in-doubt"
-# Of a medicine, in its own tag: every reason for it is another disease than one of the breast; it is
-# put on the skin or into the eye alone.
+# Of a medicine or result, in its own tag: every reason for it, or focus of it, is another disease than
+# one of the breast, or is a cancer of the breast (where the file also names another cancer); of a
+# result, that others of the file are of another cancer of the breast.
 FOR_ANOTHER_DISEASE = "for-another-disease"
+FOR_BREAST_CANCER = "for-breast-cancer"
+OF_SEVERAL_TUMOURS = "of-several-tumours"
+# Of a medicine, in its own tag: it is put on the skin or into the eye alone.
 ON_SKIN_OR_EYE = "on-skin-or-eye"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"
@@ -60,6 +70,7 @@ _ASKED = {
         for codes in (*MEASURED.values(), *DOUBTING.values(), _STAGES)
         for code in codes
     },
+    **{code: Coding(_LOINC, same) for code, same in IN_SNOMED.items()},
     **{question: Coding(LOCAL, question) for question in CARE},
 }
 _MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
@@ -74,6 +85,10 @@ _ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
 _NO_ALLERGY = frozenset({"716186003", "409137002", "428607008", "429625007"})
 _OF_MEDICINES = frozenset({"medication", "biologic"})  # R4 allergy-intolerance-category
 _WITHDRAWN = frozenset({"refuted", "entered-in-error"})
+# How certain a German diagnosis is (BfArM, ICD-10-GM: Zusatzkennzeichen; an extension of HL7
+# Germany): excluded, suspected, state after it; G is certain.
+_CERTAINTY = re.compile(r"icd-10-gm-diagnosesicherheit", re.IGNORECASE)
+EXCLUDED, SUSPECTED, HISTORY = "A", "V", "Z"
 # How a result is called whose code is not known: its genes (HGNC), and what a care plan measures.
 _GENES = {"BRCA1": "1100", "BRCA2": "1101", "DPYD": "3012", "CYP2D6": "2625"}
 _GENE_NAMES = re.compile(r"BRCA[12/]*|DPYD|CYP2D6", re.IGNORECASE)
@@ -110,7 +125,7 @@ def could_be_diagnosis(condition: Mapping[str, object]) -> bool:
 
     One without a code of ICD-10 may be any.
     """
-    if _is_withdrawn(condition):
+    if _is_withdrawn(condition) or EXCLUDED in certainties_of(condition.get("code")):
         return False
     codes = [
         normal_code(_ICD[coding.system], coding.code)
@@ -118,6 +133,15 @@ def could_be_diagnosis(condition: Mapping[str, object]) -> bool:
         if coding.system in _ICD and coding.code
     ]
     return not codes or any(map(_DENIED.match, codes)) or is_stage_in_doubt(condition)
+
+
+def certainties_of(concept: object) -> frozenset[str]:
+    """How certain the German codes of a diagnosis say that it is: EXCLUDED, SUSPECTED, HISTORY."""
+    if isinstance(concept, Mapping) and _CERTAINTY.search(str(concept.get("url"))):
+        return frozenset(_texts(concept)) & {EXCLUDED, SUSPECTED, HISTORY}
+    parts = concept.values() if isinstance(concept, Mapping) else concept
+    listed = parts if isinstance(parts, Iterable) and not isinstance(parts, str) else ()
+    return frozenset[str]().union(*map(certainties_of, listed))
 
 
 def could_be_allergy(allergy: Mapping[str, object]) -> bool:

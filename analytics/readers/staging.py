@@ -7,15 +7,24 @@ This material contains content from LOINC (http://loinc.org), © Regenstrief Ins
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from analytics.readers.codes import TNM, URIS, Coding, codings_of
+from analytics.readers.codes import TNM, URIS, Coding, codings_of, normal_code
 
 # LOINC: T, N and M, clinical and pathological (HL7 mCODE 3.0, TNM profiles; read on 2026-11-30).
 CLINICAL = {"T": "21905-5", "N": "21906-3", "M": "21907-1"}
 PATHOLOGICAL = {"T": "21899-0", "N": "21900-6", "M": "21901-4"}
 # Stage groups: clinical, pathological, other (HL7 mCODE, cancer stage group).
 GROUPS = ("21908-9", "21902-2", "21914-7")
+# SNOMED CT's codes of the same, as mCODE 3.0 and the German MII's oncology module name them: not read.
+IN_SNOMED = {
+    **dict.fromkeys(("78873005", "399504009"), CLINICAL["T"]),
+    **dict.fromkeys(("277206009", "399534004"), CLINICAL["N"]),
+    **dict.fromkeys(("277208005", "399387003"), CLINICAL["M"]),
+    "384625004": PATHOLOGICAL["T"],
+    "371494008": PATHOLOGICAL["N"],
+    "371497001": PATHOLOGICAL["M"],
+}
 _GROUP_CODES = frozenset(Coding(URIS["loinc"], code) for code in GROUPS)
 _GROUP = re.compile(
     r"(?:[^0-9]{0,40}\bstage )?(0|I{1,3}|IV|[1-4])(?:[A-D][0-9]?)?(?: \(qualifier value\))?",
@@ -28,6 +37,23 @@ _LETTERS = {
     for codes in (CLINICAL, PATHOLOGICAL)
     for letter, code in codes.items()
 }
+_ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
+_ICD_O = URIS["icd-o-3"]
+# A malignant tumour of another site than the breast, or its history: no metastasis, and no cancer of
+# the skin but those that ICD-10-CM calls squamous, sebaceous or of another kind, which may spread.
+_ANOTHER = re.compile(r"C(?!44(?!.[239])|50|7[7-9B]|800)|Z85[0-24-7]")
+_ANOTHER_SITE = re.compile(r"C(?!50)")
+_INVASIVE = re.compile(r"(?!809)[89][0-9]{3}/3")  # ICD-O-3 morphology: not a basal cell carcinoma
+
+
+def is_another_cancer(codes: Iterable[Coding]) -> bool:
+    """Whether the codes of a diagnosis name a malignant tumour of another site than the breast."""
+    listed = list(codes)
+    of_icd_o = [code.code or "" for code in listed if code.system == _ICD_O]
+    return any(
+        code.system in _ICD and _ANOTHER.match(normal_code(_ICD[code.system], code.code or ""))
+        for code in listed
+    ) or (any(map(_ANOTHER_SITE.match, of_icd_o)) and any(map(_INVASIVE.fullmatch, of_icd_o)))
 
 
 def stage_of(resource: Mapping[str, object]) -> Coding | None:

@@ -255,6 +255,12 @@ CASES = [
         missing=("positive_nodes", "progesterone_receptor"),
     ),
     Case("metastatic, triple-negative", METASTATIC, option=USUAL),
+    Case("metastatic for years", but(METASTATIC, metastatic=day(True, 900)), option=USUAL),
+    Case(
+        "no metastases, of half a year ago",
+        but(CLEAR, metastatic=day(False, 181)),
+        missing=("metastatic",),
+    ),
     Case(
         "metastatic, chemotherapy before surgery only",
         but(METASTATIC, chemotherapy=day("neoadjuvant", 900)),

@@ -574,7 +574,8 @@ TUMOUR = [
     ([staged("21907-1", "cM1"), staged("21902-2", "IV")], "metastatic", True),
     *(([staged("21907-1", "cM0"), at_stage(summary)], "metastatic", Reason.NOT_UNDERSTOOD) for summary in UNCLEAR),
     *(([staged("21907-1", "cM0"), at_stage(summary)], "metastatic", False) for summary in EARLY),
-    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C34.9")], "metastatic", False),
+    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C44.91")], "metastatic", False),
+    ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C34.9")], "metastatic", Reason.CONFLICTING),
     ([condition((CM, "C77.3"))], "metastatic", Reason.NOT_RECORDED),
     ([observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")], "positive_nodes", Decimal(4)),
     ([condition((CM, "D05.10"))], "breast_cancer", Reason.NOT_RECORDED),
@@ -602,6 +603,7 @@ OLD_SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", "2010-01-01",
 GIVEN_BEFORE = medicine("L01DB01", "2024-01-05", "completed")
 GIVEN_AFTER = medicine("L01DB01", "2024-03-05", "completed")
 OF_ANOTHER_DISEASE = medicine("L01DB01", "2014-03-05", "completed")
+BEFORE_CANCER = medicine("L01DB01", "2023-10-05", "completed")
 SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
 CREAM = order((RXNORM, "4492")) | {"authoredOn": "2024-03-05", "status": "completed"}
 SESSION = condition((CM, "Z51.11"), onsetDateTime="2024-03-05")
@@ -643,7 +645,7 @@ MEDICINES = [
     ([GIVEN_AFTER, SURGERY, of_breast("2023-07-01")], "chemotherapy", "adjuvant"),
     ([GIVEN_AFTER, SURGERY, of_breast("2024-05-01")], "chemotherapy", "setting not said"),
     ([OF_ANOTHER_DISEASE, CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
-    ([OF_ANOTHER_DISEASE, CANCER, SETTING], "chemotherapy", "neoadjuvant"),
+    ([BEFORE_CANCER, CANCER, SETTING], "chemotherapy", "neoadjuvant"),
     ([GIVEN_AFTER, SURGERY, OLD_SETTING], "chemotherapy", "adjuvant"),
     ([OF_ANOTHER_DISEASE, GIVEN_AFTER, CANCER, SURGERY], "chemotherapy", "adjuvant"),
     ([medicine("L01AA01", "2024-03-05", "completed"), CANCER], "chemotherapy", Reason.NOT_UNDERSTOOD),
@@ -704,7 +706,151 @@ MEDICINES = [
 ]  # a table: one case a line  # fmt: skip
 
 
-@pytest.mark.parametrize(("resources", "name", "expected"), [*MEASURED, *TUMOUR, *MEDICINES])
+def about(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """A result whose focus is this diagnosis."""
+    return result | {"focus": [{"reference": f"Condition/{name}"}]}
+
+
+BREAST = condition((CM, "C50.912"), onsetDateTime="2024-01-02", id="breast")
+LUNG = condition((CM, "C34.11"), id="lung")
+BOTH = [BREAST, LUNG]
+LESION = {"resourceType": "BodyStructure", "id": "t", "patient": {"reference": "Patient/p"}}
+OF_LESION = staged("21907-1", "cM1", "2024-03-01") | {"focus": [{"reference": "BodyStructure/t"}]}
+COLON, LUNG_ICD_O = condition((CM, "C18.7")), condition((ICD_O, "C34.1"), (ICD_O, "8140/3"))
+OVARY_ONCE, BASAL_CELL = condition((CM, "Z85.43")), condition((CM, "C44.311"))
+UNREAD = condition((SNOMED, "1"), id="unread")
+IN_BONE = condition((CM, "C79.51"), onsetDateTime="2024-05-01", id="bone")
+ICD = "http://hl7.org/fhir/sid/icd-10"
+TWO_FOCUSES = [condition((ICD, "C50.4"), id="one"), condition((ICD, "C50.4"), id="two")]
+SMALL, FREE = staged("21899-0", "pT1c"), staged("21907-1", "cM0")
+NO_NODES = staged("21900-6", "pN0")
+FIVE = observation((LOINC, "21893-3"), valueInteger=5, effectiveDateTime="2024-03-01")
+HER2, NOT_HER2 = coded("48676-1", "LA6576-8", "2023-02-01"), coded("48676-1", "LA6577-6")
+RESIDUAL = [staged("21899-0", "ypT2", "2020-05-01"), staged("21900-6", "ypN1", "2020-05-01")]
+PANCREAS = condition((CM, "C25.9"), onsetDateTime="2024-03-01")
+MEN = [condition((CM, "C50.921")), condition((CM, "C50.922"))]
+INFLAMMATORY = [condition((CM, "C50.A1")), condition((CM, "C50.912"))]
+AGAIN = [
+    condition((CM, "C50.912"), onsetDateTime="2018-01-02", abatementDateTime="2019-01-02"),
+    condition((CM, "C50.912"), onsetDateTime="2024-01-02"),
+]
+DOUBT, UNREAD_VALUE = Reason.CONFLICTING, Reason.NOT_UNDERSTOOD
+
+
+def german(code: str, certainty: str, **more: Any) -> dict[str, Any]:
+    """A diagnosis with the certainty that a German code has."""
+    url = "http://fhir.de/StructureDefinition/icd-10-gm-diagnosesicherheit"
+    system = "https://fhir.kbv.de/CodeSystem/KBV_CS_SFHIR_ICD_DIAGNOSESICHERHEIT"
+    listed = [{"url": url, "valueCoding": {"system": system, "code": certainty}}]
+    diagnosed = condition((ICD, code), **more)
+    diagnosed["code"]["coding"][0] |= {"extension": listed}
+    return diagnosed
+
+
+def come_back(status: str) -> dict[str, Any]:
+    return CANCER | {"clinicalStatus": concept((CLINICAL_STATUS, status))}
+
+
+LONG_AGO = [of_breast("2012-02-01"), medicine("L01DB01", "2012-03-05", "completed")]
+YEAR = [of_breast("2023-05-01"), medicine("L01DB01", "2023-06-02", "completed")]
+OVER_A_YEAR = [of_breast("2023-05-01"), medicine("L01DB01", "2023-06-01", "completed")]
+SPREAD_ONCE = condition((CM, "C78.7"), onsetDateTime="2022-03-01")
+NEGATIVE = coded("85319-2", "LA6577-6", "2024-02-01")
+OF_STOMACH = medicine("L01FD01", "2024-03-05", "completed") | {
+    "reasonCode": [concept((CM, "C16.9"))]
+}
+IN_SNOMED = staged("21907-1", "cM1", "2024-05-25") | {"code": concept((SNOMED, "399387003"))}
+MARROW = coded("59847-4", "9989/3", "2024-05-28")
+MARROW |= {"valueCodeableConcept": concept((ICD_O, "9989/3"))}
+DUCTAL = MARROW | {"valueCodeableConcept": concept((ICD_O, "8500/3"))}
+FOR_MDS = procedure((PCS, "07DR3ZX")) | {
+    "performedDateTime": "2024-05-28",
+    "reasonCode": [concept((CM, "D46.9"))],
+}
+COURSE = [
+    ([german("C50.4", "A")], "breast_cancer", Reason.NOT_RECORDED),
+    ([german("C50.4", "V")], "breast_cancer", Reason.NOT_RECORDED),
+    *(([german("C50.4", mark)], "breast_cancer", True) for mark in "GZ"),
+    *(([FREE, german("C79.3", mark, onsetDateTime="2024-03-01")], "metastatic", value)
+      for mark, value in (("V", Reason.HELD_BACK), ("A", False), ("Z", UNREAD_VALUE), ("G", True))),
+    ([german("C79.3", "V")], "metastatic", Reason.NOT_RECORDED),
+    ([FREE, SPREAD_ONCE], "metastatic", True),
+    ([FREE, ended("C79.51", "resolved")], "metastatic", UNREAD_VALUE),
+    *(([FREE, come_back(status)], "metastatic", UNREAD_VALUE) for status in ("recurrence", "relapse")),
+    ([FREE, come_back("active")], "metastatic", False),
+    ([staged("21907-1", "rcM0"), come_back("recurrence")], "metastatic", False),
+    ([come_back("recurrence"), METASTASIS], "metastatic", True),
+    ([*LONG_AGO, FREE], "chemotherapy", Reason.TOO_OLD),
+    ([*OVER_A_YEAR, FREE], "chemotherapy", Reason.TOO_OLD),
+    ([*YEAR, FREE], "chemotherapy", "adjuvant"),
+    ([*LONG_AGO, FREE, SETTING], "chemotherapy", Reason.TOO_OLD),
+    ([*LONG_AGO, METASTASIS], "chemotherapy", "setting not said"),
+    ([FREE, IN_SNOMED], "metastatic", Reason.HELD_BACK),
+    *(([NEGATIVE, medicine(code, "2024-03-05", "completed")], "her2", DOUBT)
+      for code in ("L01FD01", "L01FD02", "L01FD03", "L01EH01", "L01XC03")),
+    *(([NEGATIVE, order((RXNORM, code)) | {"authoredOn": "2024-03-05", "status": "completed"}], "her2", DOUBT)
+      for code in ("224905", "1298944", "1371041")),
+    ([NEGATIVE, medicine("L01FD01", "2023-03-05", "completed")], "her2", "negative"),
+    ([NEGATIVE, medicine("L01FD01", "2023-03-05", "active")], "her2", DOUBT),
+    ([NEGATIVE, medicine("L01FD04", "2024-03-05", "completed")], "her2", "negative"),
+    ([NEGATIVE, OF_STOMACH], "her2", "negative"),
+    *(([coded(old, "LA6577-6"), coded(code, "LA6576-8", "2024-05-28")], name, UNREAD_VALUE)
+      for name, old, code in (("her2", "48676-1", "48675-3"), ("oestrogen_receptor", "16112-5", "10480-2"),
+                              ("progesterone_receptor", "16113-3", "10861-3"))),
+    ([NO_BLOOD_DISEASE, MARROW], "mds_aml", True),
+    ([NO_BLOOD_DISEASE, DUCTAL], "mds_aml", False),
+    ([NO_BLOOD_DISEASE, FOR_MDS], "mds_aml", Reason.HELD_BACK),
+    ([NO_BLOOD_DISEASE, FOR_MDS | {"performedDateTime": "2024-05-01"}], "mds_aml", False),
+    ([NO_BLOOD_DISEASE, FOR_MDS, condition((CM, "D46.9"))], "mds_aml", True),
+    ([NO_BLOOD_DISEASE, FOR_MDS | {"reasonCode": [concept((CM, "C79.51"))]}], "mds_aml", False),
+]  # a table: one case a line  # fmt: skip
+WHOSE = [
+    ([*BOTH, about(SMALL, "breast"), about(staged("21899-0", "pT2a", "2024-03-01"), "lung")], "tumour_size", "T1"),
+    ([*BOTH, about(NO_NODES, "breast"), about(staged("21900-6", "pN1", "2024-03-01"), "lung")], "nodes", "N0"),
+    ([*BOTH, about(FREE, "breast"), about(staged("21907-1", "cM1b", "2024-03-01"), "lung")], "metastatic", False),
+    ([*BOTH, about(FREE, "breast"), about(staged("21908-9", "IV", "2024-03-01"), "lung")], "metastatic", False),
+    ([*BOTH, about(HER2, "breast"), about(NOT_HER2, "lung")], "her2", "positive"),
+    ([BREAST, FREE, about(staged("21907-1", "cM1", "2024-03-01"), "elsewhere")], "metastatic", Reason.HELD_BACK),
+    ([BREAST, LESION, FREE, OF_LESION], "metastatic", Reason.HELD_BACK),
+    ([BREAST, FREE, OF_LESION | {"focus": [{"reference": "urn:uuid:1"}]}], "metastatic", Reason.HELD_BACK),
+    ([*BOTH, about(FIVE, "lung")], "positive_nodes", Reason.NOT_RECORDED),
+    ([*BOTH, about(FIVE, "breast")], "positive_nodes", Decimal(5)),
+    ([BREAST, about(SMALL, "breast")], "tumour_size", "T1"),
+    ([BREAST, IN_BONE, about(NOT_HER2, "bone")], "her2", "negative"),
+    ([BREAST, UNREAD, SMALL, about(staged("21899-0", "pT2", "2024-03-01"), "unread")], "tumour_size", Reason.HELD_BACK),
+    *(([BREAST, other, staged("21899-0", "pT3")], "tumour_size", DOUBT)
+      for other in (COLON, LUNG, LUNG_ICD_O, OVARY_ONCE, condition((CM, "C44.92")))),
+    *(([BREAST, other, staged("21899-0", "pT3")], "tumour_size", "T3")
+      for other in (BASAL_CELL, IN_BONE, *(condition((CM, code)) for code in ("D05.12", "C77.3", "Z85.3")))),
+    *(([BREAST, COLON, result], name, DOUBT) for result, name in (
+        (NO_NODES, "nodes"), (FREE, "metastatic"), (NOT_HER2, "her2"), (FIVE, "positive_nodes"),
+        (coded("85337-4", "LA6577-6"), "oestrogen_receptor"), (RESIDUAL[0], "complete_response"))),
+    ([BREAST, PANCREAS, METASTASIS], "metastatic", DOUBT),
+    ([*BOTH, METASTASIS, about(staged("21907-1", "cM1"), "breast")], "metastatic", True),
+    ([*BOTH, METASTASIS, about(FREE, "breast")], "metastatic", DOUBT),
+    ([*OTHER_BREAST, GIVEN_AFTER, SURGERY], "chemotherapy", DOUBT),
+    ([*OTHER_BREAST, GIVEN_AFTER, SURGERY, SETTING], "chemotherapy", "neoadjuvant"),
+    ([*AGAIN, GIVEN_AFTER, SURGERY], "chemotherapy", DOUBT),
+    ([BREAST, OVARY, GIVEN_AFTER, SURGERY], "chemotherapy", DOUBT),
+    ([BREAST, OVARY, reasoned("C50.912"), SURGERY], "chemotherapy", "adjuvant"),
+    ([BREAST, PANCREAS, GIVEN_AFTER, SURGERY, SETTING], "chemotherapy", "neoadjuvant"),
+    ([BREAST, PANCREAS, GIVEN_AFTER, SURGERY, OLD_SETTING], "chemotherapy", DOUBT),
+    ([*OTHER_BREAST, FIVE], "positive_nodes", DOUBT),
+    ([*OTHER_BREAST, *RESIDUAL], "complete_response", DOUBT),
+    ([*RESIDUAL], "complete_response", False),
+    ([*OTHER_BREAST, NOT_HER2], "her2", DOUBT),
+    ([*OTHER_BREAST, SMALL], "tumour_size", DOUBT),
+    ([BREAST, FIVE, NO_NODES], "positive_nodes", DOUBT),
+    ([BREAST, FIVE, staged("21900-6", "pN2")], "positive_nodes", Decimal(5)),
+    *(([*pair, HER2, NOT_HER2], "her2", DOUBT) for pair in (MEN, INFLAMMATORY)),
+    ([*TWO_FOCUSES, about(HER2, "one"), about(NOT_HER2, "two")], "her2", DOUBT),
+    ([*TWO_FOCUSES, about(HER2, "one"), about(NOT_HER2, "one")], "her2", "negative"),
+]  # a table: one case a line  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("resources", "name", "expected"), [*MEASURED, *TUMOUR, *MEDICINES, *COURSE, *WHOSE]
+)
 def test_each_fact_is_a_value_or_a_reason(
     resources: list[dict[str, Any]], name: str, expected: object
 ) -> None:
@@ -1401,12 +1547,44 @@ def test_no_plan_is_drawn_of_somebody_who_has_died(death: dict[str, Any]) -> Non
     assert value_of(of_patient(patient | {"deceasedBoolean": False})["sex"]) == "female"
 
 
+VITAL = observation(
+    (LOINC, "67162-8"), valueCodeableConcept=concept(("http://mii/Vitalstatus", "T"))
+)
+LEFT = {
+    "resourceType": "Encounter",
+    "status": "finished",
+    "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"},
+    "subject": {"reference": "Patient/p"},
+}
+DISPOSITION = "http://terminology.hl7.org/CodeSystem/discharge-disposition"
+
+
+def left(code: str) -> dict[str, Any]:
+    return LEFT | {"hospitalization": {"dischargeDisposition": concept((DISPOSITION, code))}}
+
+
+@pytest.mark.parametrize(
+    "death",
+    [VITAL, left("exp"), observation((LOINC, "81956-5"), valueDateTime="2024-05-02")],
+)
+def test_a_death_that_something_else_than_the_patient_says_is_read(death: dict[str, Any]) -> None:
+    with pytest.raises(InputsError, match="has died"):
+        chart(death)
+    for other in (
+        VITAL | {"valueCodeableConcept": concept(("http://mii/Vitalstatus", "L"))},
+        death | {"status": "entered-in-error"},
+        left("home"),
+    ):
+        assert value_of(chart(other)["sex"]) == "female"
+
+
 def test_a_germline_variant_in_few_reads_is_no_finding() -> None:
     for value, unit, expected in (
         (0.48, "1", "pathogenic"),
         (48, "%", "pathogenic"),
         (0.12, "1", Reason.INDETERMINATE),
         (12, "%", Reason.INDETERMINATE),
+        (12, "1", Reason.INDETERMINATE),
     ):
         share = {
             "code": concept((LOINC, "81258-6")),

@@ -225,8 +225,8 @@ UNSTAGED = {
 }
 LUNG = {
     **dict.fromkeys(["breast_cancer", "her2"], Reason.NOT_RECORDED),
-    "tumour_size": "T1",
-    "chemotherapy": Reason.NOT_UNDERSTOOD,  # its reason is the lung cancer
+    "tumour_size": Reason.NOT_RECORDED,  # its focus is the lung cancer
+    "chemotherapy": Reason.NOT_UNDERSTOOD,  # its reason too
     "medicines_ever": ("rxnorm:2555", "rxnorm:56946"),
     "medicines_complete": True,
 }
@@ -240,7 +240,7 @@ ONCOLOGY: dict[str, dict[str, object]] = {
     "oncology-oc_0001": {
         "medicines_complete": HELD_BACK,
         "chemotherapy": HELD_BACK,
-        "tumour_size": "T2",
+        "tumour_size": Reason.NOT_RECORDED,  # and its stages
     },
 }
 
