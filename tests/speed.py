@@ -51,7 +51,7 @@ class Watch:
     def __init__(self, every: float = WATCH_SECONDS) -> None:
         self._every, self._ended = every, threading.Event()
         self._seconds: list[float] = []
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._measure, daemon=True)
 
     def __enter__(self) -> Watch:
         self._thread.start()
