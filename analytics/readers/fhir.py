@@ -66,6 +66,7 @@ from analytics.readers.genomics import (
     IMPLICATION,
     RESULTS,
     gene_of,
+    is_advice,
     is_result,
     spelled,
 )
@@ -85,10 +86,11 @@ from analytics.readers.marks import (
     could_be_diagnosis,
     could_be_medicine,
     genes_called,
+    marks_of,
     observation_mark,
     write_marks,
 )
-from analytics.readers.medication_use import use_marks
+from analytics.readers.medication_use import lasting_marks, use_marks
 from analytics.readers.resources import (
     NO_FACT,
     PROFILES,
@@ -162,7 +164,6 @@ _NOT_TAKEN_BY_HER = frozenset(
     "Medication MedicationKnowledge AllergyIntolerance Immunization Claim ClaimResponse"
     " ExplanationOfBenefit ChargeItem Invoice".split()
 )
-_REPEATS_DAYS = 90  # of a prescription: what is handed out later is another supply
 _UNFIT_SPECIMEN = "of a specimen that was not fit for its test"
 # R4 specimen-status; HL7 v2 table 0493: autolysed, clotted, contaminated, haemolysed, not received.
 _UNFIT_STATUSES = frozenset({"unsatisfactory", "entered-in-error"})
@@ -258,7 +259,10 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
     for resource in source.resources:
         held_back.note_inner(resource)
     for resource in not_taken:
-        if not _repeats_prescription(resource, source, taken):
+        prescriptions = _prescriptions_of(resource, source, taken)
+        for prescription in prescriptions:
+            _note_dispense(resource, prescription, kept)
+        if not prescriptions:
             held_back.note_left(resource)
     split = {category: list(listed.values()) for category, listed in sorted(kept.items()) if listed}
     report = _report(source, split, held_back, left)
@@ -345,7 +349,7 @@ class _HeldBack:
             self._medicines = self._medicines or (
                 isinstance(inner.get("resourceType"), str) and could_be_medicine(inner)
             )
-        if resource.get("resourceType") == "Observation":
+        if resource.get("resourceType") == "Observation" and not is_advice(resource):
             self._medicines = self._medicines or _names_medicine(resource)
 
     def marks(self, category: int, true_dates: bool) -> set[str]:
@@ -407,9 +411,11 @@ def _hold_back_late(
                 del listed[id(resource)]
 
 
-def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: Set[int]) -> bool:
-    """Whether this is a medicine handed out by prescriptions that are kept, which tell as much of
-    it: the same one, and going on or not long before. kept: by identity."""
+def _prescriptions_of(
+    resource: Mapping[str, object], source: Source, kept: Set[int]
+) -> list[Mapping[str, object]]:
+    """The prescriptions by which a medicine was handed out, if all of them are kept and of the same
+    medicine, so that they tell as much of it but the day. kept: by identity."""
     context = source.contexts[id(resource)]
     named = [
         resolve(reference, context, source)
@@ -417,19 +423,30 @@ def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: 
     ]
     codes = set(codings_of(resource.get("medicationCodeableConcept")))
     handed_over = _certain(str(resource.get("whenHandedOver"))[:10])
+    prescriptions = []
     for prescription in named:
         if prescription is None or id(prescription) not in kept:
-            return False
+            return []
         prescribed = set(codings_of(prescription.get("medicationCodeableConcept")))
         if codes and prescribed and not codes & prescribed:
-            return False
-        since = _certain(str(prescription.get("authoredOn"))[:10])
-        soon = (
-            handed_over and since and day_number(handed_over) - day_number(since) <= _REPEATS_DAYS
-        )
-        if prescription.get("status") not in ("active", "on-hold") and not soon:
-            return False
-    return bool(named)
+            return []
+        if prescription.get("status") not in ("active", "on-hold") and not handed_over:
+            return []
+        prescriptions.append(prescription)
+    return prescriptions
+
+
+def _note_dispense(
+    dispense: Mapping[str, object],
+    prescription: Mapping[str, object],
+    kept: Mapping[int, dict[int, dict[str, Any]]],
+) -> None:
+    """Let the day on which a medicine was handed out survive at its prescription, which is kept."""
+    for listed in kept.values():
+        reduced = listed.get(id(prescription), {})
+        if reduced:
+            marks = marks_of(reduced) | lasting_marks(prescription, dispense)
+            reduced.update(write_marks(marks))
 
 
 def _report(
@@ -685,7 +702,7 @@ def _route(
     if "medication" in profile.concept:
         why_taken = [*values_at(meant, "reasonCode")]
         why_taken += [_meant(reason.get("code"), marks.sets) for reason in reasons if reason]
-        reduced.update(write_marks(use_marks(meant, why_taken)))
+        reduced.update(write_marks(use_marks(meant, why_taken) | lasting_marks(meant)))
     category = _sensitive(everywhere)
     if category is not None:
         return category, reduced

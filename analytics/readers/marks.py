@@ -48,6 +48,10 @@ STAGE_IN_DOUBT = "stage-in-doubt"
 # put on the skin or into the eye alone.
 FOR_ANOTHER_DISEASE = "for-another-disease"
 ON_SKIN_OR_EYE = "on-skin-or-eye"
+# Of a medicine, in its own tag: how many days after its date it may still have been handed out, or
+# given, as its repeats, its validity, its dosage and its dispenses say. Followed by a slash and the
+# number, which a shift of the dates does not change.
+LASTS = "lasts"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"
 # Statuses of what never was a result (R4 observation-status).
@@ -206,6 +210,13 @@ def conditions_not_kept(marks: Iterable[str]) -> Iterator[str]:
         kind, _, day = mark.partition("/")
         if kind == CONDITION_NOT_KEPT:
             yield day
+
+
+def days_lasting(marks: Iterable[str]) -> int:
+    """The days of the mark `LASTS`, 0 without it."""
+    prefix = f"{LASTS}/"
+    days = [mark.removeprefix(prefix) for mark in marks if mark.startswith(prefix)]
+    return max((int(text) for text in days if text.isdecimal()), default=0)
 
 
 def write_marks(marks: Iterable[str]) -> dict[str, object]:

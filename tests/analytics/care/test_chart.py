@@ -41,6 +41,7 @@ from genomic_files import (
     CYP2D6,
     DPYD,
     GRCH37,
+    GUIDE,
     HGNC,
     HGVS,
     HOMOZYGOUS,
@@ -631,7 +632,80 @@ CREAM_STATED = {
     "medicationCodeableConcept": concept((RXNORM, "4492")), "effectiveDateTime": "2024-03-05",
     "dosage": [{"route": {"text": "Topical"}}],
 }  # a table: one element a line  # fmt: skip
+ITRACONAZOLE, CARBAMAZEPINE = "J02AC02", "N03AF01"
+INHIBITOR, INDUCER = ("rxnorm:28031",), ("rxnorm:2002",)
+LONG_AGO = "2022-07-01"  # 701 days before TODAY
+
+
+def days(value: int, code: str = "d") -> dict[str, Any]:
+    return {"value": value, "system": UCUM, "code": code}
+
+
+THRICE = {"numberOfRepeatsAllowed": 3, "expectedSupplyDuration": days(90)}
+
+
+def dosed(code: str, since: str, **bounds: Any) -> dict[str, Any]:
+    timing = {"timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d", **bounds}}}
+    return medicine(code, since, "completed") | {"dosageInstruction": [timing]}
+
+
+def supplied(code: str, since: str, **supply: Any) -> dict[str, Any]:
+    return medicine(code, since, "completed") | {"dispenseRequest": supply}
+
+
+def handed_out(code: str, since: str, on: str, **more: Any) -> list[dict[str, Any]]:
+    """A completed order, and what was handed out on it."""
+    dispense = {
+        "resourceType": "MedicationDispense",
+        "status": "completed",
+        "subject": {"reference": "Patient/p"},
+        "medicationCodeableConcept": concept((ATC, code)),
+        "whenHandedOver": f"{on}T10:00:00+02:00",
+        "authorizingPrescription": [{"reference": "MedicationRequest/m"}],
+    }
+    return [medicine(code, since, "completed") | {"id": "m"}, dispense | more]
+
+
+def taken(status: str, **when: Any) -> dict[str, Any]:
+    statement = {**order((ATC, CARBAMAZEPINE)), "resourceType": "MedicationStatement"}
+    del statement["intent"], statement["authoredOn"]
+    return statement | {"status": status, **when}
+
+
+ADVICE = observation(
+    (GUIDE, "therapeutic-implication"),
+    component=[component("51963-7", RXNORM, "1597582")],
+    effectiveDateTime="2024-05-20",
+)
 MEDICINES = [
+    (handed_out(ITRACONAZOLE, "2024-02-27", "2024-05-22"), "medicines", INHIBITOR),
+    (handed_out(ITRACONAZOLE, LONG_AGO, "2024-05-22"), "medicines", INHIBITOR),
+    (handed_out(ITRACONAZOLE, LONG_AGO, "2024-05-22"), "medicines_complete", True),
+    (handed_out(ITRACONAZOLE, LONG_AGO, "2022-08-22"), "medicines", ()),
+    (handed_out(ITRACONAZOLE, "2023-12-14", "2024-03-12", daysSupply=days(90)), "medicines", INHIBITOR),
+    (handed_out(CARBAMAZEPINE, "2023-06-14", "2023-12-12", daysSupply=days(90)), "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, "2024-02-22", **THRICE)], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, "2023-09-01", numberOfRepeatsAllowed=2)], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, "2023-12-01", expectedSupplyDuration=days(6, "mo"))], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, LONG_AGO, numberOfRepeatsAllowed=2)], "medicines", ()),
+    ([supplied(ITRACONAZOLE, LONG_AGO, validityPeriod={"end": "2027-01-01"})], "medicines", INHIBITOR),
+    ([supplied(ITRACONAZOLE, LONG_AGO, validityPeriod={"end": "2023-07-01"})], "medicines", ()),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsPeriod={"start": LONG_AGO, "end": "2024-05-01"})], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(2, "a"))], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsRange={"low": days(1), "high": days(100, "wk")})], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(14))], "medicines", ()),
+    ([medicine(CARBAMAZEPINE, "2023-07-01", "stopped")], "medicines", INDUCER),
+    ([medicine(CARBAMAZEPINE, "2023-02-20", "stopped")], "medicines", ()),
+    ([taken("stopped", effectiveDateTime="2023-07-01")], "medicines", INDUCER),
+    ([taken("stopped", effectivePeriod={"start": "2023-07-01"})], "medicines", INDUCER),
+    ([taken("stopped", effectivePeriod={"start": "2023-07-01", "end": "2023-09-01"})], "medicines", ()),
+    ([medicine("L01DB01", "2023-09-01", "stopped")], "medicines", ()),
+    ([order((RXNORM, "6135"), dosageInstruction=[{"route": SKIN}])], "medicines", ()),
+    ([order((RXNORM, "6135"), dosageInstruction=[{"route": {"text": "oral"}}])], "medicines", ("rxnorm:6135",)),
+    ([order((ATC, "J01MA02"), dosageInstruction=[{"route": IN_EYE}])], "medicines", ()),
+    ([order((RXNORM, "4492"), dosageInstruction=[{"route": SKIN}])], "medicines", ()),
+    ([order((RXNORM, "860975"), dosageInstruction=[{"route": IN_EYE}])], "medicines_complete", True),
+    ([medicine("A10BA02"), ADVICE], "medicines_complete", True),
     ([medicine("L01DB01", "2024-01-05", "completed")], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-01-05", "completed"), SURGERY], "chemotherapy", "neoadjuvant"),
     ([medicine("L01DB01", "2024-03-05", "completed"), SURGERY], "chemotherapy", "adjuvant"),
@@ -1264,6 +1338,7 @@ def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> No
         {"resourceType": "Parameters", "parameter": [{"resource": medicine("J02AB02")}]},
         observation((LOINC, "10160-0"), valueCodeableConcept=KETOCONAZOLE),
         {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
+         "medicationCodeableConcept": KETOCONAZOLE,
          "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
     ],
 )  # a table: one case a line  # fmt: skip
