@@ -70,7 +70,7 @@ from analytics.readers.genomics import (
     is_result,
     spelled,
 )
-from analytics.readers.links import read_links, values_at
+from analytics.readers.links import Links, read_links, values_at
 from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
@@ -168,6 +168,12 @@ _UNFIT_SPECIMEN = "of a specimen that was not fit for its test"
 # R4 specimen-status; HL7 v2 table 0493: autolysed, clotted, contaminated, haemolysed, not received.
 _UNFIT_STATUSES = frozenset({"unsatisfactory", "entered-in-error"})
 _UNFIT_STATES = frozenset({"AUT", "CLOT", "CON", "HEM", "SNR"})
+# Specimens of a fetus or newborn: HL7 v2 tables 0487 and 0070, SNOMED CT, or their names.
+_FETAL_CODES = frozenset({"AMN", "BLDCO", "CBLD", "CORD", "PLC", "TISPL", "119373006", "122556008"})
+_FETAL = re.compile(
+    r"amnio|chorion|cord blood|umbilical|pla[cz]ent|fo?etal|fo?etus|fruchtwasser|nabelschnur",
+    re.IGNORECASE,
+)
 _TEST_DATA = Coding(_HL7 + "v3-ActReason", "HTEST")
 _ONLY_TEST_DATA = "test data in a record that is none"
 _ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
@@ -284,12 +290,15 @@ class _HeldBack:
         self._observations: dict[tuple[Coding, bool], str] = {}  # code, final: the last day
         self._condition: str | None = None  # the last day of a diagnosis
         self._allergies = False
+        self._others: set[int] = set()  # about somebody else, by identity
 
     def add(self, resource: Mapping[str, object], why: str) -> None:
         self.counts[why] = self.counts.get(why, 0) + 1
         self.note_left(resource)
         self._medicines = self._medicines or why == NOT_R4  # it may be anything
-        if not why.startswith((_FOCUS, _OTHERS)):
+        if why.startswith((_FOCUS, _OTHERS)):
+            self._others.add(id(resource))
+        else:
             self._note(resource)
         if is_result(resource) and not _is_implication(resource):
             self._note_result(resource, why in (_REPORT_NOT_FINAL, NO_FACT), gene_of(resource))
@@ -316,6 +325,11 @@ class _HeldBack:
     ) -> None:
         mark = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT
         self._results |= {mark if gene is None else f"{mark}/{gene}" for gene in genes}
+
+    def note_unlinked(self, implication: Mapping[str, object], gene: str | None) -> None:
+        """Note a classification of a variant that is not known: it may be of any of the gene's."""
+        if implication.get("status") not in VOID and id(implication) not in self._others:
+            self._results.add(CLASS_NOT_KEPT if gene is None else f"{CLASS_NOT_KEPT}/{gene}")
 
     def _note_observation(self, observation: Mapping[str, object]) -> None:
         """Keep of each code that a care plan reads the last day; one without a day may be later."""
@@ -487,6 +501,11 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
         if id(resource) not in kept:
             for origin in origins[id(resource)]:
                 kept.get(id(origin), {}).update(write_marks({CLASS_NOT_KEPT}))
+            not_kept = [result for result in origins[id(resource)] if id(result) not in kept]
+            if not origins[id(resource)] or _lacks_origin(resource, source):
+                not_kept.append(resource)
+            for unlinked in not_kept:
+                held_back.note_unlinked(resource, gene_of(unlinked) or gene_of(resource))
     for resource in source.resources:
         if id(resource) in kept and is_result(resource):
             reduced = kept[id(resource)]
@@ -500,6 +519,12 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
 
 def _is_implication(resource: Mapping[str, object]) -> bool:
     return is_result(resource) and IMPLICATION in map(spelled, codings_of(resource.get("code")))
+
+
+def _lacks_origin(resource: Mapping[str, object], source: Source) -> bool:
+    """Whether something that it is derived from is not in the file."""
+    derived = [*values_at(resource, "derivedFrom")]
+    return len(_origins(resource, source)) < len(derived)
 
 
 def _origins(resource: Mapping[str, object], source: Source) -> list[Mapping[str, object]]:
@@ -610,10 +635,40 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str
     reference are marked, never what lists it.
     """
     initial = {key: _own_marks(part, marks) for key, part in marks.links.parts.items()}
-    for sentence, keys in ((_SEARCH, marks.links.unread), (_OTHERS, source.others)):
+    others = {*source.others, *_of_kin(source, marks.links)}
+    for sentence, keys in ((_SEARCH, marks.links.unread), (_OTHERS, others)):
         for key in keys:
             initial.setdefault(key, []).append(sentence)
     return marks.links.propagate(initial, _DOWNWARDS)
+
+
+def _of_kin(source: Source, links: Links) -> Iterator[int]:
+    """By identity: what a history of a relative names or gave rise to, and specimens of somebody
+    else than the person, as of her child."""
+    for resource in source.resources:
+        context = source.contexts[id(resource)]
+        if resource.get("resourceType") == "FamilyMemberHistory":
+            for extension in links.extensions.get(id(resource), ()):
+                result = resolve(extension.get("valueReference"), context, source)
+                yield from () if result is None else (id(result),)
+        if any(
+            origin is not None and origin.get("resourceType") == "FamilyMemberHistory"
+            for origin in _related(resource, "derivedFrom", context, source)
+        ):
+            yield id(resource)
+        yield from (
+            id(part)
+            for part in (resource, *context.inside.values())
+            if part.get("resourceType") == "Specimen" and _is_of_another_body(part)
+        )
+
+
+def _is_of_another_body(specimen: Mapping[str, object]) -> bool:
+    """Whether its kind is of a fetus, or it names somebody in words alone."""
+    kind, subject = specimen.get("type"), specimen.get("subject")
+    named = isinstance(subject, dict) and not {"reference", "identifier"} & subject.keys()
+    codes = {coding.code for coding in codings_of(kind)}
+    return named or bool(codes & _FETAL_CODES) or _FETAL.search(json.dumps(kind)) is not None
 
 
 def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
@@ -694,7 +749,7 @@ def _route(
         raise HeldBack(_UNFIT_SPECIMEN)
     if _is_test_data(resource) and not any(map(_is_test_data, source.labelled)):
         raise HeldBack(_ONLY_TEST_DATA)
-    if _OTHERS in everywhere:
+    if _OTHERS in everywhere and resource["resourceType"] != "FamilyMemberHistory":
         raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")
     if id(resource) in marks.links.unreadable:
         element = marks.links.unreadable[id(resource)]

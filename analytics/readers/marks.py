@@ -31,7 +31,8 @@ ALL_MEDICINES = "all-medicines"
 # a slash and the HGNC id where the result names its gene.
 RESULTS_NOT_FINAL = "genomic-results-not-final"
 RESULTS_NOT_KEPT = "genomic-results-held-back"
-# Of a variant, in its own tag: a classification of it was held back, which may say otherwise.
+# Of a variant, in its own tag: a classification of it was held back, which may say otherwise. Of the
+# record with the genome's category, with a gene as above: so was one of a variant that is not known.
 CLASS_NOT_KEPT = "classification-held-back"
 # Of the record of observations: a result of a code that a care plan reads was not kept, so that an
 # older one beside it may be outdated. Followed by the code and the day, without value.

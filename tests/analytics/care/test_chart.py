@@ -61,11 +61,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.care.chart import read_chart
-from analytics.care.dpyd import NORMAL, VARIANTS
+from analytics.care.dpyd import DECREASED, NORMAL, VARIANTS
 from analytics.care.entries import Entry, newest, read_records, yes_or_no
 from analytics.care.facts import FACTS, Fact, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.rule_set import shipped
+from analytics.care.variants import FULL_FUNCTION, NO_FUNCTION
 from analytics.errors import InputsError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
@@ -93,6 +94,33 @@ DUPLICATION = variant(change=DUP)
 GENOMIC = variant("g", change=None, more=(G_DUP,))
 GENOMIC_ABSENT = variant("g", change=None, more=(G_DUP,), value=ABSENT)
 UNDATED = {"effectiveDateTime": "2024-05"}
+OF_RELATIVE = {
+    "url": "http://hl7.org/fhir/StructureDefinition/family-member-history-genetics-observation",
+    "valueReference": {"reference": "Observation/v"},
+}
+
+
+def history(code: str = "MTH", **more: Any) -> dict[str, Any]:
+    """A relative with breast cancer."""
+    role = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
+    return {
+        "resourceType": "FamilyMemberHistory",
+        "id": "f",
+        "status": "completed",
+        "patient": {"reference": "Patient/p"},
+        "relationship": concept((role, code)),
+        "condition": [{"code": concept((CM, "C50.911"))}],
+        **more,
+    }
+
+
+def specimen(**more: Any) -> dict[str, Any]:
+    return {"resourceType": "Specimen", "id": "s", "subject": {"reference": "Patient/p"}, **more}
+
+
+def class_of(gene: str) -> list[dict[str, Any]]:
+    return [component("53037-8", LOINC, BENIGN), component("48018-6", HGNC, gene)]
+
 
 # What a laboratory wrote of BRCA1, and what is known by it.
 BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
@@ -254,6 +282,62 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
     ),
     "another gene": ([variant(gene=BRCA2, change="c.1A>G"), implication()], Reason.NOT_RECORDED),
     "nothing": ([], Reason.NOT_RECORDED),
+    "of a relative, by her history": (
+        [variant(), implication(), history(extension=[OF_RELATIVE])],
+        Reason.HELD_BACK,
+    ),
+    "derived from a relative's history": (
+        [variant(derivedFrom=[{"reference": "FamilyMemberHistory/f"}]), implication(), history()],
+        Reason.HELD_BACK,
+    ),
+    **{
+        f"of a specimen {list(more.values())}": (
+            [variant(specimen={"reference": "Specimen/s"}), implication(), specimen(**more)],
+            expected,
+        )
+        for more, expected in (
+            ({"subject": {"display": "mother"}}, Reason.NOT_RECORDED),
+            (
+                {"type": concept(("http://terminology.hl7.org/CodeSystem/v2-0487", "AMN"))},
+                Reason.NOT_RECORDED,
+            ),
+            ({"type": {"text": "Chorionic villi"}}, Reason.NOT_RECORDED),
+            ({"type": {"text": "Umbilical cord blood"}}, Reason.NOT_RECORDED),
+            ({"type": {"text": "EDTA blood"}}, "pathogenic"),
+        )
+    },
+    "hers, beside a relative's with a class": (
+        [
+            variant(),
+            implication(),
+            variant("r", change=DUP),
+            implication(UNCERTAIN, "r", name="j"),
+            history(extension=[{**OF_RELATIVE, "valueReference": {"reference": "Observation/r"}}]),
+        ],
+        "pathogenic",
+    ),
+    **{
+        f"a newer class {what}": (
+            [variant(), implication(), implication(BENIGN, *origins, name="j", **more)],
+            expected,
+        )
+        for what, origins, more, expected in (
+            ("of a variant that is not in the file", ("gone",), {}, Reason.HELD_BACK),
+            ("of no variant", (), {"derivedFrom": []}, Reason.HELD_BACK),
+            ("with its gene", ("gone",), {"component": class_of("HGNC:1100")}, Reason.HELD_BACK),
+            ("of another gene", ("gone",), {"component": class_of(BRCA2)}, "pathogenic"),
+            ("that was withdrawn", ("gone",), {"status": "entered-in-error"}, "pathogenic"),
+        )
+    },
+    "a newer class of a variant that is not kept": (
+        [
+            variant(),
+            implication(),
+            variant("n", change="c.1Q>Z"),
+            implication(BENIGN, "n", name="j"),
+        ],
+        Reason.HELD_BACK,
+    ),
     "significance on the variant alone": (
         [variant(more=(component("53037-8", LOINC, PATHOGENIC),))],
         Reason.NOT_RECORDED,
@@ -394,14 +478,8 @@ def judged(code: str, system: str = "v3-ObservationInterpretation") -> dict[str,
 
 def from_specimen(**state: Any) -> list[dict[str, Any]]:
     """A newer, lower creatinine with its specimen."""
-    specimen = {
-        "resourceType": "Specimen",
-        "id": "s",
-        "subject": {"reference": "Patient/p"},
-        **state,
-    }
     drawn = {"specimen": {"reference": "Specimen/s"}}
-    return [measured("2160-0", 1.0, "mg/dL", "2024-05-28", **drawn), specimen]
+    return [measured("2160-0", 1.0, "mg/dL", "2024-05-28", **drawn), specimen(**state)]
 
 
 def in_state(code: str) -> list[dict[str, Any]]:
@@ -986,6 +1064,47 @@ def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:
     assert value_of(chart()["brca_call"]) == Reason.NOT_RECORDED
 
 
+POOR, INTERMEDIATE, NORMAL_ONE = "LA9657-3", "LA10317-8", "LA25391-6"
+
+
+def metaboliser(code: str, value: str) -> dict[str, Any]:
+    """What a laboratory says that the product of a gene does."""
+    return coded(code, value, "2024-05-20")
+
+
+@pytest.mark.parametrize(
+    ("resources", "stated", "expected"),
+    [
+        (NONE_OF_PANEL, NORMAL_ONE, ()),
+        (NONE_OF_PANEL, POOR, Reason.CONFLICTING),
+        (NONE_OF_PANEL, "LA1-1", Reason.CONFLICTING),
+        (HAPB3, INTERMEDIATE, ("c.1236G>A",)),
+        (HAPB3, POOR, Reason.CONFLICTING),
+        (HAPB3, NORMAL_ONE, Reason.CONFLICTING),
+        ([variant("a", DPYD, SPLICE), variant("b", DPYD, REDUCED)], POOR, ("c.1905+1G>A", "c.2846A>T")),
+        ([variant("a", DPYD, SPLICE), variant("b", DPYD, REDUCED)], INTERMEDIATE, Reason.CONFLICTING),
+        ([variant(gene=DPYD, change=REDUCED, zygosity=HOMOZYGOUS)], INTERMEDIATE, ("c.2846A>T",) * 2),
+    ],
+)  # a table: one case a line  # fmt: skip
+def test_a_phenotype_that_contradicts_the_variants_leaves_them_in_doubt(
+    resources: list[dict[str, Any]], stated: str, expected: object
+) -> None:
+    facts = chart(*resources, metaboliser("79719-1", stated))
+    assert value_of(facts["dpyd_variants"]) == expected
+
+
+def test_alleles_are_called_without_function_as_the_tables_of_the_rules_call_them() -> None:
+    tables = shipped().tables
+    for names, values, value in (
+        (DECREASED, tables.dpyd_values, Decimal("0.5")),
+        (NO_FUNCTION, tables.cyp2d6_values, Decimal(0)),
+        (FULL_FUNCTION, tables.cyp2d6_values, Decimal(1)),
+    ):
+        assert {values[name] for name in names} == {value}
+    halves = {name for name, value in tables.dpyd_values.items() if value == Decimal("0.5")}
+    assert halves & VARIANTS.keys() == DECREASED
+
+
 OF_TUMOUR = [component("48018-6", HGNC, CYP2D6), component("48002-0", LOINC, SOMATIC)]
 
 
@@ -1010,6 +1129,26 @@ def diplotype(text: str, name: str = "g", **elements: Any) -> dict[str, Any]:
         ([diplotype("*1/*4", effectiveDateTime="2024")], Reason.NO_DATE),
         ([diplotype("poor metaboliser"), variant()], Reason.HELD_BACK),
         ([diplotype("*4/*4", component=OF_TUMOUR)], Reason.NOT_RECORDED),
+        ([diplotype("CYP2D6 *1/*4", component=[])], ("*1/*4",)),
+        ([diplotype("*1/*1"), diplotype("CYP2D6 *4/*4", "h", component=[])], Reason.CONFLICTING),
+        ([diplotype("*1/*1"), diplotype("CYP2C19 *2/*2", "h", component=[])], ("*1/*1",)),
+        ([diplotype("*1/*1"), diplotype("*4/*4", "h", component=[])], Reason.NOT_UNDERSTOOD),
+        *(
+            ([diplotype(text), metaboliser("79715-9", stated)], expected or (text,))
+            for text, stated, expected in (
+                ("*1/*1", POOR, Reason.CONFLICTING),
+                ("*1/*1", INTERMEDIATE, Reason.CONFLICTING),
+                ("*1/*1", NORMAL_ONE, None),
+                ("*1/*4", INTERMEDIATE, None),
+                ("*1/*4", NORMAL_ONE, None),
+                ("*1/*4", "LA1-1", Reason.CONFLICTING),
+                ("*4/*5", POOR, None),
+                ("*4/*5", INTERMEDIATE, Reason.CONFLICTING),
+                ("*10/*41", NORMAL_ONE, Reason.CONFLICTING),
+                ("*1/*1", "LA10315-2", Reason.CONFLICTING),
+                ("*1x2/*1", "LA10315-2", None),
+            )
+        ),
         ([], Reason.NOT_RECORDED),
     ],
 )
@@ -1370,15 +1509,8 @@ def test_a_diplotype_beside_one_that_is_not_final_is_none() -> None:
 
 @pytest.mark.parametrize(("code", "kin"), [("HUSB", False), ("STPMTH", False), ("MTH", True)])
 def test_cancer_of_somebody_who_is_no_kin_is_no_family_history(code: str, kin: bool) -> None:
-    role = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
-    history = {
-        "resourceType": "FamilyMemberHistory",
-        "status": "completed",
-        "patient": {"reference": "Patient/p"},
-        "relationship": concept((role, code)),
-        "condition": [{"code": concept((CM, "C50.911"))}],
-    }
-    assert (value_of(chart(history)["breast_cancer_in_family"]) is True) is kin
+    facts = chart(variant(), history(code, extension=[OF_RELATIVE]))
+    assert (value_of(facts["breast_cancer_in_family"]) is True) is kin
 
 
 @pytest.mark.parametrize("status", ["entered-in-error", "cancelled"])
