@@ -51,6 +51,7 @@ from analytics.readers.codes import (
     codings_of,
     measure,
     sensitive_categories,
+    usual_system,
     why_unroutable,
 )
 from analytics.readers.dates import (
@@ -884,7 +885,8 @@ def _walk(value: object) -> Iterator[Coding]:
     if isinstance(value, dict):
         for system, code in paired(value.get("system"), value.get("code")):
             if isinstance(system, str):  # some systems are sensitive without a code
-                yield from _spellings(Coding(system, code if isinstance(code, str) else None))
+                for name in {system: None, usual_system(system): None}:
+                    yield from _spellings(Coding(name, code if isinstance(code, str) else None))
         if _is_genetic(value):
             yield _GENETIC_LABEL
         for item in value.values():
