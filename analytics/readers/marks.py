@@ -102,7 +102,7 @@ _CALLED = {
         (
             "718-7",
             r"\w*h(?:a|ae|ä|e)moglobin|hb|hgb",
-            "a1c|gly[ck]|carbox|met-?h|f(?:o?e)tal|urin|harn|stool|stuhl|mean|corpus|free|frei",
+            "a1c|gly[ck]|carbox|met-?h|f(?:o?e)tal|urin|harn|stool|stuhl|mean|corpus|mch|free|frei",
         ),
         ("751-8", r"\w*neutro\w*|anc|neut", "%|percent|prozent"),
         (
@@ -113,7 +113,7 @@ _CALLED = {
         (
             "29463-7",
             r"(?:body)?weight|\w*gewicht",
-            r"birth|geburt|ideal|goal|target|ziel|loss|gain|change|f(?:o?e)tal|specific|molec|\bfor\b",
+            r"birth|geburt|ideal|goal|target|ziel|loss|gain|change|f(?:o?e)tal|specific|molec|bearing|\bfor\b",
         ),
         (
             "48676-1",

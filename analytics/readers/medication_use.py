@@ -42,7 +42,7 @@ _ITS_DAY = ("effectiveDateTime", "effectivePeriod", "authoredOn", "dateAsserted"
 _SUPPLY, _BOUNDS = ("expectedSupplyDuration", "daysSupply"), ("boundsDuration", "boundsRange")
 _DAYS = {"wk": 7, "mo": 31, "a": 366}  # UCUM, each rounded up
 _USUAL_SUPPLY = 90  # days, of a repeat that does not say how much it is
-_LONGEST = 36_500  # days: whatever is longer is an error
+_LONGEST = 36_500  # days, or repeats: whatever is more is an error, and means for ever
 
 
 def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[str]:
@@ -96,10 +96,8 @@ def _length(duration: object) -> int:
 
 
 def _number(value: object) -> int:
-    """A number, rounded up, of a size that is possible; 0 for none."""
-    if isinstance(value, int | Decimal) and -_LONGEST <= value <= _LONGEST:
-        return math.ceil(value)
-    return 0
+    """A number, rounded up, and no larger than is possible; 0 for none."""
+    return math.ceil(min(value, _LONGEST)) if isinstance(value, int | Decimal) else 0
 
 
 def _days(value: object) -> Iterator[int]:
