@@ -436,19 +436,26 @@ def _prescriptions_of(
         resolve(reference, context, source)
         for reference in values_at(resource, "authorizingPrescription")
     ]
-    codes = set(codings_of(resource.get("medicationCodeableConcept")))
+    codes = _medicine_codes(resource, source)
     handed_over = _certain(str(resource.get("whenHandedOver"))[:10])
     prescriptions = []
     for prescription in named:
         if prescription is None or id(prescription) not in kept:
             return []
-        prescribed = set(codings_of(prescription.get("medicationCodeableConcept")))
+        prescribed = _medicine_codes(prescription, source)
         if codes and prescribed and not codes & prescribed:
             return []
         if prescription.get("status") not in ("active", "on-hold") and not handed_over:
             return []
         prescriptions.append(prescription)
     return prescriptions
+
+
+def _medicine_codes(resource: Mapping[str, object], source: Source) -> set[Coding]:
+    """The codes of a medicine, or of the Medication that it refers to."""
+    context = source.contexts[id(resource)]
+    medication = resolve(resource.get("medicationReference"), context, source) or {}
+    return set(codings_of(resource.get("medicationCodeableConcept", medication.get("code"))))
 
 
 def _note_dispense(

@@ -1518,6 +1518,10 @@ def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> No
         {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
          "medicationCodeableConcept": KETOCONAZOLE,
          "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
+        {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
+         "contained": [{"resourceType": "Medication", "id": "k", "code": KETOCONAZOLE}],
+         "medicationReference": {"reference": "#k"},
+         "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
     ],
 )  # a table: one case a line  # fmt: skip
 def test_a_medicine_inside_something_else_makes_the_list_incomplete(hidden: dict[str, Any]) -> None:
