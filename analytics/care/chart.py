@@ -16,11 +16,14 @@ from analytics.care.entries import Records, names
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.laboratory import read_laboratory
 from analytics.care.medicines import read_medicines
-from analytics.care.tumour import conditions, read_tumour
+from analytics.care.tumour import conditions, has_pcs, read_tumour
 from analytics.care.variants import BRCA, listed, read_variants
 from analytics.vocabulary import Category
 
-_TRANSPLANT = re.compile(r"Z948[14]|T860")  # ICD-10-CM: bone marrow, stem cells
+# ICD-10, ICD-10-CM: a transplant of bone marrow or stem cells, its complications, disease of graft
+# against host; ICD-10-PCS: its infusion, of whomever but herself.
+_TRANSPLANT = re.compile(r"Z948[14]|T860|T865|D8981")
+_INFUSION = re.compile(r"302[3-6][03][ACGUXY][1-4]")
 _NOTHING = (Reason.NOT_RECORDED, Reason.WITHHELD)
 
 
@@ -36,6 +39,11 @@ def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
     """The facts of the genome after a transplant of blood-forming cells, in doubt: a test of her
     blood shows the donor's."""
     transplants = conditions(records, _TRANSPLANT)
+    transplants += [
+        entry
+        for entry in records.entries
+        if entry.kind == "Procedure" and has_pcs(entry, _INFUSION)
+    ]
     detail = "after a transplant of blood-forming cells a test may show the donor's genes"
     return {
         name: Unknown(Reason.INDETERMINATE, detail, facts[name].day, names(transplants))

@@ -35,9 +35,10 @@ VARIANTS: dict[str, Site] = {
     for name, row in _TABLE["variants"].items()
 }
 
-# Those with the activity value of a copy without a variant (CPIC).
-NORMAL = frozenset(
-    name for name, row in _TABLE["variants"].items() if row.get("function") == "normal"
+# Those with the activity value of a copy without a variant, and those with half of it (CPIC).
+NORMAL, DECREASED = (
+    frozenset(name for name, row in _TABLE["variants"].items() if row.get("function") == function)
+    for function in ("normal", "decreased")
 )
 
 

@@ -34,21 +34,40 @@ _ONE = Decimal(1)
 _PER_MG_DL = _ONE / Decimal("88.42")  # µmol/L of creatinine
 _COUNTS = {
     "10*9/L": _ONE,
+    "10*6/mL": _ONE,
     "10*3/uL": _ONE,
+    "10*3/mm3": _ONE,
+    "/nL": _ONE,
     "/uL": Decimal("0.001"),
+    "/mm3": Decimal("0.001"),
     "10*6/L": Decimal("0.001"),
 }
 # Units of UCUM, and what is plausible in the unit of the fact.
 _UNITS: dict[str, tuple[Mapping[str, Decimal], tuple[str, str]]] = {
     "weight": (
-        {"kg": _ONE, "g": Decimal("0.001"), "[lb_av]": Decimal("0.45359237")},
+        {
+            "kg": _ONE,
+            "g": Decimal("0.001"),
+            "[lb_av]": Decimal("0.45359237"),
+            "[oz_av]": Decimal("0.028349523125"),
+        },
         ("20", "400"),
     ),
     "creatinine": (
-        {"mg/dL": _ONE, "umol/L": _PER_MG_DL, "mmol/L": _PER_MG_DL * 1000},
+        {
+            "mg/dL": _ONE,
+            "mg/L": Decimal("0.1"),
+            "umol/L": _PER_MG_DL,
+            "mmol/L": _PER_MG_DL * 1000,
+        },
         ("0.1", "30"),
     ),
-    "haemoglobin": ({"g/dL": _ONE, "g/L": Decimal("0.1")}, ("1", "25")),
+    # Moles are of one chain with its iron, of 16,114 g/mol, as laboratories give them. Of the entire
+    # molecule of four there would be fewer: such a value is read as too low, never as too high.
+    "haemoglobin": (
+        {"g/dL": _ONE, "g/L": Decimal("0.1"), "mmol/L": Decimal("1.6114")},
+        ("1", "25"),
+    ),
     "neutrophils": (_COUNTS, ("0", "500")),
     "platelets": (_COUNTS, ("0", "5000")),
 }
@@ -56,11 +75,12 @@ MONITORED = tuple(_UNITS)
 # Of several values of a day that are nearly the same, the one that leads to less of a drug.
 _HIGHEST = frozenset({"creatinine"})
 _NEARLY = Decimal("1.05")
-# Nobody's weight changes by a fifth within a month: one of the two is an error, or somebody else's.
-_WEIGHTS, _JUMP_DAYS = Decimal("1.2"), 31
+# Nobody's weight changes by a fifth within three months: one of the two is an error, or somebody
+# else's.
+_WEIGHTS, _WEIGHT_DAYS = Decimal("1.2"), 100
 # Creatinine that rises by half is acute kidney injury (KDIGO 2012, 2.1.1): while it changes, no
 # clearance follows from one value.
-_CREATININES = Decimal("1.5")
+_CREATININES, _CREATININE_DAYS = Decimal("1.5"), 31
 _PREGNANT = {"LA15173-0": True, "LA26683-5": False}
 _HCG_POSITIVE = {"LA6576-8": True}
 _test = answer({**_HCG_POSITIVE, "LA6577-6": False})
@@ -73,7 +93,11 @@ _CONDITIONS = {
     # Myelodysplastic syndromes; acute myeloid leukaemias.
     "mds_aml": (re.compile(r"D46|C92[034568A]|C93|C94[0246]|C950"), "mds-aml"),
     "pneumonitis": (re.compile(r"J67|J680|J70[0-4]|J84"), "pneumonitis"),
-    "thrombosis": (re.compile(r"I26|I80[1-3]|I82|Z8671"), "venous-thromboembolism"),
+    # In lungs, limbs, portal vein, sinuses of the brain, and of pregnancy.
+    "thrombosis": (
+        re.compile(r"I26|I80[1-389]|I8[12]|G08|I636|I676|O22[35]|O87[13]|O882|Z8671"),
+        "venous-thromboembolism",
+    ),
 }
 # Leukaemia of a kind that is not said, or its history: it may have been acute myeloid leukaemia.
 _LEUKAEMIA = re.compile(r"Z856|C92[79Z]|C94[78]|C95[279]")
@@ -94,7 +118,9 @@ _ACUTE = re.compile(r"N17")
 _ACUTE_DAYS = 90  # an acute failure that nobody says is over, this long ago, is over
 # Diagnoses that are impairment: cirrhosis, portal hypertension; of failure it is more than mild.
 _CIRRHOSIS = re.compile(r"K703|K717|K74[3-6]|K766|I85")
-_LIVER_FAILURE = re.compile(r"K704|K711|K72|K767")
+_LIVER_FAILURE = re.compile(r"K704|K711|K72|K767|K7682|K9182")
+# Delivery, its outcome, care after it, of a mother who feeds, and disorders of that.
+_FEEDING = re.compile(r"O8[0-2]|O9[12]|Z37|Z39")
 _LIVER = {"A": "mild", "B": "moderate", "C": "severe"}
 
 
@@ -112,21 +138,19 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         "weight",
         facts["weight"],
         _WEIGHTS,
-        "two weights of a month, one more than a fifth above the other",
+        _WEIGHT_DAYS,
+        "two weights of three months, one more than a fifth above the other",
     )
     facts["creatinine"] = _without_jump(
         records,
         "creatinine",
         _steady(records, facts["creatinine"]),
         _CREATININES,
+        _CREATININE_DAYS,
         "two values of a month, one more than half above the other: no clearance follows from them",
     )
     facts["pregnant"] = checked_denial(records, _pregnant(records), False)
-    facts["breast_feeding"] = newest(
-        records.observations(LOCAL, "breast-feeding"),
-        yes_or_no,
-        records.missing(_OBSERVATIONS, _SEXUAL),
-    )
+    facts["breast_feeding"] = checked_denial(records, _breast_feeding(records), False)
     facts["menopause"] = _coded(records, "menopausal-status", _OBSERVATIONS, _SEXUAL)
     facts["child_pugh"] = _coded(records, "child-pugh-class", _OBSERVATIONS)
     impairment = _as_diagnosed(records, _liver(records, facts["child_pugh"]))
@@ -144,12 +168,24 @@ def measurements(
 ) -> tuple[list[Entry], Callable[[Entry], Value | Reason]]:
     """The entries that measure one of `MONITORED`, and how to read the value of one."""
     units, (low, high) = _UNITS[name]
-    read_number = number(units, Decimal(low), Decimal(high))
+    read_number = number(_spellings(units), Decimal(low), Decimal(high))
 
     def read(entry: Entry) -> Value | Reason:
         return read_number(entry) if is_read(entry, name) else Reason.NOT_UNDERSTOOD
 
     return records.measured(name), read
+
+
+def _spellings(units: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """The units in every spelling of UCUM: the litre has a small letter too, and ten its powers
+    after either sign; what stood in braces before a stroke is 1 (readers/resources.py)."""
+    return {
+        spelling: factor
+        for unit, factor in units.items()
+        for litre in (unit, unit.replace("L", "l"))
+        for spelling in (litre, litre.replace("10*", "10^"), litre.replace("/", "1/", 1))
+        if spelling == litre or spelling.startswith(("10^", "1/"))
+    }
 
 
 def _coded(records: Records, question: str, *categories: int) -> Fact:
@@ -234,8 +270,10 @@ def _careful(
     return choose
 
 
-def _without_jump(records: Records, name: str, fact: Fact, most: Decimal, why: str) -> Fact:
-    """The fact, unless another measurement of the month before is more than `most` times as large
+def _without_jump(
+    records: Records, name: str, fact: Fact, most: Decimal, days: int, why: str
+) -> Fact:
+    """The fact, unless another measurement of these days before is more than `most` times as large
     or as small: one of them is wrong, or what is measured has changed too fast."""
     if not isinstance(fact, Known) or not isinstance(fact.value, Decimal) or not fact.day:
         return fact
@@ -244,7 +282,7 @@ def _without_jump(records: Records, name: str, fact: Fact, most: Decimal, why: s
         entry
         for entry in entries
         if is_final(entry)
-        and entry.can_be_since(fact.day - _JUMP_DAYS)
+        and entry.can_be_since(fact.day - days)
         and isinstance(value := read(entry), Decimal)
         and max(value, fact.value) > min(value, fact.value) * most
     ]
@@ -286,6 +324,24 @@ def _pregnant(records: Records) -> Fact:
         source = tuple(sorted({*fact.source, *names(entries)}))
         return Unknown(Reason.CONFLICTING, "its status and a diagnosis", fact.day, source)
     return fact
+
+
+def _breast_feeding(records: Records) -> Fact:
+    """As it is stated, unless a delivery or a feeding mother's diagnosis may be as new as a "no"."""
+    missing = records.missing(_OBSERVATIONS, _SEXUAL)
+    fact = newest(records.observations(LOCAL, "breast-feeding"), yes_or_no, missing)
+    if not isinstance(fact, Known) or fact.value is True:
+        return fact
+    since = fact.day or 0
+    entries = [
+        condition
+        for condition in conditions(records, _FEEDING)
+        if condition.can_be_since(since) or _end(condition) >= since
+    ]
+    if not entries:
+        return fact
+    source = tuple(sorted({*fact.source, *names(entries)}))
+    return Unknown(Reason.CONFLICTING, "a no and a diagnosis", fact.day, source)
 
 
 def _lasts(condition: Entry) -> bool:
@@ -342,9 +398,10 @@ def _as_diagnosed(records: Records, impairment: Fact) -> Fact:
 
 
 def _end(condition: Entry) -> int:
-    """The last day that a condition is known to have lasted."""
-    ended = condition.resource.get("abatementDateTime")
-    return max(condition.day or 0, day_number(ended) if isinstance(ended, str) else 0)
+    """The last day that a condition is known to have lasted: of its end, or else of its record,
+    since what was written down then is what was known then."""
+    known = condition.resource.get("abatementDateTime", condition.resource.get("recordedDate"))
+    return max(condition.day or 0, day_number(known) if isinstance(known, str) else 0)
 
 
 def _liver(records: Records, child_pugh: Fact) -> Fact:

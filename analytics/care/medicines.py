@@ -39,15 +39,17 @@ from analytics.readers.marks import (
     FOR_ANOTHER_DISEASE,
     FOR_BREAST_CANCER,
     ON_SKIN_OR_EYE,
+    days_lasting,
     marks_of,
 )
 from analytics.vocabulary import Category
 
 _KINDS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _NOW = frozenset({"active", "on-hold", "in-progress"})
-# A prescription counts as completed when it was handed out; what it gave may still be taken. How
-# much that is does not come in: three months are what is given out at most at once.
-_STILL_DAYS, _AFTER_INFUSION = 90, 30
+# A prescription counts as completed when it was handed out; what it gave may still be taken, for as
+# long as it says itself (LASTS), and three months more, which are given out at most at once. When
+# one was stopped is not said: it went on until then, and a prescription is valid for a year.
+_STILL_DAYS, _AFTER_INFUSION, _UNTIL_STOPPED = 90, 30, 365
 # OlympiA began within 12 weeks of the last treatment; after chemotherapy that may be an operation and
 # radiotherapy. Beyond a year it is none of the trial's patients by any schedule.
 _AFTER_ADJUVANT, _EARLY = 365, ("adjuvant", "neoadjuvant")
@@ -98,17 +100,20 @@ class _Medicine:
     now: bool
     may_be_for_others: bool  # whether it says nothing of cancer by itself
     for_another: bool  # whether every reason for it is another disease
+    local: bool  # whether it is put on the skin or into the eye alone
 
 
 def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
     """The facts of medicines. metastatic: what is known of distant metastases (tumour.py)."""
     medicines = [_read(entry, records.today) for entry in records.entries if entry.kind in _KINDS]
-    now = [medicine for medicine in medicines if medicine.now]
+    # What is put on the skin or into the eye interacts with nothing.
+    taken = [medicine for medicine in medicines if not medicine.local]
+    now = [medicine for medicine in taken if medicine.now]
     complete = _complete(records, medicines, now)
-    ever = _complete(records, medicines, medicines)
+    ever = _complete(records, medicines, taken)
     facts = {
         "medicines": _list(records, medicines, now),
-        "medicines_ever": _list(records, medicines, medicines),
+        "medicines_ever": _list(records, medicines, taken),
         "medicines_complete": complete,
         "earlier_parp_inhibitor": _parp_inhibitor(records, medicines, ever),
     }
@@ -139,8 +144,12 @@ def _read(entry: Entry, today: int) -> _Medicine:
     used = marks_of(entry.resource)
     if ON_SKIN_OR_EYE in used:
         classes.discard("cytotoxic")
-    still = _AFTER_INFUSION if "cytotoxic" in classes else _STILL_DAYS
-    recent = entry.day is None or entry.day >= today - still
+    cytotoxic = "cytotoxic" in classes
+    still = _AFTER_INFUSION if cytotoxic else _STILL_DAYS
+    lasts = days_lasting(used)
+    if _has_no_end(entry) and not cytotoxic:
+        lasts = max(lasts, _UNTIL_STOPPED)
+    recent = entry.day is None or entry.day + lasts >= today - still
     active = entry.resource.get("status") in _NOW
     named = {code for name in known for code in TABLE["ingredients"][name]["atc"]} | other
     for_others = bool(named & _ALSO_FOR_OTHERS)
@@ -153,6 +162,19 @@ def _read(entry: Entry, today: int) -> _Medicine:
         active or recent,
         for_others,
         for_another,
+        ON_SKIN_OR_EYE in used,
+    )
+
+
+def _has_no_end(entry: Entry) -> bool:
+    """Whether a medicine was taken until a day that is not said."""
+    if entry.kind == "MedicationAdministration":
+        return False
+    period = entry.resource.get("effectivePeriod")
+    return (
+        "end" not in period
+        if isinstance(period, dict)
+        else entry.resource.get("status") == "stopped"
     )
 
 

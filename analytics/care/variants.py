@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.care.dpyd import CAUSAL, PROXY, VARIANTS, name_of
-from analytics.care.entries import LOINC, Entry, Records, is_final, names
+from analytics.care.dpyd import CAUSAL, DECREASED, NORMAL, PROXY, VARIANTS, name_of
+from analytics.care.entries import LOINC, Entry, Records, answer, is_final, names
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.readers.codes import codings_of
 from analytics.readers.genomics import (
@@ -71,6 +71,18 @@ _WORDS = {
 _TESTED_ABSENT = "tested variant not found"
 _ORDER = (*_WORDS.values(), _TESTED_ABSENT)
 _QUALIFYING = _ORDER[:2]
+# What a laboratory says that a gene's product does (LOINC), and its answers (LL3856-3).
+_PHENOTYPES = {DPYD: "79719-1", CYP2D6: "79715-9"}
+_METABOLISERS = {
+    "LA9657-3": "poor",
+    "LA10317-8": "intermediate",
+    "LA25391-6": "normal",
+    "LA25390-8": "rapid",
+    "LA10315-2": "ultrarapid",
+}
+# Frequent star alleles of CYP2D6 without function, and with all of it (CPIC).
+NO_FUNCTION = frozenset(f"*{n}" for n in (3, 4, 5, 6, 7, 8, 11, 12, 13, 15, 18, 31, 36, 40, 42, 68))
+FULL_FUNCTION = frozenset(f"*{n}" for n in (1, 2, 27, 33, 34, 35, 39, 45, 46, 48, 53))
 _GENOME = Category.GERMLINE_VARIANTS
 
 
@@ -90,7 +102,43 @@ def read_variants(records: Records) -> dict[str, Fact]:
     facts: dict[str, Fact] = {name: _significance(records, gene) for name, gene in BRCA.items()}
     facts |= _dpyd(records, _of_gene(records, DPYD))
     facts["cyp2d6_diplotype"] = _diplotype(records)
+    for gene, result in ((DPYD, "dpyd_variants"), (CYP2D6, "cyp2d6_diplotype")):
+        facts[result] = _as_stated(records, gene, facts[result])
     return facts
+
+
+def _as_stated(records: Records, gene: str, result: Fact) -> Fact:
+    """What was found of a gene, unless what its laboratory says that it does, of whatever day, is
+    another phenotype, or cannot be read."""
+    stated = records.observations(LOINC, _PHENOTYPES[gene])
+    if not isinstance(result, Known) or not isinstance(result.value, tuple):
+        return result
+    possible = (_metabolisers_by_dpyd if gene == DPYD else _metabolisers_by_cyp2d6)(result.value)
+    if all(answer(_METABOLISERS)(entry) in possible for entry in stated):
+        return result
+    source = tuple(sorted({*result.source, *names(stated)}))
+    return Unknown(Reason.CONFLICTING, "its variants and a phenotype", result.day, source)
+
+
+def _metabolisers_by_dpyd(variants: Sequence[str]) -> set[str]:
+    """CPIC: by the two copies that do least."""
+    lowered = [name for name in variants if name not in NORMAL]
+    if not lowered:
+        return {"normal"}
+    return {"poor"} if len(lowered) > 1 and set(lowered) - DECREASED else {"intermediate"}
+
+
+def _metabolisers_by_cyp2d6(diplotypes: Sequence[str]) -> set[str]:
+    """Those that are not out of the question: laboratories draw the lines between them in different
+    ways."""
+    alleles = [re.sub(r"x.*", "", allele) for allele in diplotypes[0].split("/")]
+    without = sum(allele in NO_FUNCTION for allele in alleles)
+    if without == len(alleles):
+        return {"poor"}
+    full = sum(allele in FULL_FUNCTION for allele in alleles)
+    possible = {"intermediate"} if full < len(alleles) else set()
+    possible |= {"normal", "rapid"} if full else set()
+    return possible | ({"ultrarapid"} if "x" in diplotypes[0] else set())
 
 
 def _of_gene(records: Records, gene: str) -> list[Entry]:
@@ -116,6 +164,9 @@ def _significance(records: Records, gene: str) -> Fact:
         if isinstance(fact, Known)
         and not any(_same_perhaps(notations, variant) for variant in others)
     ]
+    unlinked = _class_not_kept(records, gene)
+    if unlinked is not None and any(_qualifies(fact) for fact, _ in variants):
+        return unlinked
     if certain:
         return _most_serious(certain)
     if qualifying:
@@ -336,6 +387,13 @@ def _not_kept(records: Records, gene: str) -> list[Unknown]:
     ]
 
 
+def _class_not_kept(records: Records, gene: str) -> Unknown | None:
+    """Whether ingest did not keep a classification that may be of one of the gene's variants."""
+    if records.marks.isdisjoint({CLASS_NOT_KEPT, f"{CLASS_NOT_KEPT}/{gene}"}):
+        return None
+    return Unknown(Reason.HELD_BACK, "a classification of a variant that it could not be linked to")
+
+
 def _first(unknown: Sequence[Unknown]) -> Unknown:
     """The one that is told, whatever the order of the records."""
     return min(
@@ -348,7 +406,7 @@ _ORDER_OF_REASONS = tuple(sorted(Reason, key=lambda reason: (reason != Reason.CO
 
 def _dpyd(records: Records, entries: Sequence[Entry]) -> dict[str, Fact]:
     """Variants and positions of DPYD that the laboratory tested."""
-    genotypes = [entry for entry in records.entries if _may_be_genotype_of_dpyd(entry)]
+    genotypes = [entry for entry in records.entries if _may_be_genotype_of(entry, DPYD, "DPYD")]
     if genotypes:
         # Its star alleles are not read, so nothing else may stand in for what it says.
         detail = "a DPYD genotype in star alleles"
@@ -390,11 +448,15 @@ def _dpyd(records: Records, entries: Sequence[Entry]) -> dict[str, Fact]:
     return {"dpyd_variants": _first(unknown) if unknown else variants, "dpyd_positions": positions}
 
 
-def _may_be_genotype_of_dpyd(entry: Entry) -> bool:
-    """Whether a genotype names DPYD, or no gene at all."""
-    gene, _, _ = str(entry.resource.get("valueString", "")).rpartition(" ")
-    genes = _codes(entry, GENE)
-    return GENOTYPE in entry.codes and (DPYD in genes or gene == "DPYD" or not (genes or gene))
+def _may_be_genotype_of(entry: Entry, gene: str, name: str) -> bool:
+    """Whether a genotype names the gene, or no gene at all."""
+    genes, named = _codes(entry, GENE), _names_gene(entry)
+    return GENOTYPE in entry.codes and (gene in genes or named == name or not (genes or named))
+
+
+def _names_gene(entry: Entry) -> str:
+    """The gene beside the star alleles of a genotype; empty for none."""
+    return str(entry.resource.get("valueString", "")).rpartition(" ")[0]
 
 
 def listed(copies: Mapping[str, int]) -> tuple[str, ...]:
@@ -409,8 +471,7 @@ def _diplotype(records: Records) -> Fact:
     entries = [
         entry
         for entry in records.entries
-        if GENOTYPE in entry.codes
-        and CYP2D6 in _codes(entry, GENE)
+        if _may_be_genotype_of(entry, CYP2D6, "CYP2D6")
         and not _codes(entry, SOURCE_CLASS) & _SOMATIC
     ]
     if not entries:
@@ -419,6 +480,8 @@ def _diplotype(records: Records) -> Fact:
     lost = _not_kept(records, CYP2D6)
     if lost:
         return _first(lost)
+    if not all(CYP2D6 in _codes(entry, GENE) or _names_gene(entry) for entry in entries):
+        return Unknown(Reason.NOT_UNDERSTOOD, "a genotype that names no gene", source=source)
     texts = {str(entry.resource.get("valueString")) for entry in entries}
     alleles = {re.sub(r"^CYP2D6 ", "", text) for text in texts}
     ordered = {tuple(sorted(text.split("/"))) for text in alleles}

@@ -56,6 +56,8 @@ SYSTEMS = {
     MAPPED: "mapped",
 }
 URIS = {short: uri for uri, short in SYSTEMS.items()}
+# ATC as the German institute publishes it, with the same codes for the same substances.
+_OTHER_URIS = {"http://fhir.de/CodeSystem/bfarm/atc": URIS["atc"]}
 HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "icd-o-3", "atc"})
 # A code that does not match its system's pattern may be free text or a disguised listed code, so it
 # is held back.
@@ -165,6 +167,12 @@ class Value:
     note: str = ""
 
 
+def usual_system(system: str) -> str:
+    """The URI of a system as SYSTEMS spells it: without a stroke at its end, or by another name."""
+    short = system.rstrip("/")
+    return _OTHER_URIS.get(short, short if short in SYSTEMS else system)
+
+
 def normal_code(system: str, code: str) -> str:
     """The spelling that is used to compare codes of this system (short name)."""
     return code.replace(".", "").upper() if system.startswith("icd-10") else code
@@ -196,7 +204,7 @@ def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
             raise PayloadError(
                 "value sets: a system is not text, or its codes are not a list", hint
             )
-        system = SYSTEMS.get(name, name)
+        system = SYSTEMS.get(usual_system(name), name)
         sets = categories.setdefault(system, {})
         for code in codes:
             if not isinstance(code, str) or not code:
@@ -299,7 +307,8 @@ def codings_of(concept: object) -> Iterator[Coding]:
         if isinstance(coding, dict):
             system, code = coding.get("system"), coding.get("code")
             yield Coding(
-                system if isinstance(system, str) else None, code if isinstance(code, str) else None
+                usual_system(system) if isinstance(system, str) else None,
+                code if isinstance(code, str) else None,
             )
 
 

@@ -51,6 +51,7 @@ from analytics.readers.codes import (
     codings_of,
     measure,
     sensitive_categories,
+    usual_system,
     why_unroutable,
 )
 from analytics.readers.dates import (
@@ -66,10 +67,11 @@ from analytics.readers.genomics import (
     IMPLICATION,
     RESULTS,
     gene_of,
+    is_advice,
     is_result,
     spelled,
 )
-from analytics.readers.links import read_links, values_at
+from analytics.readers.links import Links, read_links, values_at
 from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
@@ -91,10 +93,16 @@ from analytics.readers.marks import (
     could_be_diagnosis,
     could_be_medicine,
     genes_called,
+    marks_of,
     observation_mark,
     write_marks,
 )
-from analytics.readers.medication_use import disease_marks, is_of_breast, use_marks
+from analytics.readers.medication_use import (
+    disease_marks,
+    is_of_breast,
+    lasting_marks,
+    use_marks,
+)
 from analytics.readers.resources import (
     CLINICAL,
     NO_FACT,
@@ -176,11 +184,16 @@ _BLOOD = re.compile(r"D46|C9[2-5]")
 # discharge-disposition: expired.
 _DAY_OF_DEATH, _VITAL_STATUS, _DEAD = "81956-5", "67162-8", "T"
 _DIED_THERE = Coding(_HL7 + "discharge-disposition", "exp")
-_REPEATS_DAYS = 90  # of a prescription: what is handed out later is another supply
 _UNFIT_SPECIMEN = "of a specimen that was not fit for its test"
 # R4 specimen-status; HL7 v2 table 0493: autolysed, clotted, contaminated, haemolysed, not received.
 _UNFIT_STATUSES = frozenset({"unsatisfactory", "entered-in-error"})
 _UNFIT_STATES = frozenset({"AUT", "CLOT", "CON", "HEM", "SNR"})
+# Specimens of a fetus or newborn: HL7 v2 tables 0487 and 0070, SNOMED CT, or their names.
+_FETAL_CODES = frozenset({"AMN", "BLDCO", "CBLD", "CORD", "PLC", "TISPL", "119373006", "122556008"})
+_FETAL = re.compile(
+    r"amnio|chorion|cord blood|umbilical|pla[cz]ent|fo?etal|fo?etus|fruchtwasser|nabelschnur",
+    re.IGNORECASE,
+)
 _TEST_DATA = Coding(_HL7 + "v3-ActReason", "HTEST")
 _ONLY_TEST_DATA = "test data in a record that is none"
 _ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
@@ -275,7 +288,10 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
         held_back.note_inner(resource)
         held_back.note_inner(_only_as_reason(resource, source, sets))
     for resource in not_taken:
-        if not _repeats_prescription(resource, source, taken):
+        prescriptions = _prescriptions_of(resource, source, taken)
+        for prescription in prescriptions:
+            _note_dispense(resource, prescription, kept)
+        if not prescriptions:
             held_back.note_left(resource)
     split = {category: list(listed.values()) for category, listed in sorted(kept.items()) if listed}
     report = _report(source, split, held_back, left)
@@ -297,12 +313,15 @@ class _HeldBack:
         self._observations: dict[tuple[Coding, bool], str] = {}  # code, final: the last day
         self._condition: str | None = None  # the last day of a diagnosis
         self._allergies = False
+        self._others: set[int] = set()  # about somebody else, by identity
 
     def add(self, resource: Mapping[str, object], why: str) -> None:
         self.counts[why] = self.counts.get(why, 0) + 1
         self.note_left(resource)
         self._medicines = self._medicines or why == NOT_R4  # it may be anything
-        if not why.startswith((_FOCUS, _OTHERS)):
+        if why.startswith((_FOCUS, _OTHERS)):
+            self._others.add(id(resource))
+        else:
             self._note(resource)
         if is_result(resource) and not _is_implication(resource):
             self._note_result(resource, why in (_REPORT_NOT_FINAL, NO_FACT), gene_of(resource))
@@ -329,6 +348,11 @@ class _HeldBack:
     ) -> None:
         mark = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT
         self._results |= {mark if gene is None else f"{mark}/{gene}" for gene in genes}
+
+    def note_unlinked(self, implication: Mapping[str, object], gene: str | None) -> None:
+        """Note a classification of a variant that is not known: it may be of any of the gene's."""
+        if implication.get("status") not in VOID and id(implication) not in self._others:
+            self._results.add(CLASS_NOT_KEPT if gene is None else f"{CLASS_NOT_KEPT}/{gene}")
 
     def _note_observation(self, observation: Mapping[str, object]) -> None:
         """Keep of each code that a care plan reads the last day; one without a day may be later."""
@@ -362,7 +386,7 @@ class _HeldBack:
             self._medicines = self._medicines or (
                 isinstance(inner.get("resourceType"), str) and could_be_medicine(inner)
             )
-        if resource.get("resourceType") == "Observation":
+        if resource.get("resourceType") == "Observation" and not is_advice(resource):
             self._medicines = self._medicines or _names_medicine(resource)
 
     def marks(self, category: int, true_dates: bool) -> set[str]:
@@ -424,29 +448,49 @@ def _hold_back_late(
                 del listed[id(resource)]
 
 
-def _repeats_prescription(resource: Mapping[str, object], source: Source, kept: Set[int]) -> bool:
-    """Whether this is a medicine handed out by prescriptions that are kept, which tell as much of
-    it: the same one, and going on or not long before. kept: by identity."""
+def _prescriptions_of(
+    resource: Mapping[str, object], source: Source, kept: Set[int]
+) -> list[Mapping[str, object]]:
+    """The prescriptions by which a medicine was handed out, if all of them are kept and of the same
+    medicine, so that they tell as much of it but the day. kept: by identity."""
     context = source.contexts[id(resource)]
     named = [
         resolve(reference, context, source)
         for reference in values_at(resource, "authorizingPrescription")
     ]
-    codes = set(codings_of(resource.get("medicationCodeableConcept")))
+    codes = _medicine_codes(resource, source)
     handed_over = _certain(str(resource.get("whenHandedOver"))[:10])
+    prescriptions = []
     for prescription in named:
         if prescription is None or id(prescription) not in kept:
-            return False
-        prescribed = set(codings_of(prescription.get("medicationCodeableConcept")))
+            return []
+        prescribed = _medicine_codes(prescription, source)
         if codes and prescribed and not codes & prescribed:
-            return False
-        since = _certain(str(prescription.get("authoredOn"))[:10])
-        soon = (
-            handed_over and since and day_number(handed_over) - day_number(since) <= _REPEATS_DAYS
-        )
-        if prescription.get("status") not in ("active", "on-hold") and not soon:
-            return False
-    return bool(named)
+            return []
+        if prescription.get("status") not in ("active", "on-hold") and not handed_over:
+            return []
+        prescriptions.append(prescription)
+    return prescriptions
+
+
+def _medicine_codes(resource: Mapping[str, object], source: Source) -> set[Coding]:
+    """The codes of a medicine, or of the Medication that it refers to."""
+    context = source.contexts[id(resource)]
+    medication = resolve(resource.get("medicationReference"), context, source) or {}
+    return set(codings_of(resource.get("medicationCodeableConcept", medication.get("code"))))
+
+
+def _note_dispense(
+    dispense: Mapping[str, object],
+    prescription: Mapping[str, object],
+    kept: Mapping[int, dict[int, dict[str, Any]]],
+) -> None:
+    """Let the day on which a medicine was handed out survive at its prescription, which is kept."""
+    for listed in kept.values():
+        reduced = listed.get(id(prescription), {})
+        if reduced:
+            marks = marks_of(reduced) | lasting_marks(prescription, dispense)
+            reduced.update(write_marks(marks))
 
 
 def _only_as_reason(
@@ -531,6 +575,11 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
         if id(resource) not in kept:
             for origin in origins[id(resource)]:
                 kept.get(id(origin), {}).update(write_marks({CLASS_NOT_KEPT}))
+            not_kept = [result for result in origins[id(resource)] if id(result) not in kept]
+            if not origins[id(resource)] or _lacks_origin(resource, source):
+                not_kept.append(resource)
+            for unlinked in not_kept:
+                held_back.note_unlinked(resource, gene_of(unlinked) or gene_of(resource))
     for resource in source.resources:
         if id(resource) in kept and is_result(resource):
             reduced = kept[id(resource)]
@@ -544,6 +593,12 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
 
 def _is_implication(resource: Mapping[str, object]) -> bool:
     return is_result(resource) and IMPLICATION in map(spelled, codings_of(resource.get("code")))
+
+
+def _lacks_origin(resource: Mapping[str, object], source: Source) -> bool:
+    """Whether something that it is derived from is not in the file."""
+    derived = [*values_at(resource, "derivedFrom")]
+    return len(_origins(resource, source)) < len(derived)
 
 
 def _origins(resource: Mapping[str, object], source: Source) -> list[Mapping[str, object]]:
@@ -675,10 +730,40 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str
     reference are marked, never what lists it.
     """
     initial = {key: _own_marks(part, marks) for key, part in marks.links.parts.items()}
-    for sentence, keys in ((_SEARCH, marks.links.unread), (_OTHERS, source.others)):
+    others = {*source.others, *_of_kin(source, marks.links)}
+    for sentence, keys in ((_SEARCH, marks.links.unread), (_OTHERS, others)):
         for key in keys:
             initial.setdefault(key, []).append(sentence)
     return marks.links.propagate(initial, _DOWNWARDS)
+
+
+def _of_kin(source: Source, links: Links) -> Iterator[int]:
+    """By identity: what a history of a relative names or gave rise to, and specimens of somebody
+    else than the person, as of her child."""
+    for resource in source.resources:
+        context = source.contexts[id(resource)]
+        if resource.get("resourceType") == "FamilyMemberHistory":
+            for extension in links.extensions.get(id(resource), ()):
+                result = resolve(extension.get("valueReference"), context, source)
+                yield from () if result is None else (id(result),)
+        if any(
+            origin is not None and origin.get("resourceType") == "FamilyMemberHistory"
+            for origin in _related(resource, "derivedFrom", context, source)
+        ):
+            yield id(resource)
+        yield from (
+            id(part)
+            for part in (resource, *context.inside.values())
+            if part.get("resourceType") == "Specimen" and _is_of_another_body(part)
+        )
+
+
+def _is_of_another_body(specimen: Mapping[str, object]) -> bool:
+    """Whether its kind is of a fetus, or it names somebody in words alone."""
+    kind, subject = specimen.get("type"), specimen.get("subject")
+    named = isinstance(subject, dict) and not {"reference", "identifier"} & subject.keys()
+    codes = {coding.code for coding in codings_of(kind)}
+    return named or bool(codes & _FETAL_CODES) or _FETAL.search(json.dumps(kind)) is not None
 
 
 def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
@@ -766,7 +851,7 @@ def _route(
         raise HeldBack(_UNFIT_SPECIMEN)
     if _is_test_data(resource) and not any(map(_is_test_data, source.labelled)):
         raise HeldBack(_ONLY_TEST_DATA)
-    if _OTHERS in everywhere:
+    if _OTHERS in everywhere and resource["resourceType"] != "FamilyMemberHistory":
         raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")
     if id(resource) in marks.links.unreadable:
         element = marks.links.unreadable[id(resource)]
@@ -774,7 +859,7 @@ def _route(
     if "medication" in profile.concept:
         why_taken = [*values_at(meant, "reasonCode")]
         why_taken += [_meant(reason.get("code"), marks.sets) for reason in reasons if reason]
-        reduced.update(marks.of_use(use_marks(meant, why_taken)))
+        reduced.update(marks.of_use(use_marks(meant, why_taken) | lasting_marks(meant)))
     elif resource["resourceType"] == "Observation" and not is_result(resource):
         focuses = _related(resource, "focus", context, source)
         about = [_meant(focus.get("code"), marks.sets) for focus in focuses if focus]
@@ -919,7 +1004,8 @@ def _walk(value: object) -> Iterator[Coding]:
     if isinstance(value, dict):
         for system, code in paired(value.get("system"), value.get("code")):
             if isinstance(system, str):  # some systems are sensitive without a code
-                yield from _spellings(Coding(system, code if isinstance(code, str) else None))
+                for name in {system: None, usual_system(system): None}:
+                    yield from _spellings(Coding(name, code if isinstance(code, str) else None))
         if _is_genetic(value):
             yield _GENETIC_LABEL
         for item in value.values():

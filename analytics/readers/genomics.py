@@ -25,6 +25,7 @@ _LOINC = URIS["loinc"]
 VARIANT = Coding(_LOINC, "69548-6")
 GENOTYPE = Coding(_LOINC, "84413-4")
 IMPLICATION = Coding(GUIDE, "diagnostic-implication")
+ADVICE = Coding(GUIDE, "therapeutic-implication")
 FINAL = frozenset({"final", "amended", "corrected"})  # statuses of a result or report
 RESULTS = frozenset({VARIANT, GENOTYPE, IMPLICATION})
 GENE, C_HGVS, P_HGVS, G_HGVS = "48018-6", "48004-6", "48005-3", "81290-9"
@@ -100,6 +101,11 @@ def is_result(resource: Mapping[str, object]) -> bool:
     return resource.get("resourceType") == "Observation" and any(
         spelled(coding) in RESULTS for coding in codings_of(resource.get("code"))
     )
+
+
+def is_advice(resource: Mapping[str, object]) -> bool:
+    """Whether an Observation is advice on a medicine by genes: nobody takes what it names."""
+    return ADVICE in map(spelled, codings_of(resource.get("code")))
 
 
 def gene_of(resource: Mapping[str, object]) -> str | None:

@@ -37,7 +37,8 @@ ALL_MEDICINES = "all-medicines"
 # a slash and the HGNC id where the result names its gene.
 RESULTS_NOT_FINAL = "genomic-results-not-final"
 RESULTS_NOT_KEPT = "genomic-results-held-back"
-# Of a variant, in its own tag: a classification of it was held back, which may say otherwise.
+# Of a variant, in its own tag: a classification of it was held back, which may say otherwise. Of the
+# record with the genome's category, with a gene as above: so was one of a variant that is not known.
 CLASS_NOT_KEPT = "classification-held-back"
 # Of the record of observations: a result of a code that a care plan reads was not kept, so that an
 # older one beside it may be outdated. Followed by the code and the day, without value.
@@ -58,6 +59,10 @@ FOR_BREAST_CANCER = "for-breast-cancer"
 OF_SEVERAL_TUMOURS = "of-several-tumours"
 # Of a medicine, in its own tag: it is put on the skin or into the eye alone.
 ON_SKIN_OR_EYE = "on-skin-or-eye"
+# Of a medicine, in its own tag: how many days after its date it may still have been handed out, or
+# given, as its repeats, its validity, its dosage and its dispenses say. Followed by a slash and the
+# number, which a shift of the dates does not change.
+LASTS = "lasts"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"
 # Statuses of what never was a result (R4 observation-status).
@@ -72,12 +77,23 @@ _ASKED = {
     },
     **{code: Coding(_LOINC, same) for code, same in IN_SNOMED.items()},
     **{question: Coding(LOCAL, question) for question in CARE},
+    # T, N and M as mCODE and registries ask for them in SNOMED CT: clinical, pathological, or either.
+    **{
+        code: Coding(_LOINC, asked)
+        for codes, asked in (
+            ("78873005 384625004", "21899-0"),
+            ("277206009 371494008", "21900-6"),
+            ("277208005 399387003 371497001", "21907-1"),
+        )
+        for code in codes.split()
+    },
 }
 _MEDICINES = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _MEDICINES_UNREAD = frozenset({"MedicationDispense", "MedicationUsage"})
 # ICD-10 and ICD-10-CM: the diagnoses of which a care plan states a "no", and those around them.
 _DENIED = re.compile(
-    r"C7[789]|C80|C9[2-5]|D46|I26|I8[025]|J6[78]|J70|J84|K7[0-46]|O|Z3[2-6A]|Z856|Z867"
+    r"C7[789]|C80|C9[2-5]|D46|G08|I26|I6[37]6|I8[0125]|J6[78]|J70|J84|K7[0-46]|K918|O|Z3[2-79A]"
+    r"|Z856|Z867"
 )
 _ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
 # SNOMED CT as HL7's value set allergyintolerance-code names it: no known allergy, also of a drug, of
@@ -93,15 +109,35 @@ EXCLUDED, SUSPECTED, HISTORY = "A", "V", "Z"
 _GENES = {"BRCA1": "1100", "BRCA2": "1101", "DPYD": "3012", "CYP2D6": "2625"}
 _GENE_NAMES = re.compile(r"BRCA[12/]*|DPYD|CYP2D6", re.IGNORECASE)
 _OF_GENOME = re.compile(r"GE|genetics?|genomics?", re.IGNORECASE)
+# By LOINC code: its names in small letters, as whole words, and what makes it another quantity.
 _CALLED = {
-    "2160-0": re.compile(r"[ck]reatinin(?!.*(?:urin|clear|ratio))", re.IGNORECASE),
-    "718-7": re.compile(r"ha?emoglobin\b(?!.*(?:a1c|glycat))", re.IGNORECASE),
-    "751-8": re.compile(r"neutrophil", re.IGNORECASE),
-    "777-3": re.compile(r"platelet|thrombo[cz]yt", re.IGNORECASE),
-    "29463-7": re.compile(r"body weight|gewicht", re.IGNORECASE),
-    "48676-1": re.compile(r"her-?2", re.IGNORECASE),
-    "85337-4": re.compile(r"o?estrogen receptor", re.IGNORECASE),
-    "85339-0": re.compile(r"progesterone receptor", re.IGNORECASE),
+    code: (re.compile(rf"\b(?:{names})\b"), re.compile(others))
+    for code, names, others in (
+        ("2160-0", r"\w*[ck]reatinin\w*|crea|creat|krea", "urin|harn|clear|ratio|kinase"),
+        (
+            "718-7",
+            r"\w*h(?:a|ae|ä|e)moglobin|hb|hgb",
+            "a1c|gly[ck]|carbox|met-?h|f(?:o?e)tal|urin|harn|stool|stuhl|mean|corpus|mch|free|frei",
+        ),
+        ("751-8", r"\w*neutro\w*|anc|neut", "%|percent|prozent"),
+        (
+            "777-3",
+            r"platelets?|thrombo[cz]yt\w*|plts?",
+            "mean|mittler|volum|distrib|antibod|aggreg",
+        ),
+        (
+            "29463-7",
+            r"(?:body)?weight|\w*gewicht",
+            r"birth|geburt|ideal|goal|target|ziel|loss|gain|change|f(?:o?e)tal|specific|molec|bearing|\bfor\b",
+        ),
+        (
+            "48676-1",
+            r"her[ -]?2\w*|(?:c-?)?erbb-?2|human epidermal growth factor receptor 2",
+            "(?!)",
+        ),
+        ("85337-4", r"(?:o?e|ö)strogen[ -]?re[cz]eptor\w*", "(?!)"),
+        ("85339-0", r"progesterone?[ -]?re[cz]eptor\w*", "(?!)"),
+    )
 }
 # By these statuses a medicine was surely not taken.
 _NOT_TAKEN = frozenset({"cancelled", "entered-in-error", "draft", "not-taken", "not-done"})
@@ -182,8 +218,13 @@ def codes_called(concept: object) -> frozenset[Coding]:
     """What a result measures by its name, if its code is in no system that is known."""
     if any(coding.system in SYSTEMS for coding in codings_of(concept)):
         return frozenset()
-    written = " ".join(_texts(concept))
-    return frozenset(Coding(_LOINC, code) for code, name in _CALLED.items() if name.search(written))
+    texts = (text for text in _texts(concept) if "://" not in text)
+    written = " ".join(texts).lower().replace("_", " ")
+    return frozenset(
+        Coding(_LOINC, code)
+        for code, (names, others) in _CALLED.items()
+        if names.search(written) and not others.search(written)
+    )
 
 
 def asked_codes(concept: object) -> frozenset[Coding]:
@@ -230,6 +271,13 @@ def conditions_not_kept(marks: Iterable[str]) -> Iterator[str]:
         kind, _, day = mark.partition("/")
         if kind == CONDITION_NOT_KEPT:
             yield day
+
+
+def days_lasting(marks: Iterable[str]) -> int:
+    """The days of the mark `LASTS`, 0 without it."""
+    prefix = f"{LASTS}/"
+    days = [mark.removeprefix(prefix) for mark in marks if mark.startswith(prefix)]
+    return max((int(text) for text in days if text.isdecimal()), default=0)
 
 
 def write_marks(marks: Iterable[str]) -> dict[str, object]:

@@ -1,17 +1,21 @@
-"""What a medicine is for or a result is about, and where a medicine is put on: marks of an entry,
-without content (marks.py).
+"""What a medicine is for or a result is about, where a medicine is put on, and how long it lasts:
+marks of an entry, without content (marks.py).
 
 A reason is a diagnosis, of another category than the medicine, so its code is not kept with it.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 
+from analytics.errors import PayloadError
+from analytics.readers.clinical import day_number
 from analytics.readers.codes import URIS, Coding, codings_of, normal_code
 from analytics.readers.links import values_at
-from analytics.readers.marks import FOR_ANOTHER_DISEASE, FOR_BREAST_CANCER, ON_SKIN_OR_EYE
+from analytics.readers.marks import FOR_ANOTHER_DISEASE, FOR_BREAST_CANCER, LASTS, ON_SKIN_OR_EYE
 from analytics.readers.staging import is_another_cancer
 
 _ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
@@ -33,6 +37,15 @@ _LOCAL_WORDS = re.compile(
     r"(?:topical|cutaneous|ophthalmic|ocular)(?: (?:use|route))?(?: \(qualifier value\))?",
     re.IGNORECASE,
 )
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SAYS_HOW_LONG = ("dispenseRequest", "dosageInstruction", "dosage", "daysSupply", "whenHandedOver")
+_ITS_DAY = ("effectiveDateTime", "effectivePeriod", "authoredOn", "dateAsserted")
+_SUPPLY, _BOUNDS = ("expectedSupplyDuration", "daysSupply"), ("boundsDuration", "boundsRange")
+_DAYS = {"wk": 7, "mo": 31, "a": 366}  # UCUM, each rounded up
+_USUAL_SUPPLY = 90  # days, of a repeat that does not say how much it is
+_LONGEST = 36_500  # days, or repeats: whatever is more is an error, and means for ever
 
 
 def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[str]:
@@ -58,6 +71,77 @@ def is_of_breast(concept: object) -> bool:
         coding.system in _BREAST_SYSTEMS and _BREAST.match((coding.code or "").upper())
         for coding in codings_of(concept)
     )
+
+
+def lasting_marks(*parts: Mapping[str, object]) -> set[str]:
+    """The mark of how long a medicine lasts after its day, by its entry and by what was handed out
+    on it. Without a complete day of its own it needs none: it may be of any day.
+    """
+    begun = next((_first_day(parts[0][name]) for name in _ITS_DAY if name in parts[0]), None)
+    if begun is None:
+        return set()
+    last = max(_last_day(part, begun) for part in parts)
+    return {f"{LASTS}/{min(last - begun, _LONGEST)}"} if last > begun else set()
+
+
+def _first_day(value: object) -> int | None:
+    """The day from which its entry is counted: of a period its end, as care/entries.py reads it."""
+    if isinstance(value, Mapping):
+        value = value.get("end", value.get("start"))
+    return next(_days(value), None)
+
+
+def _last_day(part: Mapping[str, object], begun: int) -> int:
+    """The last day that it names, and what its durations reach from the first one."""
+    says = {name: part[name] for name in _SAYS_HOW_LONG if name in part}
+    since = next(_days(part.get("whenHandedOver")), begun)
+    repeats = max(map(_number, _named(says, "numberOfRepeatsAllowed")), default=0)
+    bounds, supply = (
+        max((_length(item) for name in names for item in _named(says, name)), default=0)
+        for names in (_BOUNDS, _SUPPLY)
+    )
+    handed_out = (supply or (_USUAL_SUPPLY if repeats else 0)) * (1 + repeats)
+    return max(begun, *_days(says), since + max(bounds, handed_out))
+
+
+def _length(duration: object) -> int:
+    """The days of a duration, rounded up; in a unit that is not known it is taken as days."""
+    if not isinstance(duration, Mapping):
+        return 0
+    if "high" in duration:
+        return _length(duration["high"])
+    return _number(duration.get("value")) * _DAYS.get(str(duration.get("code")), 1)
+
+
+def _number(value: object) -> int:
+    """A number, rounded up, and no larger than is possible; 0 for none."""
+    return math.ceil(min(value, _LONGEST)) if isinstance(value, int | Decimal) else 0
+
+
+def _days(value: object) -> Iterator[int]:
+    """Every complete day inside, however deep."""
+    if isinstance(value, str) and _DATE.match(value):
+        try:
+            yield day_number(value[: len("2011-02-03")])
+        except PayloadError:
+            return
+    for item in _inside(value):
+        yield from _days(item)
+
+
+def _named(value: object, name: str) -> Iterator[object]:
+    """Every element of this name inside, however deep."""
+    if isinstance(value, Mapping) and name in value:
+        yield value[name]
+    for item in _inside(value):
+        yield from _named(item, name)
+
+
+def _inside(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
 
 
 def _is_another(concept: object) -> bool:

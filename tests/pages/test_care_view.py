@@ -202,7 +202,7 @@ def test_facts_are_said_in_words(plan: dict[str, Any]) -> None:
 def measured_plan() -> dict[str, Any]:
     """Of a patient who may have olaparib: its rule asks for blood counts again and again."""
     pounds = tuple(
-        measured("29463-7", 130 + n, "[lb_av]", date_of(TODAY - 40 * n)) for n in (1, 2, 3)
+        measured("29463-7", 150 + n, "[lb_av]", date_of(TODAY - 40 * n)) for n in (1, 2, 3)
     )
     file = eligible(date.fromisoformat(date_of(TODAY)), more=pounds)
     records = split_bundle(json.dumps(file).encode(), SUBJECT)
@@ -218,8 +218,8 @@ def test_what_was_measured_is_drawn_over_time_with_the_next_day(
     rules = shipped()
     opened = describe(measured_plan, {}, TODAY, rules)
     weight = next(entry for entry in opened["measured"] if entry["fact"] == "weight")
-    assert [value["value"] for value in weight["values"]] == ["60.33", "59.87", "59.42", "72", "72"]
-    assert "5 values, the first 60.3" in weight["plot"]
+    assert [value["value"] for value in weight["values"]] == ["69.4", "68.95", "68.49", "72", "72"]
+    assert "5 values, the first 69.4" in weight["plot"]
     counts = next(entry for entry in opened["measured"] if entry["fact"] == "haemoglobin")
     assert counts["next"]["rule"] == "olaparib-breast-cancer"
     due = day(counts["next"]["day"])

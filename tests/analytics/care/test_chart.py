@@ -41,6 +41,7 @@ from genomic_files import (
     CYP2D6,
     DPYD,
     GRCH37,
+    GUIDE,
     HGNC,
     HGVS,
     HOMOZYGOUS,
@@ -60,11 +61,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.care.chart import read_chart
-from analytics.care.dpyd import NORMAL, VARIANTS
+from analytics.care.dpyd import DECREASED, NORMAL, VARIANTS
 from analytics.care.entries import Entry, newest, read_records, yes_or_no
 from analytics.care.facts import FACTS, Fact, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.rule_set import shipped
+from analytics.care.variants import FULL_FUNCTION, NO_FUNCTION
 from analytics.errors import InputsError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
@@ -92,6 +94,33 @@ DUPLICATION = variant(change=DUP)
 GENOMIC = variant("g", change=None, more=(G_DUP,))
 GENOMIC_ABSENT = variant("g", change=None, more=(G_DUP,), value=ABSENT)
 UNDATED = {"effectiveDateTime": "2024-05"}
+OF_RELATIVE = {
+    "url": "http://hl7.org/fhir/StructureDefinition/family-member-history-genetics-observation",
+    "valueReference": {"reference": "Observation/v"},
+}
+
+
+def history(code: str = "MTH", **more: Any) -> dict[str, Any]:
+    """A relative with breast cancer."""
+    role = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
+    return {
+        "resourceType": "FamilyMemberHistory",
+        "id": "f",
+        "status": "completed",
+        "patient": {"reference": "Patient/p"},
+        "relationship": concept((role, code)),
+        "condition": [{"code": concept((CM, "C50.911"))}],
+        **more,
+    }
+
+
+def specimen(**more: Any) -> dict[str, Any]:
+    return {"resourceType": "Specimen", "id": "s", "subject": {"reference": "Patient/p"}, **more}
+
+
+def class_of(gene: str) -> list[dict[str, Any]]:
+    return [component("53037-8", LOINC, BENIGN), component("48018-6", HGNC, gene)]
+
 
 # What a laboratory wrote of BRCA1, and what is known by it.
 BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
@@ -253,6 +282,62 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
     ),
     "another gene": ([variant(gene=BRCA2, change="c.1A>G"), implication()], Reason.NOT_RECORDED),
     "nothing": ([], Reason.NOT_RECORDED),
+    "of a relative, by her history": (
+        [variant(), implication(), history(extension=[OF_RELATIVE])],
+        Reason.HELD_BACK,
+    ),
+    "derived from a relative's history": (
+        [variant(derivedFrom=[{"reference": "FamilyMemberHistory/f"}]), implication(), history()],
+        Reason.HELD_BACK,
+    ),
+    **{
+        f"of a specimen {list(more.values())}": (
+            [variant(specimen={"reference": "Specimen/s"}), implication(), specimen(**more)],
+            expected,
+        )
+        for more, expected in (
+            ({"subject": {"display": "mother"}}, Reason.NOT_RECORDED),
+            (
+                {"type": concept(("http://terminology.hl7.org/CodeSystem/v2-0487", "AMN"))},
+                Reason.NOT_RECORDED,
+            ),
+            ({"type": {"text": "Chorionic villi"}}, Reason.NOT_RECORDED),
+            ({"type": {"text": "Umbilical cord blood"}}, Reason.NOT_RECORDED),
+            ({"type": {"text": "EDTA blood"}}, "pathogenic"),
+        )
+    },
+    "hers, beside a relative's with a class": (
+        [
+            variant(),
+            implication(),
+            variant("r", change=DUP),
+            implication(UNCERTAIN, "r", name="j"),
+            history(extension=[{**OF_RELATIVE, "valueReference": {"reference": "Observation/r"}}]),
+        ],
+        "pathogenic",
+    ),
+    **{
+        f"a newer class {what}": (
+            [variant(), implication(), implication(BENIGN, *origins, name="j", **more)],
+            expected,
+        )
+        for what, origins, more, expected in (
+            ("of a variant that is not in the file", ("gone",), {}, Reason.HELD_BACK),
+            ("of no variant", (), {"derivedFrom": []}, Reason.HELD_BACK),
+            ("with its gene", ("gone",), {"component": class_of("HGNC:1100")}, Reason.HELD_BACK),
+            ("of another gene", ("gone",), {"component": class_of(BRCA2)}, "pathogenic"),
+            ("that was withdrawn", ("gone",), {"status": "entered-in-error"}, "pathogenic"),
+        )
+    },
+    "a newer class of a variant that is not kept": (
+        [
+            variant(),
+            implication(),
+            variant("n", change="c.1Q>Z"),
+            implication(BENIGN, "n", name="j"),
+        ],
+        Reason.HELD_BACK,
+    ),
     "significance on the variant alone": (
         [variant(more=(component("53037-8", LOINC, PATHOGENIC),))],
         Reason.NOT_RECORDED,
@@ -393,14 +478,8 @@ def judged(code: str, system: str = "v3-ObservationInterpretation") -> dict[str,
 
 def from_specimen(**state: Any) -> list[dict[str, Any]]:
     """A newer, lower creatinine with its specimen."""
-    specimen = {
-        "resourceType": "Specimen",
-        "id": "s",
-        "subject": {"reference": "Patient/p"},
-        **state,
-    }
     drawn = {"specimen": {"reference": "Specimen/s"}}
-    return [measured("2160-0", 1.0, "mg/dL", "2024-05-28", **drawn), specimen]
+    return [measured("2160-0", 1.0, "mg/dL", "2024-05-28", **drawn), specimen(**state)]
 
 
 def in_state(code: str) -> list[dict[str, Any]]:
@@ -424,6 +503,7 @@ NOT_FEEDING = observation((LOCAL, "breast-feeding"), valueBoolean=False, **DAY)
 CLASS_C = coded("child-pugh-class", "child-pugh-c", system=LOCAL)
 METASTASIS = condition((CM, "C78.7"), onsetDateTime="2024-03-01")
 UNSUITABLE = observation((LOCAL, "endocrine-therapy-unsuitable"), valueBoolean=True, **DAY)
+BFARM_ATC = "http://fhir.de/CodeSystem/bfarm/atc"
 BOTH_CODES = order((RXNORM, "860975"), (ATC, "A10BA02")) | {"authoredOn": "2024-05-20"}
 STRANGE_ONCE = order((RXNORM, "860975")) | {"status": "stopped", "authoredOn": "2020-01-01"}
 IN_WORDS = order(medicationCodeableConcept={"text": "Paxlovid"})
@@ -474,13 +554,45 @@ MEASURED = [
     ([measured("29463-7", 135, "kg"), measured("29463-7", 61, "kg", "2024-05-13")], "weight", Reason.CONFLICTING),
     ([measured("29463-7", 61, "kg"), measured("29463-7", 73.3, "kg", "2024-05-13")], "weight", Reason.CONFLICTING),
     ([measured("29463-7", 61, "kg"), measured("29463-7", 73.2, "kg", "2024-05-13")], "weight", Decimal(61)),
-    ([measured("29463-7", 61, "kg"), measured("29463-7", 135, "kg", "2024-03-13")], "weight", Decimal(61)),
+    ([measured("29463-7", 135, "kg"), measured("29463-7", 61, "kg", "2024-04-15")], "weight", Reason.CONFLICTING),
+    ([measured("29463-7", 61, "kg"), measured("29463-7", 135, "kg", "2024-02-09")], "weight", Decimal(61)),
+    *(([measured(code, value, unit)], name, Decimal(expected)) for code, value, unit, name, expected in (
+        ("2160-0", 1.4, "mg/dl", "creatinine", "1.4"),
+        ("2160-0", 14, "mg/L", "creatinine", "1.4"),
+        ("14682-9", 88.42, "umol/l", "creatinine", "1"),
+        ("718-7", 12.1, "g/dl", "haemoglobin", "12.1"),
+        ("718-7", 121, "g/l", "haemoglobin", "12.1"),
+        ("718-7", 7.5, "mmol/l", "haemoglobin", "12.08550"),
+        ("777-3", 210, "10*9/l", "platelets", "210"),
+        ("777-3", 210, "10^9/L", "platelets", "210"),
+        ("777-3", 210, "10*3/ul", "platelets", "210"),
+        ("777-3", 210, "10*3/mm3", "platelets", "210"),
+        ("777-3", 210, "/nL", "platelets", "210"),
+        ("777-3", 210000, "{cells}/uL", "platelets", "210"),
+        ("29463-7", 2000, "[oz_av]", "weight", "56.699046250"),
+    )),
+    *(([measured("718-7", 12, unit)], "haemoglobin", Reason.UNIT) for unit in ("G/DL", "mg/dl", "G/L")),
+    ([measured("2160-0", 1.4, "mg/dL") | {"code": concept((LOINC + "/", "2160-0"))}], "creatinine", Decimal("1.4")),
     ([coded("82810-3", "LA15173-0")], "pregnant", True),
     ([coded("82810-3", "LA4489-6")], "pregnant", Reason.NOT_UNDERSTOOD),
     ([coded("82810-3", "LA26683-5", "2024-01-01"), PREGNANT_NOW], "pregnant", True),
     ([coded("82810-3", "LA26683-5", "2024-05-20"), PREGNANT_ONCE], "pregnant", False),
+    *(([NOT_PREGNANT_HERE, observation((LOINC, code), valueDateTime="2024-12-01", effectiveDateTime="2024-05-28")],
+      "pregnant", Reason.HELD_BACK) for code in ("11778-8", "11779-6", "11780-4", "11781-2")),
+    *(([NOT_PREGNANT_HERE, measured(code, 8, "wk", "2024-05-28")], "pregnant", Reason.NOT_UNDERSTOOD)
+      for code in ("49051-6", "11884-4", "11885-1", "18185-9")),
+    *(([NOT_PREGNANT_HERE, condition((CM, code), onsetDateTime="2024-04-20", **more)], "pregnant", expected)
+      for code in ("O09.91", "Z34.91") for more, expected in (
+          ({"recordedDate": "2024-05-28"}, Reason.CONFLICTING),
+          ({"recordedDate": "2024-05-19"}, False),
+          ({"recordedDate": "2024-05-28", "abatementDateTime": "2024-05-01"}, False),
+      )),
     ([], "pregnant", Reason.NOT_RECORDED),
     ([NOT_FEEDING], "breast_feeding", False),
+    *(([NOT_FEEDING, condition((CM, code), onsetDateTime="2024-05-25")], "breast_feeding", Reason.CONFLICTING)
+      for code in ("Z39.1", "O80", "O92.70", "Z37.0")),
+    ([NOT_FEEDING, condition((CM, "O80"), onsetDateTime="2014-05-25")], "breast_feeding", False),
+    ([NOT_FEEDING, condition((CM, "I10"), onsetDateTime="2024-05-25")], "breast_feeding", False),
     ([coded("menopausal-status", "before-menopause", system=LOCAL)], "menopause", "before"),
     ([coded("child-pugh-class", "child-pugh-b", system=LOCAL)], "hepatic_impairment", "moderate"),
     ([coded("hepatic-impairment", "impairment-none", system=LOCAL)], "hepatic_impairment", "none"),
@@ -489,6 +601,7 @@ MEASURED = [
     ([NO_IMPAIRMENT, ended("K74.60", "resolved")], "hepatic_impairment", Reason.CONFLICTING),
     ([MILD, failure("K74.60")], "hepatic_impairment", "mild"),
     ([MILD, failure("K72.90")], "hepatic_impairment", Reason.CONFLICTING),
+    *(([NO_IMPAIRMENT, failure(code)], "hepatic_impairment", Reason.CONFLICTING) for code in ("K76.82", "K91.82")),
     ([NO_IMPAIRMENT, failure("K72.90", "2020-01-01", "2020-02-01")], "hepatic_impairment", "none"),
     ([], "hepatic_impairment", Reason.NOT_RECORDED),
     ([observation((LOCAL, "cps-eg-score"), valueInteger=3, effectiveDateTime="2024-05-01")], "cps_eg", Decimal(3)),
@@ -501,6 +614,8 @@ MEASURED = [
     ([condition((CM, "J84.9"))], "pneumonitis", True),
     ([condition((CM, "I26.99"))], "thrombosis", True),
     ([condition((CM, "I83.90"))], "thrombosis", Reason.NOT_RECORDED),
+    *(([condition((CM, code))], "thrombosis", True) for code in ("I81", "I80.8", "G08", "O22.30", "I82.401")),
+    *(([condition((CM, code))], "thrombosis", Reason.NOT_RECORDED) for code in ("I80.00", "I63.9")),
 ]  # a table: one case a line  # fmt: skip
 SNOMED = "http://snomed.info/sct"
 FOURTH = {"coding": [{"system": SNOMED, "code": "2640006", "display": "Stage 4 (qualifier value)"}]}
@@ -633,7 +748,81 @@ CREAM_STATED = {
     "medicationCodeableConcept": concept((RXNORM, "4492")), "effectiveDateTime": "2024-03-05",
     "dosage": [{"route": {"text": "Topical"}}],
 }  # a table: one element a line  # fmt: skip
+ITRACONAZOLE, CARBAMAZEPINE = "J02AC02", "N03AF01"
+INHIBITOR, INDUCER = ("rxnorm:28031",), ("rxnorm:2002",)
+LONG_AGO = "2022-07-01"  # 701 days before TODAY
+
+
+def days(value: int, code: str = "d") -> dict[str, Any]:
+    return {"value": value, "system": UCUM, "code": code}
+
+
+THRICE = {"numberOfRepeatsAllowed": 3, "expectedSupplyDuration": days(90)}
+
+
+def dosed(code: str, since: str, **bounds: Any) -> dict[str, Any]:
+    timing = {"timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d", **bounds}}}
+    return medicine(code, since, "completed") | {"dosageInstruction": [timing]}
+
+
+def supplied(code: str, since: str, **supply: Any) -> dict[str, Any]:
+    return medicine(code, since, "completed") | {"dispenseRequest": supply}
+
+
+def handed_out(code: str, since: str, on: str, **more: Any) -> list[dict[str, Any]]:
+    """A completed order, and what was handed out on it."""
+    dispense = {
+        "resourceType": "MedicationDispense",
+        "status": "completed",
+        "subject": {"reference": "Patient/p"},
+        "medicationCodeableConcept": concept((ATC, code)),
+        "whenHandedOver": f"{on}T10:00:00+02:00",
+        "authorizingPrescription": [{"reference": "MedicationRequest/m"}],
+    }
+    return [medicine(code, since, "completed") | {"id": "m"}, dispense | more]
+
+
+def taken(status: str, **when: Any) -> dict[str, Any]:
+    statement = {**order((ATC, CARBAMAZEPINE)), "resourceType": "MedicationStatement"}
+    del statement["intent"], statement["authoredOn"]
+    return statement | {"status": status, **when}
+
+
+ADVICE = observation(
+    (GUIDE, "therapeutic-implication"),
+    component=[component("51963-7", RXNORM, "1597582")],
+    effectiveDateTime="2024-05-20",
+)
 MEDICINES = [
+    (handed_out(ITRACONAZOLE, "2024-02-27", "2024-05-22"), "medicines", INHIBITOR),
+    (handed_out(ITRACONAZOLE, LONG_AGO, "2024-05-22"), "medicines", INHIBITOR),
+    (handed_out(ITRACONAZOLE, LONG_AGO, "2024-05-22"), "medicines_complete", True),
+    (handed_out(ITRACONAZOLE, LONG_AGO, "2022-08-22"), "medicines", ()),
+    (handed_out(ITRACONAZOLE, "2023-12-14", "2024-03-12", daysSupply=days(90)), "medicines", INHIBITOR),
+    (handed_out(CARBAMAZEPINE, "2023-06-14", "2023-12-12", daysSupply=days(90)), "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, "2024-02-22", **THRICE)], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, "2023-09-01", numberOfRepeatsAllowed=2)], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, LONG_AGO, numberOfRepeatsAllowed=10**9)], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, "2023-12-01", expectedSupplyDuration=days(6, "mo"))], "medicines", INDUCER),
+    ([supplied(CARBAMAZEPINE, LONG_AGO, numberOfRepeatsAllowed=2)], "medicines", ()),
+    ([supplied(ITRACONAZOLE, LONG_AGO, validityPeriod={"end": "2027-01-01"})], "medicines", INHIBITOR),
+    ([supplied(ITRACONAZOLE, LONG_AGO, validityPeriod={"end": "2023-07-01"})], "medicines", ()),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsPeriod={"start": LONG_AGO, "end": "2024-05-01"})], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(2, "a"))], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsRange={"low": days(1), "high": days(100, "wk")})], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(14))], "medicines", ()),
+    ([medicine(CARBAMAZEPINE, "2023-07-01", "stopped")], "medicines", INDUCER),
+    ([medicine(CARBAMAZEPINE, "2023-02-20", "stopped")], "medicines", ()),
+    ([taken("stopped", effectiveDateTime="2023-07-01")], "medicines", INDUCER),
+    ([taken("stopped", effectivePeriod={"start": "2023-07-01"})], "medicines", INDUCER),
+    ([taken("stopped", effectivePeriod={"start": "2023-07-01", "end": "2023-09-01"})], "medicines", ()),
+    ([medicine("L01DB01", "2023-09-01", "stopped")], "medicines", ()),
+    ([order((RXNORM, "6135"), dosageInstruction=[{"route": SKIN}])], "medicines", ()),
+    ([order((RXNORM, "6135"), dosageInstruction=[{"route": {"text": "oral"}}])], "medicines", ("rxnorm:6135",)),
+    ([order((ATC, "J01MA02"), dosageInstruction=[{"route": IN_EYE}])], "medicines", ()),
+    ([order((RXNORM, "4492"), dosageInstruction=[{"route": SKIN}])], "medicines", ()),
+    ([order((RXNORM, "860975"), dosageInstruction=[{"route": IN_EYE}])], "medicines_complete", True),
+    ([medicine("A10BA02"), ADVICE], "medicines_complete", True),
     ([medicine("L01DB01", "2024-01-05", "completed")], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-01-05", "completed"), SURGERY], "chemotherapy", "neoadjuvant"),
     ([medicine("L01DB01", "2024-03-05", "completed"), SURGERY], "chemotherapy", "adjuvant"),
@@ -682,6 +871,8 @@ MEDICINES = [
     ([], "earlier_parp_inhibitor", Reason.NOT_RECORDED),
     ([medicine("A10BA02"), order((RXNORM, "860975"))], "earlier_parp_inhibitor", Reason.NOT_UNDERSTOOD),
     ([order((RXNORM, "1597582"))], "medicines", ("rxnorm:1597582",)),
+    ([order((BFARM_ATC, "J01FA09"))], "medicines", ("rxnorm:21212",)),
+    ([order((BFARM_ATC, "J05AR22"))], "medicines", ("rxnorm:1306284",)),  # of the record for HIV
     ([order((RXNORM, "197517"))], "medicines", ("rxnorm:21212",)),
     ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
     ([medicine("C08CA01")], "medicines_complete", Reason.NOT_UNDERSTOOD),
@@ -1058,6 +1249,47 @@ def test_a_call_of_brca_is_a_reason_for_a_test_and_no_finding() -> None:
     assert value_of(chart()["brca_call"]) == Reason.NOT_RECORDED
 
 
+POOR, INTERMEDIATE, NORMAL_ONE = "LA9657-3", "LA10317-8", "LA25391-6"
+
+
+def metaboliser(code: str, value: str) -> dict[str, Any]:
+    """What a laboratory says that the product of a gene does."""
+    return coded(code, value, "2024-05-20")
+
+
+@pytest.mark.parametrize(
+    ("resources", "stated", "expected"),
+    [
+        (NONE_OF_PANEL, NORMAL_ONE, ()),
+        (NONE_OF_PANEL, POOR, Reason.CONFLICTING),
+        (NONE_OF_PANEL, "LA1-1", Reason.CONFLICTING),
+        (HAPB3, INTERMEDIATE, ("c.1236G>A",)),
+        (HAPB3, POOR, Reason.CONFLICTING),
+        (HAPB3, NORMAL_ONE, Reason.CONFLICTING),
+        ([variant("a", DPYD, SPLICE), variant("b", DPYD, REDUCED)], POOR, ("c.1905+1G>A", "c.2846A>T")),
+        ([variant("a", DPYD, SPLICE), variant("b", DPYD, REDUCED)], INTERMEDIATE, Reason.CONFLICTING),
+        ([variant(gene=DPYD, change=REDUCED, zygosity=HOMOZYGOUS)], INTERMEDIATE, ("c.2846A>T",) * 2),
+    ],
+)  # a table: one case a line  # fmt: skip
+def test_a_phenotype_that_contradicts_the_variants_leaves_them_in_doubt(
+    resources: list[dict[str, Any]], stated: str, expected: object
+) -> None:
+    facts = chart(*resources, metaboliser("79719-1", stated))
+    assert value_of(facts["dpyd_variants"]) == expected
+
+
+def test_alleles_are_called_without_function_as_the_tables_of_the_rules_call_them() -> None:
+    tables = shipped().tables
+    for names, values, value in (
+        (DECREASED, tables.dpyd_values, Decimal("0.5")),
+        (NO_FUNCTION, tables.cyp2d6_values, Decimal(0)),
+        (FULL_FUNCTION, tables.cyp2d6_values, Decimal(1)),
+    ):
+        assert {values[name] for name in names} == {value}
+    halves = {name for name, value in tables.dpyd_values.items() if value == Decimal("0.5")}
+    assert halves & VARIANTS.keys() == DECREASED
+
+
 OF_TUMOUR = [component("48018-6", HGNC, CYP2D6), component("48002-0", LOINC, SOMATIC)]
 
 
@@ -1082,6 +1314,26 @@ def diplotype(text: str, name: str = "g", **elements: Any) -> dict[str, Any]:
         ([diplotype("*1/*4", effectiveDateTime="2024")], Reason.NO_DATE),
         ([diplotype("poor metaboliser"), variant()], Reason.HELD_BACK),
         ([diplotype("*4/*4", component=OF_TUMOUR)], Reason.NOT_RECORDED),
+        ([diplotype("CYP2D6 *1/*4", component=[])], ("*1/*4",)),
+        ([diplotype("*1/*1"), diplotype("CYP2D6 *4/*4", "h", component=[])], Reason.CONFLICTING),
+        ([diplotype("*1/*1"), diplotype("CYP2C19 *2/*2", "h", component=[])], ("*1/*1",)),
+        ([diplotype("*1/*1"), diplotype("*4/*4", "h", component=[])], Reason.NOT_UNDERSTOOD),
+        *(
+            ([diplotype(text), metaboliser("79715-9", stated)], expected or (text,))
+            for text, stated, expected in (
+                ("*1/*1", POOR, Reason.CONFLICTING),
+                ("*1/*1", INTERMEDIATE, Reason.CONFLICTING),
+                ("*1/*1", NORMAL_ONE, None),
+                ("*1/*4", INTERMEDIATE, None),
+                ("*1/*4", NORMAL_ONE, None),
+                ("*1/*4", "LA1-1", Reason.CONFLICTING),
+                ("*4/*5", POOR, None),
+                ("*4/*5", INTERMEDIATE, Reason.CONFLICTING),
+                ("*10/*41", NORMAL_ONE, Reason.CONFLICTING),
+                ("*1/*1", "LA10315-2", Reason.CONFLICTING),
+                ("*1x2/*1", "LA10315-2", None),
+            )
+        ),
         ([], Reason.NOT_RECORDED),
     ],
 )
@@ -1127,9 +1379,10 @@ def test_no_chemotherapy_is_not_said_where_it_could_be_withheld(category: int) -
 
 
 def test_a_medicine_of_a_withheld_category_is_not_told() -> None:
-    facts = chart(*bea(), medicine("J05AR22"), withheld={Category.HIV})
-    assert "rxnorm:1306284" not in str(facts)
-    assert value_of(facts["medicines_complete"]) == Reason.WITHHELD
+    for written in (medicine("J05AR22"), order((BFARM_ATC, "J05AR22"))):
+        facts = chart(*bea(), written, withheld={Category.HIV})
+        assert "rxnorm:1306284" not in str(facts)
+        assert value_of(facts["medicines_complete"]) == Reason.WITHHELD
 
 
 def test_an_older_record_does_not_tell_what_she_withholds() -> None:
@@ -1329,7 +1582,6 @@ NOT_KEPT: dict[str, tuple[dict[str, Any], Reason]] = {
         for system in (
             "urn:oid:2.16.840.1.113883.6.1",
             "https://loinc.org",
-            "http://loinc.org/",
             "LOINC",
             None,
         )
@@ -1410,6 +1662,11 @@ def test_a_report_that_is_withdrawn_takes_its_results_with_it(status: str) -> No
         {"resourceType": "Parameters", "parameter": [{"resource": medicine("J02AB02")}]},
         observation((LOINC, "10160-0"), valueCodeableConcept=KETOCONAZOLE),
         {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
+         "medicationCodeableConcept": KETOCONAZOLE,
+         "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
+        {"resourceType": "MedicationDispense", "status": "completed", "whenHandedOver": "2024-05-28",
+         "contained": [{"resourceType": "Medication", "id": "k", "code": KETOCONAZOLE}],
+         "medicationReference": {"reference": "#k"},
          "authorizingPrescription": [{"reference": "MedicationRequest/old"}]},
     ],
 )  # a table: one case a line  # fmt: skip
@@ -1425,12 +1682,17 @@ def test_the_file_of_a_second_ingest_is_not_read_beside_the_first() -> None:
         read_records([*inputs, *inputs], EVERYTHING, TODAY)
 
 
-@pytest.mark.parametrize("code", ["Z94.81", "Z94.84"])
+@pytest.mark.parametrize(
+    "code", ["Z94.81", "Z94.84", "T86.09", "T86.5", "D89.811", "30243G2", "30233Y3"]
+)
 def test_after_a_transplant_a_test_may_show_the_donor_s_genes(code: str) -> None:
-    transplant = condition((CM, code), onsetDateTime="2020-01-01")
+    infusion = procedure((PCS, code)) | {"performedDateTime": "2020-01-01"}
+    transplant = infusion if code[0] == "3" else condition((CM, code), onsetDateTime="2020-01-01")
     facts = chart(*bea(), diplotype("*1/*1"), *NONE_OF_PANEL, transplant)
     for name in ("brca1_germline", "dpyd_variants", "cyp2d6_diplotype"):
         assert value_of(facts[name]) == Reason.INDETERMINATE
+    own, blood = (procedure((PCS, code)) for code in ("30243Y0", "30233N1"))
+    assert value_of(chart(*bea(), own, blood)["brca1_germline"]) == "pathogenic"
 
 
 def test_a_diplotype_beside_one_that_is_not_final_is_none() -> None:
@@ -1441,15 +1703,8 @@ def test_a_diplotype_beside_one_that_is_not_final_is_none() -> None:
 
 @pytest.mark.parametrize(("code", "kin"), [("HUSB", False), ("STPMTH", False), ("MTH", True)])
 def test_cancer_of_somebody_who_is_no_kin_is_no_family_history(code: str, kin: bool) -> None:
-    role = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
-    history = {
-        "resourceType": "FamilyMemberHistory",
-        "status": "completed",
-        "patient": {"reference": "Patient/p"},
-        "relationship": concept((role, code)),
-        "condition": [{"code": concept((CM, "C50.911"))}],
-    }
-    assert (value_of(chart(history)["breast_cancer_in_family"]) is True) is kin
+    facts = chart(variant(), history(code, extension=[OF_RELATIVE]))
+    assert (value_of(facts["breast_cancer_in_family"]) is True) is kin
 
 
 @pytest.mark.parametrize("status", ["entered-in-error", "cancelled"])
@@ -1687,14 +1942,66 @@ UNKNOWN_CODE = concept((SNOMED, "70901006"))
         (measured("2160-0", 1.4, "mg/dL"), named("Creatinine", **UNKNOWN_CODE), "creatinine"),
         (measured("777-3", 210, "10*9/L"), named("Thrombozyten"), "platelets"),
         (measured("718-7", 12, "g/dL"), named("Hemoglobin"), "haemoglobin"),
-        (coded("85319-2", "LA6577-6"), named("HER2 by FISH"), "her2"),
+        *(
+            (measured("2160-0", 1.4, "mg/dL"), named(text), "creatinine")
+            for text in ("CREA", "Creat (S)", "Serum creat level", "S-Kreatinin", "CREA_S")
+        ),
+        *(
+            (measured("718-7", 12, "g/dL"), named(text), "haemoglobin")
+            for text in ("Hb", "HGB", "Hämoglobin")
+        ),
+        *(
+            (measured("751-8", 3, "10*9/L"), named(text), "neutrophils")
+            for text in ("ANC", "Neutrophile (abs.)", "Neut #")
+        ),
+        (measured("777-3", 210, "10*9/L"), named("PLT"), "platelets"),
+        *(
+            (measured("29463-7", 61, "kg"), named(text), "weight")
+            for text in ("Weight", "O/E - weight", "Körpergewicht", "Body weight")
+        ),
+        *(
+            (coded("85319-2", "LA6577-6"), named(text), "her2")
+            for text in (
+                "HER2 by FISH",
+                "HER2/neu",
+                "ERBB2",
+                "c-erbB-2",
+                "Human epidermal growth factor receptor 2 status",
+            )
+        ),
+        (coded("85337-4", "LA6577-6"), named("Östrogenrezeptor"), "oestrogen_receptor"),
+        (coded("85339-0", "LA6577-6"), named("Progesteron-Rezeptor"), "progesterone_receptor"),
+        (
+            staged("21907-1", "cM0"),
+            staged("399387003", "M1", "2024-05-28") | {"code": concept((SNOMED, "399387003"))},
+            "metastatic",
+        ),
     ],
 )
 def test_a_result_that_has_a_name_alone_leaves_an_older_one_in_doubt(
     first: dict[str, Any], other: dict[str, Any], name: str
 ) -> None:
     assert value_of(chart(first, other)[name]) == Reason.HELD_BACK
-    others = [named(text) for text in ("Creatinine, urine", "Hemoglobin A1c", "glucose")]
+    others = [
+        named(text)
+        for text in (
+            "Creatinine, urine",
+            "Creatine kinase",
+            "Hemoglobin A1c",
+            "HbA1c",
+            "HBs antigen",
+            "Mean corpuscular hemoglobin",
+            "MCH (Hb/Ery)",
+            "Neutrophils %",
+            "Mean platelet volume",
+            "Birth weight",
+            "Ideal body weight",
+            "Weight for height",
+            "Weight-bearing",
+            "Estrogen",
+            "glucose",
+        )
+    ]
     assert isinstance(chart(first, *others)[name], Known)
 
 

@@ -81,12 +81,24 @@ def is_variant(resource: dict[str, Any]) -> bool:
 
 
 def as_brca1(bundle: dict[str, Any], at: int, **more: Any) -> dict[str, Any]:
-    """The file with its variant number `at` as one of BRCA1, without the other variants."""
+    """The file with its variant number `at` as one of BRCA1, without the others and their classes."""
     changed = copy.deepcopy(bundle)
     listed = variants(changed)
     kept = listed[at]
     others = {id(variant) for variant in listed if variant is not kept}
+    removed = {
+        entry.get("fullUrl") for entry in changed["entry"] if id(entry["resource"]) in others
+    }
+    removed |= {f"Observation/{variant.get('id')}" for variant in listed if variant is not kept}
     changed["entry"] = [entry for entry in changed["entry"] if id(entry["resource"]) not in others]
+    changed["entry"] = [
+        entry
+        for entry in changed["entry"]
+        if not (
+            "diagnostic-implication" in json.dumps(entry["resource"].get("code"))
+            and removed & {link["reference"] for link in entry["resource"]["derivedFrom"]}
+        )
+    ]
     parts = components(kept)
     # A change on the chromosome or in the transcript of another gene would be a reason of its own.
     others_own = ("48018-6", "81290-9", "51958-7")
