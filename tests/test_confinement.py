@@ -163,7 +163,7 @@ class Onlooker:
             what: (way.shown, mark(scene, way.shown)) for what, way in WAYS.items() if way.shown
         }
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Onlooker:
         self._thread.start()
