@@ -172,7 +172,7 @@ def enough_sentence(truth: dict[str, Any]) -> str:
     """The same with enough people, and the best possible accuracy, which is an expectation."""
     ours, best = (_percents(values) for values in (accuracies(truth), truth["optimum"]))
     return (
-        f"{ENOUGH} of that kind, the same code, not governed: genes {ours['genes']}, clinical {ours['clinical']}, "
+        f"{ENOUGH} such, same code, not governed: genes {ours['genes']}, clinical {ours['clinical']}, "
         f"both {ours['combined']}; best rule, on average: {best['genes']}, {best['clinical']}, {best['combined']}"
     )
 
