@@ -73,7 +73,8 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Records:
     """What a chart is read from. marks: those that all records of the person have (ALL_MEDICINES),
-    that one has (ALLERGY_NOT_KEPT), or that of the genome has. withheld: categories that her consent leaves out."""
+    that one has (ALLERGY_NOT_KEPT), or that of the genome has. withheld: categories that the consent
+    leaves out."""
 
     entries: tuple[Entry, ...]
     genotypes: Genotypes | None

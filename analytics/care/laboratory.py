@@ -23,7 +23,7 @@ from analytics.care.entries import (
     yes_or_no,
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
-from analytics.care.tumour import conditions, has_icd, has_pcs, recorded
+from analytics.care.tumour import conditions, has_icd, has_pcs, recorded, states_of
 from analytics.readers.clinical import OLDEST, day_number, year_of
 from analytics.readers.codes import CARE, LOCAL, URIS, codings_of
 from analytics.readers.marks import SEX_IN_DOUBT, marks_of
@@ -347,18 +347,14 @@ def _breast_feeding(records: Records) -> Fact:
 def _lasts(condition: Entry) -> bool:
     """Whether a condition is stated to be active still."""
     ended = "abatementDateTime" in condition.resource
-    return not ended and bool(_states(condition) & _ACTIVE)
+    return not ended and bool(states_of(condition) & _ACTIVE)
 
 
 def _is_over(condition: Entry) -> bool:
     """Whether a condition is stated to have ended; of one that lasts, with a day."""
     if "abatementDateTime" in condition.resource:
         return True
-    return bool(_states(condition) - _ACTIVE) and not has_icd(condition, _LASTING)
-
-
-def _states(condition: Entry) -> set[str]:
-    return {str(state.code) for state in codings_of(condition.resource.get("clinicalStatus"))}
+    return bool(states_of(condition) - _ACTIVE) and not has_icd(condition, _LASTING)
 
 
 def _steady(records: Records, creatinine: Fact) -> Fact:

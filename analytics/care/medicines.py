@@ -262,18 +262,11 @@ def _chemotherapy(
     days = [entry.day for entry in entries if entry.day is not None]
     if any(entry.day is None for entry in (*entries, *others)):
         return Unknown(Reason.NO_DATE, "a day of chemotherapy is not known", None, names(entries))
-    stated = newest(
-        records.observations(LOCAL, "chemotherapy-setting"),
-        local_answer(CARE["chemotherapy-setting"]),
-        Unknown(Reason.NOT_RECORDED),
-    )
-    if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
-        return stated
     several, another = several_tumours(records), another_cancer(records)
     cancers = [*breast_cancers(records), *another] if several or another else []
-    since = max((cancer.day or 0 for cancer in cancers), default=0)
-    if isinstance(stated, Known) and (stated.day or 0) < max(min(days), since):
-        stated = Unknown(Reason.NOT_RECORDED)  # of an earlier treatment, or of another tumour
+    stated = _stated_setting(records, max([min(days), *(cancer.day or 0 for cancer in cancers)]))
+    if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
+        return stated
     if isinstance(stated, Unknown) and several:
         return Unknown(Reason.CONFLICTING, SEVERAL, max(days), names(entries))
     if isinstance(stated, Unknown) and another:
@@ -303,6 +296,17 @@ def _chemotherapy(
         return Unknown(Reason.TOO_OLD, _LONG_AGO, treated, source)
     last = max(entry.day or 0 for entry in (*entries, *others))
     return Known(setting, last, source)
+
+
+def _stated_setting(records: Records, since: int) -> Fact:
+    """The setting as it is recorded, not before this day: of an earlier treatment or tumour then."""
+    stated = newest(
+        records.observations(LOCAL, "chemotherapy-setting"),
+        local_answer(CARE["chemotherapy-setting"]),
+        Unknown(Reason.NOT_RECORDED),
+    )
+    earlier = isinstance(stated, Known) and (stated.day or 0) < since
+    return Unknown(Reason.NOT_RECORDED) if earlier else stated
 
 
 def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> str:

@@ -282,10 +282,11 @@ def several_tumours(records: Records) -> bool:
 
 def is_over(condition: Entry) -> bool:
     """Whether a diagnosis is stated to have ended."""
-    return "abatementDateTime" in condition.resource or bool(_states(condition) & _ENDED)
+    return "abatementDateTime" in condition.resource or bool(states_of(condition) & _ENDED)
 
 
-def _states(condition: Entry) -> set[str]:
+def states_of(condition: Entry) -> set[str]:
+    """The codes of its clinicalStatus."""
     return {str(state.code) for state in codings_of(condition.resource.get("clinicalStatus"))}
 
 
@@ -384,7 +385,7 @@ def _metastatic(records: Records) -> Fact:
     fact = newest(staged, _category, records.missing(_OBSERVATIONS, _CONDITIONS))
     if not isinstance(fact, Known):
         return fact
-    again = [cancer for cancer in breast_cancers(records) if _states(cancer) & _AGAIN]
+    again = [cancer for cancer in breast_cancers(records) if states_of(cancer) & _AGAIN]
     restaged = [
         entry
         for entry in staged

@@ -37,8 +37,6 @@ _LOCAL_WORDS = re.compile(
     r"(?:topical|cutaneous|ophthalmic|ocular)(?: (?:use|route))?(?: \(qualifier value\))?",
     re.IGNORECASE,
 )
-
-
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SAYS_HOW_LONG = ("dispenseRequest", "dosageInstruction", "dosage", "daysSupply", "whenHandedOver")
 _ITS_DAY = ("effectiveDateTime", "effectivePeriod", "authoredOn", "dateAsserted")

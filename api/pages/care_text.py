@@ -11,6 +11,7 @@ from typing import Any
 
 from analytics.care.days import date_of
 from analytics.care.rule_set import RuleSet
+from api.operate.logs import escape
 from api.pages.care_view import DOES_NOT_APPLY, Item, describe, fact_in_words
 from api.pages.labels import day, short
 from api.pages.rendering import render_part
@@ -160,17 +161,19 @@ def _listed(part: Mapping[str, Any]) -> str:
 
 
 def _wrapped(lines: Iterable[str]) -> str:
-    """Lines of at most `WIDTH` characters; what goes on stands further to the right."""
-    return "\n".join(
-        textwrap.fill(
+    """Lines of at most `WIDTH` characters; what goes on stands further to the right. A note may hold
+    anything: what would move a terminal's cursor is escaped.
+    """
+    pieces: list[str] = []
+    for line in lines:
+        pieces += textwrap.wrap(
             line,
             WIDTH,
             subsequent_indent=" " * (len(line) - len(line.lstrip(" -")) + 2),
             break_on_hyphens=False,
             break_long_words=False,
-        )
-        for line in lines
-    )
+        ) or [""]
+    return "\n".join(map(escape, pieces))
 
 
 class _PageText(HTMLParser):

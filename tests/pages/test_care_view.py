@@ -561,3 +561,18 @@ def test_the_command_line_says_that_a_plan_is_out_of_date(
         for text in ("percent_of_usual_start", HIS_NOTE, plan["for_patient"][0]["text"]):
             assert (text in shown.out) is not over
         assert plan["sentence"] in shown.out
+
+
+def test_a_note_moves_no_cursor_of_a_terminal() -> None:
+    drawn = with_a_dose(CLEARS)
+    notes = decided(drawn)
+    for item in notes["items"].values():
+        item["note"] = "as agreed\x1b[2J\x1b[31m"
+    opened = described(drawn, notes, TODAY, shipped())
+    for text in (
+        for_clinician(opened),
+        for_patient(opened),
+        to_be_signed(opened, notes["items"]),
+    ):
+        assert "as agreed\\u001b[2J" in text
+        assert "\x1b" not in text
