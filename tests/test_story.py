@@ -16,6 +16,7 @@ from speed import Watch
 from test_report import check_page
 
 from api.demo.recording import shape
+from api.demo.science import ENOUGH
 from api.demo.story import _clear, _close
 from api.errors import ApiError
 from chain.devnode.process import DevChain
@@ -150,7 +151,7 @@ def test_the_science_is_honest(demo: Demo) -> None:
     assert all(abs(ours[on] - best[on]) <= 0.05 for on in ours)
     assert min(ours["combined"] - ours[on] for on in ("genes", "clinical")) > 0.05
     shown = ", ".join(f"{on} {100 * ours[on]:.0f}" for on in ("genes", "clinical"))
-    assert f"2000 of that kind, the same code, not governed: {shown}" in demo.text
+    assert f"{ENOUGH} such, same code, not governed: {shown}" in demo.text
     assert "100 simulated people, as governed: genes" in demo.text
 
 
