@@ -31,7 +31,7 @@ test: install browser ## every behaviour and protection, against real parts
 test-long: install browser ## what takes long: controls taken out, floods, simulated attacks, measurements
 	@$(TESTS) -m long
 
-test-fast: install ## the pure tests and those on a chain, without whole deployments
+test-fast: install ## the pure tests and those on a chain that take less than seven seconds a file
 	@$(TESTS) -m "not system and not long"
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh

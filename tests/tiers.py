@@ -1,5 +1,5 @@
-"""Tiers of tests: pure ones, those on a development chain, those on whole deployments (system), and
-long ones.
+"""Tiers of tests: pure ones, those on a development chain, those on whole deployments or of some
+seconds (system), and long ones.
 
 `make test-fast` runs the first two, `make test` the first three, `make test-long` the last. A
 test's tier follows from the fixtures that it asks for and from the lists below; nobody marks one by
@@ -50,6 +50,26 @@ SYSTEM_FILES = {
     "tests/test_scenes.py",
     "tests/test_story.py",
     "tests/test_wheel.py",
+    # Whole tables of attacks, forged trails and trained models, each of seven seconds or more. Without
+    # them `make test-fast` is over in two and a half minutes, which is what it is for.
+    "tests/analytics/test_association.py",
+    "tests/analytics/test_cluster_run.py",
+    "tests/analytics/test_run.py",
+    "tests/analytics/test_science.py",
+    "tests/analytics/test_series.py",
+    "tests/chain/test_bounded_http.py",
+    "tests/chain/test_devchain.py",
+    "tests/chain/test_node.py",
+    "tests/chain/test_snapshots.py",
+    "tests/contracts/test_attacks.py",
+    "tests/governance/test_broker_https.py",
+    "tests/governance/test_forged_trails.py",
+    "tests/governance/test_vault.py",
+    "tests/governance/test_verify.py",
+    "tests/governance/test_verify_receipts.py",
+    "tests/governance/test_verify_steps.py",
+    "tests/test_rules_twice.py",
+    "tests/test_worker.py",
 }
 
 # What another test covers less dearly, and what is not about one behaviour: controls that are taken
