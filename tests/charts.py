@@ -22,7 +22,7 @@ from analytics.care.entries import read_records
 from analytics.care.facts import Fact, Known, Reason, Value
 from analytics.people import Input
 from analytics.readers.clinical import day_number
-from analytics.readers.codes import UCUM
+from analytics.readers.codes import SHIPPED, UCUM, ValueSets
 from analytics.readers.fhir import split_bundle
 from analytics.vocabulary import Category
 
@@ -32,9 +32,11 @@ EVERYTHING = frozenset(map(int, Category))
 LOCAL = "urn:volens:code"
 
 
-def inputs_of(*resources: dict[str, Any], withheld: Collection[int] = ()) -> list[Input]:
+def inputs_of(
+    *resources: dict[str, Any], withheld: Collection[int] = (), sets: ValueSets = SHIPPED
+) -> list[Input]:
     """The records of a file, without those of categories that she withholds."""
-    records = split_bundle(bundle(*resources), SUBJECT).records
+    records = split_bundle(bundle(*resources), SUBJECT, sets).records
     return [
         Input(SUBJECT, category, payload)
         for category, payload in records.items()
@@ -47,8 +49,9 @@ def chart(
     withheld: Collection[int] = (),
     today: int = TODAY,
     genotypes: bytes | None = None,
+    sets: ValueSets = SHIPPED,
 ) -> dict[str, Fact]:
-    inputs = inputs_of(*resources, withheld=withheld)
+    inputs = inputs_of(*resources, withheld=withheld, sets=sets)
     inputs += [] if genotypes is None else [Input(SUBJECT, Category.GERMLINE_VARIANTS, genotypes)]
     return read_chart(read_records(inputs, EVERYTHING - frozenset(withheld), today))
 

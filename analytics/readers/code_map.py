@@ -1,12 +1,14 @@
 """Code maps that a custodian brings: what codes of systems that are not shipped here mean.
 
-SNOMED CT needs a licence, and a hospital's own codes are its own, so no map is shipped. A map says
+SNOMED CT needs a licence, a hospital's own codes are its own, and RxNorm has too many products, so no
+map is shipped. A map says
 for a code which code of a known system it equals, or which category of consent it belongs to. It
 only adds readings: a code that is sensitive by the shipped lists or the custodian's value sets
 stays so, whatever a map says (`codes.sensitive_categories`). Read are:
 
 - JSON: {"system": URI, "source": text, "codes": {CODE: {"to": "icd-10-cm:C50.9" or a list of
-  these, "category": "conditions"}}}, each code with one of both or both; or a list of such objects;
+  these, "category": "conditions"}}}, each code with one of both or both; or a list of such objects.
+  With "optional": true, codes of the system may be left out beside a known one (meaning.py);
 - a table with a header, separated by tabs or commas: system, code, to;
 - RF2, the map of SNOMED CT to ICD-10 or ICD-10-CM (`der2_iisssccRefset_ExtendedMap…txt`): concepts
   whose rows hold always, see `_read_rf2`;
@@ -32,6 +34,7 @@ from analytics.readers.codes import (
     ValueSets,
     is_well_formed,
 )
+from analytics.readers.meaning import can_be_mapped
 from analytics.vocabulary import Category
 
 MAX_BYTES = 256 * 1024 * 1024  # of a map: the international RF2 map has about 60 MiB
@@ -54,6 +57,7 @@ _CATEGORIES = {
         Category.HIV,
     )
 }
+_OF_PRODUCTS = {URIS["atc"], URIS["rxnorm"]}
 # RF2 identifiers of the two maps: of the international edition, and of the US edition.
 _RF2_TARGETS = {"447562003": "icd-10", "6011000124106": "icd-10-cm"}
 _RF2_COLUMNS = (
@@ -81,12 +85,14 @@ _HINT = "See the guide for custodians for the forms that a map may have."
 @dataclass(frozen=True, slots=True)
 class CodeMap:
     """codes: what each code means, or may mean. recognised: codes without a meaning. ambiguous: how
-    many codes of an RF2 map have no meaning that always holds.
+    many codes of an RF2 map have no meaning that always holds. optional: systems whose codes may be
+    left out beside a known one.
     """
 
     codes: Mapping[Coding, Mapped]
     recognised: frozenset[Coding] = frozenset()
     ambiguous: int = 0
+    optional: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, int]:
         """Counts for the report of an ingest."""
@@ -103,7 +109,7 @@ def load_code_map(payload: bytes) -> CodeMap:
         raise PayloadError(f"code map: it is larger than {MAX_BYTES} bytes")
     payload = payload.removeprefix(b"\xef\xbb\xbf")
     if payload.lstrip()[:1] in (b"{", b"["):
-        return CodeMap(_read_json(payload))
+        return _read_json(payload)
     try:
         rows = payload.decode().splitlines()
     except UnicodeDecodeError:
@@ -141,6 +147,7 @@ def with_maps(sets: ValueSets, maps: Sequence[CodeMap]) -> ValueSets:
         sets,
         mapped={**mapped, **own},
         recognised=sets.recognised.union(*(code_map.recognised for code_map in maps)),
+        optional=sets.optional.union(*(code_map.optional for code_map in maps)),
     )
 
 
@@ -152,15 +159,20 @@ def _joined(first: Mapped | None, second: Mapped) -> Mapped:
     return Mapped(targets, first.categories | second.categories, possible)
 
 
-def _read_json(payload: bytes) -> dict[Coding, Mapped]:
+def _read_json(payload: bytes) -> CodeMap:
     try:
         document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=6)
     except JsonRefused as refused:
         raise PayloadError(f"code map: {refused}", _HINT) from None
     codes: dict[Coding, Mapped] = {}
+    optional = set[str]()
     for part in document if isinstance(document, list) else [document]:
-        if not isinstance(part, dict) or set(part) != {"system", "source", "codes"}:
+        if not isinstance(part, dict) or set(part) - {"optional"} != {"system", "source", "codes"}:
             raise PayloadError("code map: it has not exactly system, source and codes", _HINT)
+        if type(part.get("optional", False)) is not bool:
+            raise PayloadError("code map: optional is neither true nor false", _HINT)
+        if part.get("optional"):
+            optional.add(_optional(part["system"]))
         listed = part["codes"]
         if not isinstance(part["source"], str) or not isinstance(listed, dict):
             raise PayloadError("code map: its source is not text, or its codes no object", _HINT)
@@ -175,7 +187,13 @@ def _read_json(payload: bytes) -> dict[Coding, Mapped]:
                 )
             named = meaning.get("to", [])
             _add(codes, part["system"], code, named, meaning.get("category"))
-    return codes
+    return CodeMap(codes, optional=frozenset(optional))
+
+
+def _optional(system: object) -> str:
+    if not isinstance(system, str) or not system or system in SYSTEMS or system in URIS:
+        raise PayloadError("code map: optional are codes of a system that is not known here", _HINT)
+    return system
 
 
 def _read_table(table: Iterator[list[str]]) -> dict[Coding, Mapped]:
@@ -193,9 +211,11 @@ def _add(
     """Add what a code means. named: one target as text, or a list. Raises PayloadError."""
     if not isinstance(system, str) or not isinstance(code, str) or not system or not code:
         raise PayloadError("code map: a system or code is not text", _HINT)
-    if system in SYSTEMS or system in URIS:
+    system = URIS["rxnorm"] if system == "rxnorm" else system
+    if not can_be_mapped(Coding(system, code)) or system in URIS:
         raise PayloadError(
-            "code map: it maps codes of a system that is known here", "Map other systems only."
+            "code map: it maps codes of a system that is known here",
+            "Map other systems only, or products of RxNorm.",
         )
     if category is not None and not (isinstance(category, str) and category in _CATEGORIES):
         raise PayloadError("code map: a category is not known", _CHOOSE_CATEGORY)
@@ -204,6 +224,12 @@ def _add(
     if len(targets) > MAX_TARGETS or (not targets and category is None):
         raise PayloadError(f"code map: a code has not 1 to {MAX_TARGETS} meanings", _HINT)
     categories = frozenset({_CATEGORIES[str(category)]} if category is not None else ())
+    if system == URIS["rxnorm"] and (
+        category is not None or not {target.system for target in targets} <= _OF_PRODUCTS
+    ):
+        raise PayloadError(
+            "code map: a product of RxNorm is mapped to something else than its ingredients", _HINT
+        )
     if not targets:
         targets = (Coding(MAPPED, code),)
     key = Coding(system, code)

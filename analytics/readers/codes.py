@@ -136,13 +136,15 @@ class Mapped:
 @dataclass(frozen=True, slots=True)
 class ValueSets:
     """categories: by system (short name, else its URI) and normal code; broad: codes above a listed
-    one; mapped: what a custodian's maps say of codes of other systems; recognised: codes that a
-    custodian's list names without a meaning."""
+    one; mapped: what a custodian's maps say of codes of other systems, and of RxNorm's; recognised:
+    codes that a custodian's list names without a meaning; optional: systems whose codes may be left
+    out beside a known one, as he says (meaning.py)."""
 
     categories: Mapping[str, Mapping[str, frozenset[int]]]
     broad: Mapping[str, frozenset[str]]
     mapped: Mapping[Coding, Mapped] = field(default_factory=dict)
     recognised: frozenset[Coding] = frozenset()
+    optional: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,16 +259,23 @@ def _listed_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
 
 def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
     """Why the category of this code cannot be determined; None if it can be routed."""
+    mapped = sets.mapped.get(coding)
+    if mapped is None or mapped.possible:
+        return _why_unroutable_itself(coding, sets)
+    # A target is taken as it is, also where the map explains it as well. What has a category alone
+    # is written under a system of our own.
+    named = (target for target in mapped.targets if target.system != MAPPED)
+    return min(
+        filter(None, (_why_unroutable_itself(target, sets) for target in named)), default=None
+    )
+
+
+def _why_unroutable_itself(coding: Coding, sets: ValueSets) -> str | None:
     if coding.code is None:
         return "no code"
     system = SYSTEMS.get(coding.system or "")
     if system is None or system == "mapped":
-        mapped = sets.mapped.get(coding)
-        if mapped is None or mapped.possible:
-            return UNKNOWN_SYSTEM
-        return min(
-            filter(None, (why_unroutable(code, sets) for code in mapped.targets)), default=None
-        )
+        return UNKNOWN_SYSTEM
     if system == "local":
         return None if coding in LOCAL_CODES else "unknown local code"
     if not _SHAPES[system].fullmatch(coding.code):

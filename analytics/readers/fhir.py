@@ -40,7 +40,6 @@ from analytics.readers.codes import (
     MAPPED,
     SENSITIVE,
     SHIPPED,
-    SYSTEMS,
     UCUM,
     UNKNOWN_SYSTEM,
     URIS,
@@ -97,6 +96,7 @@ from analytics.readers.marks import (
     observation_mark,
     write_marks,
 )
+from analytics.readers.meaning import meant, without_optional
 from analytics.readers.medication_use import (
     disease_marks,
     is_of_breast,
@@ -331,7 +331,7 @@ class _HeldBack:
         kind = resource.get("resourceType")
         if kind == "Observation":
             self._note_observation(resource)
-        elif kind == "Condition" and could_be_diagnosis(_meant(resource, self._sets)):
+        elif kind == "Condition" and could_be_diagnosis(meant(resource, self._sets)):
             days = list(map(_certain, dates_not_kept(resource)))
             codings = set(_walk(resource))
             if codings & _RESTRICTED or any(
@@ -364,10 +364,11 @@ class _HeldBack:
         if genes is not None:
             self._note_result(observation, not final, *(genes or [None]))
         parts = [observation, *values_at(observation, "component")]
-        concepts = [part.get("code") for part in parts if isinstance(part, Mapping)]
-        meant = _meant(concepts, self._sets)
-        called = frozenset[Coding]().union(*map(codes_called, meant))
-        for coding in called | asked_codes([concepts, meant]):
+        written = [part for part in parts if isinstance(part, Mapping)]
+        concepts = [part.get("code") for part in written]
+        named = [meant(part, self._sets).get("code") for part in written]
+        called = frozenset[Coding]().union(*map(codes_called, named))
+        for coding in called | asked_codes([concepts, named]):
             known = self._observations.get((coding, final), day)
             self._observations[coding, final] = max(known, day, key=_lateness)
 
@@ -498,7 +499,7 @@ def _only_as_reason(
 ) -> dict[str, object]:
     """The diagnoses of MDS or a leukaemia that a resource names as its reason, as if they were
     Conditions inside it that are not kept; not those that a Condition of the file has."""
-    named = [_meant(reason, sets) for reason in values_at(resource, "reasonCode")]
+    named = values_at(meant(resource, sets), "reasonCode")
     codes = {coding for reason in named for coding in codings_of(reason) if _is_of_blood(coding)}
     if not codes or resource.get("resourceType") not in PROFILES:
         return {}
@@ -506,7 +507,7 @@ def _only_as_reason(
         coding
         for part in source.resources
         if part.get("resourceType") == "Condition"
-        for coding in codings_of(_meant(part.get("code"), sets))
+        for coding in codings_of(meant(part, sets).get("code"))
     }
     day = max(map(_certain, dates_not_kept(resource)), key=_lateness)
     only = [_coded(coding.system, coding.code) for coding in codes - known]
@@ -655,7 +656,7 @@ class _Marks:
         self._linked = _linked_categories(source, self)
         diagnoses = [part for part in source.resources if part.get("resourceType") == "Condition"]
         self._another_cancer = any(
-            is_another_cancer(codings_of(_meant(part.get("code"), sets))) for part in diagnoses
+            is_another_cancer(codings_of(meant(part, sets).get("code"))) for part in diagnoses
         )
         focuses = {
             id(focus): focus
@@ -664,7 +665,7 @@ class _Marks:
             for focus in _related(part, "focus", source.contexts[id(part)], source)
             if focus is not None
         }
-        named = [_meant(focus.get("code"), sets) for focus in focuses.values()]
+        named = [meant(focus, sets).get("code") for focus in focuses.values()]
         self._several_tumours = sum(map(is_of_breast, named)) > 1
 
     def of_use(self, marks: Set[str]) -> dict[str, object]:
@@ -699,7 +700,9 @@ class _Marks:
         """Whether the code of a reason, order or report is unknown: its results could reveal it."""
         if id(reason) not in self._unread:
             self._unread[id(reason)] = bool(
-                self.why_unroutable(codings_or_none(reason.get("code")))
+                self.why_unroutable(
+                    codings_or_none(without_optional(reason, self.sets).get("code"))
+                )
             )
         return self._unread[id(reason)]
 
@@ -814,19 +817,21 @@ def _route(
     if id(medication) in source.unfit:
         raise HeldBack("its medication is held back")
     _check_focus(resource, context, source, marks)
-    originals = concepts_of(resource, medication)
-    concepts, meant = _meant(originals, marks.sets), _meant(resource, marks.sets)
+    explained = meant(resource, marks.sets)
+    concepts = concepts_of(explained, meant(medication, marks.sets))
     if sum(len(list(codings_of(concept))) for concept in concepts) > MAX_CODINGS:
         raise HeldBack("more codes than one thing has")
-    reduced = reduce_resource(meant, concepts, subject)
+    reduced = reduce_resource(explained, concepts, subject)
     certainties = (
-        certainties_of(meant.get("code")) if resource["resourceType"] == "Condition" else ()
+        certainties_of(explained.get("code")) if resource["resourceType"] == "Condition" else ()
     )
     if EXCLUDED in certainties or SUSPECTED in certainties:
         raise HeldBack(NO_FACT)
     if HISTORY in certainties:
         reduced["clinicalStatus"] = _coded(CLINICAL, "inactive")
-    deciding = list(_deciding(resource, originals))
+    written = without_optional(resource, marks.sets)
+    originals = concepts_of(written, without_optional(medication, marks.sets))
+    deciding = list(_deciding(written, originals))
     why = marks.why_unroutable(deciding)
     if why:
         raise HeldBack(min(why))
@@ -857,12 +862,12 @@ def _route(
         element = marks.links.unreadable[id(resource)]
         raise HeldBack(f"{_SEARCH}: {resource['resourceType']}.{element}")
     if "medication" in profile.concept:
-        why_taken = [*values_at(meant, "reasonCode")]
-        why_taken += [_meant(reason.get("code"), marks.sets) for reason in reasons if reason]
-        reduced.update(marks.of_use(use_marks(meant, why_taken) | lasting_marks(meant)))
+        why_taken = [*values_at(explained, "reasonCode")]
+        why_taken += [meant(reason, marks.sets).get("code") for reason in reasons if reason]
+        reduced.update(marks.of_use(use_marks(explained, why_taken) | lasting_marks(explained)))
     elif resource["resourceType"] == "Observation" and not is_result(resource):
         focuses = _related(resource, "focus", context, source)
-        about = [_meant(focus.get("code"), marks.sets) for focus in focuses if focus]
+        about = [meant(focus, marks.sets).get("code") for focus in focuses if focus]
         reduced.update(marks.of_use(disease_marks(about)))
     category = _sensitive(everywhere)
     if category is not None:
@@ -921,34 +926,6 @@ def _kind_named(reference: object) -> str:
     text = reference.get("reference") if isinstance(reference, dict) else None
     named = re.search(r"(?:^|/)([A-Z][A-Za-z]+)/[^/]+$", text if isinstance(text, str) else "")
     return named[1] if named else ""
-
-
-def _meant(value: Any, sets: ValueSets) -> Any:
-    """A copy of a part, with the codes that a map names instead of those that it explains."""
-    if not sets.mapped:
-        return value
-    if isinstance(value, list):
-        return [_meant(item, sets) for item in value]
-    if not isinstance(value, dict):
-        return value
-    meant = {name: _meant(item, sets) for name, item in value.items()}
-    if isinstance(value.get("coding"), list):
-        codings: list[Any] = []
-        for item in value["coding"]:
-            coding = next(codings_of({"coding": [item]}), Coding(None, None))
-            mapped = sets.mapped.get(coding) if coding.system not in SYSTEMS else None
-            if mapped is None or mapped.possible:
-                named = [item]
-            else:
-                kept = {name: item[name] for name in ("extension",) if name in item}
-                named = [_named_by(code) | kept for code in mapped.targets]
-            codings += [code for code in named if code not in codings]
-        meant["coding"] = codings
-    return meant
-
-
-def _named_by(coding: Coding) -> dict[str, object]:
-    return {"system": coding.system, "code": coding.code}
 
 
 def _ordinary(category: int, reduced: Mapping[str, object]) -> int:

@@ -1,5 +1,6 @@
 """The chart: what a person's records say for certain, and for all else the reason why not."""
 
+import copy
 import json
 import random
 from decimal import Decimal
@@ -70,8 +71,10 @@ from analytics.care.variants import FULL_FUNCTION, NO_FUNCTION
 from analytics.errors import InputsError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
+from analytics.readers.code_map import load_code_map, with_maps
 from analytics.readers.codes import SHIPPED, UCUM
 from analytics.readers.fhir import split_bundle, split_files, write_record
+from analytics.readers.genomics import is_result
 from analytics.readers.genotypes import build_sites, write_genotypes
 from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES
 from analytics.vocabulary import Category
@@ -437,6 +440,30 @@ def test_a_chart_that_answers_all_gates_of_olaparib() -> None:
     assert {name: value_of(facts[name]) for name in expected} == expected
     last = facts["chemotherapy"]
     assert last.day == day_number("2024-04-10")
+
+
+def test_a_chart_with_second_codes_and_products_says_the_same_by_a_map() -> None:
+    """Each diagnosis, result, medicine and operation has a code of the hospital's own beside it."""
+    hospital = "urn:hospital:own"
+    written = copy.deepcopy(bea())
+    for number, resource in enumerate(written):
+        if not is_result(resource):
+            own = {"system": hospital, "code": f"K{number}", "display": "Own name"}
+            named = "code" if "code" in resource else "medicationCodeableConcept"
+            resource[named]["coding"].append(own)
+            for coding in resource[named]["coding"]:
+                if coding["code"] == "A10BA02":  # metformin 500 mg tablet
+                    coding.update(system=RXNORM, code="861007")
+    code_map = [
+        {"system": hospital, "source": "test", "codes": {}, "optional": True},
+        {"system": "rxnorm", "source": "test", "codes": {"861007": {"to": "rxnorm:6809"}}},
+    ]
+    sets = with_maps(SHIPPED, [load_code_map(json.dumps(code_map).encode())])
+    values = {name: value_of(fact) for name, fact in chart(*written, sets=sets).items()}
+    assert values == {name: value_of(fact) for name, fact in chart(*bea()).items()}
+    without = chart(*written)
+    assert value_of(without["breast_cancer"]) != values["breast_cancer"]
+    assert value_of(without["medicines_complete"]) == Reason.HELD_BACK
 
 
 UNITS = "http://unitsofmeasure.org"
