@@ -9,10 +9,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from analytics.care.days import date_of
 from analytics.care.rule_set import RuleSet
 from api.operate.logs import escape
-from api.pages.care_view import DOES_NOT_APPLY, Item, describe, fact_in_words
+from api.pages.care_view import DOES_NOT_APPLY, Item, describe, known_of
 from api.pages.labels import day, short
 from api.pages.rendering import render_part
 
@@ -128,7 +127,7 @@ def _item_lines(item: Item, opened: Mapping[str, Any]) -> Iterator[str]:
         yield f"Dose by the rule{first}: {item.dose}"
     if item.because:
         yield f"Because of {'; '.join(item.because)}"
-    facts = "; ".join(_facts(option)) or "no fact"
+    facts = "; ".join(known_of(option, *option["gates"])) or "no fact"
     yield f"From {facts}. This holds until {day(option['holds_until'])}, included."
     if "basis" in option:
         yield f"Basis ({option.get('grade', 'no grade given')}): {option['basis']}"
@@ -142,18 +141,6 @@ def _item_lines(item: Item, opened: Mapping[str, Any]) -> Iterator[str]:
     if item.decision:
         note = f": {item.note}" if item.note else ""
         yield f"You {_DECIDED[item.decision]} it{note}"
-
-
-def _facts(option: Mapping[str, Any]) -> list[str]:
-    """The known facts of an option and its conditions, each once with its day."""
-    known = {
-        fact["fact"]: f"{fact['label']} {fact_in_words(fact)}"
-        + (f" ({date_of(fact['day'])})" if "day" in fact else "")
-        for part in (option, *option["gates"])
-        for fact in part["facts"]
-        if "value" in fact and fact["fact"] != "medicines_complete"
-    }
-    return list(known.values())
 
 
 def _listed(part: Mapping[str, Any]) -> str:

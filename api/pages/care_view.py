@@ -186,6 +186,7 @@ def describe(
         and prognosis | {"sentences": [about_the_patient(line) for line in prognosis["sentences"]]},
         "decisions": DECISIONS,
         "in_words": fact_in_words,
+        "known_of": known_of,
         "plain_label": plain_label,
     }
 
@@ -247,6 +248,18 @@ def fact_in_words(fact: Mapping[str, Any]) -> str:
         value = "none in this record"
     value = _MEANINGS.get(value, value)
     return " ".join([value or "none recorded", UNITS.get(unit, unit)]).strip()
+
+
+def known_of(*parts: Mapping[str, Any]) -> list[str]:
+    """The known facts of an option or its conditions, each once with its day."""
+    known = {
+        fact["fact"]: f"{fact['label']} {fact_in_words(fact)}"
+        + (f" ({date_of(fact['day'])})" if "day" in fact else "")
+        for part in parts
+        for fact in part["facts"]
+        if "value" in fact and fact["fact"] != "medicines_complete"
+    }
+    return list(known.values())
 
 
 def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str, Any]]:

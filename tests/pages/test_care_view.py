@@ -365,6 +365,14 @@ def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     assert "female, 64 years" in text
 
 
+def test_each_condition_has_the_values_that_it_rests_on() -> None:
+    text = his(with_a_dose(), {}, TODAY, shipped())
+    counts = "haemoglobin 12.1 g/dL (2024-05-20); neutrophils 2.9 × 10⁹ per litre (2024-05-20); "
+    assert "met blood counts recovered to grade 1 or better after chemotherapy (" in text
+    assert counts in text
+    assert "(germline BRCA1 pathogenic (2024-05-06))" in text
+
+
 def test_on_paper_each_page_says_whose_plan_it_is_and_how_long_it_holds(
     plan: dict[str, Any],
 ) -> None:

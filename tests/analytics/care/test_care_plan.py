@@ -278,6 +278,23 @@ def test_beas_plan() -> None:
     assert option["sources"][0]["read_on"] == "2026-11-30"
 
 
+@pytest.mark.parametrize(
+    ("thrombosis", "warning"),
+    [
+        (known(True, 2000), "Venous thromboembolism is recorded"),
+        (known(False, 2000), "Whether there is or was a venous thromboembolism is not known"),
+        (known(False, 2), None),
+    ],
+)
+def test_a_thrombosis_of_any_age_warns(thrombosis: Fact, warning: str | None) -> None:
+    texts = [entry["text"] for entry in drawn(but(BEA, thrombosis=thrombosis))["warnings"]]
+    of_thrombosis = [text for text in texts if "enous thromboembolism" in text]
+    general = "Venous thromboembolism: watch for signs and treat it."
+    assert [text[: len(warning or "")] for text in of_thrombosis if text != general] == (
+        [] if warning is None else [warning]
+    )
+
+
 FIVE = {
     "uncertain significance": but(BEA, brca1_germline="uncertain significance"),
     "somatic": but(BEA, brca1_germline=unknown(Reason.NOT_RECORDED, "somatic only")),
