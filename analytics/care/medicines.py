@@ -294,8 +294,13 @@ def _chemotherapy(
     treated = max(entry.day or 0 for entry in entries)
     if early and setting in _EARLY and treated < records.today - _AFTER_ADJUVANT:
         return Unknown(Reason.TOO_OLD, _LONG_AGO, treated, source)
-    last = max(entry.day or 0 for entry in (*entries, *others))
-    return Known(setting, last, source)
+    last = max(_last_given(entry) for entry in (*entries, *others))
+    return Known(setting, min(last, records.today), source)
+
+
+def _last_given(entry: Entry) -> int:
+    """The last day on which a medicine may have been given: an order may end long after its own."""
+    return (entry.day or 0) + days_lasting(marks_of(entry.resource))
 
 
 def _stated_setting(records: Records, since: int) -> Fact:

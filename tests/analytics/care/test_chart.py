@@ -1433,6 +1433,19 @@ def test_the_last_day_of_chemotherapy_is_the_end_of_its_last_period() -> None:
     assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-04-30"))
 
 
+def test_an_order_of_chemotherapy_lasts_as_long_as_it_says() -> None:
+    """Its counts are those after the last day of it, not after the day of the order."""
+    ended = dosed(
+        "L01DB01", "2024-03-01", boundsPeriod={"start": "2024-03-01", "end": "2024-05-28"}
+    )
+    fact = chart(SURGERY, ended)["chemotherapy"]
+    assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-05-28"))
+    longer = dosed(
+        "L01DB01", "2024-03-01", boundsPeriod={"start": "2024-03-01", "end": "2024-09-01"}
+    )
+    assert chart(SURGERY, longer)["chemotherapy"].day == TODAY
+
+
 def test_a_chart_is_refused_where_its_dates_may_be_shifted() -> None:
     shifted = split_files([bundle(*bea())], [], SUBJECT, SHIPPED, 0).records
     inputs = [Input(SUBJECT, category, payload) for category, payload in shifted.items()]
