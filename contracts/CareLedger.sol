@@ -167,7 +167,7 @@ contract CareLedger is ICareLedger, Typed {
         _notAfter(b.deadline);
         address worker = _signerOf(keccak256(abi.encode(PLAN_BINDING, b)), workerSignature);
         _requireLive(worker, Role.Worker);
-        Plan storage plan = _openPlan(b.run);
+        Plan storage plan = _planInForce(b.run);
         if (b.attempt != plan.attempts + 1 || b.attempt > MAX_ATTEMPTS)
             revert IAccessLedger.AttemptOutOfOrder(b.attempt, plan.attempts + 1);
         bytes32 message = sha256(abi.encode(worker, b)); // of this worker: nobody else uses it up
@@ -300,7 +300,7 @@ contract CareLedger is ICareLedger, Typed {
     function endPlan(PlanEnd calldata e, bytes calldata clinicianSignature) external direct {
         _notAfter(e.deadline);
         address clinician = _signerOf(keccak256(abi.encode(PLAN_END, e)), clinicianSignature);
-        Plan storage plan = _openPlan(e.run);
+        Plan storage plan = _planInForce(e.run);
         if (clinician != plan.clinician) revert NotTheClinician(clinician);
         plan.ended = Ended.Cancelled;
         emit IAccessLedger.RunCancelled(e.run);
@@ -456,14 +456,14 @@ contract CareLedger is ICareLedger, Typed {
         return block.timestamp / 1 days;
     }
 
-    function _openPlan(bytes32 run) private view returns (Plan storage plan) {
+    function _planInForce(bytes32 run) private view returns (Plan storage plan) {
         plan = _plans[run];
         if (plan.clinician == address(0)) revert IAccessLedger.RunUnknown(run);
         if (plan.ended != Ended.No) revert IAccessLedger.RunEnded(run);
     }
 
     function _newest(bytes32 run, uint32 attempt) private view returns (Plan storage plan) {
-        plan = _openPlan(run);
+        plan = _planInForce(run);
         if (attempt == 0 || attempt != plan.attempts)
             revert IAccessLedger.NotNewestAttempt(attempt);
     }

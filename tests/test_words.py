@@ -118,6 +118,10 @@ def identifiers(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.attr
             case ast.alias(asname=str() as name):
                 yield node.lineno, name
+            case ast.MatchAs(name=str() as name) | ast.ExceptHandler(name=str() as name):
+                yield node.lineno, name
+            case ast.MatchStar(name=str() as name) | ast.MatchMapping(rest=str() as name):
+                yield node.lineno, name
 
 
 @pytest.mark.parametrize("room", ROOMS)
