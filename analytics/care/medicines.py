@@ -235,60 +235,42 @@ def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: 
 def _chemotherapy(
     records: Records, medicines: Sequence[_Medicine], complete: Fact, metastatic: Fact
 ) -> Fact:
-    given_so = [medicine for medicine in medicines if "cytotoxic" in medicine.classes]
+    cytotoxic = [medicine for medicine in medicines if "cytotoxic" in medicine.classes]
     going_on = [
-        medicine.entry for medicine in given_so if medicine.entry.resource.get("status") in _NOW
+        medicine.entry for medicine in cytotoxic if medicine.entry.resource.get("status") in _NOW
     ]
     if going_on:  # or only ordered yet
         return Unknown(Reason.NOT_FINAL, "chemotherapy is not over", None, names(going_on))
     # Of another disease, it counts for nothing but the day of the last one.
-    others = [medicine.entry for medicine in given_so if medicine.for_another]
-    given_so = [medicine for medicine in given_so if not medicine.for_another]
+    others = [medicine.entry for medicine in cytotoxic if medicine.for_another]
+    given_so = [medicine for medicine in cytotoxic if not medicine.for_another]
     if others and not given_so:
         detail = "given for another disease than one of the breast"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(others))
-    entries = [medicine.entry for medicine in given_so]
-    sessions = [
-        entry
-        for entry in records.entries
-        if has_icd(entry, _SESSION) or (entry.kind == "Procedure" and has_pcs(entry, _INFUSION))
-    ]
-    entries += sessions
+    sessions = _sessions(records)
+    entries = [*(medicine.entry for medicine in given_so), *sessions]
     if not entries:
         if records.withheld & {Category.PROCEDURES, Category.CONDITIONS}:
             return Unknown(Reason.WITHHELD)
         given = _given(medicines, "cytotoxic", complete)
         return Known("none", given.day, given.source) if isinstance(given, Known) else given
-    days = [entry.day for entry in entries if entry.day is not None]
     if any(entry.day is None for entry in (*entries, *others)):
         return Unknown(Reason.NO_DATE, "a day of chemotherapy is not known", None, names(entries))
-    several, another = several_tumours(records), another_cancer(records)
-    cancers = [*breast_cancers(records), *another] if several or another else []
-    stated = _stated_setting(records, max([min(days), *(cancer.day or 0 for cancer in cancers)]))
-    if isinstance(stated, Unknown) and stated.reason != Reason.NOT_RECORDED:
+    stated = _stated_setting(records, entries)
+    if isinstance(stated, Known):
+        setting = str(stated.value)
+    elif stated.reason != Reason.NOT_RECORDED:
         return stated
-    if isinstance(stated, Unknown) and several:
-        return Unknown(Reason.CONFLICTING, SEVERAL, max(days), names(entries))
-    if isinstance(stated, Unknown) and another:
-        unsaid = [entry for entry in entries if not is_of(entry, FOR_BREAST_CANCER)]
-        entries = [entry for entry in entries if is_of(entry, FOR_BREAST_CANCER)]
-        if not entries:
-            return Unknown(Reason.CONFLICTING, WHOSE, max(days), names(unsaid))
-        others += unsaid
-    for_cancer = sessions or not all(medicine.may_be_for_others for medicine in given_so)
-    if not for_cancer and isinstance(stated, Unknown):
-        detail = "medicines alone that are given for other diseases too"
-        return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(entries))
-    diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
-    if diagnosed and isinstance(stated, Unknown):  # what came before was for another disease
-        since = min(diagnosed) - BEFORE_DIAGNOSIS
-        entries, earlier = [entry for entry in entries if (entry.day or 0) >= since], entries
-        if not entries:
-            detail = "given before breast cancer was diagnosed"
-            return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(earlier))
-    setting = (
-        str(stated.value) if isinstance(stated, Known) else _setting(records, entries, metastatic)
-    )
+    else:
+        of_breast = _of_the_breast_cancer(records, entries)
+        if isinstance(of_breast, Unknown):
+            return of_breast
+        if not sessions and all(medicine.may_be_for_others for medicine in given_so):
+            detail = "medicines alone that are given for other diseases too"
+            return Unknown(Reason.NOT_UNDERSTOOD, detail, _newest(given_so), names(entries))
+        others += [entry for entry in entries if entry not in of_breast]
+        entries = of_breast
+        setting = _setting(records, entries, metastatic)
     source = tuple(sorted({*names(entries), *names(others), *stated.source}))
     early = not (isinstance(metastatic, Known) and metastatic.value is True)
     treated = max(entry.day or 0 for entry in entries)
@@ -298,18 +280,53 @@ def _chemotherapy(
     return Known(setting, min(last, records.today), source)
 
 
+def _sessions(records: Records) -> list[Entry]:
+    """What says that chemotherapy was given, without its medicine."""
+    return [
+        entry
+        for entry in records.entries
+        if has_icd(entry, _SESSION) or (entry.kind == "Procedure" and has_pcs(entry, _INFUSION))
+    ]
+
+
+def _of_the_breast_cancer(records: Records, entries: Sequence[Entry]) -> list[Entry] | Unknown:
+    """Of the entries of chemotherapy those for the breast cancer; unknown where none surely is."""
+    days = [entry.day for entry in entries if entry.day is not None]
+    if several_tumours(records):
+        return Unknown(Reason.CONFLICTING, SEVERAL, max(days), names(entries))
+    of_breast = list(entries)
+    if another_cancer(records):
+        of_breast = [entry for entry in entries if is_of(entry, FOR_BREAST_CANCER)]
+        if not of_breast:
+            return Unknown(Reason.CONFLICTING, WHOSE, max(days), names(entries))
+    diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
+    if diagnosed:  # what came before was for another disease
+        since = min(diagnosed) - BEFORE_DIAGNOSIS
+        earlier = of_breast
+        of_breast = [entry for entry in earlier if (entry.day or 0) >= since]
+        if not of_breast:
+            detail = "given before breast cancer was diagnosed"
+            return Unknown(Reason.NOT_UNDERSTOOD, detail, max(days), names(earlier))
+    return of_breast
+
+
 def _last_given(entry: Entry) -> int:
     """The last day on which a medicine may have been given: an order may end long after its own."""
     return (entry.day or 0) + days_lasting(marks_of(entry.resource))
 
 
-def _stated_setting(records: Records, since: int) -> Fact:
-    """The setting as it is recorded, not before this day: of an earlier treatment or tumour then."""
+def _stated_setting(records: Records, entries: Sequence[Entry]) -> Fact:
+    """The setting as it is recorded; not if before the first chemotherapy, or where there are several
+    cancers before the last one: of an earlier treatment or tumour then."""
     stated = newest(
         records.observations(LOCAL, "chemotherapy-setting"),
         local_answer(CARE["chemotherapy-setting"]),
         Unknown(Reason.NOT_RECORDED),
     )
+    several, another = several_tumours(records), another_cancer(records)
+    cancers = [*breast_cancers(records), *another] if several or another else []
+    first = min(entry.day for entry in entries if entry.day is not None)
+    since = max([first, *(cancer.day or 0 for cancer in cancers)])
     earlier = isinstance(stated, Known) and (stated.day or 0) < since
     return Unknown(Reason.NOT_RECORDED) if earlier else stated
 
