@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.care.facts import FACTS
+from analytics.care.facts import FACTS, Reason
 from analytics.care.rule_set import RuleSet
+
+# Why something is not known, for a patient.
+_PLAIN_REASONS = {
+    Reason.NOT_RECORDED.value: "not in your record",
+    Reason.TOO_OLD.value: "too old",
+    Reason.WITHHELD.value: "you keep it to yourself",
+    Reason.NOT_FINAL.value: "not finished",
+    Reason.NO_DATE.value: "without a day",
+    Reason.CONFLICTING.value: "your record says two things",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,15 @@ def dose_in_words(dose: Mapping[str, Any] | None) -> str:
         return f"{share}; kidneys, liver and regimen are not counted here"
     times = f"{dose['times_a_day']} times a day" if dose["times_a_day"] != 1 else "once a day"
     return f"{dose['mg']} mg, {times} ({dose['form']})"
+
+
+def to_be_known_first(missing: Iterable[Mapping[str, Any]]) -> str:
+    """For a patient: what has to be known before a rule says something. missing: facts of a plan."""
+    listed = [
+        f"{plain_label(fact['fact'])} ({_PLAIN_REASONS.get(fact.get('reason', ''), 'not clear')})"
+        for fact in missing
+    ]
+    return f"To be known first: {', '.join(listed)}."
 
 
 def plain_label(name: str) -> str:

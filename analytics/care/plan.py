@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from analytics.care.drawn import plain_label
+from analytics.care.drawn import to_be_known_first
 from analytics.care.facts import FACTS, Fact, Facts, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.interpreter import Evaluation, Gate, State, evaluate
@@ -70,7 +70,7 @@ def draw_plan(
 
 def _option(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, Any]:
     option, content = evaluation.option or {}, evaluation.rule.content
-    names = ("action", "advises_against", "dose", "basis", "grade")
+    names = ("action", "advises_against", "no_next_dose", "dose", "basis", "grade")
     shown = {name: option[name] for name in names if name in option}
     against = {"against": content["against"]} if "against" in content else {}
     condition = facts_of(option["when"])
@@ -129,10 +129,11 @@ def _medicines(evaluation: Evaluation, rules: RuleSet) -> list[dict[str, str]]:
 
 def _head(evaluation: Evaluation) -> dict[str, Any]:
     content = evaluation.rule.content
+    names = ("title", "medicine_in_words")
     return {
         "rule": evaluation.rule.id,
         "version": content["version"],
-        "title": content["title"],
+        **{name: content[name] for name in names if name in content},
         "category": content["category"],
         "expires": evaluation.rule.expires,
         "sources": [dict(source) for source in content["sources"]],
@@ -144,6 +145,7 @@ def _gate(gate: Gate, evaluation: Evaluation, today: int) -> dict[str, Any]:
         "id": gate.id,
         "label": gate.content["label"],
         "value": _WORDS[gate.value],
+        **{name: gate.content[name] for name in ("closed_as",) if name in gate.content},
         "computed": _computed(evaluation, [gate.content["when"]]),
         "facts": [_fact(name, evaluation.facts[name], today) for name in gate.facts],
     }
@@ -267,6 +269,6 @@ def _for_patient(evaluation: Evaluation) -> dict[str, Any]:
     about = evaluation.rule.content["for_patient"]
     if evaluation.option is not None:
         return {"rule": evaluation.rule.id, "text": f"{about} {evaluation.option['for_patient']}"}
-    labels = ", ".join(plain_label(name) for name in evaluation.missing)
-    text = f"{about} The plan says nothing about it yet. Your record does not say: {labels}."
+    missing = [_fact(name, evaluation.facts[name], 0) for name in evaluation.missing]
+    text = f"{about} The plan says nothing about it yet. {to_be_known_first(missing)}"
     return {"rule": evaluation.rule.id, "text": text}

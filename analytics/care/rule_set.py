@@ -168,6 +168,8 @@ def _rule(
         ]
         if guessed:
             raise RuleSetError(f"{content['id']} gives a dose and reads an unknown fact as 'no'")
+    if content["category"] == "medicine" and "medicine_in_words" not in content:
+        raise RuleSetError(f"{content['id']} is about a medicine and does not name it in words")
     ids = {option["id"] for option in content["options"]}
     if strange := {item["option"] for item in content["schedule"] if "option" in item} - ids:
         raise RuleSetError(f"{content['id']} schedules for {min(strange)}, which is no option")

@@ -8,7 +8,7 @@ stays so, whatever a map says (`codes.sensitive_categories`). Read are:
 
 - JSON: {"system": URI, "source": text, "codes": {CODE: {"to": "icd-10-cm:C50.9" or a list of
   these, "category": "conditions"}}}, each code with one of both or both; or a list of such objects.
-  With "optional": true, codes of the system may be left out beside a known one (meaning.py);
+  With "optional": true, a medicine's codes of the system may be left out beside a known one;
 - a table with a header, separated by tabs or commas: system, code, to;
 - RF2, the map of SNOMED CT to ICD-10 or ICD-10-CM (`der2_iisssccRefset_ExtendedMap…txt`): concepts
   whose rows hold always, see `_read_rf2`;
@@ -33,6 +33,7 @@ from analytics.readers.codes import (
     Mapped,
     ValueSets,
     is_well_formed,
+    usual_system,
 )
 from analytics.readers.meaning import can_be_mapped
 from analytics.vocabulary import Category
@@ -85,8 +86,8 @@ _HINT = "See the guide for custodians for the forms that a map may have."
 @dataclass(frozen=True, slots=True)
 class CodeMap:
     """codes: what each code means, or may mean. recognised: codes without a meaning. ambiguous: how
-    many codes of an RF2 map have no meaning that always holds. optional: systems whose codes may be
-    left out beside a known one.
+    many codes of an RF2 map have no meaning that always holds. optional: systems whose codes of a
+    medicine may be left out beside a known one.
     """
 
     codes: Mapping[Coding, Mapped]
@@ -191,7 +192,11 @@ def _read_json(payload: bytes) -> CodeMap:
 
 
 def _optional(system: object) -> str:
-    if not isinstance(system, str) or not system or system in SYSTEMS or system in URIS:
+    if (
+        not isinstance(system, str)
+        or not system
+        or {usual_system(system), system} & {*SYSTEMS, *URIS}
+    ):
         raise PayloadError("code map: optional are codes of a system that is not known here", _HINT)
     return system
 

@@ -137,8 +137,8 @@ class Mapped:
 class ValueSets:
     """categories: by system (short name, else its URI) and normal code; broad: codes above a listed
     one; mapped: what a custodian's maps say of codes of other systems, and of RxNorm's; recognised:
-    codes that a custodian's list names without a meaning; optional: systems whose codes may be left
-    out beside a known one, as he says (meaning.py)."""
+    codes that a custodian's list names without a meaning; optional: systems whose codes of
+    a medicine may be left out beside a known one, as he says (meaning.py)."""
 
     categories: Mapping[str, Mapping[str, frozenset[int]]]
     broad: Mapping[str, frozenset[str]]

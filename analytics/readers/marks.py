@@ -227,12 +227,6 @@ def codes_called(concept: object) -> frozenset[Coding]:
     )
 
 
-def is_called_otherwise(codings: Iterable[Coding], texts: Iterable[str]) -> bool:
-    """Whether words say another quantity than what these codes measure, as "urine creatinine"."""
-    others = [_CALLED[coding.code][1] for coding in codings if coding.code in _CALLED]
-    return any(pattern.search(text.lower()) for pattern in others for text in texts)
-
-
 def asked_codes(concept: object) -> frozenset[Coding]:
     """The codes of a concept that a care plan reads, in whatever system or shape they stand: senders
     spell LOINC's in many ways, and a code that is not kept must not be missed."""

@@ -47,7 +47,7 @@ def for_clinician(opened: Mapping[str, Any]) -> str:
 
 def to_be_signed(opened: Mapping[str, Any], decisions: Mapping[str, Any]) -> str:
     """What a countersignature agrees to: beside each item the decision on it."""
-    lines = ["You are about to countersign this plan:"]
+    lines = ["You are about to countersign this plan:", opened["plan"]["sentence"]]
     for item in opened["items"]:
         decided = decisions[item.rule]
         agreed = f". I agree: {item.agree}" if decided["decision"] == "accept" else ""
@@ -75,10 +75,11 @@ def _clinicians_lines(opened: Mapping[str, Any]) -> Iterator[str]:
         why = "; ".join(opened["aged"]) or "a fact is too old now, or a rule has expired"
         yield f"THIS PLAN IS OUT OF DATE: {why}. No option and no dose is shown. Ask for a new plan."
     if opened["before"] or opened["changed"]:
-        yield "Drawn by rules of before."
+        yield "Drawn by older rules."
         yield from (f"  {line}" for line in opened["changed"])
     for part in opened["seen"]:
         yield f"Seen among the medicines: {_listed(part)}: see “{part['title']}”"
+        yield from (f"  {reason}" for reason in part["reasons"])
     for item in opened["items"]:
         yield from ("", f"{item.option['title']} [{item.pill}]")
         yield from (f"  {line}" for line in _item_lines(item, opened))
@@ -116,12 +117,15 @@ def _item_lines(item: Item, opened: Mapping[str, Any]) -> Iterator[str]:
             "medicine; that is no permission to give it. Ask for a new plan."
         )
     elif item.stopped:
-        yield f"Do not use this option: {item.stopped}. Its dose is not shown. Ask for a new plan."
+        yield (
+            f"Do not start by this option: {item.stopped}. Its dose is not shown; it is no reason to "
+            "stop what was started. Ask for a new plan."
+        )
     elif over and item.warns:
         yield f"{option['action']} (As of {day(opened['plan']['today'])}.)"
     if item.stopped or over:
         return
-    yield item.statement if item.warns or not item.dose else option["action"]
+    yield option["action"] if item.dose and not item.warns else item.statement
     if item.dose:
         first = ", before a first cycle only" if "percent_of_usual_start" in option["dose"] else ""
         yield f"Dose by the rule{first}: {item.dose}"

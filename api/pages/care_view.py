@@ -19,6 +19,7 @@ from analytics.care.drawn import (
     is_out_of_date,
     items_of,
     plain_label,
+    to_be_known_first,
     warns,
 )
 from analytics.care.facts import FACTS, Kind
@@ -50,6 +51,8 @@ DECISIONS: Mapping[str, str] = {
     "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
+# Of a warning: a suggestion is "used", a warning is followed.
+_ABOUT_A_WARNING: Mapping[str, str] = {**DECISIONS, "decline": "does not follow this warning"}
 DOES_NOT_APPLY = "does not apply to this record now"
 _PLACES = 2  # of a value over time; the facts have it as exactly as a dose takes it
 # What a value does not say by itself, in words.
@@ -69,6 +72,18 @@ _PLAIN_VALUES: Mapping[str, str] = {
     "N1": "in a few (N1)",
     "N2": "in several (N2)",
     "N3": "in many (N3)",
+    "adjuvant": "given, after an operation",
+    "neoadjuvant": "given, before an operation",
+    "metastatic": "given",
+    "setting not said": "given",
+}
+_PLAIN_BY_FACT: Mapping[tuple[str, str], str] = {
+    **{
+        (f"{hormone}_receptor", value): words
+        for hormone in ("oestrogen", "progesterone")
+        for value, words in (("positive", "it does"), ("negative", "it does not"))
+    },
+    ("hepatic_impairment", "none"): "not impaired",
 }
 # Concluded from a list of medicines in which there is none, not asked.
 _FROM_THE_LIST = frozenset({"chemotherapy", "endocrine_therapy", "earlier_parp_inhibitor"})
@@ -87,6 +102,9 @@ _OF_THE_PATIENT: Mapping[str, str] = {
 }
 # By it a rule says how long a medicine is taken and what goes on beside it.
 _SETTING = "metastatic"
+_OF_HERSELF = ("sex", "age")
+_NOT_JUDGED = "not judged: given already"  # of a gate in a rule
+_UNNAMED = re.compile(r"code (?:rxnorm:[0-9]+|atc:[A-Z0-9]+)")
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
 
@@ -114,6 +132,11 @@ class Item:
     statement: str  # what is countersigned, in a sentence
     agree: str  # the same beside the choice to accept
     seen: list[str]  # medicines on a list of its rule, with the list
+    decline: str  # the choice not to follow it
+    decided: str  # the decision, in words to the patient
+    medicine: str  # what the rule is about, in words; "" if it is about none
+    no_next_dose: bool  # who takes the medicine takes no further dose before a call
+    meant: list[str]  # the medicines of the record that its row asks for
 
 
 def describe(
@@ -129,7 +152,6 @@ def describe(
         for option in sorted(items_of(plan), key=warns, reverse=True)
     ]
     out_of_date = is_out_of_date(plan, today)
-    offered = {item.rule for item in items}
     wanted = {item.rule for item in items if item.decision == "accept" and not item.stopped}
     titles = {item["rule"]: item["title"] for item in items_of(plan)}
     prognosis = _prognosis(notes.get("prognosis"))
@@ -141,6 +163,7 @@ def describe(
         "changed": [f"{change.title}: {change.why}" for change in changes],
         "items": items,
         "titles": titles,
+        "medicines": {item.rule: item.medicine for item in items},
         "comment": notes.get("comment", ""),
         "refused": [
             refusal
@@ -152,19 +175,31 @@ def describe(
             for refusal in plan["refused"]
         ],
         "seen": [
-            refusal
+            refusal | {"reasons": refusal["reasons"] if _closed_as(refusal) else []}
             for refusal in plan["refused"]
-            if refusal["medicines"] and refusal["state"] == State.UNKNOWN
+            if refusal["medicines"]
+            and (refusal["state"] == State.UNKNOWN or _is_not_judged(refusal))
+        ],
+        "not_judged": [
+            refusal["medicine_in_words"]
+            for refusal in plan["refused"]
+            if _is_not_judged(refusal) and "medicine_in_words" in refusal
         ],
         "days_ago": max(0, today - plan["today"]),
-        "warned": any(item.warns and item.decision for item in items),
+        "warned": any(item.no_next_dose and item.decision == "accept" for item in items),
         "person": [
             fact_in_words(fact)
-            for name in ("sex", "age")
+            for name in _OF_HERSELF
             for fact in plan["facts"]["used"]
             if fact["fact"] == name
         ],
-        "not_known": [text for rule, text in about_her.items() if rule not in offered],
+        "not_known": [
+            _not_known(refusal, about_her[refusal["rule"]], items)
+            for refusal in plan["refused"]
+            if refusal["rule"] in about_her
+        ],
+        "lacking": bool(plan["facts"]["missing"]),
+        "hardly_known": all(fact["fact"] in _OF_HERSELF for fact in plan["facts"]["used"]),
         "schedule": [
             entry | {"every": _every(entry)}
             for entry in plan["schedule"]
@@ -266,30 +301,82 @@ def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str,
     """The facts that were used, for herself: one of `_FROM_HER_CLINICIAN` only where her clinician
     agreed with an option that rests on it.
     """
-    agreed = {
-        fact["fact"]
-        for item in items
-        if item.decision == "accept"
-        for part in (item.option, *item.option["gates"])
-        for fact in part["facts"]
-    }
+    agreed = _agreed(items)
     return [
         {
             "label": plain_label(fact["fact"]),
             "day": fact.get("day"),
             "words": "a result that your clinician speaks with you about"
             if fact["fact"].startswith(_FROM_HER_CLINICIAN) and fact["fact"] not in agreed
-            else _PLAIN_VALUES.get(str(fact["value"]), fact_in_words(fact)),
+            else _plainly(fact),
         }
         for fact in plan["facts"]["used"]
         if fact["fact"] != "medicines_complete"
     ]
 
 
+def _agreed(items: Iterable[Item]) -> set[str]:
+    """The facts of which she reads in an option that her clinician agreed with; of a gene only if its
+    text is about that gene."""
+    return {
+        fact["fact"]
+        for item in items
+        if item.decision == "accept"
+        for part in (item.option, *item.option["gates"])
+        for fact in part["facts"]
+        if not fact["fact"].startswith(_GENETIC)
+        or any(
+            fact["fact"].startswith(gene) and gene.upper() in item.for_patient for gene in _GENETIC
+        )
+    }
+
+
+def _plainly(fact: Mapping[str, Any]) -> str:
+    """A value for a patient."""
+    value = str(fact["value"])
+    by_fact = _PLAIN_BY_FACT.get((fact["fact"], value))
+    words = by_fact or _PLAIN_VALUES.get(value) or fact_in_words(fact)
+    return _UNNAMED.sub("a medicine that this page cannot name", words)
+
+
+def _not_known(refusal: Mapping[str, Any], text: str, items: Iterable[Item]) -> str:
+    """What is to be known first about a rule. That it is about a change of her genes she hears from
+    her clinician: where one is known, and no option about it was agreed with, it is not named."""
+    known = {
+        fact["fact"]
+        for gate in refusal["gates"]
+        for fact in gate["facts"]
+        if fact["fact"].startswith(_GENETIC) and "value" in fact
+    }
+    if known <= _agreed(items):
+        return text
+    about = "A point that your clinician speaks with you about cannot be judged yet."
+    return f"{about} {to_be_known_first(refusal['missing'])}"
+
+
+def _closed_as(part: Mapping[str, Any]) -> str:
+    """What a closed gate says instead of "refused", or nothing."""
+    return next(
+        (
+            gate["closed_as"]
+            for gate in part["gates"]
+            if gate["id"] in part["closed"] and "closed_as" in gate
+        ),
+        "",
+    )
+
+
+def _is_not_judged(part: Mapping[str, Any]) -> bool:
+    """Whether a rule says nothing of a medicine because it is or was given already."""
+    return _closed_as(part) == _NOT_JUDGED
+
+
 def _verdict(part: Mapping[str, Any]) -> str:
     """Why a rule gives no option, in short; its first gate says whom it is for."""
     if part["gates"] and part["gates"][0]["id"] in part["closed"]:
         return DOES_NOT_APPLY
+    if words := _closed_as(part):
+        return words
     return "refused" if part["state"] in (State.CLOSED, State.REFUSES) else str(part["state"])
 
 
@@ -345,8 +432,15 @@ def _item(
         ],
         pill,
         _statement(option, dose),
-        "ADVISES AGAINST" if against else dose or "the statement above, which gives no dose",
+        _agreement(option, dose),
         [f"{medicine['name']} ({medicine['is_one_of']})" for medicine in option["medicines"]],
+        "I do NOT follow this warning for this patient"
+        if against
+        else "Decline: I do not follow it for this patient",
+        (_ABOUT_A_WARNING if against else DECISIONS).get(decision, ""),
+        option.get("medicine_in_words", ""),
+        bool(option.get("no_next_dose")),
+        list(_asked_for(option, drawn_by, rules)) if drawn_by else [],
     )
 
 
@@ -354,10 +448,27 @@ def _statement(option: Mapping[str, Any], dose: str) -> str:
     """What the clinician decides on: an option that advises against a medicine begins with that."""
     if warns(option):
         return f"ADVISES AGAINST: {option['action']}"
-    first = (
+    if not dose:
+        return f"Offered, no dose: {option['action']}"
+    return f"Offered{_first_cycle(option)}: {option['action']} Dose by the rule: {dose}."
+
+
+def _agreement(option: Mapping[str, Any], dose: str) -> str:
+    """The same beside the choice to accept: the medicine with its dose."""
+    medicine = option.get("medicine_in_words", "this medicine")
+    if warns(option):
+        return f"ADVISES AGAINST {medicine}"
+    return (
+        f"{medicine}{_first_cycle(option)}: {dose}"
+        if dose
+        else "the statement above, which gives no dose"
+    )
+
+
+def _first_cycle(option: Mapping[str, Any]) -> str:
+    return (
         " before a first cycle only" if "percent_of_usual_start" in option.get("dose", {}) else ""
     )
-    return f"Offered{first}: {dose}." if dose else f"Offered, no dose: {option['action']}"
 
 
 def _asked_for(option: Mapping[str, Any], rule: Rule, rules: RuleSet) -> Iterator[str]:
@@ -396,7 +507,8 @@ def _aged(plan: Mapping[str, Any], rules: RuleSet) -> list[str]:
             days = needs.get(fact["fact"])
             if days is not None and "day" in fact and fact["day"] + days == last:
                 ended.append(
-                    f"{fact['label']} of {day(fact['day'])} may be {days} days old at most"
+                    f"{fact['label']}, as recorded of {day(fact['day'])}, may be {days} days old at "
+                    "most"
                 )
         if item["expires"] - 1 == last:
             ended.append(f"the rule “{item['title']}” has expired")

@@ -7,16 +7,19 @@ import json
 import re
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
+import care_people
 import pytest
+from care_people import BEA, CLEAR, FLUOROURACIL, METASTATIC, but, unknown
 from charts import EVERYTHING, LOCAL, SUBJECT, TODAY, bea, chart, coded, measured, medicine, staged
 from clinic import SLOWER
 from fhir_files import observation
 from genomic_files import DPYD, HOMOZYGOUS, variant
 
 from analytics.care.days import date_of
-from analytics.care.facts import Known
+from analytics.care.facts import Fact, Known
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
 from analytics.care.prognosis import State, _sentences, is_prognosis, populations
@@ -57,6 +60,7 @@ def with_a_dose(*more: dict[str, Any]) -> dict[str, Any]:
 
 
 TREATED = {"chemotherapy": {"value": "adjuvant"}}
+ITRACONAZOLE_CODE = "rxnorm:28031"
 ITRACONAZOLE = medicine("J02AC02")
 CLEARS = measured("2160-0", 0.95, "mg/dL", "2024-05-25")
 
@@ -177,14 +181,14 @@ def test_a_plan_by_rules_of_before_says_so(plan: dict[str, Any]) -> None:
         else rule
         for rule in rules.rules
     )
-    assert "rules of before" not in his(plan, {}, TODAY, rules) + hers(plan, {}, TODAY, rules)
+    assert "older rules" not in his(plan, {}, TODAY, rules) + hers(plan, {}, TODAY, rules)
     for changed, why in (
         (replace(rules, digest="0" * 64), "another one now"),
         (replace(rules, rules=withdrawn), "this rule was withdrawn"),
         (replace(rules, rules=retracted), "does not stand any more"),
     ):
         assert why in his(plan, {}, TODAY, changed)
-        assert "Drawn by rules of before." in hers(plan, {}, TODAY, changed)
+        assert "Drawn by older rules." in hers(plan, {}, TODAY, changed)
 
 
 def test_facts_are_said_in_words(plan: dict[str, Any]) -> None:
@@ -365,6 +369,71 @@ def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     assert "female, 64 years" in text
 
 
+def of_care(facts: dict[str, Fact], decision: str | None = None) -> tuple[str, str]:
+    """His and her page of a plan by these facts, with this decision on everything or none."""
+    plan = draw_plan(facts, shipped(), care_people.TODAY)
+    notes = decided(plan, decision) if decision else {}
+    day_of_it, rules = care_people.TODAY, shipped()
+    return his(plan, notes, day_of_it, rules), hers(plan, notes, day_of_it, rules)
+
+
+@pytest.mark.parametrize("decision", ["defer", "decline", None])
+def test_no_line_of_a_list_tells_of_genes_or_of_spread(decision: str | None) -> None:
+    """Not what is missing for an option, not the title of a warning, not the setting of a treatment."""
+    too_old = but(METASTATIC, creatinine=Known(Decimal(1), care_people.TODAY - 40))
+    _, missing = of_care(too_old, decision)
+    about = (
+        "A point that your clinician speaks with you about cannot be judged yet. To be known first:"
+    )
+    assert f"{about} creatinine, a value of the kidneys (too old)" in missing
+    _, warned = of_care(but(BEA, medicines=(ITRACONAZOLE_CODE,)), decision)
+    for text in (missing, warned):
+        assert "change of a BRCA gene" not in text
+        assert "BRCA variant" not in text
+        assert "metastatic" not in text
+    if decision:
+        assert "A warning about olaparib tablets" in warned
+        assert "If you take olaparib tablets, call before your next dose." in warned
+
+
+def test_a_gene_is_revealed_by_an_option_about_it_alone() -> None:
+    unclear = but(CLEAR, brca1_germline=Known("uncertain significance", care_people.TODAY - 9))
+    _, text = of_care(unclear, "accept")
+    assert "A few questions about your family" in text
+    assert "a variant whose meaning is not known" not in text
+    _, text = of_care(BEA, "accept")
+    assert "inherited change in the gene BRCA1: pathogenic" in text
+
+
+def test_a_record_that_holds_nothing_is_no_reassurance() -> None:
+    _, text = of_care({})
+    assert "This record holds almost nothing that the rules need" in text
+    _, text = of_care(but(BEA, creatinine=unknown()))
+    assert "Nothing that these rules ask for is missing" not in text
+
+
+def test_who_takes_olaparib_is_seen_at_the_top_with_what_does_not_go_with_it() -> None:
+    taken = but(BEA, medicines=("rxnorm:1597582", ITRACONAZOLE_CODE), weight=Decimal(40))
+    clinician, patient = of_care(taken)
+    notice = clinician.partition("A condition is")[0]
+    assert "olaparib, of “PARP inhibitors”" in notice
+    assert "itraconazole, of “strong inhibitors of CYP3A”" in notice
+    assert "no reason to stop" in notice
+    assert "not judged: given already" in clinician
+    assert "You take or took olaparib tablets, or something of the same kind" in patient
+
+
+def test_a_warning_ends_a_medicine_only_where_the_rule_says_so() -> None:
+    deficient = but(FLUOROURACIL, dpyd_variants=("c.1905+1G>A", "c.1905+1G>A"))
+    _, text = of_care(deficient, "accept")
+    assert "Take no further dose before you have spoken with your clinic" in text
+    assert "Apart from the warning above: do not start" in text
+    _, text = of_care(but(BEA, medicines=(ITRACONAZOLE_CODE,)), "accept")
+    assert "Do not stop your medicines" in text
+    assert "Meant: itraconazole." in text
+    assert "Apart from the warning above" not in text
+
+
 def test_each_condition_has_the_values_that_it_rests_on() -> None:
     text = his(with_a_dose(), {}, TODAY, shipped())
     counts = "haemoglobin 12.1 g/dL (2024-05-20); neutrophils 2.9 × 10⁹ per litre (2024-05-20); "
@@ -387,18 +456,23 @@ def test_on_paper_each_page_says_whose_plan_it_is_and_how_long_it_holds(
 @pytest.mark.parametrize(
     ("more", "statement", "agree"),
     [
-        ((CLEARS,), "Offered: 300 mg, 2 times a day (tablets).", "300 mg, 2 times a day (tablets)"),
+        (
+            (CLEARS,),
+            "Offered: Consider olaparib tablets. Dose by the rule: 300 mg, 2 times a day (tablets).",
+            "olaparib tablets: 300 mg, 2 times a day (tablets)",
+        ),
         (
             (CLEARS, ITRACONAZOLE),
-            "Offered: 100 mg, 2 times a day (tablets). Because of itraconazole; "
-            "creatinine clearance 58.0 mL/min.",
-            "100 mg, 2 times a day (tablets)",
+            "Offered: First choice: avoid the strong CYP3A inhibitor. If it must stay, consider "
+            "olaparib tablets at the reduced dose. Dose by the rule: 100 mg, 2 times a day "
+            "(tablets). Because of itraconazole; creatinine clearance 58.0 mL/min.",
+            "olaparib tablets: 100 mg, 2 times a day (tablets)",
         ),
         (
             (ITRACONAZOLE,),
             "ADVISES AGAINST: No dose: the label gives none for renal impairment together with a "
             "CYP3A inhibitor.",
-            "ADVISES AGAINST",
+            "ADVISES AGAINST olaparib tablets",
         ),
     ],
 )
@@ -408,14 +482,16 @@ def test_what_is_countersigned_stands_beside_each_decision(
     text = his(with_a_dose(*more), {}, TODAY, shipped())
     form = text.partition("Countersign it")[2]
     title = "Olaparib tablets for breast cancer with a germline BRCA variant"
-    pill = "advises against" if agree == "ADVISES AGAINST" else "offered"
+    pill = "advises against" if agree.startswith("ADVISES AGAINST") else "offered"
     assert f"{title} {pill} {statement}" in form
-    assert f"I agree: {agree} Decline" in form
+    decline = "Decline" if pill == "offered" else "I do NOT follow this warning"
+    assert f"I agree: {agree} {decline}" in form
     assert f"{title} {pill}" in text.partition("Countersign it")[0]  # the card above
     seen = "Medicines seen: itraconazole (strong inhibitors of CYP3A)."
     assert (seen in form) is (ITRACONAZOLE in more)
     assert ("Up to one year in all" in text) is (pill == "offered")
-    assert form.count("I agree: ") == form.count("Decline: ") > 1
+    not_followed = form.count("Decline: ") + form.count("I do NOT follow this warning")
+    assert form.count("I agree: ") == not_followed > 1
     assert "I agree: the statement above, which gives no dose" in form
 
 
@@ -429,7 +505,10 @@ def test_what_aged_is_named() -> None:
     plan = with_a_dose()
     late = plan["valid_until"] + 1
     text = his(plan, {}, late, shipped())
-    assert "since 4 June 2024: pregnancy of 20 May 2024 may be 14 days old at most." in text
+    assert (
+        "since 4 June 2024: pregnancy, as recorded of 20 May 2024, may be 14 days old at most."
+        in text
+    )
     expired = [option | {"expires": late} for option in plan["options"]]
     text = his(plan | {"options": expired}, {}, late, shipped())
     assert f"the rule “{plan['options'][0]['title']}” has expired" in text
@@ -509,7 +588,7 @@ def test_the_command_line_has_a_plan_for_people() -> None:
     ):
         assert part in lines
     over = for_clinician(described(drawn, {}, drawn["valid_until"] + 1, shipped()))
-    assert "THIS PLAN IS OUT OF DATE: pregnancy of 20 May 2024" in over
+    assert "THIS PLAN IS OUT OF DATE: pregnancy, as recorded of 20 May 2024" in over
     assert "100 mg" not in over
     against = with_a_dose(ITRACONAZOLE)
     lines = for_clinician(described(against, {}, TODAY, shipped()))
@@ -518,7 +597,7 @@ def test_the_command_line_has_a_plan_for_people() -> None:
     signed = to_be_signed(
         described(against, {}, TODAY, shipped()), decided(against, "accept")["items"]
     )
-    assert "Your decision: accept. I agree: ADVISES AGAINST\n" in signed
+    assert "Your decision: accept. I agree: ADVISES AGAINST olaparib tablets\n" in signed
     assert "  Medicines seen: itraconazole" in signed
 
 

@@ -594,6 +594,18 @@ CASES = [
         option="score-1.25-or-more-and-inhibitor",
     ),
     Case(
+        "*1/*1, and medicines that are withheld",
+        but(TAMOXIFEN, medicines_complete=unknown(Reason.WITHHELD)),
+        TAMOX,
+        missing=("medicines_complete",),
+    ),
+    Case(
+        "*4/*4, and medicines that are withheld",
+        but(TAMOXIFEN, cyp2d6_diplotype=("*4/*4",), medicines_complete=unknown(Reason.WITHHELD)),
+        TAMOX,
+        option="score-0",
+    ),
+    Case(
         "*1/*4, and paroxetine beside it",
         but(TAMOXIFEN, cyp2d6_diplotype=("*1/*4",), medicines=("rxnorm:10324", "rxnorm:32937")),
         TAMOX,
