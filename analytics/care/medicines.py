@@ -36,6 +36,7 @@ from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
 from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
+    CHEMOTHERAPY_SESSION,
     FOR_ANOTHER_DISEASE,
     FOR_BREAST_CANCER,
     ON_SKIN_OR_EYE,
@@ -285,7 +286,9 @@ def _sessions(records: Records) -> list[Entry]:
     return [
         entry
         for entry in records.entries
-        if has_icd(entry, _SESSION) or (entry.kind == "Procedure" and has_pcs(entry, _INFUSION))
+        if has_icd(entry, _SESSION)
+        or CHEMOTHERAPY_SESSION in marks_of(entry.resource)
+        or (entry.kind == "Procedure" and has_pcs(entry, _INFUSION))
     ]
 
 

@@ -74,6 +74,7 @@ from analytics.readers.links import Links, read_links, values_at
 from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
+    CHEMOTHERAPY_SESSION,
     CLASS_NOT_KEPT,
     EXCLUDED,
     FOR_BREAST_CANCER,
@@ -92,6 +93,9 @@ from analytics.readers.marks import (
     could_be_diagnosis,
     could_be_medicine,
     genes_called,
+    is_called_otherwise,
+    is_denied,
+    is_session,
     marks_of,
     observation_mark,
     write_marks,
@@ -106,6 +110,7 @@ from analytics.readers.medication_use import (
 from analytics.readers.resources import (
     CLINICAL,
     NO_FACT,
+    OF_MEDICINES,
     PROFILES,
     HeldBack,
     codings_or_none,
@@ -172,14 +177,19 @@ _LABEL = "a security label that this reader does not know"
 # A report or panel that is preliminary, superseded or withdrawn takes its results with it, whatever
 # their own status is. R4 diagnostic-report-status, observation-status.
 _REPORT_NOT_FINAL = "a result of a report or panel that is not final"
-_MEDICINES = frozenset({URIS["atc"], URIS["rxnorm"]})
 # What names a medicine without saying that she takes it, or bills one that was prescribed.
 _NOT_TAKEN_BY_HER = frozenset(
     "Medication MedicationKnowledge AllergyIntolerance Immunization Claim ClaimResponse"
     " ExplanationOfBenefit ChargeItem Invoice".split()
 )
-_ICD = frozenset({URIS["icd-10"], URIS["icd-10-cm"]})
-_BLOOD = re.compile(r"D46|C9[2-5]")
+# What is paid for was given; these statuses say that it was not.
+_PAID_FOR = frozenset({"Claim", "ExplanationOfBenefit"})
+_NOT_PAID = frozenset({"cancelled", "draft", "entered-in-error"})
+# Kinds that name a medicine which they are not about, but used or asked for.
+_MAY_USE_MEDICINES = frozenset({"Condition", "Encounter", "Observation", "Procedure"})
+_OF_MEDICINES = frozenset(
+    "MedicationRequest MedicationStatement MedicationAdministration MedicationDispense".split()
+)
 # LOINC: date of death; vital status, of which the German MII's answer for "dead" is T. R4
 # discharge-disposition: expired.
 _DAY_OF_DEATH, _VITAL_STATUS, _DEAD = "81956-5", "67162-8", "T"
@@ -194,6 +204,7 @@ _FETAL = re.compile(
     r"amnio|chorion|cord blood|umbilical|pla[cz]ent|fo?etal|fo?etus|fruchtwasser|nabelschnur",
     re.IGNORECASE,
 )
+_CALLED_OTHERWISE = "its words say another quantity than its code"
 _TEST_DATA = Coding(_HL7 + "v3-ActReason", "HTEST")
 _ONLY_TEST_DATA = "test data in a record that is none"
 _ORIGIN_NOT_KEPT = "made from a genomic result that is held back"
@@ -293,6 +304,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
             _note_dispense(resource, prescription, kept)
         if not prescriptions:
             held_back.note_left(resource)
+    _note_medicines_elsewhere(kept, source, held_back, sets)
     split = {category: list(listed.values()) for category, listed in sorted(kept.items()) if listed}
     report = _report(source, split, held_back, left)
     records = {
@@ -380,15 +392,17 @@ class _HeldBack:
         self._medicines = self._medicines or could_be_medicine(resource) or named
 
     def note_inner(self, resource: Mapping[str, object]) -> None:
-        """Note what a resource has inside it, which no reader looks at: results, medicines, or a
-        medicine as the value of an Observation."""
+        """Note what a resource has inside it, which no reader looks at: results, medicines."""
         for inner in _inside(resource):
             self._note(inner)
             self._medicines = self._medicines or (
                 isinstance(inner.get("resourceType"), str) and could_be_medicine(inner)
             )
-        if resource.get("resourceType") == "Observation" and not is_advice(resource):
-            self._medicines = self._medicines or _names_medicine(resource)
+
+    def note_unlisted(self, named: Set[Coding], listed: Set[Coding]) -> None:
+        """Note the codes of a medicine that stands elsewhere than in an entry of one. listed: the
+        codes of all such entries that are kept."""
+        self._medicines = self._medicines or bool(named - listed)
 
     def marks(self, category: int, true_dates: bool) -> set[str]:
         """The marks of a record of this category."""
@@ -414,7 +428,7 @@ def _inside(value: object) -> Iterator[Mapping[str, object]]:
 
 
 def _names_medicine(resource: Mapping[str, object]) -> bool:
-    return any(coding.system in _MEDICINES for coding in _walk(resource))
+    return any(coding.system in OF_MEDICINES for coding in _walk(resource))
 
 
 def _certain(day: str) -> str:
@@ -494,13 +508,49 @@ def _note_dispense(
             reduced.update(write_marks(marks))
 
 
+def _note_medicines_elsewhere(
+    kept: Mapping[int, dict[int, dict[str, Any]]],
+    source: Source,
+    held_back: _HeldBack,
+    sets: ValueSets,
+) -> None:
+    """Note medicines that are paid for or used, that are the value of a result, or that something
+    else than an entry of one refers to or has inside it."""
+    listed = {
+        coding
+        for records in kept.values()
+        for reduced in records.values()
+        if str(reduced.get("resourceType")) in _OF_MEDICINES
+        for coding in codings_of(reduced.get("medicationCodeableConcept"))
+    }
+    referred_to = {
+        id(resolve(resource.get("medicationReference"), source.contexts[id(resource)], source))
+        for resource in source.resources
+        if str(resource.get("resourceType")) in _OF_MEDICINES
+    }
+    for resource in source.resources:
+        kind, parts = str(resource.get("resourceType")), list[Mapping[str, object]]()
+        if kind == "Medication" and id(resource) not in referred_to:
+            parts.append(resource)
+        if kind in _MAY_USE_MEDICINES and not is_advice(resource):
+            parts.append(resource)
+        if kind in _PAID_FOR and str(resource.get("status")) not in _NOT_PAID:
+            parts.append(resource)
+        if kind not in _OF_MEDICINES:
+            inside = _inside(resource)
+            parts += [part for part in inside if part.get("resourceType") == "Medication"]
+        for part in parts:
+            named = {code for code in _walk(meant(part, sets)) if code.system in OF_MEDICINES}
+            held_back.note_unlisted(named, listed)
+
+
 def _only_as_reason(
     resource: Mapping[str, object], source: Source, sets: ValueSets
 ) -> dict[str, object]:
-    """The diagnoses of MDS or a leukaemia that a resource names as its reason, as if they were
-    Conditions inside it that are not kept; not those that a Condition of the file has."""
+    """The diagnoses of which a care plan states a "no" that a resource names as its reason, as if they
+    were Conditions inside it that are not kept; not those that a Condition of the file has."""
     named = values_at(meant(resource, sets), "reasonCode")
-    codes = {coding for reason in named for coding in codings_of(reason) if _is_of_blood(coding)}
+    codes = {coding for reason in named for coding in codings_of(reason) if is_denied(coding)}
     if not codes or resource.get("resourceType") not in PROFILES:
         return {}
     known = {
@@ -517,10 +567,6 @@ def _only_as_reason(
             for concept in only
         ]
     }
-
-
-def _is_of_blood(coding: Coding) -> bool:
-    return coding.system in _ICD and bool(_BLOOD.match((coding.code or "").upper()))
 
 
 def _says_died(resource: Mapping[str, object]) -> bool:
@@ -866,9 +912,17 @@ def _route(
         why_taken += [meant(reason, marks.sets).get("code") for reason in reasons if reason]
         reduced.update(marks.of_use(use_marks(explained, why_taken) | lasting_marks(explained)))
     elif resource["resourceType"] == "Observation" and not is_result(resource):
+        specimens = [part for part in _related(resource, "specimen", context, source) if part]
+        if is_called_otherwise(resource, [part.get("type") for part in specimens]):
+            raise HeldBack(_CALLED_OTHERWISE)
         focuses = _related(resource, "focus", context, source)
         about = [meant(focus, marks.sets).get("code") for focus in focuses if focus]
         reduced.update(marks.of_use(disease_marks(about)))
+    if resource["resourceType"] in ("Encounter", "Procedure"):
+        named = [*values_at(explained, "reasonCode")]
+        named += [meant(reason, marks.sets).get("code") for reason in reasons if reason]
+        if any(map(is_session, (code for concept in named for code in codings_of(concept)))):
+            reduced.update(write_marks({CHEMOTHERAPY_SESSION}))
     category = _sensitive(everywhere)
     if category is not None:
         return category, reduced

@@ -63,6 +63,8 @@ ON_SKIN_OR_EYE = "on-skin-or-eye"
 # given, as its repeats, its validity, its dosage and its dispenses say. Followed by a slash and the
 # number, which a shift of the dates does not change.
 LASTS = "lasts"
+# Of an encounter or a procedure, in its own tag: chemotherapy was the reason for it.
+CHEMOTHERAPY_SESSION = "chemotherapy-session"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"
 # Statuses of what never was a result (R4 observation-status).
@@ -109,26 +111,33 @@ EXCLUDED, SUSPECTED, HISTORY = "A", "V", "Z"
 _GENES = {"BRCA1": "1100", "BRCA2": "1101", "DPYD": "3012", "CYP2D6": "2625"}
 _GENE_NAMES = re.compile(r"BRCA[12/]*|DPYD|CYP2D6", re.IGNORECASE)
 _OF_GENOME = re.compile(r"GE|genetics?|genomics?", re.IGNORECASE)
+_FLUIDS = "fluid|ascit|aszit|pleur|punktat|drain|dialys|liquor|csf"
 # By LOINC code: its names in small letters, as whole words, and what makes it another quantity.
 _CALLED = {
     code: (re.compile(rf"\b(?:{names})\b"), re.compile(others))
     for code, names, others in (
-        ("2160-0", r"\w*[ck]reatinin\w*|crea|creat|krea", "urin|harn|clear|ratio|kinase"),
+        (
+            "2160-0",
+            r"\w*[ck]reatinin\w*|crea|creat|krea",
+            f"urin|harn|orina|clear|ratio|kinase|24 ?h|{_FLUIDS}",
+        ),
         (
             "718-7",
             r"\w*h(?:a|ae|ä|e)moglobin|hb|hgb",
-            "a1c|gly[ck]|carbox|met-?h|f(?:o?e)tal|urin|harn|stool|stuhl|mean|corpus|mch|free|frei",
+            "a1c|gly[ck]|carbox|met-?h|f(?:o?e)tal|urin|harn|stool|stuhl|mean|corpus|mch|free|frei|"
+            + _FLUIDS,
         ),
-        ("751-8", r"\w*neutro\w*|anc|neut", "%|percent|prozent"),
+        ("751-8", r"\w*neutro\w*|anc|neut", f"%|percent|prozent|{_FLUIDS}"),
         (
             "777-3",
             r"platelets?|thrombo[cz]yt\w*|plts?",
-            "mean|mittler|volum|distrib|antibod|aggreg",
+            "mean|mittler|volum(?!e\\])|distrib|antibod|aggreg|apheresis|product",
         ),
         (
             "29463-7",
             r"(?:body)?weight|\w*gewicht",
-            r"birth|geburt|ideal|goal|target|ziel|loss|gain|change|f(?:o?e)tal|specific|molec|bearing|\bfor\b",
+            r"birth|geburt|ideal|goal|target|ziel|loss|gain|change|f(?:o?e)tal|specific|molec|bearing|\bfor\b|"
+            r"\bdry|trocken|soll|wunsch|adjust|pre-?pregnan|vor erkrank|id[ée]al",
         ),
         (
             "48676-1",
@@ -138,6 +147,14 @@ _CALLED = {
         ("85337-4", r"(?:o?e|ö)strogen[ -]?re[cz]eptor\w*", "(?!)"),
         ("85339-0", r"progesterone?[ -]?re[cz]eptor\w*", "(?!)"),
     )
+}
+# By every LOINC code of a measurement, what its words may not say.
+_OTHERS = {
+    same: others
+    for code, (_, others) in _CALLED.items()
+    for codes in MEASURED.values()
+    if code in codes
+    for same in codes
 }
 # By these statuses a medicine was surely not taken.
 _NOT_TAKEN = frozenset({"cancelled", "entered-in-error", "draft", "not-taken", "not-done"})
@@ -164,11 +181,26 @@ def could_be_diagnosis(condition: Mapping[str, object]) -> bool:
     if _is_withdrawn(condition) or EXCLUDED in certainties_of(condition.get("code")):
         return False
     codes = [
-        normal_code(_ICD[coding.system], coding.code)
+        coding
         for coding in codings_of(condition.get("code"))
         if coding.system in _ICD and coding.code
     ]
-    return not codes or any(map(_DENIED.match, codes)) or is_stage_in_doubt(condition)
+    return not codes or any(map(is_denied, codes)) or is_stage_in_doubt(condition)
+
+
+def is_denied(coding: Coding) -> bool:
+    """Whether a code is of a diagnosis of which a care plan states a "no", or around one."""
+    return (
+        coding.system in _ICD
+        and coding.code is not None
+        and _DENIED.match(normal_code(_ICD[coding.system], coding.code)) is not None
+    )
+
+
+def is_session(coding: Coding) -> bool:
+    """Whether a code says that somebody came for chemotherapy (ICD-10, ICD-10-CM: Z51.1, Z51.11)."""
+    code = normal_code("icd-10", coding.code or "")
+    return coding.system in _ICD and code in ("Z511", "Z5111")
 
 
 def certainties_of(concept: object) -> frozenset[str]:
@@ -225,6 +257,19 @@ def codes_called(concept: object) -> frozenset[Coding]:
         for code, (names, others) in _CALLED.items()
         if names.search(written) and not others.search(written)
     )
+
+
+def is_called_otherwise(observation: Mapping[str, object], specimens: Iterable[object]) -> bool:
+    """Whether the words of a result, or of its specimen, say another quantity than its code, as
+    "creatinine, urine" beside the code of serum."""
+    codes = {coding.code or "" for coding in codings_of(observation.get("code"))}
+    written = " ".join(
+        text
+        for part in (observation.get("code"), *specimens)
+        for text in _texts(part)
+        if "://" not in text
+    ).lower()
+    return any(_OTHERS[code].search(written) for code in codes & _OTHERS.keys())
 
 
 def asked_codes(concept: object) -> frozenset[Coding]:

@@ -41,7 +41,14 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SAYS_HOW_LONG = ("dispenseRequest", "dosageInstruction", "dosage", "daysSupply", "whenHandedOver")
 _ITS_DAY = ("effectiveDateTime", "effectivePeriod", "authoredOn", "dateAsserted")
 _SUPPLY, _BOUNDS = ("expectedSupplyDuration", "daysSupply"), ("boundsDuration", "boundsRange")
-_DAYS = {"wk": 7, "mo": 31, "a": 366}  # UCUM, each rounded up
+# Units of time in UCUM and in words, each rounded up to days. Another unit means for ever.
+_DAYS = {
+    **dict.fromkeys("s sec second seconds min minute minutes h hr hour hours".split(), 1),
+    **dict.fromkeys("d day days tag tage".split(), 1),
+    **dict.fromkeys("wk wks week weeks woche wochen".split(), 7),
+    **dict.fromkeys("mo mos month months monat monate".split(), 31),
+    **dict.fromkeys("a y yr yrs year years jahr jahre".split(), 366),
+}
 _USUAL_SUPPLY = 90  # days, of a repeat that does not say how much it is
 _LONGEST = 36_500  # days, or repeats: whatever is more is an error, and means for ever
 
@@ -82,6 +89,15 @@ def lasting_marks(*parts: Mapping[str, object]) -> set[str]:
     return {f"{LASTS}/{min(last - begun, _LONGEST)}"} if last > begun else set()
 
 
+def _counted(repeat: object) -> int:
+    """The days of a dosage that says how often it is taken: the times, each after one more period."""
+    if not isinstance(repeat, Mapping) or "count" not in repeat:
+        return 0
+    period = {"value": repeat.get("period", 1), "code": repeat.get("periodUnit", "d")}
+    times = max(_number(repeat[name]) for name in ("count", "countMax") if name in repeat)
+    return math.ceil(times * _length(period) / max(1, _number(repeat.get("frequency", 1))))
+
+
 def _first_day(value: object) -> int | None:
     """The day from which its entry is counted: of a period its end, as care/entries.py reads it."""
     if isinstance(value, Mapping):
@@ -98,17 +114,19 @@ def _last_day(part: Mapping[str, object], begun: int) -> int:
         max((_length(item) for name in names for item in _named(says, name)), default=0)
         for names in (_BOUNDS, _SUPPLY)
     )
+    bounds = max(bounds, *map(_counted, _named(says, "repeat")), 0)
     handed_out = (supply or (_USUAL_SUPPLY if repeats else 0)) * (1 + repeats)
     return max(begun, *_days(says), since + max(bounds, handed_out))
 
 
 def _length(duration: object) -> int:
-    """The days of a duration, rounded up; in a unit that is not known it is taken as days."""
+    """The days of a duration, rounded up; without a unit days, in one that is not known for ever."""
     if not isinstance(duration, Mapping):
         return 0
     if "high" in duration:
         return _length(duration["high"])
-    return _number(duration.get("value")) * _DAYS.get(str(duration.get("code")), 1)
+    number, unit = _number(duration.get("value")), duration.get("code", duration.get("unit", "d"))
+    return number * _DAYS.get(str(unit).strip().lower(), _LONGEST)
 
 
 def _number(value: object) -> int:

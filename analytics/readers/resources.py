@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from analytics.readers.codes import UCUM, Coding, codings_of
+from analytics.readers.codes import UCUM, URIS, Coding, codings_of
 from analytics.readers.genomics import (
     GENOTYPE,
     UNKNOWN_VALUE,
@@ -86,6 +86,10 @@ _MODIFIERS = ("modifierExtension", "implicitRules")  # they change the meaning o
 _ANNOTATED_ONE = re.compile(r"(^|[/.])\{(?!1\.73_m2\})[^{}]*\}")
 _ANNOTATION = re.compile(r"\{(?!1\.73_m2\})[^{}]*\}")
 _UNIT = re.compile(r"[A-Za-z0-9\[\]_./*^%'()+\-{}]{1,32}")
+# Units of amounts that senders confuse, in small letters (UCUM).
+_AMOUNTS = frozenset("mg/dl g/dl g/l mg/l ug/dl umol/l mmol/l nmol/l kg g [lb_av]".split())
+# Systems whose codes name what is in a medicine.
+OF_MEDICINES = frozenset({URIS["atc"], URIS["rxnorm"]})
 _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
@@ -312,15 +316,25 @@ def concepts_of(
     if kind == "FamilyMemberHistory":
         conditions = _listed(resource, "condition")
         return [part.get("code") if isinstance(part, dict) else None for part in conditions]
-    if kind == "AllergyIntolerance" and "code" not in resource:
+    if kind == "AllergyIntolerance":
         reactions = _listed(resource, "reaction")
-        return [
+        substances = [
             part["substance"]
             for part in reactions
             if isinstance(part, dict) and "substance" in part
         ]
+        return [*([resource["code"]] if "code" in resource else []), *substances]
     concept = PROFILES[kind].concept
-    return [resource.get(concept, (medication or {}).get("code"))]
+    return [resource.get(concept, (medication or {}).get("code")), *_ingredients(medication or {})]
+
+
+def _ingredients(medication: Mapping[str, object]) -> Iterator[object]:
+    """The ingredients of a Medication of which a code is of a system that names medicines."""
+    for ingredient in _listed(medication, "ingredient"):
+        concept = ingredient.get("itemCodeableConcept") if isinstance(ingredient, dict) else None
+        named = [code for code in codings_of(concept) if code.system in OF_MEDICINES]
+        if named:
+            yield _concept(iter(named))
 
 
 def _listed(resource: Mapping[str, object], element: str) -> list[object]:
@@ -521,7 +535,12 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
 
 
 def _quantity(quantity: Mapping[str, object]) -> dict[str, object]:
-    value, code = quantity.get("value"), quantity.get("code")
+    value, code, shown = (quantity.get(name) for name in ("value", "code", "unit"))
+    units = {
+        str(text).strip().casefold().replace("µ", "u").replace("μ", "u") for text in (code, shown)
+    }
+    if len(units & _AMOUNTS) > 1:
+        raise HeldBack("its unit says two things")
     if quantity.get("system") != UCUM or not isinstance(code, str) or not _is_number(value):
         raise HeldBack("a quantity without number or UCUM unit")
     unit = _ANNOTATION.sub("", _ANNOTATED_ONE.sub(r"\g<1>1", code))

@@ -433,7 +433,9 @@ def test_a_plan_of_her_own_care_from_appointment_to_reading(deployment, visit) -
     for item in opened.locator("[data-item]").all():
         item.get_by_label("Decline").check()
     dose = opened.locator("[data-item=dpyd-fluoropyrimidine-dose]")
-    dose.get_by_label("I agree: fluorouracil or capecitabine before a first cycle only: 50 %").check()
+    dose.get_by_label(
+        "I agree: fluorouracil or capecitabine before a first cycle only: 50 %"
+    ).check()
     dose.get_by_role("textbox").fill("With “blood counts” every month, señora 🧬.")
     page.get_by_label("For the patient, about the plan").fill("We talk on Friday.")
     page.get_by_role("button", name="Yes, sign it").click()

@@ -72,7 +72,7 @@ from analytics.errors import InputsError
 from analytics.people import Input
 from analytics.readers.clinical import day_number
 from analytics.readers.code_map import load_code_map, with_maps
-from analytics.readers.codes import SHIPPED, UCUM
+from analytics.readers.codes import SHIPPED, UCUM, URIS
 from analytics.readers.fhir import split_bundle, split_files, write_record
 from analytics.readers.genotypes import build_sites, write_genotypes
 from analytics.readers.marks import ALL_MEDICINES, TRUE_DATES
@@ -737,6 +737,47 @@ def of_breast(day: str) -> dict[str, Any]:
     return procedure((PCS, "0HTT0ZZ")) | {"performedDateTime": day}
 
 
+# Medicines that stand elsewhere than in an entry of one: used, in a list, suspected, paid for.
+PILL = {"resourceType": "Medication", "id": "pill", "code": concept((ATC, "J02AC02"))}
+CLAIM = {
+    "resourceType": "Claim",
+    "status": "active",
+    "patient": {"reference": "Patient/p"},
+    "item": [{"sequence": 1, "productOrService": concept((ATC, "J02AC02"))}],
+}
+ELSEWHERE: list[list[dict[str, Any]]] = [
+    [procedure(usedCode=[concept((ATC, "J02AC02"))]) | {"performedDateTime": "2024-05-01"}],
+    [procedure(usedReference=[{"reference": "Medication/pill"}]), PILL],
+    [procedure(contained=[PILL], usedReference=[{"reference": "#pill"}])],
+    [
+        {
+            "resourceType": "List",
+            "status": "current",
+            "mode": "working",
+            "subject": {"reference": "Patient/p"},
+            "entry": [{"item": {"reference": "Medication/pill"}}],
+        },
+        PILL,
+    ],
+    [CLAIM],
+    [CLAIM | {"resourceType": "ExplanationOfBenefit"}],
+]
+WITH_AN_INGREDIENT = order() | {
+    "contained": [
+        {
+            "resourceType": "Medication",
+            "id": "m",
+            "code": concept((ATC, "A10BA02")),
+            "ingredient": [{"itemCodeableConcept": concept((ATC, "J02AC02"))}],
+        }
+    ],
+    "medicationReference": {"reference": "#m"},
+    "authoredOn": "2024-05-20",
+}
+REACTION = ALLERGY | {
+    "code": concept((ATC, "N02BE01")),
+    "reaction": [{"substance": concept((ATC, "L01XK01")), "manifestation": [concept((CM, "R21"))]}],
+}
 OLD_SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", "2010-01-01", LOCAL)
 GIVEN_BEFORE = medicine("L01DB01", "2024-01-05", "completed")
 GIVEN_AFTER = medicine("L01DB01", "2024-03-05", "completed")
@@ -745,6 +786,17 @@ BEFORE_CANCER = medicine("L01DB01", "2023-10-05", "completed")
 SETTING = coded("chemotherapy-setting", "setting-neoadjuvant", system=LOCAL)
 CREAM = order((RXNORM, "4492")) | {"authoredOn": "2024-03-05", "status": "completed"}
 SESSION = condition((CM, "Z51.11"), onsetDateTime="2024-03-05")
+LOINC_SERUM = {"system": LOINC, "code": "2160-0"}
+IN_MILLIGRAMS = {"value": 0.9, "unit": "mg/dl", "system": UCUM, "code": "mg/dL"}
+CAME_FOR_IT = {
+    "resourceType": "Encounter",
+    "status": "finished",
+    "class": {"system": URIS["act-code"], "code": "AMB"},
+    "type": [concept((CM, "Z51.89"))],
+    "subject": {"reference": "Patient/p"},
+    "period": {"start": "2024-05-28", "end": "2024-05-28"},
+    "reasonCode": [concept((CM, "Z51.11"))],
+}
 SKIN = concept((SNOMED, "6064005"))
 ROUTES = "http://terminology.hl7.org/CodeSystem/v3-RouteOfAdministration"
 IN_EYE = concept((ROUTES, "OPTHALTA"))
@@ -834,6 +886,13 @@ MEDICINES = [
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(2, "a"))], "medicines", INHIBITOR),
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsRange={"low": days(1), "high": days(100, "wk")})], "medicines", INHIBITOR),
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(14))], "medicines", ()),
+    *(([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration={"value": 24, "unit": unit})], "medicines", INHIBITOR)
+      for unit in ("months", "Monate", "cycles")),
+    *(([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration={"value": 14, **unit})], "medicines", ())
+      for unit in ({}, {"unit": "days"}, {"code": "day"}, {"unit": "h"})),
+    ([dosed(ITRACONAZOLE, LONG_AGO, count=700)], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, count=1400, frequency=2)], "medicines", INHIBITOR),
+    ([dosed(ITRACONAZOLE, LONG_AGO, count=14)], "medicines", ()),
     ([medicine(CARBAMAZEPINE, "2023-07-01", "stopped")], "medicines", INDUCER),
     ([medicine(CARBAMAZEPINE, "2023-02-20", "stopped")], "medicines", ()),
     ([taken("stopped", effectiveDateTime="2023-07-01")], "medicines", INDUCER),
@@ -880,6 +939,7 @@ MEDICINES = [
     ([medicine("L01AA01", "2024-03-05", "completed"), SESSION], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03-05", "completed"), METASTASIS], "chemotherapy", "metastatic"),
     ([medicine("L01DB01", "2024-02-05", "completed"), SURGERY, METASTASIS], "chemotherapy", "setting not said"),
+    ([medicine("L01AA01", "2024-03-05", "completed"), CAME_FOR_IT], "chemotherapy", "setting not said"),
     ([medicine("L01DB01", "2024-03", "completed")], "chemotherapy", Reason.NO_DATE),
     ([procedure((PCS, "3E03305")) | {"performedDateTime": "2024-03-05"}], "chemotherapy", "setting not said"),
     ([procedure((PCS, "3E03305"), performedPeriod=AROUND), SURGERY], "chemotherapy", "setting not said"),
@@ -898,6 +958,11 @@ MEDICINES = [
     ([order((BFARM_ATC, "J05AR22"))], "medicines", ("rxnorm:1306284",)),  # of the record for HIV
     ([order((RXNORM, "197517"))], "medicines", ("rxnorm:21212",)),
     ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
+    *(([medicine("A10BA02"), *elsewhere], "medicines_complete", Reason.HELD_BACK) for elsewhere in ELSEWHERE),
+    *(([medicine(ITRACONAZOLE), *elsewhere], "medicines_complete", True) for elsewhere in ELSEWHERE),
+    ([medicine("A10BA02"), CLAIM | {"status": "cancelled"}], "medicines_complete", True),
+    ([WITH_AN_INGREDIENT], "medicines", ("rxnorm:28031", "rxnorm:6809")),
+    ([medicine("A10BA02"), REACTION], "earlier_parp_inhibitor", True),
     ([medicine("C08CA01")], "medicines_complete", Reason.NOT_UNDERSTOOD),
     ([medicine("C09AA05")], "medicines_complete", True),
     ([medicine("C09AA")], "medicines_complete", Reason.NOT_UNDERSTOOD),
@@ -1016,7 +1081,10 @@ COURSE = [
     ([NO_BLOOD_DISEASE, FOR_MDS], "mds_aml", Reason.HELD_BACK),
     ([NO_BLOOD_DISEASE, FOR_MDS | {"performedDateTime": "2024-05-01"}], "mds_aml", False),
     ([NO_BLOOD_DISEASE, FOR_MDS, condition((CM, "D46.9"))], "mds_aml", True),
-    ([NO_BLOOD_DISEASE, FOR_MDS | {"reasonCode": [concept((CM, "C79.51"))]}], "mds_aml", False),
+    ([NO_BLOOD_DISEASE, FOR_MDS | {"reasonCode": [concept((CM, "C50.912"))]}], "mds_aml", False),
+    # Any diagnosis of which a "no" is stated, also as a reason alone.
+    *(([NO_BLOOD_DISEASE, FOR_MDS | {"reasonCode": [concept((CM, code))]}], "mds_aml", Reason.HELD_BACK)
+      for code in ("C79.51", "O09.91", "K74.60", "J70.2", "I82.401")),
 ]  # a table: one case a line  # fmt: skip
 WHOSE = [
     ([*BOTH, about(SMALL, "breast"), about(staged("21899-0", "pT2a", "2024-03-01"), "lung")], "tumour_size", "T1"),
@@ -1427,6 +1495,39 @@ def test_the_last_day_of_chemotherapy_is_the_end_of_its_last_period() -> None:
     given = procedure((PCS, "3E03305")) | {"performedPeriod": period}
     fact = chart(given, SURGERY)["chemotherapy"]
     assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-04-30"))
+
+
+def test_a_visit_for_chemotherapy_is_a_day_of_it() -> None:
+    fact = chart(GIVEN_AFTER, SURGERY, CAME_FOR_IT)["chemotherapy"]
+    assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-05-28"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"code": {**concept((LOINC, "2160-0")), "text": "Kreatinin im Urin"}},
+        {"code": {"coding": [{**LOINC_SERUM, "display": "Creatinine [Mass/volume] in Urine"}]}},
+        {"valueQuantity": {"value": 0.9, "unit": "mmol/L", "system": UCUM, "code": "mg/dL"}},
+    ],
+)
+def test_a_result_whose_words_say_something_else_leaves_doubt(words: dict[str, Any]) -> None:
+    serum = measured("2160-0", 1.4, "mg/dL", "2024-05-20")
+    other = measured("2160-0", 0.9, "mg/dL", "2024-05-28") | words
+    assert value_of(chart(serum, other)["creatinine"]) == Reason.HELD_BACK
+    usual = "Creatinine [Mass/volume] in Serum or Plasma"
+    named = {"coding": [{**LOINC_SERUM, "display": usual}], "text": "Kreatinin"}
+    assert value_of(
+        chart(other | {"code": named, "valueQuantity": IN_MILLIGRAMS})["creatinine"]
+    ) == Decimal("0.9")
+
+
+def test_a_result_from_urine_is_none_of_serum() -> None:
+    urine = {"resourceType": "Specimen", "id": "s", "type": {"text": "Urine specimen"}}
+    other = measured("2160-0", 0.9, "mg/dL") | {
+        "specimen": {"reference": "#s"},
+        "contained": [urine],
+    }
+    assert value_of(chart(other)["creatinine"]) == Reason.NOT_RECORDED
 
 
 def test_an_order_of_chemotherapy_lasts_as_long_as_it_says() -> None:
