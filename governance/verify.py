@@ -2510,10 +2510,7 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
         elif upto:
             verdicts[word] = ("partly", partly(upto, count))
         else:
-            verdicts[word] = (
-                "not-checked",
-                "give --head, --heads or --receipt, from somebody else",
-            )
+            verdicts[word] = ("not-checked", NO_WITNESS if receipts else NO_HEAD)
     except VerifyError as error:
         verdicts[word] = ("no", str(error))
     return verdicts
@@ -2547,6 +2544,8 @@ SAYS = {
     NOT_CHECKED: "not proven: see what was not checked",
     PARTLY: "not proven to its end: hold a newer head, from a node or broker of your own",
 }
+NO_HEAD = "give --head, --heads or --receipt, from somebody else"
+NO_WITNESS = "no receipt here anchors: it needs its broker's witness, and eth-account; give --head or --heads"
 UNCHECKED = "an output's salt, seconds, and that a run failed: nothing on the trail tells them"
 LABELS = (
     "block and transaction hashes, and places within a block: no head covers them, "
@@ -2574,6 +2573,15 @@ def held_heads(data: bytes) -> list[Args]:
         need(part(head, "type") == "volens/held-head/1", "this is not a file of held heads")
         heads.append({name: part(head, name) for name in ("identity", "count", "head")})
     return heads
+
+
+def _examine_files(trail: Path, heads: Sequence[Args], receipts: Sequence[Path]) -> Verdicts:
+    try:
+        return examine(trail.read_bytes(), heads, [path.read_bytes() for path in receipts])
+    except OSError as error:
+        return {"consistent": ("not-checked", f"{error.filename} cannot be read")}
+    except Malformed as error:
+        return {"consistent": ("no", str(error))}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -2608,12 +2616,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         need(all(typed), "a --head is a count, a colon and 32 bytes in hex")
         heads: list[Args] = [{"count": int(head[1]), "head": head[2]} for head in typed if head]
         heads += [head for path in options.heads for head in held_heads(path.read_bytes())]
-        receipts = [path.read_bytes() for path in options.receipt]
-        verdicts = examine(options.trail.read_bytes(), heads, receipts)
     except OSError as error:
-        verdicts = {"consistent": ("not-checked", f"{error.filename} cannot be read")}
+        verdicts = {"anchored": ("not-checked", f"{error.filename} cannot be read")}
     except Malformed as error:
-        verdicts = {"consistent": ("no", str(error))}
+        verdicts = {"anchored": ("not-checked", f"{error}; the trail was not looked at")}
+    else:
+        verdicts = _examine_files(options.trail, heads, options.receipt)
     for word, (state, reason) in verdicts.items():
         print(f"{word:<12}{state:<13}{reason}")
     print(f"{'labels':<12}{'not proven':<13}{LABELS}")

@@ -2,7 +2,7 @@
 
 Every number is computed from perturbed cells (noise.py) and then rounded: counts to 5, with counts
 below 10 suppressed (ACRO defaults); shares and ranks to a step that holds about two people of the
-rarer outcome. What is computed from perturbed cells alone tells no more than they do, so no rule
+rarer outcome, 5 % where none does. What is computed from perturbed cells alone tells no more than they do, so no rule
 counts what fits a printed number, and no row affects another. No per-person value, no coefficient,
 no model file. docs/explain/disclosure.md has a row for each number.
 """

@@ -16,12 +16,13 @@ state at its newest head:
 5. `_check_records`: every record is registered in the permit's dataset (72), in its latest version
    (73), its person granted in this attempt (74), her consent live at the same epoch (75), its
    category in the permit, and of a plan in her consent (76).
-For `/output` (`Broker.output_pieces`), which gives the key of an output and no data key: 1 and 2;
-then one of these, and 4 for her who asks: `_viewer_key` for a checker: a recorded look (77), the
-newest attempt (68), the permit (34, 39, 35), the analyst's role (36), all consents live at the same
-epoch (75); `_plan_key` for the clinician or the patient of a plan: a look or an opening (77), the
-newest attempt (68), the permit (34, 39), then `_check_plan`, for the patient her consent (75);
-`_result_key` for the analyst: the release (78), the permit (34, 39), her role (36).
+For `/output-pieces` (`Broker.output_pieces`), which gives the key of an output and no data key: 1
+and 2, then that she who asks signed the look, opening or release (77, 78), and by who she is:
+- `_viewer_key` for a checker: the newest attempt (68), the permit (34, 39, 35), the analyst's role
+  (36), all consents live at the same epoch (75);
+- `_plan_key` for a plan: the newest attempt (68), the permit (34, 39); for the clinician
+  `_check_plan`, for the patient her consent (75);
+- `_result_key` for the analyst: the permit (34, 39), her role (36).
 Then, for both (`_release_pieces`):
 6. a request that was answered before gets the same response again, without a journal line;
 7. the shares are unwrapped, and must make the key that the ledger commits to (72); all checks are

@@ -385,8 +385,12 @@ def test_the_command_stands_alone_and_says_what_it_could_not_check(
     assert capsys.readouterr().out.splitlines()[-1] == "valid"
     assert main([str(path)]) == 8
     assert main([str(path), "--head", "1:" + "00" * 32]) == 7
-    assert main([str(path), "--head", "one"]) == 7
     capsys.readouterr()
+    assert main([str(path), "--head", "one"]) == 8  # what is wrong is the head
+    assert "a --head is a count" in (typed := capsys.readouterr().out)
+    assert "NOT VALID" not in typed
+    assert main([str(path), "--heads", str(path)]) == 8
+    assert "the trail was not looked at" in capsys.readouterr().out
     assert main([str(tmp_path / "nothing.json")]) == 8  # it says nothing of any trail
     assert "nothing.json cannot be read" in capsys.readouterr().out
 
