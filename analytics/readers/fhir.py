@@ -850,14 +850,9 @@ def _route(
     resource: Mapping[str, object], source: Source, subject: str, marks: _Marks
 ) -> tuple[int, dict[str, Any]]:
     """Category and reduced resource. Raises HeldBack."""
-    if resource["resourceType"] == "Patient":
-        reduced = reduce_patient(resource, subject)
-        inside = marks.of(resource) & {_MARKED}  # a label of one element of the Patient
-        # A record of a sensitive category has no Patient.
-        if _sensitive(marks.file | inside) is not None:
-            raise HeldBack(_MARKED)
-        return Category.DEMOGRAPHICS, reduced
-    profile = PROFILES[str(resource["resourceType"])]
+    kind = str(resource["resourceType"])
+    if kind == "Patient":
+        return Category.DEMOGRAPHICS, _reduce_patient(resource, subject, marks)
     context = source.contexts[id(resource)]
     medication = resolve(resource.get("medicationReference"), context, source) or {}
     if id(medication) in source.unfit:
@@ -868,19 +863,56 @@ def _route(
     if sum(len(list(codings_of(concept))) for concept in concepts) > MAX_CODINGS:
         raise HeldBack("more codes than one thing has")
     reduced = reduce_resource(explained, concepts, subject)
-    certainties = (
-        certainties_of(explained.get("code")) if resource["resourceType"] == "Condition" else ()
-    )
-    if EXCLUDED in certainties or SUSPECTED in certainties:
-        raise HeldBack(NO_FACT)
-    if HISTORY in certainties:
-        reduced["clinicalStatus"] = _coded(CLINICAL, "inactive")
+    if kind == "Condition":
+        reduced.update(_state_by_certainty(explained))
     written = without_optional(resource, marks.sets)
     originals = concepts_of(written, without_optional(medication, marks.sets))
-    deciding = list(_deciding(written, originals))
-    why = marks.why_unroutable(deciding)
+    why = marks.why_unroutable(_deciding(written, originals))
     if why:
         raise HeldBack(min(why))
+    reasons = _reasons_of(resource, context, source, marks)
+    everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
+    everywhere = everywhere.union(*map(marks.of, reasons))
+    _check_surroundings(resource, context, source, marks, everywhere)
+    for_what = [*values_at(explained, "reasonCode")]
+    for_what += [meant(reason, marks.sets).get("code") for reason in reasons]
+    if "medication" in PROFILES[kind].concept:
+        used = use_marks(explained, for_what) | lasting_marks(explained)
+        reduced.update(marks.of_use(used))
+    elif kind == "Observation" and not is_result(resource):
+        focuses = _related(resource, "focus", context, source)
+        about = [meant(focus, marks.sets).get("code") for focus in focuses if focus]
+        reduced.update(marks.of_use(disease_marks(about)))
+    elif kind in ("Encounter", "Procedure"):
+        codes = (code for concept in for_what for code in codings_of(concept))
+        reduced.update(write_marks({CHEMOTHERAPY_SESSION} if any(map(is_session, codes)) else ()))
+    category = _sensitive(everywhere)
+    if category is None:
+        category = _ordinary_category(reduced, originals, marks.sets)
+    return category, reduced
+
+
+def _reduce_patient(patient: Mapping[str, object], subject: str, marks: _Marks) -> dict[str, Any]:
+    reduced = reduce_patient(patient, subject)
+    inside = marks.of(patient) & {_MARKED}  # a label of one element of the Patient
+    # A record of a sensitive category has no Patient.
+    if _sensitive(marks.file | inside) is not None:
+        raise HeldBack(_MARKED)
+    return reduced
+
+
+def _state_by_certainty(condition: Mapping[str, object]) -> dict[str, Any]:
+    """The state of a German diagnosis that is a history. Raises HeldBack for one that is none."""
+    certainties = certainties_of(condition.get("code"))
+    if EXCLUDED in certainties or SUSPECTED in certainties:
+        raise HeldBack(NO_FACT)
+    return {"clinicalStatus": _coded(CLINICAL, "inactive")} if HISTORY in certainties else {}
+
+
+def _reasons_of(
+    resource: Mapping[str, object], context: ReferenceContext, source: Source, marks: _Marks
+) -> list[Mapping[str, object]]:
+    """What a resource refers to as its reasons. Raises HeldBack for one that is not read."""
     if any(
         resolve(reference, context, source) is None
         for part in (resource, *context.inside.values())
@@ -888,53 +920,59 @@ def _route(
         for reference in values_at(part, path)
     ):
         raise HeldBack("made from something that is not in the file")
-    everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
-    reasons = [reason for path in _REASONS for reason in _related(resource, path, context, source)]
-    for reason in reasons:
+    reasons = []
+    for reason in (part for path in _REASONS for part in _related(resource, path, context, source)):
         if reason is None:
             raise HeldBack("a reason that is not in the file")
         if marks.is_unread(reason):
             raise HeldBack("a reason whose code is not known here")
-        everywhere |= marks.of(reason)
-    if resource["resourceType"] == "Observation" and _REPORT_NOT_FINAL in everywhere:
+        reasons.append(reason)
+    return reasons
+
+
+def _check_surroundings(
+    resource: Mapping[str, object],
+    context: ReferenceContext,
+    source: Source,
+    marks: _Marks,
+    everywhere: frozenset[int | str],
+) -> None:
+    """Raises HeldBack by what stands around a resource: reports, specimens, other people, links.
+
+    everywhere: the marks of all of it."""
+    kind = str(resource["resourceType"])
+    if kind == "Observation" and _REPORT_NOT_FINAL in everywhere:
         raise HeldBack(_REPORT_NOT_FINAL)
-    if any(map(_is_unfit, _related(resource, "specimen", context, source))):
+    specimens = _related(resource, "specimen", context, source)
+    if any(map(_is_unfit, specimens)):
         raise HeldBack(_UNFIT_SPECIMEN)
     if _is_test_data(resource) and not any(map(_is_test_data, source.labelled)):
         raise HeldBack(_ONLY_TEST_DATA)
-    if _OTHERS in everywhere and resource["resourceType"] != "FamilyMemberHistory":
-        raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")
+    if _OTHERS in everywhere and kind != "FamilyMemberHistory":
+        raise HeldBack(f"{_OTHERS}: {kind}")
     if id(resource) in marks.links.unreadable:
-        element = marks.links.unreadable[id(resource)]
-        raise HeldBack(f"{_SEARCH}: {resource['resourceType']}.{element}")
-    if "medication" in profile.concept:
-        why_taken = [*values_at(explained, "reasonCode")]
-        why_taken += [meant(reason, marks.sets).get("code") for reason in reasons if reason]
-        reduced.update(marks.of_use(use_marks(explained, why_taken) | lasting_marks(explained)))
-    elif resource["resourceType"] == "Observation" and not is_result(resource):
-        specimens = [part for part in _related(resource, "specimen", context, source) if part]
-        if is_called_otherwise(resource, [part.get("type") for part in specimens]):
-            raise HeldBack(_CALLED_OTHERWISE)
-        focuses = _related(resource, "focus", context, source)
-        about = [meant(focus, marks.sets).get("code") for focus in focuses if focus]
-        reduced.update(marks.of_use(disease_marks(about)))
-    if resource["resourceType"] in ("Encounter", "Procedure"):
-        named = [*values_at(explained, "reasonCode")]
-        named += [meant(reason, marks.sets).get("code") for reason in reasons if reason]
-        if any(map(is_session, (code for concept in named for code in codings_of(concept)))):
-            reduced.update(write_marks({CHEMOTHERAPY_SESSION}))
-    category = _sensitive(everywhere)
-    if category is not None:
-        return category, reduced
-    category = _ordinary(profile.category, reduced)
+        raise HeldBack(f"{_SEARCH}: {kind}.{marks.links.unreadable[id(resource)]}")
+    kinds = [specimen.get("type") for specimen in specimens if specimen]
+    if kind == "Observation" and not is_result(resource) and is_called_otherwise(resource, kinds):
+        raise HeldBack(_CALLED_OTHERWISE)
+
+
+def _ordinary_category(
+    reduced: Mapping[str, object], originals: Sequence[object], sets: ValueSets
+) -> int:
+    """The category of what has no sensitive one. Raises HeldBack where a map says another.
+
+    originals: its concepts as written, of which the map speaks."""
+    kind = PROFILES[str(reduced["resourceType"])]
+    category = _ordinary(kind.category, reduced)
     own = (coding for concept in originals for coding in codings_of(concept))
-    mapped = (marks.sets.mapped[coding] for coding in own if coding in marks.sets.mapped)
+    mapped = (sets.mapped[coding] for coding in own if coding in sets.mapped)
     meant_for = set[int]().union(*(meaning.categories - SENSITIVE for meaning in mapped))
     if category == Category.OBSERVATIONS and meant_for == {Category.LIFESTYLE}:
-        return Category.LIFESTYLE, reduced
+        return Category.LIFESTYLE
     if meant_for - {category}:
         raise HeldBack("of another category than its code map says")
-    return category, reduced
+    return category
 
 
 def _is_unfit(specimen: Mapping[str, object] | None) -> bool:
