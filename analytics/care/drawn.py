@@ -9,6 +9,13 @@ from typing import Any
 from analytics.care.facts import FACTS, Reason
 from analytics.care.rule_set import RuleSet
 
+# What a patient hears from her clinician first: inherited risk, or that a disease has spread, is no
+# line of a list. Beginnings of the names of facts.
+GENETIC = ("brca", "cyp2d6", "dpyd")
+OF_THE_COURSE = "metastatic mds_aml nodes positive_nodes tumour_size complete_response cps_eg pneumonitis".split()
+FROM_HER_CLINICIAN = (*GENETIC, *OF_THE_COURSE)
+A_RESULT = "a result that your clinician speaks with you about"
+_NOTHING_THERE = (Reason.NOT_RECORDED.value, Reason.WITHHELD.value)  # it tells of no result
 # Why something is not known, for a patient.
 _PLAIN_REASONS = {
     Reason.NOT_RECORDED.value: "not in your record",
@@ -79,11 +86,14 @@ def dose_in_words(dose: Mapping[str, Any] | None) -> str:
 
 def to_be_known_first(missing: Iterable[Mapping[str, Any]]) -> str:
     """For a patient: what has to be known before a rule says something. missing: facts of a plan."""
-    listed = [
-        f"{plain_label(fact['fact'])} ({_PLAIN_REASONS.get(fact.get('reason', ''), 'not clear')})"
-        for fact in missing
-    ]
-    return f"To be known first: {', '.join(listed)}."
+    return f"To be known first: {', '.join(dict.fromkeys(map(_missing_in_words, missing)))}."
+
+
+def _missing_in_words(fact: Mapping[str, Any]) -> str:
+    reason = fact.get("reason", "")
+    if fact["fact"].startswith(FROM_HER_CLINICIAN) and reason not in _NOTHING_THERE:
+        return A_RESULT
+    return f"{plain_label(fact['fact'])} ({_PLAIN_REASONS.get(reason, 'not clear')})"
 
 
 def plain_label(name: str) -> str:

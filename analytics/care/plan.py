@@ -129,7 +129,7 @@ def _medicines(evaluation: Evaluation, rules: RuleSet) -> list[dict[str, str]]:
 
 def _head(evaluation: Evaluation) -> dict[str, Any]:
     content = evaluation.rule.content
-    names = ("title", "medicine_in_words")
+    names = ("title", "medicine_in_words", "signs")
     return {
         "rule": evaluation.rule.id,
         "version": content["version"],

@@ -80,6 +80,7 @@ def _clinicians_lines(opened: Mapping[str, Any]) -> Iterator[str]:
     for part in opened["seen"]:
         yield f"Seen among the medicines: {_listed(part)}: see “{part['title']}”"
         yield from (f"  {reason}" for reason in part["reasons"])
+    yield from opened["scores"]
     for item in opened["items"]:
         yield from ("", f"{item.option['title']} [{item.pill}]")
         yield from (f"  {line}" for line in _item_lines(item, opened))

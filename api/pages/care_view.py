@@ -7,13 +7,16 @@ and no note, which could name one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from analytics.care.days import date_of
 from analytics.care.drawn import (
+    A_RESULT,
+    FROM_HER_CLINICIAN,
+    GENETIC,
     changes_since,
     dose_in_words,
     is_out_of_date,
@@ -25,7 +28,7 @@ from analytics.care.drawn import (
 from analytics.care.facts import FACTS, Kind
 from analytics.care.interpreter import State
 from analytics.care.medicine_table import names_by_code
-from analytics.care.rule_set import Rule, RuleSet, facts_of
+from analytics.care.rule_set import Rule, RuleSet, facts_of, leaves
 from api.pages import plots, run_text
 from api.pages.labels import day, duration
 
@@ -51,6 +54,7 @@ DECISIONS: Mapping[str, str] = {
     "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
+_CALL_NOW = "agrees with this warning: do not wait for a talk, call now"
 # Of a warning: a suggestion is "used", a warning is followed.
 _ABOUT_A_WARNING: Mapping[str, str] = {**DECISIONS, "decline": "does not follow this warning"}
 DOES_NOT_APPLY = "does not apply to this record now"
@@ -87,10 +91,6 @@ _PLAIN_BY_FACT: Mapping[tuple[str, str], str] = {
 }
 # Concluded from a list of medicines in which there is none, not asked.
 _FROM_THE_LIST = frozenset({"chemotherapy", "endocrine_therapy", "earlier_parp_inhibitor"})
-# What she hears from her clinician first: inherited risk, or that a disease has spread, is no line of
-# a list. Beginnings of the names of facts.
-_GENETIC = ("brca", "cyp2d6", "dpyd")
-_FROM_HER_CLINICIAN = (*_GENETIC, "metastatic", "mds_aml", "nodes", "positive_nodes", "tumour_size")
 # What the prognosis says to the patient, for the clinician who reads it.
 _OF_THE_PATIENT: Mapping[str, str] = {
     "You are": "The patient is",
@@ -104,6 +104,11 @@ _OF_THE_PATIENT: Mapping[str, str] = {
 _SETTING = "metastatic"
 _OF_HERSELF = ("sex", "age")
 _NOT_JUDGED = "not judged: given already"  # of a gate in a rule
+_STAGE = frozenset({"nodes", "positive_nodes", "tumour_size"})
+_FULL_SCORE = 2  # of DPYD (CPIC): two copies of full function
+_FOR_A_DOSE = frozenset(
+    FACTS[name].label for name in ("creatinine_clearance", "liver") if name in FACTS
+)
 _UNNAMED = re.compile(r"code (?:rxnorm:[0-9]+|atc:[A-Z0-9]+)")
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
@@ -137,6 +142,7 @@ class Item:
     medicine: str  # what the rule is about, in words; "" if it is about none
     no_next_dose: bool  # who takes the medicine takes no further dose before a call
     meant: list[str]  # the medicines of the record that its row asks for
+    signs: str  # what who takes the medicine calls for at once; "" if the rule names none
 
 
 def describe(
@@ -175,18 +181,25 @@ def describe(
             for refusal in plan["refused"]
         ],
         "seen": [
-            refusal | {"reasons": refusal["reasons"] if _closed_as(refusal) else []}
+            refusal | {"reasons": _matters(refusal) if _is_not_judged(refusal) else []}
             for refusal in plan["refused"]
             if refusal["medicines"]
-            and (refusal["state"] == State.UNKNOWN or _is_not_judged(refusal))
+            and (refusal["state"] == State.UNKNOWN or _is_taken(refusal, rules))
         ],
         "not_judged": [
-            refusal["medicine_in_words"]
+            {
+                "medicine": refusal["medicine_in_words"],
+                "taken": _is_taken(refusal, rules),
+                "matters": len(refusal["closed"]) > 1 or _has_others(refusal, rules),
+            }
             for refusal in plan["refused"]
-            if _is_not_judged(refusal) and "medicine_in_words" in refusal
+            if _is_not_judged(refusal)
         ],
         "days_ago": max(0, today - plan["today"]),
-        "warned": any(item.no_next_dose and item.decision == "accept" for item in items),
+        "warned": any(
+            item.no_next_dose and item.decision == "accept" and not item.stopped for item in items
+        ),
+        "scores": list(_scores(plan)),
         "person": [
             fact_in_words(fact)
             for name in _OF_HERSELF
@@ -298,16 +311,16 @@ def known_of(*parts: Mapping[str, Any]) -> list[str]:
 
 
 def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str, Any]]:
-    """The facts that were used, for herself: one of `_FROM_HER_CLINICIAN` only where her clinician
-    agreed with an option that rests on it.
+    """The facts that were used, for herself: one of `FROM_HER_CLINICIAN` only where her clinician
+    agreed with an option by which she hears of it.
     """
     agreed = _agreed(items)
     return [
         {
             "label": plain_label(fact["fact"]),
             "day": fact.get("day"),
-            "words": "a result that your clinician speaks with you about"
-            if fact["fact"].startswith(_FROM_HER_CLINICIAN) and fact["fact"] not in agreed
+            "words": A_RESULT
+            if fact["fact"].startswith(FROM_HER_CLINICIAN) and fact["fact"] not in agreed
             else _plainly(fact),
         }
         for fact in plan["facts"]["used"]
@@ -316,17 +329,20 @@ def _her_facts(plan: Mapping[str, Any], items: Iterable[Item]) -> list[dict[str,
 
 
 def _agreed(items: Iterable[Item]) -> set[str]:
-    """The facts of which she reads in an option that her clinician agreed with; of a gene only if its
-    text is about that gene."""
+    """The facts of which she hears with an option that her clinician agreed with: the stage that it
+    rests on, and of a gene what an option is about, which is no test of it."""
+    agreed = [item for item in items if item.decision == "accept"]
     return {
         fact["fact"]
-        for item in items
-        if item.decision == "accept"
+        for item in agreed
         for part in (item.option, *item.option["gates"])
         for fact in part["facts"]
-        if not fact["fact"].startswith(_GENETIC)
+        if fact["fact"] in _STAGE
         or any(
-            fact["fact"].startswith(gene) and gene.upper() in item.for_patient for gene in _GENETIC
+            fact["fact"].startswith(gene)
+            and gene.upper() in item.for_patient
+            and item.option["category"] != "test"
+            for gene in GENETIC
         )
     }
 
@@ -346,7 +362,7 @@ def _not_known(refusal: Mapping[str, Any], text: str, items: Iterable[Item]) -> 
         fact["fact"]
         for gate in refusal["gates"]
         for fact in gate["facts"]
-        if fact["fact"].startswith(_GENETIC) and "value" in fact
+        if fact["fact"].startswith(GENETIC) and "value" in fact
     }
     if known <= _agreed(items):
         return text
@@ -364,6 +380,67 @@ def _closed_as(part: Mapping[str, Any]) -> str:
         ),
         "",
     )
+
+
+def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of DPYD and gives no dose now, since it counts for a next prescription."""
+    used = {fact["fact"]: fact for fact in plan["facts"]["used"]}
+    computed = [
+        gate["computed"]["dpyd_score"]
+        for refusal in plan["refused"]
+        for gate in refusal["gates"]
+        if "dpyd_score" in gate["computed"]
+    ]
+    offered = any("dpyd_score" in item["computed"] for item in items_of(plan))
+    variants = str(used.get("dpyd_variants", {}).get("value", ""))
+    if computed and not offered and Decimal(computed[0]) < _FULL_SCORE:
+        yield (
+            f"DPYD activity score {computed[0]}: it counts as soon as fluorouracil or capecitabine is "
+            "taken or planned. Below 1 both are to be avoided, below 2 the first dose is lower."
+        )
+    elif variants and not computed and not offered:
+        yield (
+            f"DPYD {variants} is reported, and not every position was tested: there is no score, and "
+            "none of the full activity is left to assume. No full dose of fluorouracil or capecitabine "
+            "before it is known."
+        )
+
+
+def _matters(part: Mapping[str, Any]) -> list[str]:
+    """Why a rule is closed: what matters for who takes the medicine first, that it is given last."""
+    given = [gate["id"] for gate in part["gates"] if gate.get("closed_as") == _NOT_JUDGED]
+    reasons = sorted(
+        zip(part["closed"], part["reasons"], strict=False), key=lambda pair: pair[0] in given
+    )
+    computed = [f"{what}: {value}." for what, value, _ in _computed(part) if what in _FOR_A_DOSE]
+    return [*(reason for _, reason in reasons), *computed]
+
+
+def _is_taken(part: Mapping[str, Any], rules: RuleSet) -> bool:
+    """Whether the medicine that a rule does not judge is among those that are taken now."""
+    return _is_not_judged(part) and any(
+        medicine["is_one_of"] in _given_lists(part, rules) for medicine in part["medicines"]
+    )
+
+
+def _has_others(part: Mapping[str, Any], rules: RuleSet) -> bool:
+    """Whether other medicines of the rule's lists are taken, as an inhibitor."""
+    return any(
+        medicine["is_one_of"] not in _given_lists(part, rules) for medicine in part["medicines"]
+    )
+
+
+def _given_lists(part: Mapping[str, Any], rules: RuleSet) -> set[str]:
+    """The lists by which a rule sees that its medicine is given already."""
+    return {
+        rules.titles[leaf["value"]]
+        for rule in rules.rules
+        if rule.id == part["rule"]
+        for gate in rule.content["gates"]
+        if gate.get("closed_as") == _NOT_JUDGED
+        for leaf in leaves(gate["when"])
+        if leaf["op"] == "any of"
+    }
 
 
 def _is_not_judged(part: Mapping[str, Any]) -> bool:
@@ -390,11 +467,18 @@ def _item(
     today: int,
 ) -> Item:
     rule, decision = option["rule"], decided.get("decision", "")
-    against, dose = warns(option), dose_in_words(option.get("dose"))
     drawn_by = next((entry for entry in rules.rules if entry.id == rule), None)
+    meant = list(_asked_for(option, drawn_by, rules)) if drawn_by else []
+    against, dose = warns(option), dose_in_words(option.get("dose"))
     genetic = any(
-        fact["fact"].startswith(_GENETIC) for gate in option["gates"] for fact in gate["facts"]
+        fact["fact"].startswith(GENETIC) for gate in option["gates"] for fact in gate["facts"]
     )
+    taken = any(fact["fact"] == "medicines" for fact in option["gates"][0]["facts"])
+    title = option["title"]
+    if decision != "accept" and taken and "medicine_in_words" in option:
+        title = f"About {option['medicine_in_words']}"
+    elif decision != "accept" and genetic:
+        title = "A point that your clinician speaks with you about"
     of_treatment = _of_treatment(drawn_by) if against and drawn_by else set()
     warnings = [
         warning
@@ -419,7 +503,7 @@ def _item(
         about_her.get(rule, ""),
         stopped.get(rule, ""),
         against,
-        "A point about your genes" if genetic and decision != "accept" else option["title"],
+        title,
         [
             f"{fact['label']} {fact_in_words(fact)}"
             + (f" ({date_of(fact['day'])})" if "day" in fact else "")
@@ -427,20 +511,21 @@ def _item(
             if "value" in fact and FACTS[fact["fact"]].kind is Kind.NUMBER
         ],
         [
-            *(_asked_for(option, drawn_by, rules) if drawn_by else ()),
+            *meant,
             *(f"{what} {value}" for what, value, _ in _computed({**option, "gates": []})),
         ],
         pill,
         _statement(option, dose),
-        _agreement(option, dose),
+        _agreement(option, dose, meant),
         [f"{medicine['name']} ({medicine['is_one_of']})" for medicine in option["medicines"]],
         "I do NOT follow this warning for this patient"
         if against
         else "Decline: I do not follow it for this patient",
-        (_ABOUT_A_WARNING if against else DECISIONS).get(decision, ""),
+        _decided(option, decision),
         option.get("medicine_in_words", ""),
         bool(option.get("no_next_dose")),
-        list(_asked_for(option, drawn_by, rules)) if drawn_by else [],
+        meant,
+        option.get("signs", ""),
     )
 
 
@@ -449,20 +534,26 @@ def _statement(option: Mapping[str, Any], dose: str) -> str:
     if warns(option):
         return f"ADVISES AGAINST: {option['action']}"
     if not dose:
-        return f"Offered, no dose: {option['action']}"
+        return f"Offered: {option['action']}"
     return f"Offered{_first_cycle(option)}: {option['action']} Dose by the rule: {dose}."
 
 
-def _agreement(option: Mapping[str, Any], dose: str) -> str:
-    """The same beside the choice to accept: the medicine with its dose."""
+def _decided(option: Mapping[str, Any], decision: str) -> str:
+    """A decision, in words to the patient."""
+    if decision == "accept" and option.get("no_next_dose"):
+        return _CALL_NOW
+    return (_ABOUT_A_WARNING if warns(option) else DECISIONS).get(decision, "")
+
+
+def _agreement(option: Mapping[str, Any], dose: str, meant: Sequence[str]) -> str:
+    """The same beside the choice to accept: the medicine with its dose, and what it depends on."""
     medicine = option.get("medicine_in_words", "this medicine")
     if warns(option):
         return f"ADVISES AGAINST {medicine}"
-    return (
-        f"{medicine}{_first_cycle(option)}: {dose}"
-        if dose
-        else "the statement above, which gives no dose"
-    )
+    if not dose:
+        return "the statement above"
+    stays = f", only if {' and '.join(meant)} stays" if meant and "mg" in option["dose"] else ""
+    return f"{medicine}{_first_cycle(option)}: {dose}{stays}"
 
 
 def _first_cycle(option: Mapping[str, Any]) -> str:

@@ -12,14 +12,14 @@ from typing import Any
 
 import care_people
 import pytest
-from care_people import BEA, CLEAR, FLUOROURACIL, METASTATIC, but, unknown
+from care_people import BEA, CLEAR, FLUOROURACIL, METASTATIC, but, unknown, without
 from charts import EVERYTHING, LOCAL, SUBJECT, TODAY, bea, chart, coded, measured, medicine, staged
 from clinic import SLOWER
 from fhir_files import observation
 from genomic_files import DPYD, HOMOZYGOUS, variant
 
 from analytics.care.days import date_of
-from analytics.care.facts import Fact, Known
+from analytics.care.facts import Fact, Known, Reason
 from analytics.care.formulas import DERIVATIONS
 from analytics.care.plan import SENTENCE, draw_plan
 from analytics.care.prognosis import State, _sentences, is_prognosis, populations
@@ -418,9 +418,67 @@ def test_who_takes_olaparib_is_seen_at_the_top_with_what_does_not_go_with_it() -
     notice = clinician.partition("A condition is")[0]
     assert "olaparib, of “PARP inhibitors”" in notice
     assert "itraconazole, of “strong inhibitors of CYP3A”" in notice
+    assert "Creatinine clearance" in notice.partition("no reason to stop")[0]
     assert "no reason to stop" in notice
+    assert "creatinine clearance: 24.4 mL/min." in notice
     assert "not judged: given already" in clinician
-    assert "You take or took olaparib tablets, or something of the same kind" in patient
+    assert "You take olaparib tablets, or something of the same kind" in patient
+    assert "matters for it: call your clinic today, before the next dose." in patient
+    _, alone = of_care(but(BEA, medicines=("rxnorm:1597582",), weight=Decimal(90)))
+    assert "Do not stop by yourself." in alone
+    assert "call your clinic today" not in alone
+
+
+def test_who_does_not_tolerate_a_medicine_is_not_told_to_go_on_with_it() -> None:
+    clinician, patient = of_care(but(BEA, earlier_parp_inhibitor=True))
+    assert "you had, or do not tolerate, olaparib tablets" in patient
+    assert "Do not stop by yourself" not in patient
+    assert "Seen among the medicines" not in clinician
+
+
+def test_a_known_score_of_dpyd_is_said_before_anything_is_prescribed() -> None:
+    tested = but(FLUOROURACIL, medicines=("atc:A10BA02",))
+    deficient = but(tested, dpyd_variants=("c.1905+1G>A", "c.1905+1G>A"))
+    assert "DPYD activity score 0: it counts as soon as" in of_care(deficient)[0]
+    assert "DPYD activity score" not in of_care(tested)[0].partition("A condition is")[0]
+    partly = but(FLUOROURACIL, dpyd_variants=("c.1905+1G>A",), dpyd_positions=("c.1905+1G>A",))
+    clinician, patient = of_care(partly, "accept")
+    assert "DPYD c.1905+1G&gt;A is reported, and not every position was tested" in clinician
+    assert "c.1905+1G" not in patient  # a test agreed with is no talk about a result
+    lines = for_clinician(
+        described(
+            draw_plan(deficient, shipped(), care_people.TODAY), {}, care_people.TODAY, shipped()
+        )
+    )
+    assert "DPYD activity score 0" in lines
+
+
+def test_a_warning_outlives_its_plan_and_its_rule() -> None:
+    facts = but(FLUOROURACIL, dpyd_variants=("c.1905+1G>A", "c.1905+1G>A"))
+    plan = draw_plan(facts, shipped(), care_people.TODAY)
+    kept = tuple(rule for rule in shipped().rules if rule.id != DOSE)
+    without = replace(shipped(), rules=kept)
+    text = hers(plan, decided(plan), plan["valid_until"] + 1, without)
+    assert "this rule was withdrawn" in text
+    assert (
+        "if you take fluorouracil or capecitabine, call your clinician before the next dose" in text
+    )
+    assert "Apart from the warning above" not in text
+
+
+@pytest.mark.parametrize("decision", ["decline", "defer"])
+def test_who_takes_a_fluoropyrimidine_reads_its_signs_whatever_was_decided(decision: str) -> None:
+    _, text = of_care(without(FLUOROURACIL, "dpyd_variants", "dpyd_positions"), decision)
+    assert "About fluorouracil or capecitabine" in text
+    assert "ask before the next dose, and call at once with diarrhoea, sore mouth or fever" in text
+
+
+def test_what_is_missing_names_no_result_that_was_not_spoken_of() -> None:
+    unclear = but(BEA, metastatic=unknown(Reason.CONFLICTING), mds_aml=unknown(Reason.NOT_FINAL))
+    _, text = of_care(unclear)
+    assert "a result that your clinician speaks with you about" in text
+    assert "bone marrow" not in text
+    assert "tumours in other parts of the body" not in text
 
 
 def test_a_warning_ends_a_medicine_only_where_the_rule_says_so() -> None:
@@ -429,7 +487,7 @@ def test_a_warning_ends_a_medicine_only_where_the_rule_says_so() -> None:
     assert "Take no further dose before you have spoken with your clinic" in text
     assert "Apart from the warning above: do not start" in text
     _, text = of_care(but(BEA, medicines=(ITRACONAZOLE_CODE,)), "accept")
-    assert "Do not stop your medicines" in text
+    assert "Do not stop your other medicines" in text
     assert "Meant: itraconazole." in text
     assert "Apart from the warning above" not in text
 
@@ -466,7 +524,7 @@ def test_on_paper_each_page_says_whose_plan_it_is_and_how_long_it_holds(
             "Offered: First choice: avoid the strong CYP3A inhibitor. If it must stay, consider "
             "olaparib tablets at the reduced dose. Dose by the rule: 100 mg, 2 times a day "
             "(tablets). Because of itraconazole; creatinine clearance 58.0 mL/min.",
-            "olaparib tablets: 100 mg, 2 times a day (tablets)",
+            "olaparib tablets: 100 mg, 2 times a day (tablets), only if itraconazole stays",
         ),
         (
             (ITRACONAZOLE,),
@@ -492,7 +550,7 @@ def test_what_is_countersigned_stands_beside_each_decision(
     assert ("Up to one year in all" in text) is (pill == "offered")
     not_followed = form.count("Decline: ") + form.count("I do NOT follow this warning")
     assert form.count("I agree: ") == not_followed > 1
-    assert "I agree: the statement above, which gives no dose" in form
+    assert "I agree: the statement above" in form
 
 
 def test_the_medicine_that_a_dose_rests_on_is_named_first() -> None:

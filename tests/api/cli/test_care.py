@@ -306,7 +306,7 @@ def signed_with_the_group(volens: Any, run: str) -> Any:
         assert volens(*sign, "cut.json").code == 2
     asked = volens(*sign, "group.json")
     assert (asked.code, "Nobody answered the question" in " ".join(asked.err.split())) == (2, True)
-    assert "DPYD test before the first dose [offered]\n  Offered, no dose: " in asked.out
+    assert "DPYD test before the first dose [offered]\n  Offered: " in asked.out
     assert "Your decision: defer\n  Your note: test first" in asked.out
     return volens(*sign, "group.json", "--yes")
 
