@@ -28,10 +28,13 @@ from analytics.readers.genotypes import Genotypes, is_genotypes, read_genotypes
 from analytics.readers.marks import (
     ALL_MEDICINES,
     ALLERGY_NOT_KEPT,
+    CHEMOTHERAPY_SESSION,
     TRUE_DATES,
     VOID,
     conditions_not_kept,
     observations_not_kept,
+    sessions_not_kept,
+    write_marks,
 )
 from analytics.readers.resources import concepts_of
 from analytics.vocabulary import Category
@@ -188,6 +191,12 @@ def _not_kept(category: int, marks: Iterable[str], today: int) -> Iterator[Entry
         day, latest = _days_of(resource, today) if date else (None, None)
         name = hashlib.sha256(f"{coding.code} {date} {final}".encode()).hexdigest()[:16]
         yield Entry(name, category, resource, day, frozenset({coding}), latest, unread=final)
+    for date in sessions_not_kept(marks):
+        visit: dict[str, object] = {"resourceType": "Encounter", "period": {"end": date}}
+        visit |= write_marks({CHEMOTHERAPY_SESSION})
+        day, latest = _days_of(visit, today) if date else (None, None)
+        name = hashlib.sha256(f"a visit of {date}".encode()).hexdigest()[:16]
+        yield Entry(name, category, visit, day, frozenset(), latest, unread=True)
     for date in conditions_not_kept(marks):
         resource = {"resourceType": "Condition", "recordedDate": date}
         day, latest = _days_of(resource, today) if date else (None, None)

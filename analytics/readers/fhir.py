@@ -98,6 +98,7 @@ from analytics.readers.marks import (
     is_session,
     marks_of,
     observation_mark,
+    session_mark,
     write_marks,
 )
 from analytics.readers.meaning import meant, without_optional
@@ -324,6 +325,7 @@ class _HeldBack:
         self._results: set[str] = set()
         self._observations: dict[tuple[Coding, bool], str] = {}  # code, final: the last day
         self._condition: str | None = None  # the last day of a diagnosis
+        self._sessions: list[str] = []  # the last day of a visit for chemotherapy, if any
         self._allergies = False
         self._others: set[int] = set()  # about somebody else, by identity
 
@@ -352,6 +354,11 @@ class _HeldBack:
                 days = [""]  # not even its day is for the record of another category
             known = [] if self._condition is None else [self._condition]
             self._condition = max([*days, *known], key=_lateness)
+        elif kind in ("Encounter", "Procedure"):
+            reasons = values_at(meant(resource, self._sets), "reasonCode")
+            if any(map(is_session, (code for reason in reasons for code in codings_of(reason)))):
+                days = [*map(_certain, dates_not_kept(resource)), *self._sessions]
+                self._sessions = [max(days, key=_lateness)]
         elif kind == "AllergyIntolerance":
             self._allergies = self._allergies or could_be_allergy(resource)
 
@@ -413,6 +420,7 @@ class _HeldBack:
             listed = self._observations.items()
             marks |= {observation_mark(coding, day, final) for (coding, final), day in listed}
             marks |= set() if self._condition is None else {condition_mark(self._condition)}
+            marks |= set(map(session_mark, self._sessions))
         return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
 
 
@@ -619,7 +627,7 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
         if id(resource) in kept and not (complete and origins[id(resource)]):
             held_back.add(resource, _ORIGIN_NOT_KEPT)
             del kept[id(resource)]
-        if id(resource) not in kept:
+        if id(resource) not in kept and resource.get("status") not in VOID:
             for origin in origins[id(resource)]:
                 kept.get(id(origin), {}).update(write_marks({CLASS_NOT_KEPT}))
             not_kept = [result for result in origins[id(resource)] if id(result) not in kept]
@@ -628,6 +636,8 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
             for unlinked in not_kept:
                 held_back.note_unlinked(resource, gene_of(unlinked) or gene_of(resource))
     for resource in source.resources:
+        if _is_other_class(resource):
+            held_back.note_unlinked(resource, gene_of(resource))
         if id(resource) in kept and is_result(resource):
             reduced = kept[id(resource)]
             reduced["id"] = hashlib.sha256(_encode(reduced)).hexdigest()[:32]
@@ -636,6 +646,17 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
             ids = sorted({kept[id(result)]["id"] for result in origins[id(resource)]})
             references = [{"reference": f"Observation/{name}"} for name in ids]
             kept[id(resource)]["derivedFrom"] = references
+
+
+def _is_other_class(resource: Mapping[str, object]) -> bool:
+    """Whether an Observation classifies a variant in a shape that is not read: in LOINC alone, or by
+    the guide's code in another system."""
+    codes = {coding.code for coding in codings_of(resource.get("code"))}
+    return (
+        resource.get("resourceType") == "Observation"
+        and not is_result(resource)
+        and bool(codes & {"53037-8", IMPLICATION.code})
+    )
 
 
 def _is_implication(resource: Mapping[str, object]) -> bool:
@@ -952,7 +973,11 @@ def _check_surroundings(
         raise HeldBack(f"{_OTHERS}: {kind}")
     if id(resource) in marks.links.unreadable:
         raise HeldBack(f"{_SEARCH}: {kind}.{marks.links.unreadable[id(resource)]}")
-    kinds = [specimen.get("type") for specimen in specimens if specimen]
+    kinds: list[object] = [
+        part.get("display") for part in values_at(resource, "specimen") if isinstance(part, Mapping)
+    ]
+    for specimen in filter(None, specimens):
+        kinds += [specimen.get("type"), *values_at(specimen, "collection.bodySite")]
     if kind == "Observation" and not is_result(resource) and is_called_otherwise(resource, kinds):
         raise HeldBack(_CALLED_OTHERWISE)
 

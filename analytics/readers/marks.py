@@ -63,7 +63,8 @@ ON_SKIN_OR_EYE = "on-skin-or-eye"
 # given, as its repeats, its validity, its dosage and its dispenses say. Followed by a slash and the
 # number, which a shift of the dates does not change.
 LASTS = "lasts"
-# Of an encounter or a procedure, in its own tag: chemotherapy was the reason for it.
+# Of an encounter or a procedure, in its own tag: chemotherapy was the reason for it. Of the record of
+# observations, followed by its day: such a one was not kept.
 CHEMOTHERAPY_SESSION = "chemotherapy-session"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"
@@ -111,6 +112,7 @@ EXCLUDED, SUSPECTED, HISTORY = "A", "V", "Z"
 _GENES = {"BRCA1": "1100", "BRCA2": "1101", "DPYD": "3012", "CYP2D6": "2625"}
 _GENE_NAMES = re.compile(r"BRCA[12/]*|DPYD|CYP2D6", re.IGNORECASE)
 _OF_GENOME = re.compile(r"GE|genetics?|genomics?", re.IGNORECASE)
+_OF_URINE = r"\bu[- ]|[- (]u\b|\bur\b|\bi\. ?u\."
 _FLUIDS = "fluid|ascit|aszit|pleur|punktat|drain|dialys|liquor|csf"
 # By LOINC code: its names in small letters, as whole words, and what makes it another quantity.
 _CALLED = {
@@ -119,7 +121,7 @@ _CALLED = {
         (
             "2160-0",
             r"\w*[ck]reatinin\w*|crea|creat|krea",
-            f"urin|harn|orina|clear|ratio|kinase|24 ?h|{_FLUIDS}",
+            f"urin|harn|orina|clear|ratio|kinase|24 ?h|albumin|{_OF_URINE}|{_FLUIDS}",
         ),
         (
             "718-7",
@@ -156,6 +158,8 @@ _OTHERS = {
     if code in codes
     for same in codes
 }
+# Specimens of urine: HL7 v2 table 0487, SNOMED CT as the value set of specimens names it.
+_URINE = frozenset({"UR", "URC", "122575003", "276833005"})
 # By these statuses a medicine was surely not taken.
 _NOT_TAKEN = frozenset({"cancelled", "entered-in-error", "draft", "not-taken", "not-done"})
 
@@ -260,12 +264,15 @@ def codes_called(concept: object) -> frozenset[Coding]:
 
 
 def is_called_otherwise(observation: Mapping[str, object], specimens: Iterable[object]) -> bool:
-    """Whether the words of a result, or of its specimen, say another quantity than its code, as
-    "creatinine, urine" beside the code of serum."""
+    """Whether the words of a result, or of its specimens, say another quantity than its code, as
+    "creatinine, urine" beside the code of serum; so does a code of a specimen of urine."""
+    listed = [*specimens]
+    if any(text in _URINE for text in _texts(listed)):
+        return any(coding.code in _OTHERS for coding in codings_of(observation.get("code")))
     codes = {coding.code or "" for coding in codings_of(observation.get("code"))}
     written = " ".join(
         text
-        for part in (observation.get("code"), *specimens)
+        for part in (observation.get("code"), *listed)
         for text in _texts(part)
         if "://" not in text
     ).lower()
@@ -308,6 +315,19 @@ def observations_not_kept(marks: Iterable[str]) -> Iterator[tuple[Coding, str, b
 def condition_mark(day: str) -> str:
     """The mark of a Condition that is not kept. day: its date as FHIR writes it, or nothing."""
     return f"{CONDITION_NOT_KEPT}/{day}"
+
+
+def session_mark(day: str) -> str:
+    """The mark of a visit or operation for chemotherapy that is not kept. day: as above."""
+    return f"{CHEMOTHERAPY_SESSION}/{day}"
+
+
+def sessions_not_kept(marks: Iterable[str]) -> Iterator[str]:
+    """The days that `session_mark` was given, in order."""
+    for mark in sorted(marks):
+        kind, separator, day = mark.partition("/")
+        if kind == CHEMOTHERAPY_SESSION and separator:
+            yield day
 
 
 def conditions_not_kept(marks: Iterable[str]) -> Iterator[str]:

@@ -38,7 +38,14 @@ _LOCAL_WORDS = re.compile(
     re.IGNORECASE,
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_SAYS_HOW_LONG = ("dispenseRequest", "dosageInstruction", "dosage", "daysSupply", "whenHandedOver")
+_SAYS_HOW_LONG = (
+    "dispenseRequest",
+    "dosageInstruction",
+    "dosage",
+    "daysSupply",
+    "quantity",
+    "whenHandedOver",
+)
 _ITS_DAY = ("effectiveDateTime", "effectivePeriod", "authoredOn", "dateAsserted")
 _SUPPLY, _BOUNDS = ("expectedSupplyDuration", "daysSupply"), ("boundsDuration", "boundsRange")
 # Units of time in UCUM and in words, each rounded up to days. Another unit means for ever.
@@ -49,6 +56,7 @@ _DAYS = {
     **dict.fromkeys("mo mos month months monat monate".split(), 31),
     **dict.fromkeys("a y yr yrs year years jahr jahre".split(), 366),
 }
+_BRACKETS = re.compile(r"\(\w{1,2}\)")  # day(s), Tag(e)
 _USUAL_SUPPLY = 90  # days, of a repeat that does not say how much it is
 _LONGEST = 36_500  # days, or repeats: whatever is more is an error, and means for ever
 
@@ -89,6 +97,10 @@ def lasting_marks(*parts: Mapping[str, object]) -> set[str]:
     return {f"{LASTS}/{min(last - begun, _LONGEST)}"} if last > begun else set()
 
 
+def _amount(quantity: object) -> int:
+    return _number(quantity.get("value")) if isinstance(quantity, Mapping) else 0
+
+
 def _counted(repeat: object) -> int:
     """The days of a dosage that says how often it is taken: the times, each after one more period."""
     if not isinstance(repeat, Mapping) or "count" not in repeat:
@@ -108,6 +120,9 @@ def _first_day(value: object) -> int | None:
 def _last_day(part: Mapping[str, object], begun: int) -> int:
     """The last day that it names, and what its durations reach from the first one."""
     says = {name: part[name] for name in _SAYS_HOW_LONG if name in part}
+    period = part.get("effectivePeriod")
+    if not isinstance(period, Mapping) or "end" not in period:  # taken until it was asserted
+        says["dateAsserted"] = part.get("dateAsserted")
     since = next(_days(part.get("whenHandedOver")), begun)
     repeats = max(map(_number, _named(says, "numberOfRepeatsAllowed")), default=0)
     bounds, supply = (
@@ -115,6 +130,8 @@ def _last_day(part: Mapping[str, object], begun: int) -> int:
         for names in (_BOUNDS, _SUPPLY)
     )
     bounds = max(bounds, *map(_counted, _named(says, "repeat")), 0)
+    # How many were handed out, without how long they last: one a day at least.
+    supply = supply or max(map(_amount, _named(says, "quantity")), default=0)
     handed_out = (supply or (_USUAL_SUPPLY if repeats else 0)) * (1 + repeats)
     return max(begun, *_days(says), since + max(bounds, handed_out))
 
@@ -126,7 +143,7 @@ def _length(duration: object) -> int:
     if "high" in duration:
         return _length(duration["high"])
     number, unit = _number(duration.get("value")), duration.get("code", duration.get("unit", "d"))
-    return number * _DAYS.get(str(unit).strip().lower(), _LONGEST)
+    return number * _DAYS.get(_BRACKETS.sub("", str(unit)).strip().lower(), _LONGEST)
 
 
 def _number(value: object) -> int:

@@ -86,8 +86,21 @@ _MODIFIERS = ("modifierExtension", "implicitRules")  # they change the meaning o
 _ANNOTATED_ONE = re.compile(r"(^|[/.])\{(?!1\.73_m2\})[^{}]*\}")
 _ANNOTATION = re.compile(r"\{(?!1\.73_m2\})[^{}]*\}")
 _UNIT = re.compile(r"[A-Za-z0-9\[\]_./*^%'()+\-{}]{1,32}")
-# Units of amounts that senders confuse, in small letters (UCUM).
-_AMOUNTS = frozenset("mg/dl g/dl g/l mg/l ug/dl umol/l mmol/l nmol/l kg g [lb_av]".split())
+# Units that senders confuse, in small letters, each with what it is: UCUM's codes and usual words.
+_UNIT_MEANINGS = {
+    **{
+        unit: unit
+        for unit in "mg/dl g/dl g/l mg/l ug/dl umol/l mmol/l nmol/l kg g cm fl pg".split()
+    },
+    **dict.fromkeys("[lb_av] lb lbs pound pounds pfund".split(), "pound"),
+    **dict.fromkeys("[oz_av] oz".split(), "ounce"),
+    **dict.fromkeys("[stone_av] st stone".split(), "stone"),
+    **dict.fromkeys("% percent prozent".split(), "%"),
+    **dict.fromkeys("g/24h g/(24.h) g/d mg/24h mg/(24.h) mg/d".split(), "a day"),
+    **dict.fromkeys("ml/min ml/min/{1.73_m2} ml/min/1.73m2".split(), "clearance"),
+    **dict.fromkeys("/ul cells/ul {cells}/ul /mm3 mm3 /cmm".split(), "/ul"),
+    **dict.fromkeys("10*3/ul 10*9/l 10*3/mm3 /nl".split(), "10*3/ul"),
+}
 # Systems whose codes name what is in a medicine.
 OF_MEDICINES = frozenset({URIS["atc"], URIS["rxnorm"]})
 _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
@@ -432,7 +445,11 @@ def dates_not_kept(resource: Mapping[str, object]) -> list[str]:
         dates = _time(resource, PROFILES[str(resource["resourceType"])])
     except HeldBack:
         return [""]
-    return [str(date) for date in dates.values()] or [""]
+    days = [
+        date.get("end", date.get("start")) if isinstance(date, dict) else date
+        for date in dates.values()
+    ]
+    return [str(day) for day in days] or [""]
 
 
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
@@ -536,10 +553,10 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
 
 def _quantity(quantity: Mapping[str, object]) -> dict[str, object]:
     value, code, shown = (quantity.get(name) for name in ("value", "code", "unit"))
-    units = {
+    written = (
         str(text).strip().casefold().replace("µ", "u").replace("μ", "u") for text in (code, shown)
-    }
-    if len(units & _AMOUNTS) > 1:
+    )
+    if len({_UNIT_MEANINGS[text] for text in written if text in _UNIT_MEANINGS}) > 1:
         raise HeldBack("its unit says two things")
     if quantity.get("system") != UCUM or not isinstance(code, str) or not _is_number(value):
         raise HeldBack("a quantity without number or UCUM unit")

@@ -893,6 +893,13 @@ MEDICINES = [
     ([dosed(ITRACONAZOLE, LONG_AGO, count=700)], "medicines", INHIBITOR),
     ([dosed(ITRACONAZOLE, LONG_AGO, count=1400, frequency=2)], "medicines", INHIBITOR),
     ([dosed(ITRACONAZOLE, LONG_AGO, count=14)], "medicines", ()),
+    ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration={"value": 14, "unit": "day(s)"})], "medicines", ()),
+    ([supplied(ITRACONAZOLE, "2024-01-02", quantity={"value": 180})], "medicines", INHIBITOR),
+    ([supplied(ITRACONAZOLE, "2024-01-02", quantity={"value": 10})], "medicines", ()),
+    (handed_out(CARBAMAZEPINE, "2023-06-14", "2023-12-12", quantity={"value": 180}), "medicines", INDUCER),
+    ([taken("stopped", effectivePeriod={"start": "2022-07-01"}, dateAsserted="2024-05-28")], "medicines", INDUCER),
+    ([taken("stopped", effectivePeriod={"start": "2022-07-01", "end": "2022-08-01"}, dateAsserted="2024-05-28")],
+     "medicines", ()),
     ([medicine(CARBAMAZEPINE, "2023-07-01", "stopped")], "medicines", INDUCER),
     ([medicine(CARBAMAZEPINE, "2023-02-20", "stopped")], "medicines", ()),
     ([taken("stopped", effectiveDateTime="2023-07-01")], "medicines", INDUCER),
@@ -1500,6 +1507,9 @@ def test_the_last_day_of_chemotherapy_is_the_end_of_its_last_period() -> None:
 def test_a_visit_for_chemotherapy_is_a_day_of_it() -> None:
     fact = chart(GIVEN_AFTER, SURGERY, CAME_FOR_IT)["chemotherapy"]
     assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-05-28"))
+    held_back = CAME_FOR_IT | {"type": [{"text": "Tagesklinik"}]}
+    fact = chart(GIVEN_AFTER, SURGERY, measured("718-7", 12, "g/dL"), held_back)["chemotherapy"]
+    assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-05-28"))
 
 
 @pytest.mark.parametrize(
@@ -1507,6 +1517,10 @@ def test_a_visit_for_chemotherapy_is_a_day_of_it() -> None:
     [
         {"code": {**concept((LOINC, "2160-0")), "text": "Kreatinin im Urin"}},
         {"code": {"coding": [{**LOINC_SERUM, "display": "Creatinine [Mass/volume] in Urine"}]}},
+        *(
+            {"code": {**concept((LOINC, "2160-0")), "text": text}}
+            for text in ("Creatinine, Ur", "U-Kreatinin", "Kreatinin i.U.", "Krea (U)", "CREA-U")
+        ),
         {"valueQuantity": {"value": 0.9, "unit": "mmol/L", "system": UCUM, "code": "mg/dL"}},
     ],
 )
