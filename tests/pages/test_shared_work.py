@@ -30,6 +30,7 @@ from signed_forms import EVENT, PASSWORD, sign_in_with
 from sqlalchemy import insert
 
 from api.app import create_app
+from api.client.joining import Address, check_fingerprint, fetch_identity
 from api.errors import NotServing
 from api.http.problems import TooMany
 from api.http.services import open_services
@@ -186,8 +187,12 @@ def test_a_person_makes_a_key_is_invited_and_accepts(visit, tmp_path: Path) -> N
         page.get_by_role("link", name="Sheet of open ones").click()
     invites.agree()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
-    link = re.search(r"/invitations/[0-9a-f]{64}", page.inner_text(".sheet"))
+    sheet = page.inner_text(".sheet")
+    link = re.search(r"/invitations/[0-9a-f]{64}", sheet)
     assert link
+    joined = re.search(r"volens join (\S+)", sheet)
+    assert joined  # all digits are on paper, and a program compares them
+    check_fingerprint(fetch_identity(visit.url), Address.parse(joined[1]).fingerprint)
     label_stays_on_paper(visit)
 
     page.get_by_role("button", name="Sign out").click()
