@@ -49,6 +49,12 @@ _TRANSCRIPTS = {
     "HGNC:1100": ("BRCA1", frozenset({"NM_007294", "NM_007300", "LRG_292"})),
     "HGNC:1101": ("BRCA2", frozenset({"NM_000059", "LRG_293"})),
 }
+# Of a variant that does not name its gene by code: the gene of its transcript.
+_GENE_OF = {
+    **{transcript: gene for gene, (_, known) in _TRANSCRIPTS.items() for transcript in known},
+    "NM_000110": DPYD,
+    "NM_000106": CYP2D6,
+}
 _OF_A_REGION = ("NC_", "NG_", "ENST")  # these say nothing about the gene
 # A germline variant is in about half of the reads; in fewer than these it may be of some cells only,
 # as of blood that has grown from one cell. Below .3 is a bound that laboratories often use.
@@ -143,8 +149,18 @@ def _metabolisers_by_cyp2d6(diplotypes: Sequence[str]) -> set[str]:
 
 def _of_gene(records: Records, gene: str) -> list[Entry]:
     return [
-        entry for entry in records.entries if VARIANT in entry.codes and gene in _codes(entry, GENE)
+        entry
+        for entry in records.entries
+        if VARIANT in entry.codes and gene in (_codes(entry, GENE) or _genes_by_change(entry))
     ]
+
+
+def _genes_by_change(entry: Entry) -> set[str]:
+    """The genes of the transcripts of a change, and DPYD where its table has the change of the genome."""
+    transcripts = {re.split(r"[.(:]", reference)[0] for reference in _references(entry)}
+    genes = {_GENE_OF[transcript] for transcript in transcripts & _GENE_OF.keys()}
+    of_dpyd = name_of(set(), _codes(entry, G_HGVS), set()) is not None
+    return genes | ({DPYD} if of_dpyd else set())
 
 
 def _significance(records: Records, gene: str) -> Fact:
@@ -307,6 +323,8 @@ def _why_no_finding(entry: Entry) -> tuple[Reason, str] | None:
         return _NO_FINDING[next(iter(values))], ""
     if entry.day is None:
         return Reason.NO_DATE, ""
+    if not _codes(entry, GENE):
+        return Reason.NOT_UNDERSTOOD, "a variant that names its gene by its transcript alone"
     if not _is_grch38(entry):
         return Reason.BUILD_MISSING, ""
     if len(_codes(entry, GENE)) > 1:

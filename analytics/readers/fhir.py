@@ -205,6 +205,9 @@ _FETAL = re.compile(
     r"amnio|chorion|cord blood|umbilical|pla[cz]ent|fo?etal|fo?etus|fruchtwasser|nabelschnur",
     re.IGNORECASE,
 )
+# LOINC: what a gene's product does as a laboratory says it, with the gene (HGNC); a haplotype.
+_PHENOTYPES = {"79719-1": "HGNC:3012", "79715-9": "HGNC:2625"}
+_HAPLOTYPE = "84414-2"
 _CALLED_OTHERWISE = "its words say another quantity than its code"
 _TEST_DATA = Coding(_HL7 + "v3-ActReason", "HTEST")
 _ONLY_TEST_DATA = "test data in a record that is none"
@@ -368,6 +371,11 @@ class _HeldBack:
         mark = RESULTS_NOT_FINAL if not_final else RESULTS_NOT_KEPT
         self._results |= {mark if gene is None else f"{mark}/{gene}" for gene in genes}
 
+    def note_haplotype(self, haplotype: Mapping[str, object]) -> None:
+        """Note a star allele that stands alone: it may be one of a genotype that says otherwise."""
+        if haplotype.get("status") not in VOID:
+            self._note_result(haplotype, False, gene_of(haplotype))
+
     def note_unlinked(self, implication: Mapping[str, object], gene: str | None) -> None:
         """Note a classification of a variant that is not known: it may be of any of the gene's."""
         if implication.get("status") not in VOID and id(implication) not in self._others:
@@ -382,6 +390,9 @@ class _HeldBack:
         genes = genes_called(observation)
         if genes is not None:
             self._note_result(observation, not final, *(genes or [None]))
+        for coding in codings_of(observation.get("code")):
+            if coding.code in _PHENOTYPES:
+                self._note_result(observation, not final, _PHENOTYPES[coding.code])
         parts = [observation, *values_at(observation, "component")]
         written = [part for part in parts if isinstance(part, Mapping)]
         concepts = [part.get("code") for part in written]
@@ -555,11 +566,17 @@ def _note_medicines_elsewhere(
 def _only_as_reason(
     resource: Mapping[str, object], source: Source, sets: ValueSets
 ) -> dict[str, object]:
-    """The diagnoses of which a care plan states a "no" that a resource names as its reason, as if they
-    were Conditions inside it that are not kept; not those that a Condition of the file has."""
-    named = values_at(meant(resource, sets), "reasonCode")
-    codes = {coding for reason in named for coding in codings_of(reason) if is_denied(coding)}
-    if not codes or resource.get("resourceType") not in PROFILES:
+    """The diagnoses of which a care plan states a "no" that a resource names as its reason, its value
+    or its conclusion, as if they were Conditions inside it that are not kept; not those that a
+    Condition of the file has."""
+    explained, kind = meant(resource, sets), str(resource.get("resourceType"))
+    named = [
+        *values_at(explained, "reasonCode"),
+        *(values_at(explained, "valueCodeableConcept") if kind == "Observation" else ()),
+        *(values_at(explained, "conclusionCode") if kind == "DiagnosticReport" else ()),
+    ]
+    codes = {coding for concept in named for coding in codings_of(concept) if is_denied(coding)}
+    if not codes or kind not in {*PROFILES, "DiagnosticReport"}:
         return {}
     known = {
         coding
@@ -567,7 +584,8 @@ def _only_as_reason(
         if part.get("resourceType") == "Condition"
         for coding in codings_of(meant(part, sets).get("code"))
     }
-    day = max(map(_certain, dates_not_kept(resource)), key=_lateness)
+    dated = resource if kind in PROFILES else {**resource, "resourceType": "Observation"}
+    day = max(map(_certain, dates_not_kept(dated)), key=_lateness)
     only = [_coded(coding.system, coding.code) for coding in codes - known]
     return {
         "contained": [
@@ -638,6 +656,8 @@ def _link_results(kept: dict[int, dict[str, Any]], source: Source, held_back: _H
     for resource in source.resources:
         if _is_other_class(resource):
             held_back.note_unlinked(resource, gene_of(resource))
+        if any(coding.code == _HAPLOTYPE for coding in codings_of(resource.get("code"))):
+            held_back.note_haplotype(resource)
         if id(resource) in kept and is_result(resource):
             reduced = kept[id(resource)]
             reduced["id"] = hashlib.sha256(_encode(reduced)).hexdigest()[:32]

@@ -745,7 +745,7 @@ CLAIM = {
     "patient": {"reference": "Patient/p"},
     "item": [{"sequence": 1, "productOrService": concept((ATC, "J02AC02"))}],
 }
-ELSEWHERE: list[list[dict[str, Any]]] = [
+IN_OTHER_PLACES: list[list[dict[str, Any]]] = [
     [procedure(usedCode=[concept((ATC, "J02AC02"))]) | {"performedDateTime": "2024-05-01"}],
     [procedure(usedReference=[{"reference": "Medication/pill"}]), PILL],
     [procedure(contained=[PILL], usedReference=[{"reference": "#pill"}])],
@@ -965,8 +965,8 @@ MEDICINES = [
     ([order((BFARM_ATC, "J05AR22"))], "medicines", ("rxnorm:1306284",)),  # of the record for HIV
     ([order((RXNORM, "197517"))], "medicines", ("rxnorm:21212",)),
     ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
-    *(([medicine("A10BA02"), *elsewhere], "medicines_complete", Reason.HELD_BACK) for elsewhere in ELSEWHERE),
-    *(([medicine(ITRACONAZOLE), *elsewhere], "medicines_complete", True) for elsewhere in ELSEWHERE),
+    *(([medicine("A10BA02"), *elsewhere], "medicines_complete", Reason.HELD_BACK) for elsewhere in IN_OTHER_PLACES),
+    *(([medicine(ITRACONAZOLE), *elsewhere], "medicines_complete", True) for elsewhere in IN_OTHER_PLACES),
     ([medicine("A10BA02"), CLAIM | {"status": "cancelled"}], "medicines_complete", True),
     ([WITH_AN_INGREDIENT], "medicines", ("rxnorm:28031", "rxnorm:6809")),
     ([medicine("A10BA02"), REACTION], "earlier_parp_inhibitor", True),
@@ -1048,6 +1048,14 @@ OF_STOMACH = medicine("L01FD01", "2024-03-05", "completed") | {
 IN_SNOMED = staged("21907-1", "cM1", "2024-05-25") | {"code": concept((SNOMED, "399387003"))}
 MARROW = coded("59847-4", "9989/3", "2024-05-28")
 MARROW |= {"valueCodeableConcept": concept((ICD_O, "9989/3"))}
+CONCLUDED = {
+    "resourceType": "DiagnosticReport",
+    "status": "final",
+    "code": concept((LOINC, "24323-8")),
+    "subject": {"reference": "Patient/p"},
+    "effectiveDateTime": "2024-05-28",
+    "conclusionCode": [concept((CM, "C78.7"))],
+}
 DUCTAL = MARROW | {"valueCodeableConcept": concept((ICD_O, "8500/3"))}
 FOR_MDS = procedure((PCS, "07DR3ZX")) | {
     "performedDateTime": "2024-05-28",
@@ -1089,7 +1097,10 @@ COURSE = [
     ([NO_BLOOD_DISEASE, FOR_MDS | {"performedDateTime": "2024-05-01"}], "mds_aml", False),
     ([NO_BLOOD_DISEASE, FOR_MDS, condition((CM, "D46.9"))], "mds_aml", True),
     ([NO_BLOOD_DISEASE, FOR_MDS | {"reasonCode": [concept((CM, "C50.912"))]}], "mds_aml", False),
-    # Any diagnosis of which a "no" is stated, also as a reason alone.
+    # Any diagnosis of which a "no" is stated, also as a reason, a value or a conclusion alone.
+    ([NO_BLOOD_DISEASE, coded("29308-4", "D46.9", "2024-05-28") | {"valueCodeableConcept": concept((CM, "D46.9"))}],
+     "mds_aml", Reason.HELD_BACK),
+    ([NO_BLOOD_DISEASE, CONCLUDED], "mds_aml", Reason.HELD_BACK),
     *(([NO_BLOOD_DISEASE, FOR_MDS | {"reasonCode": [concept((CM, code))]}], "mds_aml", Reason.HELD_BACK)
       for code in ("C79.51", "O09.91", "K74.60", "J70.2", "I82.401")),
 ]  # a table: one case a line  # fmt: skip
@@ -1148,6 +1159,23 @@ def test_each_fact_is_a_value_or_a_reason(
 
 CODING = "NM_000110.4:"
 SPLICE, REDUCED = CODING + "c.1905+1G>A", CODING + "c.2846A>T"
+
+
+def without_gene(change: str | None, *more: dict[str, Any]) -> dict[str, Any]:
+    """A result of another laboratory, which names no gene by code."""
+    result = variant("w", change=change, more=more)
+    parts = result["component"]
+    return result | {
+        "component": [part for part in parts if part["code"]["coding"][0]["code"] != "48018-6"]
+    }
+
+
+PANEL = ("c.1905+1G>A", "c.1679T>G", "c.2846A>T", "c.1236G>A")
+NONE_OF_PANEL = [variant(f"p{at}", DPYD, CODING + name, ABSENT) for at, name in enumerate(PANEL)]
+IN_WORDS = observation((LOINC, "79719-1"), valueString="Intermediate metabolizer")
+HAPLOTYPE = observation(
+    (LOINC, "84414-2"), valueString="*2A", component=[component("48018-6", HGNC, DPYD)]
+)
 DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
     "heterozygous": ([variant(gene=DPYD, change=SPLICE)], ("c.1905+1G>A",)),
     "homozygous": (
@@ -1189,6 +1217,14 @@ DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
     ),
     "HapB3 by its mark": ([variant(gene=DPYD, change=CODING + "c.1236G>A")], ("c.1236G>A",)),
     "somatic": ([variant(gene=DPYD, change=SPLICE, source=SOMATIC)], Reason.NOT_RECORDED),
+    "a second result without its gene": ([*NONE_OF_PANEL, without_gene(SPLICE)], Reason.NOT_UNDERSTOOD),
+    "another, by its place": (
+        [*NONE_OF_PANEL, without_gene(None, component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"))],
+        Reason.NOT_UNDERSTOOD,
+    ),
+    "one of another gene without its gene": ([*NONE_OF_PANEL, without_gene("NM_000059.4:c.5946del")], ()),
+    "a phenotype in words": ([*NONE_OF_PANEL, IN_WORDS], Reason.HELD_BACK),
+    "a haplotype alone": ([*NONE_OF_PANEL, HAPLOTYPE], Reason.HELD_BACK),
     "one held back": (
         [variant("a", DPYD, SPLICE, ABSENT), variant("b", DPYD, "c.1Q>Z")],
         Reason.HELD_BACK,
@@ -1273,8 +1309,6 @@ def test_report_and_vcf_must_agree_in_dpyd() -> None:
     assert value_of(facts["dpyd_variants"]) == ()
 
 
-PANEL = ("c.1905+1G>A", "c.1679T>G", "c.2846A>T", "c.1236G>A")
-NONE_OF_PANEL = [variant(f"p{at}", DPYD, CODING + name, ABSENT) for at, name in enumerate(PANEL)]
 HAPB3 = [*NONE_OF_PANEL[:3], variant("h", DPYD, CODING + "c.1236G>A")]
 ELSEWHERE = (1, VARIANTS["c.1905+1G>A"].position, "C>G", 1)
 NO_ZYGOSITY = variant(gene=DPYD, change=SPLICE, zygosity=None)
