@@ -365,12 +365,14 @@ def test_a_certificate_and_an_address_that_do_not_fit_stop_the_start(tmp_path: P
     _, other = authority.certificate("other.example")
     good = Settings(tls_certificate=certificate, tls_key=key, public_url="https://localhost:1")
     good.check_network()
+    good.model_copy(update={"public_chain_url": "https://node.example.org/rpc"}).check_network()
     for change in (
         {"tls_key": None},
         {"tls_key": other},
         {"tls_certificate": tmp_path / "nothing.pem"},
         {"public_url": "http://localhost:1"},
         {"public_chain_url": "http://node.example.org"},
+        {"public_chain_url": "https://node.example.org/rpc?key=1"},
         {"public_url": "http://volens.example.org", "tls_key": None, "tls_certificate": None},
     ):
         with pytest.raises(UsageError):

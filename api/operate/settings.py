@@ -254,7 +254,7 @@ class Settings(BaseSettings):
             )
         public = checked_url(self.public_url, "VOLENS_PUBLIC_URL") if self.public_url else ""
         if self.public_chain_url:
-            checked_url(self.public_chain_url, "VOLENS_PUBLIC_CHAIN_URL")
+            checked_url(self.public_chain_url, "VOLENS_PUBLIC_CHAIN_URL", may_have_path=True)
         if self.tls_certificate is None or self.tls_key is None:
             return
         if public.startswith("http:"):
@@ -300,7 +300,10 @@ class Settings(BaseSettings):
         }
         url = given[part] or _read_addresses(self.run_file).get(part, "")
         if not url:
-            raise NotServing(f"the address of the {part} is unknown", "start it: volens serve")
+            hint = "start it: volens serve"
+            if part == "api":
+                hint = "join a service: volens join URL, as your invitation says; or start one: volens serve"
+            raise NotServing(f"the address of the {part} is unknown", hint)
         return url.rstrip("/")
 
 
@@ -315,9 +318,9 @@ def read_settings() -> Settings:
         ) from None
 
 
-def checked_url(url: str, what: str) -> str:
-    """An https address of a host, with a port or without; http for this machine only. Raises
-    UsageError.
+def checked_url(url: str, what: str, may_have_path: bool = False) -> str:
+    """An https address of a host, with a port or without; http for this machine only. The path, which
+    an RPC node usually has, is left out. Raises UsageError.
 
     Over plain http anybody on the way could show a false page, or take a session.
     """
@@ -327,7 +330,9 @@ def checked_url(url: str, what: str) -> str:
     except ValueError:
         host, port, parts = "", None, urlsplit("")
     plain = parts.scheme == "http" and host in THIS_MACHINE
-    alone = not (parts.query or parts.fragment or "@" in parts.netloc) and parts.path in ("", "/")
+    alone = not (parts.query or parts.fragment or "@" in parts.netloc) and (
+        may_have_path or parts.path in ("", "/")
+    )
     shown_only = re.fullmatch(r"[!-~]+", url.strip())  # nothing that is read over or rewritten
     named = _is_address(host) if "[" in parts.netloc else _is_host(host)
     right = bool(shown_only and named and alone and port != 0)
