@@ -202,6 +202,17 @@ def _family(records: Records) -> Fact:
     return recorded(records, entries)
 
 
+# ICD-10-CM: the status of receptors as a diagnosis' code, alone or with that of HER2.
+_STATUS = {
+    "her2": {
+        "positive": re.compile(r"Z17(?:31|4[12]0)"),
+        "negative": re.compile(r"Z17(?:32|4[12]1)"),
+    },
+    "oestrogen_receptor": {"positive": re.compile(r"Z170"), "negative": re.compile(r"Z171")},
+    "progesterone_receptor": {"positive": re.compile(r"Z1721"), "negative": re.compile(r"Z1722")},
+}
+
+
 def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
     """The newest test, unless another of the same half year says otherwise: of two tumours, or of one
     that is not alike everywhere, each may count."""
@@ -229,6 +240,16 @@ def _receptor(records: Records, name: str, words: Mapping[str, str]) -> Fact:
         for entry in others
         if entry.day != fact.day and (several or entry.can_be_since(since))
     ]
+    stated = [
+        entry
+        for value, pattern in _STATUS.get(name, {}).items()
+        if value != fact.value
+        for entry in conditions(records, pattern)
+        if entry.can_be_since(since)
+    ]
+    if stated:
+        source = tuple(sorted({*fact.source, *names(stated)}))
+        return Unknown(Reason.CONFLICTING, "a test, and a diagnosis' code", fact.day, source)
     if others:
         source = tuple(sorted({*fact.source, *names(others)}))
         detail = SEVERAL if several else "two tests within half a year"
