@@ -386,8 +386,8 @@ REMOVALS += [
         "CareLedger.sol",
         (
             (
-                "_requireLive(worker, Role.Worker); Plan storage plan = _openPlan(b.run);",
-                "Plan storage plan = _openPlan(b.run);",
+                "_requireLive(worker, Role.Worker); Plan storage plan = _planInForce(b.run);",
+                "Plan storage plan = _planInForce(b.run);",
             ),
         ),
         ("a plan by somebody who is no worker",),
@@ -755,9 +755,9 @@ REMOVALS += [
         "CareLedger.sol",
         (
             (
-                "plan = _openPlan(run); if (attempt == 0 || attempt != plan.attempts) revert "
+                "plan = _planInForce(run); if (attempt == 0 || attempt != plan.attempts) revert "
                 "IAccessLedger.NotNewestAttempt(attempt);",
-                "plan = _openPlan(run);",
+                "plan = _planInForce(run);",
             ),
         ),
         ("a plan of an earlier attempt sealed",),
