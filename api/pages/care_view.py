@@ -301,8 +301,7 @@ def fact_in_words(fact: Mapping[str, Any]) -> str:
 def known_of(*parts: Mapping[str, Any]) -> list[str]:
     """The known facts of an option or its conditions, each once with its day."""
     known = {
-        fact["fact"]: f"{fact['label']} {fact_in_words(fact)}"
-        + (f" ({date_of(fact['day'])})" if "day" in fact else "")
+        fact["fact"]: fact_with_day(fact)
         for part in parts
         for fact in part["facts"]
         if "value" in fact and fact["fact"] != "medicines_complete"
@@ -470,15 +469,6 @@ def _item(
     drawn_by = next((entry for entry in rules.rules if entry.id == rule), None)
     meant = list(_asked_for(option, drawn_by, rules)) if drawn_by else []
     against, dose = warns(option), dose_in_words(option.get("dose"))
-    genetic = any(
-        fact["fact"].startswith(GENETIC) for gate in option["gates"] for fact in gate["facts"]
-    )
-    taken = any(fact["fact"] == "medicines" for fact in option["gates"][0]["facts"])
-    title = option["title"]
-    if decision != "accept" and taken and "medicine_in_words" in option:
-        title = f"About {option['medicine_in_words']}"
-    elif decision != "accept" and genetic:
-        title = "A point that your clinician speaks with you about"
     of_treatment = _of_treatment(drawn_by) if against and drawn_by else set()
     warnings = [
         warning
@@ -491,42 +481,58 @@ def _item(
         pill = "advises against"
     else:
         pill = "out of date" if is_out_of_date(plan, today) else "offered"
+    of_row = _computed({**option, "gates": []})
     return Item(
-        rule,
-        option,
-        dose,
-        _computed(option),
-        [_named(warning["text"]) for warning in warnings if not warning.get("general")],
-        [_named(warning["text"]) for warning in warnings if warning.get("general")],
-        decision,
-        decided.get("note", ""),
-        about_her.get(rule, ""),
-        stopped.get(rule, ""),
-        against,
-        title,
-        [
-            f"{fact['label']} {fact_in_words(fact)}"
-            + (f" ({date_of(fact['day'])})" if "day" in fact else "")
+        rule=rule,
+        option=option,
+        dose=dose,
+        computed=_computed(option),
+        warnings=[_named(warning["text"]) for warning in warnings if not warning.get("general")],
+        general=[_named(warning["text"]) for warning in warnings if warning.get("general")],
+        decision=decision,
+        note=decided.get("note", ""),
+        for_patient=about_her.get(rule, ""),
+        stopped=stopped.get(rule, ""),
+        warns=against,
+        title=_title_for_patient(option, decision),
+        inputs=[
+            fact_with_day(fact)
             for fact in option["facts"]
             if "value" in fact and FACTS[fact["fact"]].kind is Kind.NUMBER
         ],
-        [
-            *meant,
-            *(f"{what} {value}" for what, value, _ in _computed({**option, "gates": []})),
-        ],
-        pill,
-        _statement(option, dose),
-        _agreement(option, dose, meant),
-        [f"{medicine['name']} ({medicine['is_one_of']})" for medicine in option["medicines"]],
-        "I do NOT follow this warning for this patient"
+        because=[*meant, *(f"{what} {value}" for what, value, _ in of_row)],
+        pill=pill,
+        statement=_statement(option, dose),
+        agree=_agreement(option, dose, meant),
+        seen=[f"{medicine['name']} ({medicine['is_one_of']})" for medicine in option["medicines"]],
+        decline="I do NOT follow this warning for this patient"
         if against
         else "Decline: I do not follow it for this patient",
-        _decided(option, decision),
-        option.get("medicine_in_words", ""),
-        bool(option.get("no_next_dose")),
-        meant,
-        option.get("signs", ""),
+        decided=_decided(option, decision),
+        medicine=option.get("medicine_in_words", ""),
+        no_next_dose=bool(option.get("no_next_dose")),
+        meant=meant,
+        signs=option.get("signs", ""),
     )
+
+
+def _title_for_patient(option: Mapping[str, Any], decision: str) -> str:
+    """What she reads above an option: of her genes nothing before her clinician agreed with it."""
+    if decision == "accept":
+        return str(option["title"])
+    whom = {fact["fact"] for fact in option["gates"][0]["facts"]}
+    if "medicines" in whom and "medicine_in_words" in option:  # she takes it
+        return f"About {option['medicine_in_words']}"
+    read = {fact["fact"] for gate in option["gates"] for fact in gate["facts"]}
+    if any(name.startswith(GENETIC) for name in read):
+        return "A point that your clinician speaks with you about"
+    return str(option["title"])
+
+
+def fact_with_day(fact: Mapping[str, Any]) -> str:
+    """A known fact with its label, value and day."""
+    dated = f" ({date_of(fact['day'])})" if "day" in fact else ""
+    return f"{fact['label']} {fact_in_words(fact)}{dated}"
 
 
 def _statement(option: Mapping[str, Any], dose: str) -> str:
