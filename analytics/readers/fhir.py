@@ -110,8 +110,8 @@ from analytics.readers.medication_use import (
 )
 from analytics.readers.resources import (
     CLINICAL,
+    MEDICINE_SYSTEMS,
     NO_FACT,
-    OF_MEDICINES,
     PROFILES,
     HeldBack,
     codings_or_none,
@@ -188,7 +188,7 @@ _PAID_FOR = frozenset({"Claim", "ExplanationOfBenefit"})
 _NOT_PAID = frozenset({"cancelled", "draft", "entered-in-error"})
 # Kinds that name a medicine which they are not about, but used or asked for.
 _MAY_USE_MEDICINES = frozenset({"Condition", "Encounter", "Observation", "Procedure"})
-_OF_MEDICINES = frozenset(
+_MEDICINE_KINDS = frozenset(
     "MedicationRequest MedicationStatement MedicationAdministration MedicationDispense".split()
 )
 # LOINC: date of death; vital status, of which the German MII's answer for "dead" is T. R4
@@ -349,21 +349,25 @@ class _HeldBack:
         if kind == "Observation":
             self._note_observation(resource)
         elif kind == "Condition" and could_be_diagnosis(meant(resource, self._sets)):
-            days = list(map(_certain, dates_not_kept(resource)))
-            codings = set(_walk(resource))
-            if codings & _RESTRICTED or any(
-                sensitive_categories(coding, self._sets) for coding in codings
-            ):
-                days = [""]  # not even its day is for the record of another category
+            days = self._days_to_tell(resource)
             known = [] if self._condition is None else [self._condition]
             self._condition = max([*days, *known], key=_lateness)
         elif kind in ("Encounter", "Procedure"):
             reasons = values_at(meant(resource, self._sets), "reasonCode")
             if any(map(is_session, (code for reason in reasons for code in codings_of(reason)))):
-                days = [*map(_certain, dates_not_kept(resource)), *self._sessions]
+                days = [*self._days_to_tell(resource), *self._sessions]
                 self._sessions = [max(days, key=_lateness)]
         elif kind == "AllergyIntolerance":
             self._allergies = self._allergies or could_be_allergy(resource)
+
+    def _days_to_tell(self, resource: Mapping[str, object]) -> list[str]:
+        """Its days; an empty one for what is sensitive, of which not even the day is for the record of
+        another category."""
+        codings = set(_walk(resource))
+        sensitive = codings & _RESTRICTED or any(
+            sensitive_categories(coding, self._sets) for coding in codings
+        )
+        return [""] if sensitive else list(map(_certain, dates_not_kept(resource)))
 
     def _note_result(
         self, resource: Mapping[str, object], not_final: bool, *genes: str | None
@@ -373,7 +377,7 @@ class _HeldBack:
 
     def note_haplotype(self, haplotype: Mapping[str, object]) -> None:
         """Note a star allele that stands alone: it may be one of a genotype that says otherwise."""
-        if haplotype.get("status") not in VOID:
+        if haplotype.get("status") not in VOID and id(haplotype) not in self._others:
             self._note_result(haplotype, False, gene_of(haplotype))
 
     def note_unlinked(self, implication: Mapping[str, object], gene: str | None) -> None:
@@ -431,6 +435,7 @@ class _HeldBack:
             listed = self._observations.items()
             marks |= {observation_mark(coding, day, final) for (coding, final), day in listed}
             marks |= set() if self._condition is None else {condition_mark(self._condition)}
+        if category == Category.PROCEDURES and true_dates:  # it tells of chemotherapy
             marks |= set(map(session_mark, self._sessions))
         return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
 
@@ -447,7 +452,7 @@ def _inside(value: object) -> Iterator[Mapping[str, object]]:
 
 
 def _names_medicine(resource: Mapping[str, object]) -> bool:
-    return any(coding.system in OF_MEDICINES for coding in _walk(resource))
+    return any(coding.system in MEDICINE_SYSTEMS for coding in _walk(resource))
 
 
 def _certain(day: str) -> str:
@@ -539,13 +544,13 @@ def _note_medicines_elsewhere(
         coding
         for records in kept.values()
         for reduced in records.values()
-        if str(reduced.get("resourceType")) in _OF_MEDICINES
+        if str(reduced.get("resourceType")) in _MEDICINE_KINDS
         for coding in codings_of(reduced.get("medicationCodeableConcept"))
     }
     referred_to = {
         id(resolve(resource.get("medicationReference"), source.contexts[id(resource)], source))
         for resource in source.resources
-        if str(resource.get("resourceType")) in _OF_MEDICINES
+        if str(resource.get("resourceType")) in _MEDICINE_KINDS
     }
     for resource in source.resources:
         kind, parts = str(resource.get("resourceType")), list[Mapping[str, object]]()
@@ -555,11 +560,11 @@ def _note_medicines_elsewhere(
             parts.append(resource)
         if kind in _PAID_FOR and str(resource.get("status")) not in _NOT_PAID:
             parts.append(resource)
-        if kind not in _OF_MEDICINES:
+        if kind not in _MEDICINE_KINDS:
             inside = _inside(resource)
             parts += [part for part in inside if part.get("resourceType") == "Medication"]
         for part in parts:
-            named = {code for code in _walk(meant(part, sets)) if code.system in OF_MEDICINES}
+            named = {code for code in _walk(meant(part, sets)) if code.system in MEDICINE_SYSTEMS}
             held_back.note_unlisted(named, listed)
 
 

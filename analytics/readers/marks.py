@@ -64,7 +64,7 @@ ON_SKIN_OR_EYE = "on-skin-or-eye"
 # number, which a shift of the dates does not change.
 LASTS = "lasts"
 # Of an encounter or a procedure, in its own tag: chemotherapy was the reason for it. Of the record of
-# observations, followed by its day: such a one was not kept.
+# procedures, followed by its day: such a one was not kept.
 CHEMOTHERAPY_SESSION = "chemotherapy-session"
 # Of a Patient, in its own tag: the sex that is recorded at birth is not the administrative gender.
 SEX_IN_DOUBT = "sex-in-doubt"

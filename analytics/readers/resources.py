@@ -102,7 +102,7 @@ _UNIT_MEANINGS = {
     **dict.fromkeys("10*3/ul 10*9/l 10*3/mm3 /nl".split(), "10*3/ul"),
 }
 # Systems whose codes name what is in a medicine.
-OF_MEDICINES = frozenset({URIS["atc"], URIS["rxnorm"]})
+MEDICINE_SYSTEMS = frozenset({URIS["atc"], URIS["rxnorm"]})
 _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
@@ -345,7 +345,7 @@ def _ingredients(medication: Mapping[str, object]) -> Iterator[object]:
     """The ingredients of a Medication of which a code is of a system that names medicines."""
     for ingredient in _listed(medication, "ingredient"):
         concept = ingredient.get("itemCodeableConcept") if isinstance(ingredient, dict) else None
-        named = [code for code in codings_of(concept) if code.system in OF_MEDICINES]
+        named = [code for code in codings_of(concept) if code.system in MEDICINE_SYSTEMS]
         if named:
             yield _concept(iter(named))
 

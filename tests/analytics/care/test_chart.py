@@ -1550,8 +1550,13 @@ def test_a_visit_for_chemotherapy_is_a_day_of_it() -> None:
     fact = chart(GIVEN_AFTER, SURGERY, CAME_FOR_IT)["chemotherapy"]
     assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-05-28"))
     held_back = CAME_FOR_IT | {"type": [{"text": "Tagesklinik"}]}
-    fact = chart(GIVEN_AFTER, SURGERY, measured("718-7", 12, "g/dL"), held_back)["chemotherapy"]
+    blood = measured("718-7", 12, "g/dL")
+    fact = chart(GIVEN_AFTER, SURGERY, blood, held_back)["chemotherapy"]
     assert (value_of(fact), fact.day) == ("adjuvant", day_number("2024-05-28"))
+    # It is told in the record of procedures alone: who withholds those tells of no chemotherapy.
+    records = inputs_of(GIVEN_AFTER, SURGERY, blood, held_back)
+    marked = {item.category for item in records if b"chemotherapy-session" in item.payload}
+    assert marked == {Category.PROCEDURES}
 
 
 @pytest.mark.parametrize(
