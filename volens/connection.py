@@ -52,7 +52,7 @@ def connect(
     only what is public can be read. A key in the home folder of `volens join` brings the ledger
     identity that is kept there; otherwise name it (`identity`: a file or its content), or the
     `fingerprint` that somebody you know read out to you.
-    folder: for the keys of results and the receipts; without it they are where the commands keep
+    folder: for receipts (and result keys of earlier versions); without it they are where the commands keep
     them. broker: the key broker's address, which opens results; without it as the commands know it.
 
     Raises UsageError, VerificationFailed for another ledger, NotServing.
@@ -116,15 +116,13 @@ class Connection:
             return Rehearsal(rehearse_here(self._settings, wanted, people, tell))
 
     def request_run(self, permit: str | Permit, params: Params) -> Run:
-        """Request a run; the key that will open its result stays in a file on this machine.
+        """Request a run; the key that will open its result follows from yours.
 
         params: what differs from the defaults, as for `volens run request`.
         """
         wanted = runs.complete_params(_document(params))
         named = permit.permit if isinstance(permit, Permit) else permit
-        answer = runs.request_run(
-            self._client, bytes.fromhex(_id(named)), wanted, self._folders()[0]
-        )
+        answer = runs.request_run(self._client, bytes.fromhex(_id(named)), wanted)
         return self._run(str(answer["run"]))
 
     def close(self) -> None:
@@ -147,10 +145,10 @@ class Connection:
         return BrokerClient(url, self._client.domain, self._client.identity_id)
 
     def _folders(self) -> tuple[Path, Path]:
-        """Of result keys, and of receipts."""
+        """Of the result keys that earlier versions drew, and of receipts."""
         if self._kept is None:
             raise UsageError(
-                "nothing says where the keys of results are kept",
+                "nothing says where receipts are kept",
                 "connect with a key file, or name a folder: volens.connect(…, folder=…)",
             )
         return self._kept

@@ -15,6 +15,7 @@ import { publicOf } from "./hpke.js";
 import { Problem } from "./requests.js";
 
 const FILE = "volens/reading-key/1";
+const SIZE = 32; // bytes of a key
 const HEX = /^[0-9a-f]{64}$/;
 
 /** What a key is for: a run's result, or with an attempt (from 1) a checker's view of its output. */
@@ -32,21 +33,22 @@ export function purpose(run, attempt = 0) {
 
 /** HKDF-SHA256 of a signing key, as governance/objects/keys.py derives it. */
 export function derive(key, { info }) {
-  return hkdf(sha256, key, undefined, info, 32);
+  return hkdf(sha256, key, undefined, info, SIZE);
 }
 
-/** The key for a purpose, or null if this browser has none. */
-export function keyFor(signer, wanted) {
-  if (signer.key) return derive(signer.key, wanted);
+/** The key for a purpose, or null if this browser has none. `sealedTo`: its public half in hex, where that is known;
+ *  then a key that was drawn elsewhere and chosen here is found beside one that follows from a key file. */
+export function keyFor(signer, wanted, sealedTo) {
   const text = localStorage.getItem(wanted.name);
-  return text === null ? null : hexToBytes(text);
+  const keys = [signer.key && derive(signer.key, wanted), text && hexToBytes(text)].filter(Boolean);
+  return keys.find((key) => sealedTo === undefined || bytesToHex(publicOf(key)) === sealedTo) ?? null;
 }
 
 /** As keyFor, but a wallet gets a new key, which is kept before anything is sealed to it. */
 export function keyForNew(signer, wanted) {
   const key = keyFor(signer, wanted);
   if (key) return key;
-  const drawn = randomBytes(32);
+  const drawn = randomBytes(SIZE);
   store(wanted, bytesToHex(drawn));
   return drawn;
 }
@@ -67,11 +69,18 @@ export function fileOf(wanted) {
   );
 }
 
-/** Keep the key of such a file. Throws Problem for another purpose. */
-export function accept(text, wanted) {
+/** Keep the key of such a file: one that a page made, or the 32 bytes that earlier versions of the command line kept.
+ *  Throws Problem for another purpose, or for bytes that do not open what is sealed to `sealedTo`. */
+export function accept(bytes, wanted, sealedTo) {
+  if (bytes.length === SIZE) {
+    if (bytesToHex(publicOf(bytes)) !== sealedTo)
+      throw new Problem("This key file is for another run, or damaged.");
+    store(wanted, bytesToHex(bytes));
+    return;
+  }
   let file;
   try {
-    file = JSON.parse(text);
+    file = JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     throw new Problem("This is not a file of such a key.");
   }

@@ -369,17 +369,23 @@ async function openSealed(form) {
   const who = signerHere(),
     wanted = purpose(run, viewer ? attempt : 0);
   const chosen = query("input[type=file]", form)?.files[0];
-  if (chosen) accept(await chosen.text(), wanted);
   const description = await ask("GET", `/runs/${run}`);
+  const sealedTo = viewer ? undefined : description.resultKey;
+  if (chosen) accept(new Uint8Array(await chosen.arrayBuffer()), wanted, sealedTo);
   if (description.outputs.at(-1)?.attempt !== attempt) {
     throw new Problem(
       "This attempt has no sealed output, or there is a newer one. Open this page again.",
     );
   }
-  const key = viewer ? await viewKey(form, who, wanted, description, attempt) : keyFor(who, wanted);
-  if (!key || (!viewer && bytesToHex(publicOf(key)) !== description.resultKey)) {
+  const key = viewer
+    ? await viewKey(form, who, wanted, description, attempt)
+    : keyFor(who, wanted, sealedTo);
+  if (!key) {
+    query("[data-choose-key]", form)?.removeAttribute("hidden");
     throw new Problem(
-      "The key that opens this is not here. Choose its file, or open it where the run was asked for.",
+      viewer
+        ? "The key of your view is in the browser where you opened this output first. Open it there."
+        : "The key that opens this is not here. Choose its file, or open it where the run was asked for.",
     );
   }
   offerKey(form);

@@ -45,7 +45,7 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
 
     Example: `volens review open --as sol RUN`
     """
-    from api.client.results import keep_pair, open_output, shown, view_once
+    from api.client.results import open_output, reading_key, shown, view_once
 
     me = cli.client(as_)
     state = me.run(_checked(run))
@@ -55,7 +55,7 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
         )
     attempt = state["outputs"][-1]["attempt"]
     key_file = cli.settings().result_folder(as_) / f"{run}.{attempt}.key"
-    view_once(me, run, attempt, keep_pair(key_file))
+    view_once(me, run, attempt, reading_key(me, bytes.fromhex(run), attempt, key_file))
     _write(shown(open_output(me, cli.broker(me), state, key_file, me.wallet.address)), out)
 
 

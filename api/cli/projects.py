@@ -439,7 +439,7 @@ def request_run(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Request a run. The key that will open its result stays in a file on this machine.
+    """Request a run. The key that will open its result follows from yours.
 
     The file needs only the values that differ from the defaults, e.g. {"outcome": {"kind":
     "distant-metastasis", "horizon_days": 1825}}; what is signed is complete. Rehearse it first:
@@ -451,8 +451,7 @@ def request_run(
 
     permit_id = cli.bytes32(name)
     wanted = runs.complete_params(cli.read_json(params, "file of parameters"))
-    folder = cli.settings().result_folder(as_)
-    answer = runs.request_run(cli.client(as_), permit_id, wanted, folder)
+    answer = runs.request_run(cli.client(as_), permit_id, wanted)
     cli.show(
         answer,
         as_json,

@@ -269,6 +269,12 @@ def open_sealed(
     client: Client, broker: BrokerClient, plan: Mapping[str, Any], key_file: Path
 ) -> Opened:
     """The plan's bytes, checked against the ledger's commitments, after a recorded look."""
+    if not key_file.exists():
+        raise NotThere(
+            404,
+            "The key of your newest look at this plan is not here.",
+            "Open the plan first: volens plan open, or volens plan read.",
+        )
     viewer = client.wallet.signer.hex()
     return open_output(client, broker, plan, key_file, viewer, client.sealed_plan)
 

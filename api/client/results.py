@@ -1,8 +1,8 @@
 """Open outputs on the reader's own machine (ciphertext from the API, key pieces from the broker);
 receipts.
 
-1. A fresh X25519 pair is saved in a file of mode 0600 before its public half is signed. (Pages
-   derive it from the person's key instead, and keep nothing.)
+1. The X25519 pair that opens an output follows from the reader's own key, as on the pages, so that
+   nothing of it must be kept. Each opening of a plan has a fresh pair, in a file of mode 0600.
 2. Hash and key commitment are checked before decryption, the output commitment on the ledger after
    it.
 3. The result is returned only if it and its salt match the ledger's commitment.
@@ -38,6 +38,7 @@ from governance.objects.envelope import (
 )
 from governance.objects.keys import (
     RESULT_KEY,
+    VIEW_KEY,
     PrivateKey,
     create_private,
     derived_pair,
@@ -78,6 +79,15 @@ def keep_pair(path: Path) -> bytes:
     return load_pair(read_private(path, 32))[1]
 
 
+def reading_key(
+    client: Client, run: bytes, attempt: int = 0, key_file: Path | None = None
+) -> bytes:
+    """The public half of the key for a run's result, or with an attempt (from 1) for a checker's
+    view of its output. key_file: of a key that an earlier version drew, where there is one.
+    """
+    return _pair_of(client, run, attempt, key_file)[1]
+
+
 def view_once(client: Client, run: str, attempt: int, viewer_key: bytes) -> None:
     """Record a view, unless this view is already on the ledger: then the key may be opened again."""
     try:
@@ -91,12 +101,13 @@ def open_output(
     client: Client,
     broker: BrokerClient,
     run: Mapping[str, Any],
-    key_file: Path,
+    key_file: Path | None = None,
     viewer: str | None = None,
     fetch: Callable[[str], bytes] | None = None,
 ) -> Opened:
     """Open the newest sealed output of a run (from `Client.run`): for a viewer after her view, else
-    the analyst. fetch: gives the ciphertext, of a plan that of `Client.plan`.
+    the analyst. key_file: of a key that was drawn, where there is such a file; else the key follows
+    from the reader's. fetch: gives the ciphertext, of a plan that of `Client.plan`.
 
     Raises NotThere, BrokerRefused, BrokerUnavailable, VerificationFailed.
     """
@@ -106,7 +117,9 @@ def open_output(
         )
     sealed = run["outputs"][-1]
     name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
-    private, public = _key_of(client, run, key_file)
+    private, public = _pair_of(client, name, attempt if viewer else 0, key_file)
+    if not viewer and public.hex() != run["resultKey"]:
+        raise _elsewhere()
     blob = (fetch or client.output)(run["run"])
     authorised = next(entry for entry in run["attempts"] if entry["attempt"] == attempt)
     answer = broker.output_pieces(
@@ -265,19 +278,26 @@ def write_receipt(folder: Path, receipt: bytes) -> Path:
     return path
 
 
-def _key_of(client: Client, run: Mapping[str, Any], key_file: Path) -> tuple[PrivateKey, bytes]:
-    """The pair in the file, or the one that follows from her key, as pages request runs."""
-    try:
-        return load_pair(read_private(key_file, 32))
-    except KeyFileUnreadable:
-        pair = derived_pair(client.wallet.key, RESULT_KEY, bytes.fromhex(run["run"]))
-        if pair[1].hex() == run.get("resultKey") and not key_file.exists():
-            return pair
-        raise NotThere(
-            404,
-            "The key that opens this output is not here.",
-            "Open it where the run was requested, or view it first: volens review open.",
-        ) from None
+def _pair_of(
+    client: Client, run: bytes, attempt: int, key_file: Path | None
+) -> tuple[PrivateKey, bytes]:
+    """The pair in the file, or else the one that web/reading-keys.js derives as well."""
+    if key_file is not None and key_file.exists():
+        try:
+            return load_pair(read_private(key_file, 32))
+        except KeyFileUnreadable:
+            raise _elsewhere() from None
+    if attempt:
+        return derived_pair(client.wallet.key, VIEW_KEY, run + attempt.to_bytes(4))
+    return derived_pair(client.wallet.key, RESULT_KEY, run)
+
+
+def _elsewhere() -> NotThere:
+    return NotThere(
+        404,
+        "The key that opens this output is not here.",
+        "Open it where the run was requested, or view it first: volens review open.",
+    )
 
 
 def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:

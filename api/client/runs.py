@@ -9,11 +9,10 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from api.client.client import Client
-from api.client.results import keep_pair
+from api.client.results import reading_key
 from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
 from governance.consent import CATEGORIES, bits
 from governance.permits import missing, run_id
@@ -98,8 +97,8 @@ def check_questions(
     )
 
 
-def request_run(client: Client, permit: bytes, params: bytes, folder: Path) -> dict[str, Any]:
-    """Request a run under a permit; the key that will open its result is kept in `folder` first.
+def request_run(client: Client, permit: bytes, params: bytes) -> dict[str, Any]:
+    """Request a run under a permit; the key that will open its result follows from the analyst's.
 
     `params`: from `complete_params`. Raises UsageError for a permit that does not allow them.
     """
@@ -108,7 +107,7 @@ def request_run(client: Client, permit: bytes, params: bytes, folder: Path) -> d
     _check_study(client, given, params)
     check_questions(given, client.questions(permit.hex()), params)
     nonce = secrets.randbits(256)
-    result_key = keep_pair(folder / f"{run_id(client.wallet.address, nonce).hex()}.key")
+    result_key = reading_key(client, run_id(client.wallet.address, nonce))
     return client.request_run(permit, params, result_key, nonce)
 
 

@@ -27,7 +27,6 @@ from api.demo.steps import (
     ingest_series,
     release,
     request,
-    result_key,
     view_and_open,
 )
 from api.errors import NotServing
@@ -160,7 +159,7 @@ def _panel(cast: Cast, name: str, run: str, say: Say) -> dict[str, Any]:
     for checker in ("sol", "tess"):
         view_and_open(cast, checker, run)
     block = release(cast, run)
-    mine = open_output(noor, cast.broker(), noor.run(run), result_key(cast, run))
+    mine = open_output(noor, cast.broker(), noor.run(run))
     shown = describe(json.loads(mine.result), json.loads(mine.disclosure))
     say(
         f"   {name}: {len(shown['shown'])} panels, released in block {block}, "

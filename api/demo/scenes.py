@@ -56,7 +56,6 @@ from api.demo.steps import (
     keys_after,
     release,
     request,
-    result_key,
     search_plaintext,
     try_release,
     view_and_open,
@@ -213,7 +212,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     released = release(cast, second)
     release(cast, third)
     run = cast.client("noor").run(second)
-    mine = open_output(cast.client("noor"), cast.broker(), run, result_key(cast, second))
+    mine = open_output(cast.client("noor"), cast.broker(), run)
     receipt = run_receipt(cast.client("noor"), run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     cast.facts["opened"] = mine

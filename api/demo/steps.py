@@ -19,7 +19,7 @@ from analytics.readers.person import Person
 from analytics.simulate.known_truth import Cohort
 from analytics.simulate.known_truth_files import BUILD, write_bundle, write_vcf
 from analytics.simulate.series import SeriesCohort, write_series_bundle
-from api.client.results import Opened, keep_pair, open_output, write_receipt
+from api.client.results import Opened, open_output, reading_key, write_receipt
 from api.demo.cast import Cast
 from api.demo.science import SHORT
 from api.errors import NotAvailable, RefusedByPolicy
@@ -162,12 +162,8 @@ def ask_permits(
 def request(cast: Cast, permit: bytes, params: bytes) -> str:
     """A run request of Noor's; its id."""
     noor, nonce = cast.client("noor"), secrets.randbits(256)
-    key = keep_pair(result_key(cast, run_id(noor.wallet.address, nonce).hex()))
+    key = reading_key(noor, run_id(noor.wallet.address, nonce))
     return str(noor.request_run(permit, params, key, nonce)["run"])
-
-
-def result_key(cast: Cast, run: str) -> Path:
-    return cast.home / "keys" / "noor.results" / f"{run}.key"
 
 
 def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:
@@ -207,12 +203,10 @@ def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
 def view_and_open(cast: Cast, name: str, run: str) -> Opened:
     """Record a checker's view, and open the output."""
     checker = cast.client(name)
-    key_file = cast.home / "keys" / f"{name}.results" / run
-    state = checker.run(run)
-    checker.view_output(run, state["attempt"], keep_pair(key_file))
-    return open_output(
-        checker, cast.broker(), checker.run(run), key_file, checker.wallet.address[2:].lower()
-    )
+    attempt = checker.run(run)["attempt"]
+    checker.view_output(run, attempt, reading_key(checker, bytes.fromhex(run), attempt))
+    viewer = checker.wallet.address[2:].lower()
+    return open_output(checker, cast.broker(), checker.run(run), viewer=viewer)
 
 
 def try_release(cast: Cast, run: str) -> str:

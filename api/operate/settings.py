@@ -284,7 +284,9 @@ class Settings(BaseSettings):
         return self.home / "keys" / f"{checked_name(name)}.json"
 
     def result_folder(self, name: str) -> Path:
-        """The folder of a person's result and viewer keys, by run."""
+        """The folder of the keys of a person's looks at plans, and of the result and viewer keys that
+        earlier versions drew.
+        """
         return self.home / "keys" / f"{checked_name(name)}.results"
 
     def receipt_folder(self, name: str) -> Path:

@@ -173,6 +173,15 @@ def open_result(
     return opened["result"], opened["disclosure"]
 
 
+def has_key(services: Services, account: str) -> bool:
+    """Whether the key of this account is in a demo account's file."""
+    try:
+        _wallet_of(services, account)
+    except NotFound:
+        return False
+    return True
+
+
 def _wallet_of(services: Services, account: str) -> tuple[str, Wallet]:
     for name in CAST:
         path = _folder(services) / f"{name}.json"

@@ -73,7 +73,9 @@ def _listed(services: Services, run: Run, queue: Sequence[str], shut: bool) -> d
 @router.get("/runs/{run}")
 def show_run(run: RunId, request: Request, services: Parts, visitor: Visitor) -> Response:
     """One run: its state, progress, attempts and result."""
-    return render(request, "run.html", **_facts(services, run, visitor, 0))
+    facts = _facts(services, run, visitor, 0)
+    key_here = facts["is_own"] and _demo_key_here(request, services, facts["run"]["analyst"])
+    return render(request, "run.html", key_here=key_here, **facts)
 
 
 @router.get("/pages/runs/{run}/live")
@@ -91,7 +93,7 @@ def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> 
     if description["shut"]:
         why, _, advice = description["shut"].partition(". ")
         raise NotAllowed(why, advice)
-    if not _demo_accounts_here(request, services):
+    if not _demo_key_here(request, services, me.account):
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
         )
@@ -121,7 +123,11 @@ def show_report(run: RunId, request: Request, services: Parts, visitor: Visitor)
     description = describe_run(services, register.find_run(services.engine, run))
     is_own = visitor is not None and visitor.account == description["analyst"]
     result = None
-    if is_own and _is_open(description) and _demo_accounts_here(request, services):
+    if (
+        is_own
+        and _is_open(description)
+        and _demo_key_here(request, services, description["analyst"])
+    ):
         from api.pages.demo_accounts import open_result
 
         result, _ = open_result(services, description, description["analyst"])
@@ -154,13 +160,13 @@ def fetch_receipt(run: RunId, services: Parts, me: SignedIn) -> Response:
     return JSONResponse(receipt_fields(services.identity_id, description, services.witness()))
 
 
-def _demo_accounts_here(request: Request, services: Services) -> bool:
-    """Whether this browser may use the demo accounts' keys."""
+def _demo_key_here(request: Request, services: Services, account: str) -> bool:
+    """Whether this is a demo account, and this browser may use the demo accounts' keys."""
     if not services.settings.demo:
         return False
-    from api.pages.demo_accounts import entered
+    from api.pages.demo_accounts import entered, has_key
 
-    return entered(request)
+    return entered(request) and has_key(services, account)
 
 
 def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
 from governance.rules.encoding import canonical
 
-RESULT_KEY = b"volens/result-key/1"  # opens a run's result; the context is the run's id
+# What a derived key opens: a run's result (the context is the run's id), or a checker's view of its
+# output (the run's id and the attempt, 4 bytes).
+RESULT_KEY = b"volens/result-key/1"
+VIEW_KEY = b"volens/view-key/1"
 PrivateKey = X25519PrivateKey  # opens what is sealed for its holder
 
 

@@ -86,9 +86,9 @@ def test_the_api_passes_question_and_answer_on(deployment, sealed, tmp_path, mon
     with pytest.raises(BrokerRefused) as unseen:
         open_output(tess, broker, run, viewer, tess.wallet.signer.hex())
     assert unseen.value.reason.slug == "no-look"
-    for name in (me, None):  # in another's name
+    for name, key in ((me, viewer), (None, sealed.key_file)):  # in another's name
         with pytest.raises(NotAllowed):
-            open_output(tess, broker, run, viewer, name)
+            open_output(tess, broker, run, key, name)
     shares = [{"j": j, "wrapped": "00" * 60} for j in range(3)]
     record = {"record": sealed.run, "version": 1, "shares": shares}
     question = {"run": sealed.run, "attempt": 1, "records": [record], "signature": "1c" * 64 + "1b"}

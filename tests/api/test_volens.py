@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import volens
-from api.client.results import keep_pair
+from api.client.results import keep_pair, reading_key
 from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError, VerificationFailed
 from chain.errors import ChainError
 from chain.wallets import Wallet, save
@@ -233,9 +233,10 @@ def test_a_patient_reads_the_uses_of_her_own_data(deployment, tmp_path, noor) ->
 
 def test_a_run_is_requested_with_a_key_of_its_own_and_cancelled(deployment, noor) -> None:
     permit = deployment.world.permit().hex()
-    run = noor.request_run(permit, PARAMS)
-    key = deployment.home / "keys" / "noor.results" / f"{run.id}.key"
-    assert (key.stat().st_mode & 0o777, run.state) == (0o600, "queued")
+    runs = [noor.request_run(permit, PARAMS) for _ in range(2)]
+    run, keys = runs[0], {run.raw["resultKey"] for run in runs}
+    assert (len(keys), run.state) == (2, "queued")
+    assert run.raw["resultKey"] == reading_key(deployment.as_("noor"), bytes.fromhex(run.id)).hex()
     assert any(row.run == run.id for row in noor.runs())
     with pytest.raises(NotServing, match="still queued"):
         run.wait(progress=False, seconds=0)
@@ -254,13 +255,15 @@ def test_bad_parameters_are_refused_before_they_are_signed(deployment, noor, par
     assert deployment.head() == head
 
 
-def test_nobody_requests_without_a_key_or_a_folder(deployment) -> None:
-    permit, identity = deployment.world.permit().hex(), deployment.world.ledger.identity
-    wallet = deployment.world.people["noor"]
-    with pytest.raises(UsageError, match="keys of results"):
-        volens.connect(deployment.url, wallet, identity=identity).request_run(permit, PARAMS)
+def test_nobody_opens_a_result_without_a_folder_for_its_receipt(deployment, tmp_path) -> None:
+    wallet, identity = deployment.world.people["noor"], deployment.world.ledger.identity
+    noor = volens.connect(deployment.url, wallet, identity=identity)
+    made = deployment.sealed_output(tmp_path / "a.key")
+    release(deployment, made.run, tmp_path)
+    with pytest.raises(UsageError, match="where receipts are kept"):
+        noor.run(made.run).result()
     with pytest.raises(UsageError, match="64 hex digits"):
-        volens.connect(deployment.url, wallet, identity=identity).run("../identity")
+        noor.run("../identity")
 
 
 def test_a_named_folder_keeps_keys_and_receipts(deployment, tmp_path) -> None:

@@ -23,6 +23,7 @@ from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
 from analytics.simulate.synthetic import simulate_people
 from api.client.client import Client, wire
+from api.client.results import keep_pair, reading_key
 from api.operate.bootstrap import DEMO_HOME, read_identity
 from api.operate.processes import Parts
 from api.operate.settings import Settings
@@ -32,7 +33,7 @@ from governance.certificates import trusted
 from governance.consent import BATCH, CATEGORIES, PRESETS, PURPOSES, bits, offer
 from governance.objects.broker_client import BrokerClient
 from governance.objects.ingest import Source, encrypt, store_leaves
-from governance.objects.keys import RESULT_KEY, create_private, derived_pair, new_pair
+from governance.objects.keys import new_pair
 from governance.objects.leaves import leaves_root
 from governance.objects.vault import Bucket
 from governance.permits import run_id
@@ -238,13 +239,13 @@ class Deployment:
         for name in ("pia", "quinn"):
             self.client(name).vote(self.permit.hex(), True)
 
-    def request(self, name: str, params: bytes) -> str:
+    def request(self, name: str, params: bytes, drawn: bool = False) -> str:
+        """drawn: its result is sealed to a key in a file, as earlier versions made it."""
         noor, nonce = self.client("noor"), secrets.randbits(256)
-        run = run_id(noor.wallet.address, nonce).hex()
-        # The key that her browser would derive, so that it opens the result as well.
-        private, key = derived_pair(noor.wallet.key, RESULT_KEY, bytes.fromhex(run))
-        create_private(self.result_key(run), private.private_bytes_raw())
+        run = run_id(noor.wallet.address, nonce)
+        key = keep_pair(self.result_key(run.hex())) if drawn else reading_key(noor, run)
         noor.request_run(self.permit, params, key, nonce)
+        run = run.hex()
         self.runs[name] = run
         return run
 

@@ -30,7 +30,7 @@ from analytics.care.rule_set import rule_set_hash
 from api.client.plans import appointment, open_as_clinician, open_as_patient, open_sealed, sign_plan
 from api.client.results import open_output, run_receipt, shown
 from api.demo.stage import MemoryOutbox
-from api.errors import UsageError
+from api.errors import NotThere, UsageError
 from chain.ledger import Ledger, message_tuple
 from chain.vocabulary import OutputClass, Purpose
 from chain.wallets import Wallet
@@ -136,7 +136,7 @@ def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Pa
     )  # it goes on by itself
     numbers = lines.evaluate_all("all => all.map((one) => one.value)")
     assert numbers == list(range(1, len(numbers) + 1)), "a line of the log was lost or shown twice"
-    third = deployment.request("third", deployment.wide)
+    third = deployment.request("third", deployment.wide, drawn=True)
     visit.open(f"/runs/{third}")
     expect(page.locator("#state")).to_contain_text("Waiting for a worker: 1 before it.")
     visit.open(f"/runs/{deployment.runs['second']}")
@@ -192,7 +192,9 @@ def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Pa
     assert not list(deployment.home.rglob("result.json")), "what was sent in must not be kept"
 
 
-def test_the_analyst_opens_it_in_the_browser_with_her_own_key(deployment, visit) -> None:
+def test_the_analyst_opens_it_in_the_browser_with_her_own_key(
+    deployment, visit, tmp_path: Path
+) -> None:
     """As she got it: the file and the receipt are those of the command line, byte for byte."""
     third, noor = deployment.runs["third"], deployment.client("noor")
     page = visit.open(f"/sign-in?next=/runs/{third}")
@@ -221,6 +223,15 @@ def test_the_analyst_opens_it_in_the_browser_with_her_own_key(deployment, visit)
         digest = {"digest": sha256(answer["sealed"].encode()).digest()}
         return json.dumps(answer | {"signature": noor.sign("Statement", digest).hex()}).encode()
 
+    button.click()  # another key than hers, which a file holds
+    expect(alert).to_contain_text("Choose its file")
+    chooser = page.locator("[data-act=open-output]").get_by_label("The key that was downloaded")
+    other_key = tmp_path / "other.key"
+    other_key.write_bytes(bytes(range(32)))
+    chooser.set_input_files(other_key)
+    button.click()
+    expect(alert).to_contain_text("for another run, or damaged")
+    chooser.set_input_files(deployment.result_key(third))
     for change in (
         answered(sealed="ab" * 200),
         answered(blockHash="cd" * 32),
@@ -240,7 +251,7 @@ def test_the_analyst_opens_it_in_the_browser_with_her_own_key(deployment, visit)
     forge(
         f"**/runs/{third}",
         lambda body: re.sub(rb'"resultKey":"[0-9a-f]{64}"', b'"resultKey":""', body),
-        "The key that opens this is not here",
+        "for another run, or damaged",
     )
     expect(page.locator("#result")).to_be_empty()
     button.click()
@@ -261,8 +272,9 @@ def test_the_analyst_opens_it_in_the_browser_with_her_own_key(deployment, visit)
         json.dumps(noor.trail()).encode(), receipts=[canonical_json(mine | {"witness": witness})]
     )
     assert {report[word][0] for word in report} == {"ok"}
-    deployment.result_key(third).unlink()  # it follows from her key
-    assert open_output(noor, deployment.broker(), run, deployment.result_key(third)) == opened
+    deployment.result_key(third).unlink()
+    with pytest.raises(NotThere, match="The key that opens this output is not here"):
+        open_output(noor, deployment.broker(), run, deployment.result_key(third))
 
 
 def test_a_checker_views_an_output_in_the_browser(deployment, visit) -> None:

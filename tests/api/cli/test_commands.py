@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from analytics.readers.observations import Findings, write_observations
+from api.client.results import reading_key
 from api.client.runs import complete_params
 from api.demo.stage import random32
 from api.errors import RefusedByPolicy
@@ -221,9 +222,9 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
     )
     assert deployment.head() == steps
     run = volens("run", "request", "--as", "noor", permit, "--params", "params.json").out.split()[0]
-    key = deployment.home / "keys" / "noor.results" / f"{run}.key"
-    assert key.stat().st_mode & 0o777 == 0o600
-    assert json.loads(volens("run", "show", run, "--json").out)["state"] == "queued"
+    asked = json.loads(volens("run", "show", run, "--json").out)
+    assert asked["state"] == "queued"
+    assert asked["resultKey"] == reading_key(deployment.as_("noor"), bytes.fromhex(run)).hex()
     late = volens("run", "watch", run, "--seconds", "1")
     assert (late.code, "still queued" in late.err) == (6, True)
     assert volens("run", "cancel", "--as", "noor", run).code == 0
@@ -501,13 +502,10 @@ def test_a_missing_key_is_named(deployment, volens) -> None:
 )
 def test_bad_parameters_are_refused_before_they_are_signed(deployment, volens, text: str) -> None:
     permit = deployment.world.permit().hex()
-    folder = deployment.home / "keys" / "noor.results"
-    keys = sorted(folder.glob("*")) if folder.exists() else []
     before = deployment.head()
     Path("params.json").write_text(text)
     assert volens("run", "request", "--as", "noor", permit, "--params", "params.json").code == 2
     assert deployment.head() == before
-    assert (sorted(folder.glob("*")) if folder.exists() else []) == keys
 
 
 def test_an_unavailable_service_has_its_exit_code(deployment, volens, monkeypatch) -> None:
