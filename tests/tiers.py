@@ -74,13 +74,15 @@ SYSTEM_FILES = {
 
 # What another test covers less dearly, and what is not about one behaviour: controls that are taken
 # out (of contracts, of the verifier, of the imports, of confinement), attacks that are simulated on
-# many cohorts, floods, kills and withdrawals at any moment, measurements, the demo and its further
-# scenes, results of older versions, and every page in every look, whole deployments from the compose
-# file, what `make check` says of a fault. All that is marked `alone` too.
+# many cohorts, floods, kills and withdrawals at any moment, measurements, the demo, its report
+# and its further scenes, results of older versions, a long history, every page in every look and on
+# PostgreSQL, every output of every analysis, whole deployments from the compose file, what
+# `make check` says of a fault. All that is marked `alone` too.
 LONG = (
     "tests/analytics/test_assays.py::test_fused_assays_tell_no_less_than_the_best_of_them",
     "tests/analytics/test_clusters.py::test_groups_that_are_there_are_recovered",
     "tests/analytics/test_clusters.py::test_without_groups_clusters_are_chance",
+    "tests/analytics/test_disclosure.py::test_rows_and_curves_of_the_real_run_are_printed_in_their_steps",
     "tests/analytics/test_disclosure_gates.py::test_a_run_with_few_of_an_outcome_is_computed_to_its_end",
     "tests/analytics/test_disclosure_gates.py::test_who_is_the_tenth_is_not_told_by_what_is_printed",
     "tests/analytics/test_disclosure_noise.py::test_an_attacker_who_knows_everybody_else_learns_little",
@@ -116,8 +118,12 @@ LONG = (
     "tests/contracts/test_removals.py",
     "tests/contracts/test_replay.py::test_every_signature_replayed_on_a_second_deployment",
     "tests/governance/test_cloud_bucket.py::test_the_doctor_says_the_same",
+    "tests/governance/test_forged_trails.py::test_whatever_was_signed_is_in_the_head",
     "tests/governance/test_verify_rules.py::test_every_rule_taken_out_lets_a_lie_through",
+    "tests/governance/test_verify_steps.py::test_the_rules_read_every_item_that_the_contract_reads",
+    "tests/pages/test_output_checks.py::test_what_an_analysis_writes_passes",
     "tests/pages/test_plots.py::test_a_result_from_before_its_keys_were_renamed_is_shown_alike",
+    "tests/pages/test_plots.py::test_each_plot_has_a_sentence_and_a_table_of_the_same",
     "tests/pages/test_plots.py::test_many_curves_are_drawn_apart_with_their_names_in_full",
     "tests/pages/test_plots.py::test_no_text_of_a_plot_is_cut",
     "tests/pages/test_protections.py::test_an_opened_plan_is_for_every_screen_and_reader",
@@ -126,6 +132,7 @@ LONG = (
     "tests/pages/test_protections.py::test_the_page_of_the_api_shows_every_route_and_asks_no_other_host",
     "tests/pages/test_run_form.py::test_a_form_with_a_problem_has_no_barrier",
     "tests/pages/test_shared_work.py::test_a_weak_plan_is_seen_and_rejected",
+    "tests/pages/test_tripod.py::test_all_items_are_there_and_the_authors_are_left_what_nobody_recorded",
     "tests/test_architecture.py::test_each_import_contract_can_fail",
     "tests/test_bench.py",
     "tests/test_child_messages.py::test_a_run_says_its_steps_in_this_order",
@@ -138,6 +145,7 @@ LONG = (
     "tests/test_kills.py",
     "tests/test_licences.py::test_a_licence_that_may_not_come_in_is_named",
     "tests/test_licences.py::test_make_check_fails_on_such_a_licence",
+    "tests/test_long_history.py::test_every_part_starts_again_on_a_long_history",
     "tests/test_long_history.py::test_fourteen_records_of_a_thousand_people_and_a_broker_that_starts_again",
     "tests/test_operating.py::test_a_second_api_that_cannot_listen_takes_nothing_from_the_first",
     "tests/test_operating.py::test_stopping_in_a_run_leaves_no_process_and_the_run_resumes",
@@ -145,11 +153,15 @@ LONG = (
     "tests/test_ray.py::test_each_run_is_computed_once_by_one_of_rays_workers",
     "tests/test_recovery.py::test_a_copied_package_counts_by_its_bytes",
     "tests/test_recovery.py::test_a_full_disk_ends_no_run",
+    "tests/test_report.py::test_it_claims_what_its_figures_show",
+    "tests/test_report.py::test_one_thing_wrong_and_nothing_is_called_proven",
     "tests/test_repository.py::test_a_stale_document_is_named",
     "tests/test_repository.py::test_only_what_a_release_may_reword_is_let_pass",
+    "tests/test_rules_twice.py::test_every_call_reason_and_refusal_occurs",
     "tests/test_scenes.py::test_a_failing_scene_reports_it",
     "tests/test_scenes.py::test_each_holds_and_says_so",
     "tests/test_several_workers.py::test_a_worker_that_is_killed_costs_attempts_and_no_run",
+    "tests/test_several_workers.py::test_every_page_is_there_also_on_postgresql",
     "tests/test_story.py",
     "tests/test_withdrawal.py::test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_other",
     "tests/test_withdrawal.py::test_a_withdrawal_at_any_moment",
