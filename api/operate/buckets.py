@@ -24,6 +24,7 @@ def open_bucket(settings: Settings) -> Bucket:
     """
     url = settings.address("bucket")
     scheme, _, rest = url.partition(":")
+    scheme = scheme.lower()
     if scheme in ("http", "https") and urlsplit(url).hostname:
         return Bucket(settings.bucket_name, url)
     if scheme != "gs":
@@ -38,7 +39,8 @@ def open_bucket(settings: Settings) -> Bucket:
         )
     if _NAME.fullmatch(name) is None:
         raise UsageError(
-            "VOLENS_BUCKET_URL names no bucket: after gs:// stands its name alone",
+            "VOLENS_BUCKET_URL names no bucket: after gs:// stands its name alone, in small letters, "
+            "digits, dashes, underscores and dots",
             "set it to gs://NAME, with the name as Google Cloud Storage lists it",
         )
     return Bucket(

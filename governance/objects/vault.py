@@ -348,7 +348,7 @@ def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
         PreconditionFailed,
         Unauthorized,
     )
-    from google.auth.exceptions import DefaultCredentialsError, RefreshError
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
     try:
         return call()
@@ -372,7 +372,16 @@ def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
             "the bucket does not take the request",
             "look whether its name, project and location are right",
         ) from None
-    except Exception:  # an answer or a token that is none fails wherever the library reads it
+    except (
+        Exception
+    ) as error:  # an answer or a token that is none fails wherever the library reads it
+        # The client repeats what fails on its way, and says at last what it was.
+        if isinstance(getattr(error, "cause", error), TransportError):
+            raise BucketUnavailable(
+                "the address where Google gives tokens does not answer",
+                "look at this machine's network, and at `token_uri` in its key file",
+            ) from None
         raise BucketUnavailable(
-            "the bucket does not answer as it should", "start it, or try again in a minute"
+            "the bucket does not answer as it should",
+            "look whether this machine reaches it (an emulator must run), then try again in a minute",
         ) from None

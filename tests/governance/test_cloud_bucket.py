@@ -25,6 +25,7 @@ from api.operate.health import Health
 from api.operate.processes import Parts
 from api.operate.settings import Settings
 from governance.errors import BucketUnavailable, ObjectMissing
+from governance.objects import vault
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.envelope import object_name
 from governance.objects.vault import Bucket
@@ -362,6 +363,16 @@ def test_the_doctor_says_the_same(
     assert bucket().do
 
 
+def test_a_token_address_that_is_silent_is_named(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_key_file(tmp_path / "key.json", "http://127.0.0.1:1/token")
+    monkeypatch.setattr(vault, "_AWAY", vault._HERE)  # two seconds instead of thirty
+    with pytest.raises(BucketUnavailable, match="where Google gives tokens") as caught:
+        bucket.probe()
+    assert "token_uri" in caught.value.hint
+
+
 def test_a_bucket_in_a_project_that_is_absent_is_not_made(google: Google, bucket: Bucket) -> None:
     google.refuses = 404
     with pytest.raises(BucketUnavailable, match="should belong to does not exist"):
@@ -430,6 +441,8 @@ def test_serving_makes_the_bucket_only_where_a_place_is_named(
         ("gs://", "names no bucket: the name after gs:// is missing"),
         ("gs:", "names no bucket: the name after gs:// is missing"),
         ("gs://name/folder", "after gs:// stands its name alone"),
+        ("gs://Hospital", "in small letters, digits, dashes"),
+        ("GS://name/folder", "after gs:// stands its name alone"),
         (
             "s3://ledger:word@x",
             "s3:// is of another kind of storage, and only Google Cloud Storage",
