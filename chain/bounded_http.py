@@ -34,6 +34,7 @@ CONNECTIONS = 128  # threads, one for each connection
 IDLE_SECONDS = 300.0  # that a kept connection may wait for its next request
 REQUEST_SECONDS = 15.0  # for a complete request, head and body, from its first byte on
 ANSWER_SECONDS = 60.0  # for the client to receive a complete response
+LAST_SECONDS = 1.0  # for the answers that are under way when the server ends
 SLOT_SECONDS = 1.0  # that a new connection waits for another one to end
 _CHECK_SECONDS = 0.25  # between two checks for slow connections
 MAX_HEAD = 64 << 10  # bytes of all header lines
@@ -123,6 +124,9 @@ class BoundedServer(ThreadingHTTPServer):
                 self._changed.notify_all()
 
     def server_close(self) -> None:
+        """Close it, after the answers that are under way, if they come at once."""
+        with self._changed:
+            self._changed.wait_for(self._answered_all, LAST_SECONDS)
         self._closing.set()
         super().server_close()
 
@@ -135,6 +139,10 @@ class BoundedServer(ThreadingHTTPServer):
             slot = self._slots.get(id(request))
             if slot is not None:
                 slot.doing, slot.since = doing, time.monotonic()
+                self._changed.notify_all()
+
+    def _answered_all(self) -> bool:
+        return all(slot.doing in (IDLE, READING) for slot in self._slots.values())
 
     def was_ended(self, request: Any) -> bool:
         """Whether the server has ended this connection."""

@@ -8,7 +8,8 @@ stays so, whatever a map says (`codes.sensitive_categories`). Read are:
 
 - JSON: {"system": URI, "source": text, "codes": {CODE: {"to": "icd-10-cm:C50.9" or a list of
   these, "category": "conditions"}}}, each code with one of both or both; or a list of such objects.
-  With "optional": true, a medicine's codes of the system may be left out beside a known one;
+  With "optional": true, a medicine's codes of the system may be left out beside a known one.
+  With the system "words", a CODE is a reason in words alone, such as "high blood pressure";
 - a table with a header, separated by tabs or commas: system, code, to;
 - RF2, the map of SNOMED CT to ICD-10 or ICD-10-CM (`der2_iisssccRefset_ExtendedMap…txt`): concepts
   whose rows hold always, see `_read_rf2`;
@@ -29,13 +30,14 @@ from analytics.readers.codes import (
     MAPPED,
     SYSTEMS,
     URIS,
+    WORDS,
     Coding,
     Mapped,
     ValueSets,
     is_well_formed,
     usual_system,
 )
-from analytics.readers.meaning import can_be_mapped
+from analytics.readers.meaning import can_be_mapped, words_of
 from analytics.vocabulary import Category
 
 MAX_BYTES = 256 * 1024 * 1024  # of a map: the international RF2 map has about 60 MiB
@@ -216,7 +218,8 @@ def _add(
     """Add what a code means. named: one target as text, or a list. Raises PayloadError."""
     if not isinstance(system, str) or not isinstance(code, str) or not system or not code:
         raise PayloadError("code map: a system or code is not text", _HINT)
-    system = URIS["rxnorm"] if system == "rxnorm" else system
+    system = {"rxnorm": URIS["rxnorm"], "words": WORDS}.get(system, system)
+    code = words_of(code) if system == WORDS else code
     if not can_be_mapped(Coding(system, code)) or system in URIS:
         raise PayloadError(
             "code map: it maps codes of a system that is known here",

@@ -38,6 +38,7 @@ SENSITIVE = frozenset(
 LOCAL = "urn:volens:code"
 # A code of which a custodian's map says the category alone (code_map.py). No file may use it.
 MAPPED = "urn:volens:mapped"
+WORDS = "urn:volens:words"  # of a reason that a custodian's map explains: the words are the code
 UCUM = "http://unitsofmeasure.org"
 # system URI: short name. SNOMED CT and CPT are absent (licences), national ICD editions too: held
 # back at ingest.

@@ -101,7 +101,7 @@ from analytics.readers.marks import (
     session_mark,
     write_marks,
 )
-from analytics.readers.meaning import meant, without_optional
+from analytics.readers.meaning import code_reasons, meant, without_optional
 from analytics.readers.medication_use import (
     disease_marks,
     is_of_breast,
@@ -265,6 +265,8 @@ def split_files(
 
 def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, most: int) -> Split:
     """The records of a person. most: bytes of all of them."""
+    for resource in source.resources:
+        code_reasons(resource)
     marks = _Marks(sets, source)
     kept: dict[int, dict[int, dict[str, Any]]] = {}  # by category, reduced by identity of original
     held_back = _HeldBack(source.dropped, sets)

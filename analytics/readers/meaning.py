@@ -15,12 +15,15 @@ from analytics.readers.codes import (
     SYSTEMS,
     UNKNOWN_SYSTEM,
     URIS,
+    WORDS,
     Coding,
     ValueSets,
     codings_of,
     sensitive_categories,
     why_unroutable,
 )
+
+LONGEST_REASON = 100  # characters of words that count as a code
 
 
 def meant(part: Any, sets: ValueSets) -> Any:
@@ -87,6 +90,22 @@ def _named(item: Any, sets: ValueSets) -> Iterator[Any]:
     kept = {name: item[name] for name in ("extension",) if name in item}
     for code in mapped.targets:
         yield {"system": code.system, "code": code.code} | kept
+
+
+def code_reasons(resource: Mapping[str, Any]) -> None:
+    """Give each reason that is in words alone a code, in place: its words, which a map may explain."""
+    reasons = resource.get("reasonCode")
+    for reason in reasons if isinstance(reasons, list) else []:
+        if not isinstance(reason, dict) or "coding" in reason:
+            continue
+        text = reason.get("text")
+        if isinstance(text, str) and 0 < len(words := words_of(text)) <= LONGEST_REASON:
+            reason["coding"] = [{"system": WORDS, "code": words}]
+
+
+def words_of(text: str) -> str:
+    """Words as a map's key: without a difference of case, and of spaces."""
+    return " ".join(text.split()).casefold()
 
 
 def can_be_mapped(coding: Coding) -> bool:

@@ -89,6 +89,24 @@ def test_values_reasons_and_orders_are_mapped_too() -> None:
     assert split(payload, ordered).report["kept"] == {"0": 1, "3": 1}
 
 
+def test_a_reason_in_words_alone_is_mapped_by_its_words() -> None:
+    def ordered(text: str) -> dict[str, Any]:
+        return fhir.order((fhir.RXNORM, "10324"), reasonCode=[{"text": text}])
+
+    words = {"Bluthochdruck (schwer)": {"to": "icd-10:I10"}, "low mood": {"to": "icd-10-cm:F32.9"}}
+    payload = json.dumps({"system": "words", "source": "ours", "codes": words}).encode()
+    result = split(payload, ordered("bluthochdruck  (SCHWER)"), ordered("Low mood"))
+    assert result.report["kept"] == {"0": 1, "3": 1, "16": 1}  # one of them in mental health
+    assert "hochdruck" not in b"".join(result.records.values()).decode().casefold()
+    others = split(payload, ordered("Something else"), ordered("x" * 101))
+    assert others.report["held back"] == {"no code": 1, "unknown code system": 1}
+    assert others.unknown == {Coding("urn:volens:words", "something else")}
+    both = {**ordered("low mood"), "reasonCode": [{"text": "low mood", "coding": []}]}
+    assert split(payload, both).report["held back"] == {"no code": 1}  # not in words alone
+    diagnosis = {**fhir.condition(), "code": {"text": "low mood"}}
+    assert split(payload, diagnosis).report["held back"] == {"no code": 1}  # reasons alone
+
+
 @pytest.mark.parametrize(
     ("meaning", "category"),
     [

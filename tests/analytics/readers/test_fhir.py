@@ -478,7 +478,7 @@ def test_long_lists_of_empty_entries_are_refused() -> None:
             "a quantity without number or UCUM unit",
         ),
         (observation(component=[]), "no value"),
-        (order((ATC, "L01EX02"), reasonCode=[{"text": "for depression"}]), "no code"),
+        (order((ATC, "L01EX02"), reasonCode=[{"text": "for depression"}]), "unknown code system"),
         (
             observation(focus=[{"reference": "RelatedPerson/x"}]),
             "about somebody or something else than the person",

@@ -110,7 +110,7 @@ def test_their_codes_decide(resource: dict[str, Any], kept: str) -> None:
         (visit(), "no code"),  # a class says nothing about the service
         (visit(("urn:hospital", "psychiatry")), "unknown code system"),
         (visit((fhir.CM, "Z00.00"), serviceType={"text": "x"}), "no code"),
-        (visit((fhir.CM, "Z00.00"), reasonCode=[{"text": "x"}]), "no code"),
+        (visit((fhir.CM, "Z00.00"), reasonCode=[{"text": "x"}]), "unknown code system"),
         (visit((fhir.CM, "Z00.00"), **{"class": {"system": ACT, "code": "ETH"}}), "malformed code"),
         (visit((fhir.CM, "Z00.00"), status="planned"), "not a fact by its status"),
         (visit((fhir.CM, "Z00.00"), status="zq"), "not valid FHIR R4: Encounter.status"),
