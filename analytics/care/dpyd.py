@@ -29,6 +29,10 @@ def _load() -> Any:
 
 
 _TABLE = _load()
+_CHROMOSOME_1 = "NC_000001."
+_REGION = range(
+    97_000_000, 98_500_000
+)  # 97,077,743 to 97,921,059 in GRCh38, 465,556 more in GRCh37
 CHROMOSOME, BUILD = int(_TABLE["chromosome"]), str(_TABLE["build"])
 VARIANTS: dict[str, Site] = {
     name: Site(int(row["position"]), f"{row['ref']}>{row['alt']}", row["genomic"])
@@ -52,6 +56,13 @@ _BY_GENOME = {
     **{site.genomic: name for name, site in VARIANTS.items()},
     "g.97740415_97740418del": "c.295_298delTCAT",  # HGVS's rule of the most 3' position
 }
+
+
+def is_in_dpyd(change: str) -> bool:
+    """Whether a change of the genome (HGVS) is within the gene, in either build, or near it."""
+    sequence, _, text = change.partition(":")
+    places = [int(digits) for digits in re.findall(r"[0-9]{6,9}", text)]
+    return sequence.startswith(_CHROMOSOME_1) and any(place in _REGION for place in places)
 
 
 def position_of(name: str) -> str:

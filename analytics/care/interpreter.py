@@ -50,7 +50,8 @@ class Evaluation:
     """What one rule says. `option`: the row of its table, only if open; `refusals`: why the rule
     itself does not hold, all of them; `facts`: every fact that the rule reads, as it may be used
     on this day; `missing`: those without which it cannot be evaluated; `listed`: her medicines that
-    are on a list of the rule, as (code, list); `unlisted`: those that are on none."""
+    are on a list of the rule, as (code, list); `unlisted`: those that are on none; `aged`: the day
+    of her list of medicines where it is too old for more than what was on it."""
 
     rule: Rule
     state: State
@@ -62,6 +63,7 @@ class Evaluation:
     missing: tuple[str, ...]
     listed: tuple[tuple[str, str], ...]
     unlisted: tuple[str, ...]
+    aged: int | None = None
 
 
 def evaluate(facts: Facts, rules: RuleSet, today: int) -> tuple[Evaluation, ...]:
@@ -84,7 +86,10 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
         Gate(gate["id"], gate, usable.truth(gate["when"]), tuple(sorted({*facts_of(gate["when"])})))
         for gate in content["gates"]
     )
-    rows = [(option, usable.truth(option["when"])) for option in content["options"]]
+    rows = [
+        (option, usable.truth(option["when"], of_dose="dose" in option))
+        for option in content["options"]
+    ]
     refusals = tuple(_refusals(rule, rules.jurisdiction, today))
     state = _state([gate.value for gate in gates], [value for _, value in rows], refusals)
     option = next((row for row, value in rows if value), None) if state is State.OPEN else None
@@ -111,6 +116,7 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
         missing=missing,
         listed=usable.listed(),
         unlisted=usable.unlisted(),
+        aged=usable.aged(),
     )
 
 
@@ -147,6 +153,16 @@ class _Usable:
             name: _fresh(facts.get(name, _NOT_RECORDED), days, today, name in rule.lasting)
             for name, days in rule.needs.items()
         }
+        # What is on a list of medicines that is too old may be taken still, as far as the rule knows
+        # it. That nothing else is taken, nobody can say.
+        self._aged = {
+            name
+            for name in COMPLETE
+            if _is_too_old(usable.get(name)) and self._on_lists(facts[name])
+        }
+        for name in self._aged:
+            usable[COMPLETE[name]] = usable[name]
+            usable[name] = facts[name]
         self._derived = {
             name: derived(name, usable, today, rules.tables)
             for name, derivation in DERIVATIONS.items()
@@ -154,15 +170,18 @@ class _Usable:
         }
         self.facts: dict[str, Fact] = {**usable, **self._derived}
 
-    def truth(self, condition: Mapping[str, Any]) -> Truth:
-        """The value of a condition: True, False, or None if it is not known."""
+    def truth(self, condition: Mapping[str, Any], of_dose: bool = False) -> Truth:
+        """The value of a condition: True, False, or None if it is not known.
+
+        of_dose: whether a dose hangs on it; then nothing follows from a list that is too old.
+        """
         if "all" in condition:
-            return conjunction(self.truth(part) for part in condition["all"])
+            return conjunction(self.truth(part, of_dose) for part in condition["all"])
         if "any" in condition:
-            return disjunction(self.truth(part) for part in condition["any"])
+            return disjunction(self.truth(part, of_dose) for part in condition["any"])
         if "not" in condition:
-            return negation(self.truth(condition["not"]))
-        value = self._compared(condition)
+            return negation(self.truth(condition["not"], of_dose))
+        value = None if of_dose and condition["fact"] in self._aged else self._compared(condition)
         return False if value is None and condition.get("on_unknown") == "no" else value
 
     def missing(self, conditions: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -172,14 +191,21 @@ class _Usable:
 
     def listed(self) -> tuple[tuple[str, str], ...]:
         """Her medicines that are on lists of the rule, each with the list's name."""
-        codes = _codes(self.facts.get("medicines", _NOT_RECORDED))
-        pairs = {(code, name) for name in self._lists() for code in codes}
-        return tuple(sorted(pair for pair in pairs if pair[0] in self._rules.lists[pair[1]]))
+        return self._on_lists(self.facts.get("medicines", _NOT_RECORDED))
 
     def unlisted(self) -> tuple[str, ...]:
         """Her medicines that are on none of the lists, if the rule reads any."""
         codes = _codes(self.facts.get("medicines", _NOT_RECORDED)) if self._lists() else ()
         return tuple(sorted({*codes} - {code for code, _ in self.listed()}))
+
+    def aged(self) -> int | None:
+        """The day of a list of medicines that is too old and names some of the rule's, else None."""
+        fact = self.facts.get("medicines")
+        return fact.day if "medicines" in self._aged and fact else None
+
+    def _on_lists(self, medicines: Fact) -> tuple[tuple[str, str], ...]:
+        pairs = {(code, name) for name in self._lists() for code in _codes(medicines)}
+        return tuple(sorted(pair for pair in pairs if pair[0] in self._rules.lists[pair[1]]))
 
     def _lists(self) -> set[str]:
         conditions = conditions_of(self._rule.content)
@@ -253,6 +279,10 @@ def _fresh(fact: Fact, days: int | None, today: int, lasting: bool) -> Fact:
         detail = f"{today - fact.day} days old, at most {days}"
         return Unknown(Reason.TOO_OLD, detail, fact.day, fact.source)
     return fact
+
+
+def _is_too_old(fact: Fact | None) -> bool:
+    return isinstance(fact, Unknown) and fact.reason is Reason.TOO_OLD
 
 
 def _understood(name: str, fact: Fact) -> Fact:

@@ -64,6 +64,8 @@ _ON_THE_SKIN = frozenset({"L01BC52"})  # fluorouracil with salicylic acid: no ch
 _ALSO_FOR_OTHERS = frozenset(
     {"L01AA01", "L01AA02", "L01BA01", "L01BB02", "L01BB04", "L01BC02", "L01DB07"}
 )
+# Combinations with psycholeptics, which may be a barbiturate.
+_WITH_OTHERS = re.compile(r"[A-Z0-9]{5}7[0-9]")
 _FULL = 7  # letters of an ATC code that names a substance
 # Whatever its type is, a resource may be in the record of a sensitive category.
 _CATEGORIES = (Category.MEDICATIONS, *sorted(SENSITIVE))
@@ -133,7 +135,8 @@ def _read(entry: Entry, today: int) -> _Medicine:
     certain = bool(known) or any(len(code) == _FULL for code in other)
     # A code that is not read may name another ingredient of it.
     unread = {code for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
-    certain = certain and not unread and not any(code.startswith(_GROUPS) for code in other)
+    unclear = any(code.startswith(_GROUPS) or _WITH_OTHERS.fullmatch(code) for code in other)
+    certain = certain and not unread and not unclear
     codes |= {f"rxnorm:{code}" for code in unread}
     classes = {TABLE["ingredients"][name].get("class", "") for name in known}
     classes |= {
@@ -369,7 +372,18 @@ def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact)
         yes_or_no,
         Unknown(Reason.NOT_RECORDED),
     )
-    given = _given(medicines, "endocrine", complete)
+    diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
+    since = min(diagnosed) - BEFORE_DIAGNOSIS if diagnosed else None
+    # Not what was for another disease, came before this one, or may not have begun yet.
+    of_her_cancer = [
+        medicine
+        for medicine in medicines
+        if not medicine.for_another
+        and medicine.entry.resource.get("status") != "on-hold"
+        and (since is None or medicine.entry.day is None or medicine.entry.day >= since)
+        and medicine.entry.day != records.today
+    ]
+    given = _given(of_her_cancer, "endocrine", complete)
     if isinstance(given, Known) and given.value:
         return Known("given", given.day, given.source)
     if isinstance(unsuitable, Known) and unsuitable.value:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from analytics.care.days import date_of
 from analytics.care.drawn import to_be_known_first
 from analytics.care.facts import FACTS, Fact, Facts, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS
@@ -53,7 +54,7 @@ def draw_plan(
         "jurisdiction": rules.jurisdiction,
         "rule_set": rules.digest,
         "today": today,
-        "valid_until": min([_holds_until(e) for e in offered], default=today),
+        "valid_until": min([_holds_until(e, today) for e in offered], default=today),
         "options": [_option(e, rules, today) for e in offered if not _is_lifestyle(e)],
         "lifestyle": [_option(e, rules, today) for e in offered if _is_lifestyle(e)],
         "refused": [_refusal(e, rules, today) for e in evaluations if e.state is not State.OPEN],
@@ -77,7 +78,7 @@ def _option(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, Any
     return {
         **_head(evaluation),
         "option": option["id"],
-        "holds_until": _holds_until(evaluation),
+        "holds_until": _holds_until(evaluation, today),
         **shown,
         **against,
         "computed": _computed(evaluation, [option["when"]]),
@@ -234,6 +235,12 @@ def _warnings(evaluation: Evaluation) -> list[dict[str, Any]]:
         {"rule": evaluation.rule.id, "text": warning["text"], "general": "when" not in warning}
         for warning in evaluation.warnings
     ]
+    if evaluation.aged is not None:
+        text = (
+            f"The newest entry of the list of medicines is of {date_of(evaluation.aged)}: what is named "
+            "from it may be taken still. Ask."
+        )
+        listed.append({"rule": evaluation.rule.id, "text": text, "general": False})
     if evaluation.unlisted:
         codes = ", ".join(evaluation.unlisted)
         text = f"On no list of this rule, to be compared with their own labels: {codes}."
@@ -241,8 +248,9 @@ def _warnings(evaluation: Evaluation) -> list[dict[str, Any]]:
     return listed
 
 
-def _holds_until(evaluation: Evaluation) -> int:
-    """The last day: of the facts that gates and row of the table read, and of the rule."""
+def _holds_until(evaluation: Evaluation, today: int) -> int:
+    """The last day: of the facts that gates and row of the table read, and of the rule. What counts
+    although it is older than the rule allows, such as a spread of the cancer, ends nothing."""
     names = {
         name for condition in conditions_of(evaluation.rule.content) for name in facts_of(condition)
     }
@@ -250,7 +258,7 @@ def _holds_until(evaluation: Evaluation) -> int:
     for name in names:
         fact, days = evaluation.facts[name], evaluation.rule.needs[name]
         if isinstance(fact, Known) and fact.day is not None and days is not None:
-            ends.append(fact.day + days)
+            ends += [fact.day + days] if fact.day + days >= today else []
     return min(ends)
 
 

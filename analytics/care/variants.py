@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.care.dpyd import CAUSAL, DECREASED, NORMAL, PROXY, VARIANTS, name_of
+from analytics.care.dpyd import CAUSAL, DECREASED, NORMAL, PROXY, VARIANTS, is_in_dpyd, name_of
 from analytics.care.entries import LOINC, Entry, Records, answer, is_final, names
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.readers.codes import codings_of
@@ -156,10 +156,10 @@ def _of_gene(records: Records, gene: str) -> list[Entry]:
 
 
 def _genes_by_change(entry: Entry) -> set[str]:
-    """The genes of the transcripts of a change, and DPYD where its table has the change of the genome."""
+    """The genes of the transcripts of a change, and DPYD where the change of the genome lies there."""
     transcripts = {re.split(r"[.(:]", reference)[0] for reference in _references(entry)}
     genes = {_GENE_OF[transcript] for transcript in transcripts & _GENE_OF.keys()}
-    of_dpyd = name_of(set(), _codes(entry, G_HGVS), set()) is not None
+    of_dpyd = any(map(is_in_dpyd, _codes(entry, G_HGVS)))
     return genes | ({DPYD} if of_dpyd else set())
 
 

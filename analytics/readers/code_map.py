@@ -37,7 +37,7 @@ from analytics.readers.codes import (
     is_well_formed,
     usual_system,
 )
-from analytics.readers.meaning import can_be_mapped, words_of
+from analytics.readers.meaning import LONGEST_REASON, can_be_mapped, words_of
 from analytics.vocabulary import Category
 
 MAX_BYTES = 256 * 1024 * 1024  # of a map: the international RF2 map has about 60 MiB
@@ -219,7 +219,12 @@ def _add(
     if not isinstance(system, str) or not isinstance(code, str) or not system or not code:
         raise PayloadError("code map: a system or code is not text", _HINT)
     system = {"rxnorm": URIS["rxnorm"], "words": WORDS}.get(system, system)
-    code = words_of(code) if system == WORDS else code
+    if system == WORDS:
+        code = words_of(code)
+        if not 0 < len(code) <= LONGEST_REASON:
+            raise PayloadError(
+                f"code map: a reason in words has not 1 to {LONGEST_REASON} characters", _HINT
+            )
     if not can_be_mapped(Coding(system, code)) or system in URIS:
         raise PayloadError(
             "code map: it maps codes of a system that is known here",

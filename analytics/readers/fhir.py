@@ -500,13 +500,14 @@ def _prescriptions_of(
         for reference in values_at(resource, "authorizingPrescription")
     ]
     codes = _medicine_codes(resource, source)
+    substances = {code for code in codes if code.system in MEDICINE_SYSTEMS}
     handed_over = _certain(str(resource.get("whenHandedOver"))[:10])
     prescriptions = []
     for prescription in named:
         if prescription is None or id(prescription) not in kept:
             return []
         prescribed = _medicine_codes(prescription, source)
-        if codes and prescribed and not codes & prescribed:
+        if not codes & prescribed or not substances <= prescribed:
             return []
         if prescription.get("status") not in ("active", "on-hold") and not handed_over:
             return []
@@ -1005,8 +1006,16 @@ def _check_surroundings(
     ]
     for specimen in filter(None, specimens):
         kinds += [specimen.get("type"), *values_at(specimen, "collection.bodySite")]
-    if kind == "Observation" and not is_result(resource) and is_called_otherwise(resource, kinds):
-        raise HeldBack(_CALLED_OTHERWISE)
+    if kind == "Observation" and not is_result(resource):
+        explained = meant(resource, marks.sets)
+        measured = zip(_codes_within(resource), _codes_within(explained), strict=True)
+        if any(is_called_otherwise(code, by_map, kinds) for code, by_map in measured):
+            raise HeldBack(_CALLED_OTHERWISE)
+
+
+def _codes_within(observation: Mapping[str, object]) -> list[object]:
+    """What a result measures: its own code, and that of each component."""
+    return [observation.get("code"), *values_at(observation, "component.code")]
 
 
 def _ordinary_category(

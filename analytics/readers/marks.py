@@ -139,11 +139,12 @@ _CALLED = {
             "29463-7",
             r"(?:body)?weight|\w*gewicht",
             r"birth|geburt|ideal|goal|target|ziel|loss|gain|change|f(?:o?e)tal|specific|molec|bearing|\bfor\b|"
-            r"\bdry|trocken|soll|wunsch|adjust|pre-?pregnan|vor erkrank|id[ée]al",
+            r"\bdry|trocken|soll|wunsch|adjust|pre[- ]?pregnan|vor erkrank|id[ée]al|\blean|\bibw\b|"
+            r"usual|baby|specimen|placenta",
         ),
         (
             "48676-1",
-            r"her[ -]?2\w*|(?:c-?)?erbb-?2|human epidermal growth factor receptor 2",
+            r"her[ -]?2\w*|(?:c-?)?erb-?b-?2|hercep\s?test|p185\w*|human epidermal growth factor receptor 2",
             "(?!)",
         ),
         ("85337-4", r"(?:o?e|ö)strogen[ -]?re[cz]eptor\w*", "(?!)"),
@@ -263,20 +264,18 @@ def codes_called(concept: object) -> frozenset[Coding]:
     )
 
 
-def is_called_otherwise(observation: Mapping[str, object], specimens: Iterable[object]) -> bool:
-    """Whether the words of a result, or of its specimens, say another quantity than its code, as
-    "creatinine, urine" beside the code of serum; so does a code of a specimen of urine."""
-    listed = [*specimens]
-    if any(text in _URINE for text in _texts(listed)):
-        return any(coding.code in _OTHERS for coding in codings_of(observation.get("code")))
-    codes = {coding.code or "" for coding in codings_of(observation.get("code"))}
-    written = " ".join(
-        text
-        for part in (observation.get("code"), *listed)
-        for text in _texts(part)
-        if "://" not in text
-    ).lower()
-    return any(_OTHERS[code].search(written) for code in codes & _OTHERS.keys())
+def is_called_otherwise(concept: object, meant: object, specimens: Sequence[object]) -> bool:
+    """Whether the words of what was measured, or of its specimens, say another quantity than its
+    code, as "creatinine, urine" beside the code of serum; so does a code of a specimen of urine.
+
+    meant: the concept by a custodian's map.
+    """
+    codes = {coding.code or "" for coding in codings_of(meant)} & _OTHERS.keys()
+    if any(text in _URINE for text in _texts(specimens)):
+        return bool(codes)
+    texts = (text for part in (concept, *specimens) for text in _texts(part))
+    written = " ".join(text for text in texts if "://" not in text).lower()
+    return any(_OTHERS[code].search(written) for code in codes)
 
 
 def asked_codes(concept: object) -> frozenset[Coding]:

@@ -23,6 +23,7 @@ from analytics.readers.codes import (
     why_unroutable,
 )
 
+_NO_WORDS = f"{WORDS}/of-a-file"
 LONGEST_REASON = 100  # characters of words that count as a code
 
 
@@ -92,9 +93,19 @@ def _named(item: Any, sets: ValueSets) -> Iterator[Any]:
         yield {"system": code.system, "code": code.code} | kept
 
 
-def code_reasons(resource: Mapping[str, Any]) -> None:
-    """Give each reason that is in words alone a code, in place: its words, which a map may explain."""
-    reasons = resource.get("reasonCode")
+def code_reasons(part: Any) -> None:
+    """Give each reason that is in words alone a code, in place: its words, which a map may explain;
+    also in what a resource contains. A code that a file gives as such words is none."""
+    if isinstance(part, list):
+        for item in part:
+            code_reasons(item)
+    if not isinstance(part, dict):
+        return
+    if part.get("system") == WORDS:
+        part["system"] = _NO_WORDS
+    for item in part.values():
+        code_reasons(item)
+    reasons = part.get("reasonCode")
     for reason in reasons if isinstance(reasons, list) else []:
         if not isinstance(reason, dict) or "coding" in reason:
             continue

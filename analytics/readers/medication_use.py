@@ -37,6 +37,11 @@ _LOCAL_WORDS = re.compile(
     r"(?:topical|cutaneous|ophthalmic|ocular)(?: (?:use|route))?(?: \(qualifier value\))?",
     re.IGNORECASE,
 )
+# Words of a dosage that contradict such a route.
+_INTO_THE_BODY = re.compile(
+    r"\boral|mouth|swallow|tablet|capsule|kapsel|intraven|\bi\.?v\b|inject|injekt|infus|subcut|\bp\.?o\b",
+    re.IGNORECASE,
+)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SAYS_HOW_LONG = (
     "dispenseRequest",
@@ -66,7 +71,10 @@ def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[
     marks = disease_marks(reasons)
     dosages = [*values_at(medicine, "dosageInstruction"), *values_at(medicine, "dosage")]
     local = dosages and all(
-        isinstance(dosage, dict) and _is_local(dosage.get("route")) for dosage in dosages
+        isinstance(dosage, dict)
+        and _is_local(dosage.get("route"))
+        and not any(map(_INTO_THE_BODY.search, _texts(dosage)))
+        for dosage in dosages
     )
     return marks | ({ON_SKIN_OR_EYE} if local else set())
 
@@ -160,6 +168,14 @@ def _days(value: object) -> Iterator[int]:
             return
     for item in _inside(value):
         yield from _days(item)
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text inside, however deep."""
+    if isinstance(value, str):
+        yield value
+    for item in _inside(value):
+        yield from _texts(item)
 
 
 def _named(value: object, name: str) -> Iterator[object]:

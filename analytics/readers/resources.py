@@ -92,7 +92,7 @@ _UNIT_MEANINGS = {
         unit: unit
         for unit in "mg/dl g/dl g/l mg/l ug/dl umol/l mmol/l nmol/l kg g cm fl pg".split()
     },
-    **dict.fromkeys("[lb_av] lb lbs pound pounds pfund".split(), "pound"),
+    **dict.fromkeys("[lb_av] lb lbs pound pounds pfund pfd".split(), "pound"),
     **dict.fromkeys("[oz_av] oz".split(), "ounce"),
     **dict.fromkeys("[stone_av] st stone".split(), "stone"),
     **dict.fromkeys("% percent prozent".split(), "%"),
@@ -553,9 +553,7 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
 
 def _quantity(quantity: Mapping[str, object]) -> dict[str, object]:
     value, code, shown = (quantity.get(name) for name in ("value", "code", "unit"))
-    written = (
-        str(text).strip().casefold().replace("µ", "u").replace("μ", "u") for text in (code, shown)
-    )
+    written = (_plain_unit(str(text)) for text in (code, shown))
     if len({_UNIT_MEANINGS[text] for text in written if text in _UNIT_MEANINGS}) > 1:
         raise HeldBack("its unit says two things")
     if quantity.get("system") != UCUM or not isinstance(code, str) or not _is_number(value):
@@ -569,6 +567,12 @@ def _quantity(quantity: Mapping[str, object]) -> dict[str, object]:
             raise HeldBack(invalid("Observation", "valueQuantity.comparator"))
         reduced["comparator"] = quantity["comparator"]
     return reduced
+
+
+def _plain_unit(text: str) -> str:
+    """A unit as `_UNIT_MEANINGS` writes it: "lb(s)" and "Lbs." are lbs, "µmol/L" is umol/l."""
+    plain = text.strip().casefold().replace("µ", "u").replace("μ", "u").removesuffix(".")
+    return re.sub(r"\((\w+)\)$", r"\1", plain).replace("mcmol", "umol").replace("micromol", "umol")
 
 
 def _is_number(value: object) -> bool:

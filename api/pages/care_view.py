@@ -196,9 +196,7 @@ def describe(
             if _is_not_judged(refusal)
         ],
         "days_ago": max(0, today - plan["today"]),
-        "warned": any(
-            item.no_next_dose and item.decision == "accept" and not item.stopped for item in items
-        ),
+        "warned": any(item.no_next_dose and item.decision and not item.stopped for item in items),
         "scores": list(_scores(plan)),
         "person": [
             fact_in_words(fact)
@@ -224,6 +222,7 @@ def describe(
             if entry["rule"] in wanted
         ],
         "her_facts": _her_facts(plan, items),
+        "a_result": A_RESULT,
         "stopped": any(item.stopped for item in items),
         "measured": [
             _measured(measurement, out_of_date) for measurement in plan.get("monitoring", ())
@@ -382,7 +381,9 @@ def _closed_as(part: Mapping[str, Any]) -> str:
 
 
 def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
-    """What is known of DPYD and gives no dose now, since it counts for a next prescription."""
+    """What is known of DPYD and CYP2D6 and gives no advice now, since it counts for a next
+    prescription.
+    """
     used = {fact["fact"]: fact for fact in plan["facts"]["used"]}
     computed = [
         gate["computed"]["dpyd_score"]
@@ -394,8 +395,8 @@ def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
     variants = str(used.get("dpyd_variants", {}).get("value", ""))
     if computed and not offered and Decimal(computed[0]) < _FULL_SCORE:
         yield (
-            f"DPYD activity score {computed[0]}: it counts as soon as fluorouracil or capecitabine is "
-            "taken or planned. Below 1 both are to be avoided, below 2 the first dose is lower."
+            f"DPYD activity score {computed[0]}: it counts as soon as fluorouracil, capecitabine or "
+            "tegafur is taken or planned. Below 1 they are to be avoided, below 2 the first dose is lower."
         )
     elif variants and not computed and not offered:
         yield (
@@ -403,6 +404,9 @@ def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
             "none of the full activity is left to assume. No full dose of fluorouracil or capecitabine "
             "before it is known."
         )
+    diplotype = used.get("cyp2d6_diplotype", {}).get("value")
+    if diplotype and not any("cyp2d6_score" in item["computed"] for item in items_of(plan)):
+        yield f"CYP2D6 {diplotype} is reported: it counts as soon as tamoxifen is taken or planned."
 
 
 def _matters(part: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import care_people
 import pytest
-from care_people import BEA, CLEAR, FLUOROURACIL, METASTATIC, but, unknown, without
+from care_people import BEA, CLEAR, FLUOROURACIL, METASTATIC, but, known, unknown, without
 from charts import EVERYTHING, LOCAL, SUBJECT, TODAY, bea, chart, coded, measured, medicine, staged
 from clinic import SLOWER
 from fhir_files import observation
@@ -316,7 +316,8 @@ def test_a_warning_that_is_not_agreed_with_calls_before_the_next_dose(
 ) -> None:
     for today in (TODAY, warning["valid_until"] + 1):
         text = hers(warning, decided(warning, decision), today, shipped())
-        assert "call before your next dose" in text
+        assert "take no further dose before you have spoken with your clinic: call now" in text
+        assert "also if a pump is running" in text
 
 
 def test_a_warning_stands_first_and_a_withdrawn_one_permits_nothing(
@@ -470,7 +471,33 @@ def test_a_warning_outlives_its_plan_and_its_rule() -> None:
 def test_who_takes_a_fluoropyrimidine_reads_its_signs_whatever_was_decided(decision: str) -> None:
     _, text = of_care(without(FLUOROURACIL, "dpyd_variants", "dpyd_positions"), decision)
     assert "About fluorouracil or capecitabine" in text
-    assert "ask before the next dose, and call at once with diarrhoea, sore mouth or fever" in text
+    assert "call before your next dose, and at once with diarrhoea, sore mouth or fever" in text
+
+
+def test_what_stood_on_an_old_list_is_still_warned_of() -> None:
+    old = {"medicines": known(("atc:L01BC06",), 40)}
+    his_text, text = of_care(
+        but(FLUOROURACIL, dpyd_variants=("c.1905+1G>A", "c.1905+1G>A"), **old), "accept"
+    )
+    assert "ADVISES AGAINST" in his_text
+    assert "is of 2026-10-21: what is named from it may be taken still. Ask." in his_text
+    assert "Take no further dose before you have spoken with your clinic" in text
+    taking = but(BEA, earlier_parp_inhibitor=True, medicines=known(("atc:L01XK01",), 40))
+    his_text, text = of_care(taking, "accept")
+    assert "olaparib, of “PARP inhibitors”" in his_text
+    assert "You take olaparib" in text
+    assert "you had, or do not tolerate, olaparib" not in text
+
+
+def test_a_plan_is_not_out_of_date_by_what_counts_at_any_age() -> None:
+    plan = draw_plan(but(BEA, thrombosis=known(True, 3000)), shipped(), care_people.TODAY)
+    assert plan["options"]
+    assert plan["valid_until"] >= plan["today"]
+
+
+def test_both_genes_of_medicines_that_are_not_taken_are_named() -> None:
+    his_text, _ = of_care(but(BEA, cyp2d6_diplotype=("*4/*4",)), "accept")
+    assert "CYP2D6 *4/*4 is reported: it counts as soon as tamoxifen is taken" in his_text
 
 
 def test_what_is_missing_names_no_result_that_was_not_spoken_of() -> None:

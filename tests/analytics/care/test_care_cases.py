@@ -36,6 +36,7 @@ OLAPARIB, DPYD, TEST, TAMOX = (
     "cyp2d6-tamoxifen",
 )
 CARRIER, RISK, CALL = "brca-carrier", "brca-risk-assessment", "brca-confirm-call"
+BRIVUDINE = "brivudine-fluoropyrimidine"
 
 
 @dataclass(frozen=True)
@@ -355,7 +356,7 @@ CASES = [
     Case(
         "inhibitor of 31 days ago",
         but(CLEAR, medicines=day(("atc:J02AC01",), 31)),
-        missing=("medicines",),
+        missing=("medicines_complete",),
     ),
     Case("St John's wort, an inducer", taking("atc:N06AX25"), closed=("no-inducer",)),
     Case("rifampicin in a combination", taking("atc:J04AM02"), closed=("no-inducer",)),
@@ -552,6 +553,39 @@ CASES = [
         without(FLUOROURACIL, "dpyd_variants", "dpyd_positions"),
         TEST,
         option="test-first",
+    ),
+    Case(
+        "c.1905+1G>A twice, capecitabine of 40 days ago",
+        but(
+            FLUOROURACIL,
+            medicines=day(("atc:L01BC06",), 40),
+            dpyd_variants=("c.1905+1G>A", "c.1905+1G>A"),
+        ),
+        DPYD,
+        option="score-0",
+    ),
+    Case(
+        "half a dose, capecitabine of 40 days ago",
+        but(FLUOROURACIL, medicines=day(("atc:L01BC06",), 40), dpyd_variants=("c.1905+1G>A",)),
+        DPYD,
+        option="score-1 50 %",
+    ),
+    Case("brivudine alone", taking("atc:J05AB15"), BRIVUDINE, closed=("fluoropyrimidine",)),
+    Case("fluorouracil alone", FLUOROURACIL, BRIVUDINE, closed=("brivudine",)),
+    Case(
+        "fluorouracil beside brivudine",
+        taking("atc:L01BC02", "atc:J05AB15", base=FLUOROURACIL),
+        BRIVUDINE,
+        option="never-together",
+    ),
+    Case(
+        "both, in an old list that lacks some",
+        without(
+            but(FLUOROURACIL, medicines=day(("atc:L01BC06", "atc:J05AB15"), 60)),
+            "medicines_complete",
+        ),
+        BRIVUDINE,
+        option="never-together",
     ),
     Case("DPYD tested: no line", FLUOROURACIL, TEST, closed=("dpyd-not-tested",)),
     Case(

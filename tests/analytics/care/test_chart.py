@@ -723,6 +723,8 @@ TUMOUR = [
     ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C44.91")], "metastatic", False),
     ([staged("21907-1", "cM0"), at_stage({"text": "IV"}, "C34.9")], "metastatic", Reason.CONFLICTING),
     ([condition((CM, "C77.3"))], "metastatic", Reason.NOT_RECORDED),
+    *(([staged("21907-1", "cM0"), condition((CM, code))], "metastatic", True)
+      for code in ("C77.1", "C77.2", "C77.4", "C77.5", "C77.8", "J91.0", "R18.0")),
     ([observation((LOINC, "21893-3"), valueInteger=4, effectiveDateTime="2024-02-01")], "positive_nodes", Decimal(4)),
     ([condition((CM, "D05.10"))], "breast_cancer", Reason.NOT_RECORDED),
     ([condition((ICD_O, "C50.4"), (ICD_O, "8500/3"))], "breast_cancer", True),
@@ -918,6 +920,16 @@ MEDICINES = [
     ([order((RXNORM, "6135"), dosageInstruction=[{"route": {"text": "oral"}}])], "medicines", ("rxnorm:6135",)),
     ([order((ATC, "J01MA02"), dosageInstruction=[{"route": IN_EYE}])], "medicines", ()),
     ([order((RXNORM, "4492"), dosageInstruction=[{"route": SKIN}])], "medicines", ()),
+    *(([order((RXNORM, "6135"), dosageInstruction=[{"route": SKIN | route, **more}])], "medicines", ("rxnorm:6135",))
+      for route, more in (({"text": "Oral"}, {}), ({}, {"text": "1 tablet by mouth"}),
+                          ({}, {"patientInstruction": "p.o."}))),
+    *(([order((ATC, code))], "medicines_complete", Reason.NOT_UNDERSTOOD)
+      for code in ("R03DA74", "N02BA71", "M03BB72", "A03CA34", "N07XX59")),
+    ([order((ATC, "L02BA01"), authoredOn="2024-06-01")], "endocrine_therapy", "none"),
+    ([order((ATC, "L02BA01")) | {"status": "on-hold"}], "endocrine_therapy", "none"),
+    ([order((ATC, "L02BG04"), reasonCode=[concept((CM, "N97.0"))])], "endocrine_therapy", "none"),
+    ([condition((CM, "C50.9"), onsetDateTime="2024-01-01"), order((ATC, "L02BA01"), authoredOn="1995-02-01")],
+     "endocrine_therapy", "none"),
     ([order((RXNORM, "860975"), dosageInstruction=[{"route": IN_EYE}])], "medicines_complete", True),
     ([medicine("A10BA02"), ADVICE], "medicines_complete", True),
     ([medicine("L01DB01", "2024-01-05", "completed")], "chemotherapy", "setting not said"),

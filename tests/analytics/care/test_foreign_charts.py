@@ -275,10 +275,11 @@ OF_MEDICINES = (
     "dpyd-fluoropyrimidine-dose",
     "dpyd-test-before-fluoropyrimidine",
 )
-OLD_LIST = {rule: {"medicines": TOO_OLD} for rule in OF_MEDICINES}
+NOT_SEEN: dict[str, dict[str, Reason]] = {"brivudine-fluoropyrimidine": {}}
+OLD_LIST = {rule: {"medicines": TOO_OLD} for rule in OF_MEDICINES} | NOT_SEEN
 NO_LIST = {
     rule: {"medicines": NOT_RECORDED, "medicines_complete": HELD_BACK} for rule in OF_MEDICINES
-}
+} | NOT_SEEN
 NO_BREAST_CANCER = {
     "diet": {"breast_cancer": NOT_RECORDED},
     "exercise": {"breast_cancer": NOT_RECORDED},

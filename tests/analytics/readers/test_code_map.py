@@ -101,10 +101,50 @@ def test_a_reason_in_words_alone_is_mapped_by_its_words() -> None:
     others = split(payload, ordered("Something else"), ordered("x" * 101))
     assert others.report["held back"] == {"no code": 1, "unknown code system": 1}
     assert others.unknown == {Coding("urn:volens:words", "something else")}
+    # In what an order contains, as beside it; and a file cannot write such a code itself.
+    why = {**ordered("low mood"), "resourceType": "ServiceRequest", "id": "s"}
+    inside = fhir.order((fhir.RXNORM, "10324"), basedOn=[{"reference": "#s"}], contained=[why])
+    assert "3" not in split(payload, inside).report["kept"]
+    own = fhir.condition(("urn:volens:words", "low mood"))
+    assert split(payload, own).report["held back"] == {"unknown code system": 1}
+    for words in ("  ", "x" * 101):
+        bad = json.dumps(
+            {"system": "words", "source": "ours", "codes": {words: {"to": "atc:A10BA02"}}}
+        )
+        with pytest.raises(PayloadError, match="1 to 100 characters"):
+            load_code_map(bad.encode())
     both = {**ordered("low mood"), "reasonCode": [{"text": "low mood", "coding": []}]}
     assert split(payload, both).report["held back"] == {"no code": 1}  # not in words alone
     diagnosis = {**fhir.condition(), "code": {"text": "low mood"}}
     assert split(payload, diagnosis).report["held back"] == {"no code": 1}  # reasons alone
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"specimen": {"display": "Urine"}},
+        {"code": {"coding": [{"system": SNOMED, "code": LIVER, "display": "Creatinine, urine"}]}},
+        {
+            "code": fhir.concept((fhir.LOINC, "24323-8")),
+            "component": [
+                {
+                    "code": {
+                        "coding": [{"system": SNOMED, "code": LIVER}],
+                        "text": "Creatinine, urine",
+                    },
+                    "valueInteger": 1,
+                }
+            ],
+        },
+    ],
+    ids=["specimen", "display", "part of a panel"],
+)
+def test_words_beside_a_mapped_code_say_another_quantity_too(more: dict[str, Any]) -> None:
+    payload = mapped({LIVER: {"to": "loinc:2160-0"}})
+    serum = fhir.observation((SNOMED, LIVER), valueInteger=1)
+    assert split(payload, serum).report["held back"] == {}
+    held_back = split(payload, {**serum, **more}).report["held back"]
+    assert held_back == {"its words say another quantity than its code": 1}
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,8 @@ def test_a_category_of_tnm_comes_in_if_it_is_nothing_else(
 UNREADABLE_DRUG = {"medicationCodeableConcept": {"text": CANARY}}
 DISPENSE = {"resourceType": "MedicationDispense", "status": "completed", **UNREADABLE_DRUG}
 OF_ORDER = {**DISPENSE, "authorizingPrescription": [{"reference": "MedicationRequest/o"}]}
+SAME = {**OF_ORDER, "medicationCodeableConcept": concept((RXNORM, "6918"))}
+TWO = {**OF_ORDER, "medicationCodeableConcept": concept((RXNORM, "6918"), (RXNORM, "6135"))}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,9 @@ OF_ORDER = {**DISPENSE, "authorizingPrescription": [{"reference": "MedicationReq
         ((observation(valueString=CANARY),), True),
         ((DISPENSE,), False),
         (({"resourceType": "Rezept"},), False),
-        ((order((RXNORM, "6918"), id="o"), OF_ORDER), True),
+        ((order((RXNORM, "6918"), id="o"), SAME), True),
+        ((order((RXNORM, "6918"), id="o"), OF_ORDER), False),  # in words alone: perhaps another
+        ((order((RXNORM, "6918"), id="o"), TWO), False),
         ((order(**UNREADABLE_DRUG, id="o") | {"status": "draft"}, OF_ORDER), False),
     ],
 )  # a table: one case a line  # fmt: skip
