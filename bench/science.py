@@ -34,7 +34,7 @@ DISJOINT = 400  # cohorts whose intervals are compared with the truth
 PEOPLE = 200  # of each
 SURVIVORS = 10_000  # people whose printed risk is compared with the truth
 # People and simulated cohorts for fused feature sets.
-FUSION = ((200, 40), (500, 20), (1000, 10), (2000, 10), (5000, 3))
+FUSION = ((200, 100), (500, 20), (1000, 10), (2000, 10), (5000, 3))
 EXPLAINED = ((200, 20), (500, 10), (2000, 5))  # likewise, for explanations
 TUNING = ((200, 10), (1000, 3))  # likewise, for settings that are chosen within the folds
 

@@ -61,8 +61,8 @@ _BY_GENOME = {
 def is_in_dpyd(change: str) -> bool:
     """Whether a change of the genome (HGVS) is within the gene, in either build, or near it."""
     sequence, _, text = change.partition(":")
-    places = [int(digits) for digits in re.findall(r"[0-9]{6,9}", text)]
-    return sequence.startswith(_CHROMOSOME_1) and any(place in _REGION for place in places)
+    positions = [int(digits) for digits in re.findall(r"[0-9]{6,9}", text)]
+    return sequence.startswith(_CHROMOSOME_1) and any(at in _REGION for at in positions)
 
 
 def position_of(name: str) -> str:

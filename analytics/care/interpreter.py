@@ -153,8 +153,8 @@ class _Usable:
             name: _fresh(facts.get(name, _NOT_RECORDED), days, today, name in rule.lasting)
             for name, days in rule.needs.items()
         }
-        # What is on a list of medicines that is too old may be taken still, as far as the rule knows
-        # it. That nothing else is taken, nobody can say.
+        # What is on a list of medicines that is too old may be taken still, as far as the rule
+        # knows it. That nothing else is taken, nobody can say.
         self._aged = {
             name
             for name in COMPLETE
@@ -199,7 +199,7 @@ class _Usable:
         return tuple(sorted({*codes} - {code for code, _ in self.listed()}))
 
     def aged(self) -> int | None:
-        """The day of a list of medicines that is too old and names some of the rule's, else None."""
+        """The day of a list of medicines that is too old and names some of the rule's, or None."""
         fact = self.facts.get("medicines")
         return fact.day if "medicines" in self._aged and fact else None
 

@@ -237,8 +237,8 @@ def _warnings(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
     if evaluation.aged is not None:
         text = (
-            f"The newest entry of the list of medicines is of {date_of(evaluation.aged)}: what is named "
-            "from it may be taken still. Ask."
+            f"The newest entry of the list of medicines is of {date_of(evaluation.aged)}: "
+            "what is named from it may be taken still. Ask."
         )
         listed.append({"rule": evaluation.rule.id, "text": text, "general": False})
     if evaluation.unlisted:

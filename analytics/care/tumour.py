@@ -51,8 +51,8 @@ _COUNT = {"1": Decimal(1)}
 _ICD = (URIS["icd-10"], URIS["icd-10-cm"])
 _ICD_O = URIS["icd-o-3"]
 _BREAST = re.compile(r"C50")
-# Of lymph nodes those that are not regional for the breast: within the chest, belly and pelvis, of the
-# groin, of several regions (C77.0 and C77.3 may be regional); effusions by a cancer (ICD-10-CM).
+# Of lymph nodes those that are not regional for the breast: within the chest, belly and pelvis,
+# of the groin, of several regions (C77.0 and C77.3 may be regional); effusions by a cancer.
 _METASTASIS = re.compile(r"C7[89]|C77[12458]|C800|J910|R180")
 _CARCINOMA = re.compile(r"8[0-5][0-9]{2}/3")  # ICD-O-3: invasive carcinomas
 _FAMILY = re.compile(r"C50|C56|D05|Z803|Z8041")

@@ -156,7 +156,7 @@ def _of_gene(records: Records, gene: str) -> list[Entry]:
 
 
 def _genes_by_change(entry: Entry) -> set[str]:
-    """The genes of the transcripts of a change, and DPYD where the change of the genome lies there."""
+    """The genes of the transcripts of a change, and DPYD where its change of the genome lies."""
     transcripts = {re.split(r"[.(:]", reference)[0] for reference in _references(entry)}
     genes = {_GENE_OF[transcript] for transcript in transcripts & _GENE_OF.keys()}
     of_dpyd = any(map(is_in_dpyd, _codes(entry, G_HGVS)))

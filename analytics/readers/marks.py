@@ -144,7 +144,8 @@ _CALLED = {
         ),
         (
             "48676-1",
-            r"her[ -]?2\w*|(?:c-?)?erb-?b-?2|hercep\s?test|p185\w*|human epidermal growth factor receptor 2",
+            r"her[ -]?2\w*|(?:c-?)?erb-?b-?2|hercep\s?test|p185\w*|"
+            r"human epidermal growth factor receptor 2",
             "(?!)",
         ),
         ("85337-4", r"(?:o?e|ö)strogen[ -]?re[cz]eptor\w*", "(?!)"),

@@ -39,7 +39,8 @@ _LOCAL_WORDS = re.compile(
 )
 # Words of a dosage that contradict such a route.
 _INTO_THE_BODY = re.compile(
-    r"\boral|mouth|swallow|tablet|capsule|kapsel|intraven|\bi\.?v\b|inject|injekt|infus|subcut|\bp\.?o\b",
+    r"\boral|mouth|swallow|tablet|capsule|kapsel|intraven|\bi\.?v\b|inject|injekt|infus|subcut|"
+    r"\bp\.?o\b",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

@@ -395,8 +395,9 @@ def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
     variants = str(used.get("dpyd_variants", {}).get("value", ""))
     if computed and not offered and Decimal(computed[0]) < _FULL_SCORE:
         yield (
-            f"DPYD activity score {computed[0]}: it counts as soon as fluorouracil, capecitabine or "
-            "tegafur is taken or planned. Below 1 they are to be avoided, below 2 the first dose is lower."
+            f"DPYD activity score {computed[0]}: it counts as soon as fluorouracil, capecitabine "
+            "or tegafur is taken or planned. Below 1 they are to be avoided, below 2 the first "
+            "dose is lower."
         )
     elif variants and not computed and not offered:
         yield (
