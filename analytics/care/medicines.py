@@ -50,7 +50,8 @@ _NOW = frozenset({"active", "on-hold", "in-progress"})
 # A prescription counts as completed when it was handed out; what it gave may still be taken, for as
 # long as it says itself (LASTS), and three months more, which are given out at most at once. When
 # one was stopped is not said: it went on until then, and a prescription is valid for a year.
-_STILL_DAYS, _AFTER_INFUSION, _UNTIL_STOPPED = 90, 30, 365
+# Of what was given once, or says its end, nothing is left after a month.
+_STILL_DAYS, _AFTERWARDS, _UNTIL_STOPPED = 90, 30, 365
 # OlympiA began within 12 weeks of the last treatment; after chemotherapy that may be an operation and
 # radiotherapy. Beyond a year it is none of the trial's patients by any schedule.
 _AFTER_ADJUVANT, _EARLY = 365, ("adjuvant", "neoadjuvant")
@@ -149,7 +150,11 @@ def _read(entry: Entry, today: int) -> _Medicine:
     if ON_SKIN_OR_EYE in used:
         classes.discard("cytotoxic")
     cytotoxic = "cytotoxic" in classes
-    still = _AFTER_INFUSION if cytotoxic else _STILL_DAYS
+    period = entry.resource.get("effectivePeriod")
+    ended = entry.kind == "MedicationAdministration" or (
+        isinstance(period, dict) and "end" in period
+    )
+    still = _AFTERWARDS if cytotoxic or ended else _STILL_DAYS
     lasts = days_lasting(used)
     if _has_no_end(entry) and not cytotoxic:
         lasts = max(lasts, _UNTIL_STOPPED)

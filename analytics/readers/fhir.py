@@ -111,6 +111,7 @@ from analytics.readers.medication_use import (
 from analytics.readers.resources import (
     CLINICAL,
     MEDICINE_SYSTEMS,
+    NATIONAL,
     NO_FACT,
     PROFILES,
     HeldBack,
@@ -567,7 +568,10 @@ def _note_medicines_elsewhere(
             inside = _inside(resource)
             parts += [part for part in inside if part.get("resourceType") == "Medication"]
         for part in parts:
-            named = {code for code in _walk(meant(part, sets)) if code.system in MEDICINE_SYSTEMS}
+            codes = {*_walk(meant(part, sets))}
+            named = {code for code in codes if code.system in MEDICINE_SYSTEMS | NATIONAL}
+            if part.get("resourceType") == "Medication":  # of whatever code, or of none
+                named = named or {Coding(None, None)}
             held_back.note_unlisted(named, listed)
 
 

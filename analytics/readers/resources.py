@@ -103,6 +103,15 @@ _UNIT_MEANINGS = {
 }
 # Systems whose codes name what is in a medicine.
 MEDICINE_SYSTEMS = frozenset({URIS["atc"], URIS["rxnorm"]})
+# Systems of nothing but medicines, which need a map: NDC (US), dm+d (NHS), PZN (Germany).
+NATIONAL = frozenset(
+    {
+        "http://hl7.org/fhir/sid/ndc",
+        "urn:oid:2.16.840.1.113883.6.69",
+        "https://dmd.nhs.uk",
+        "http://fhir.de/CodeSystem/ifa/pzn",
+    }
+)
 _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 

@@ -772,6 +772,15 @@ IN_OTHER_PLACES: list[list[dict[str, Any]]] = [
     [CLAIM],
     [CLAIM | {"resourceType": "ExplanationOfBenefit"}],
 ]
+# In a system that needs a map, or in words: none of them is on any list.
+NOBODY_KNOWS: list[dict[str, Any]] = [
+    *(
+        CLAIM | {"item": [{"sequence": 1, "productOrService": concept((system, "0093-0900"))}]}
+        for system in ("http://hl7.org/fhir/sid/ndc", "https://dmd.nhs.uk")
+    ),
+    PILL | {"code": {"text": "Ketoconazole 200 mg"}},
+    PILL | {"code": concept(("http://snomed.info/sct", "387216007"))},
+]
 WITH_AN_INGREDIENT = order() | {
     "contained": [
         {
@@ -873,6 +882,7 @@ def taken(status: str, **when: Any) -> dict[str, Any]:
     return statement | {"status": status, **when}
 
 
+GIVEN_ONCE = {"resourceType": "MedicationAdministration"}
 ADVICE = observation(
     (GUIDE, "therapeutic-implication"),
     component=[component("51963-7", RXNORM, "1597582")],
@@ -894,6 +904,12 @@ MEDICINES = [
     ([supplied(ITRACONAZOLE, LONG_AGO, validityPeriod={"end": "2023-07-01"})], "medicines", ()),
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsPeriod={"start": LONG_AGO, "end": "2024-05-01"})], "medicines", INHIBITOR),
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(2, "a"))], "medicines", INHIBITOR),
+    # What says its end, or was given once, is over after a month; what does not, after three.
+    ([taken("completed", effectivePeriod={"start": LONG_AGO, "end": "2024-05-10"})], "medicines", INDUCER),
+    ([taken("completed", effectivePeriod={"start": LONG_AGO, "end": "2024-04-10"})], "medicines", ()),
+    ([taken("completed", effectiveDateTime="2024-04-10")], "medicines", INDUCER),
+    ([taken("completed", effectiveDateTime="2024-05-10") | GIVEN_ONCE], "medicines", INDUCER),
+    ([taken("completed", effectiveDateTime="2024-04-10") | GIVEN_ONCE], "medicines", ()),
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsRange={"low": days(1), "high": days(100, "wk")})], "medicines", INHIBITOR),
     ([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration=days(14))], "medicines", ()),
     *(([dosed(ITRACONAZOLE, LONG_AGO, boundsDuration={"value": 24, "unit": unit})], "medicines", INHIBITOR)
@@ -987,6 +1003,7 @@ MEDICINES = [
     ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
     *(([medicine("A10BA02"), *elsewhere], "medicines_complete", Reason.HELD_BACK) for elsewhere in IN_OTHER_PLACES),
     *(([medicine(ITRACONAZOLE), *elsewhere], "medicines_complete", True) for elsewhere in IN_OTHER_PLACES),
+    *(([medicine(ITRACONAZOLE), other], "medicines_complete", Reason.HELD_BACK) for other in NOBODY_KNOWS),
     ([medicine("A10BA02"), CLAIM | {"status": "cancelled"}], "medicines_complete", True),
     ([WITH_AN_INGREDIENT], "medicines", ("rxnorm:28031", "rxnorm:6809")),
     ([medicine("A10BA02"), REACTION], "earlier_parp_inhibitor", True),
