@@ -183,7 +183,7 @@ def test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded(
 ) -> None:
     """A worker of Ray's, or the scheduler with all of Ray, while people withdraw and agree."""
     draw, people = random.Random(8), rayed.cast.patients
-    for turn in range(extent(2, 21)):
+    for turn in range(extent(1, 21)):
         with ThreadPoolExecutor(1) as pool:
             life = pool.submit(rayed.go_on, people[turn % len(people)], time.monotonic() + 120)
             time.sleep(draw.uniform(0.1, 2.0))
