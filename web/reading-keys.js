@@ -41,7 +41,9 @@ export function derive(key, { info }) {
 export function keyFor(signer, wanted, sealedTo) {
   const text = localStorage.getItem(wanted.name);
   const keys = [signer.key && derive(signer.key, wanted), text && hexToBytes(text)].filter(Boolean);
-  return keys.find((key) => sealedTo === undefined || bytesToHex(publicOf(key)) === sealedTo) ?? null;
+  return (
+    keys.find((key) => sealedTo === undefined || bytesToHex(publicOf(key)) === sealedTo) ?? null
+  );
 }
 
 /** As keyFor, but a wallet gets a new key, which is kept before anything is sealed to it. */

@@ -320,7 +320,7 @@ def kill_from_outside(
             part, after = parts[turn % len(parts)], probability.uniform(0.0, 1.5)
             with ThreadPoolExecutor(1) as pool:
                 life = pool.submit(
-                    served.go_on, served.cast.patients[turn % PEOPLE], time.monotonic() + 60
+                    served.go_on, served.cast.patients[turn % PEOPLE], time.monotonic() + 120
                 )
                 time.sleep(after)
                 served.kill(part)
