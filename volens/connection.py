@@ -52,8 +52,9 @@ def connect(
     only what is public can be read. A key in the home folder of `volens join` brings the ledger
     identity that is kept there; otherwise name it (`identity`: a file or its content), or the
     `fingerprint` that somebody you know read out to you.
-    folder: for receipts (and result keys of earlier versions); without it they are where the commands keep
-    them. broker: the key broker's address, which opens results; without it as the commands know it.
+    folder: for receipts (and result keys of earlier versions); without it they are where the
+    commands keep them. broker: the key broker's address, which opens results; without it as the
+    commands know it.
 
     Raises UsageError, VerificationFailed for another ledger, NotServing.
     """

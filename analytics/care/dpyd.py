@@ -30,9 +30,8 @@ def _load() -> Any:
 
 _TABLE = _load()
 _CHROMOSOME_1 = "NC_000001."
-_REGION = range(
-    97_000_000, 98_500_000
-)  # 97,077,743 to 97,921,059 in GRCh38, 465,556 more in GRCh37
+# The gene is at 97,077,743 to 97,921,059 in GRCh38, and 465,556 further in GRCh37.
+_REGION = range(97_000_000, 98_500_000)
 CHROMOSOME, BUILD = int(_TABLE["chromosome"]), str(_TABLE["build"])
 VARIANTS: dict[str, Site] = {
     name: Site(int(row["position"]), f"{row['ref']}>{row['alt']}", row["genomic"])

@@ -63,7 +63,7 @@ class Evaluation:
     missing: tuple[str, ...]
     listed: tuple[tuple[str, str], ...]
     unlisted: tuple[str, ...]
-    aged: int | None = None
+    aged: int | None
 
 
 def evaluate(facts: Facts, rules: RuleSet, today: int) -> tuple[Evaluation, ...]:

@@ -568,10 +568,10 @@ def _note_medicines_elsewhere(
             inside = _inside(resource)
             parts += [part for part in inside if part.get("resourceType") == "Medication"]
         for part in parts:
-            codes = {*_walk(meant(part, sets))}
-            named = {code for code in codes if code.system in MEDICINE_SYSTEMS | NATIONAL}
-            if part.get("resourceType") == "Medication":  # of whatever code, or of none
-                named = named or {Coding(None, None)}
+            systems = MEDICINE_SYSTEMS | NATIONAL
+            named = {code for code in _walk(meant(part, sets)) if code.system in systems}
+            if not named and part.get("resourceType") == "Medication":
+                named = {Coding(None, None)}  # a medicine that no code here names is on no list
             held_back.note_unlisted(named, listed)
 
 

@@ -212,7 +212,7 @@ def is_session(coding: Coding) -> bool:
 def certainties_of(concept: object) -> frozenset[str]:
     """How certain the German codes of a diagnosis say that it is: EXCLUDED, SUSPECTED, HISTORY."""
     if isinstance(concept, Mapping) and _CERTAINTY.search(str(concept.get("url"))):
-        return frozenset(_texts(concept)) & {EXCLUDED, SUSPECTED, HISTORY}
+        return frozenset(texts_within(concept)) & {EXCLUDED, SUSPECTED, HISTORY}
     parts = concept.values() if isinstance(concept, Mapping) else concept
     listed = parts if isinstance(parts, Iterable) and not isinstance(parts, str) else ()
     return frozenset[str]().union(*map(certainties_of, listed))
@@ -243,10 +243,10 @@ def genes_called(observation: Mapping[str, object]) -> frozenset[str] | None:
     if GUIDE in systems:
         return None
     parts = [observation.get(name) for name in ("code", "valueString", "valueCodeableConcept")]
-    written = " ".join(_texts([*parts, observation.get("component")]))
+    written = " ".join(texts_within([*parts, observation.get("component")]))
     named = {name.upper() for name in _GENE_NAMES.findall(written)}
     if not named:
-        category = [] if systems & SYSTEMS.keys() else _texts(observation.get("category"))
+        category = [] if systems & SYSTEMS.keys() else texts_within(observation.get("category"))
         return frozenset() if any(map(_OF_GENOME.fullmatch, category)) else None
     known = named <= _GENES.keys()
     return frozenset(f"HGNC:{_GENES[name]}" for name in named) if known else frozenset()
@@ -256,7 +256,7 @@ def codes_called(concept: object) -> frozenset[Coding]:
     """What a result measures by its name, if its code is in no system that is known."""
     if any(coding.system in SYSTEMS for coding in codings_of(concept)):
         return frozenset()
-    texts = (text for text in _texts(concept) if "://" not in text)
+    texts = (text for text in texts_within(concept) if "://" not in text)
     written = " ".join(texts).lower().replace("_", " ")
     return frozenset(
         Coding(_LOINC, code)
@@ -272,9 +272,9 @@ def is_called_otherwise(concept: object, meant: object, specimens: Sequence[obje
     meant: the concept by a custodian's map.
     """
     codes = {coding.code or "" for coding in codings_of(meant)} & _OTHERS.keys()
-    if any(text in _URINE for text in _texts(specimens)):
+    if any(text in _URINE for text in texts_within(specimens)):
         return bool(codes)
-    texts = (text for part in (concept, *specimens) for text in _texts(part))
+    texts = (text for part in (concept, *specimens) for text in texts_within(part))
     written = " ".join(text for text in texts if "://" not in text).lower()
     return any(_OTHERS[code].search(written) for code in codes)
 
@@ -282,18 +282,21 @@ def is_called_otherwise(concept: object, meant: object, specimens: Sequence[obje
 def asked_codes(concept: object) -> frozenset[Coding]:
     """The codes of a concept that a care plan reads, in whatever system or shape they stand: senders
     spell LOINC's in many ways, and a code that is not kept must not be missed."""
-    return frozenset(_ASKED[text] for text in map(str.strip, _texts(concept)) if text in _ASKED)
+    return frozenset(
+        _ASKED[text] for text in map(str.strip, texts_within(concept)) if text in _ASKED
+    )
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts_within(value: object) -> Iterator[str]:
+    """Every text inside, however deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _texts(item)
+            yield from texts_within(item)
     elif isinstance(value, Sequence):
         for item in value:
-            yield from _texts(item)
+            yield from texts_within(item)
 
 
 def observation_mark(coding: Coding, day: str, final: bool) -> str:

@@ -15,7 +15,13 @@ from analytics.errors import PayloadError
 from analytics.readers.clinical import day_number
 from analytics.readers.codes import URIS, Coding, codings_of, normal_code
 from analytics.readers.links import values_at
-from analytics.readers.marks import FOR_ANOTHER_DISEASE, FOR_BREAST_CANCER, LASTS, ON_SKIN_OR_EYE
+from analytics.readers.marks import (
+    FOR_ANOTHER_DISEASE,
+    FOR_BREAST_CANCER,
+    LASTS,
+    ON_SKIN_OR_EYE,
+    texts_within,
+)
 from analytics.readers.staging import is_another_cancer
 
 _ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
@@ -74,7 +80,7 @@ def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[
     local = dosages and all(
         isinstance(dosage, dict)
         and _is_local(dosage.get("route"))
-        and not any(map(_INTO_THE_BODY.search, _texts(dosage)))
+        and not any(map(_INTO_THE_BODY.search, texts_within(dosage)))
         for dosage in dosages
     )
     return marks | ({ON_SKIN_OR_EYE} if local else set())
@@ -169,14 +175,6 @@ def _days(value: object) -> Iterator[int]:
             return
     for item in _inside(value):
         yield from _days(item)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Every text inside, however deep."""
-    if isinstance(value, str):
-        yield value
-    for item in _inside(value):
-        yield from _texts(item)
 
 
 def _named(value: object, name: str) -> Iterator[object]:

@@ -372,10 +372,9 @@ def _reach(call: Callable[[], Answer], *known: type[Exception]) -> Answer:
             "the bucket does not take the request",
             "look whether its name, project and location are right",
         ) from None
-    except (
-        Exception
-    ) as error:  # an answer or a token that is none fails wherever the library reads it
-        # The client repeats what fails on its way, and says at last what it was.
+    except Exception as error:
+        # An answer or a token that is none fails wherever the library reads it. What fails on its
+        # way is repeated by the client, which says at last what it was.
         if isinstance(getattr(error, "cause", error), TransportError):
             raise BucketUnavailable(
                 "the address where Google gives tokens does not answer",

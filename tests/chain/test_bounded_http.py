@@ -341,6 +341,26 @@ def ended_after(line: socket.socket, seconds: float = 5.0) -> float:
     return time.monotonic() - began
 
 
+def test_a_server_that_ends_gives_the_answer_that_is_under_way(
+    slow: BoundedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_http, "LAST_SECONDS", 20.0)
+    line = line_to(slow)
+    line.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    with slow._changed:
+        assert slow._changed.wait_for(lambda: not slow._answered_all(), 10)
+    slow.shutdown()
+    ending = threading.Thread(target=slow.server_close)
+    ending.start()
+    ending.join(0.3)
+    assert ending.is_alive()
+    Slow.hold.set()
+    assert line.recv(1 << 10).startswith(b"HTTP/1.1 200")
+    ending.join(10)
+    assert not ending.is_alive()
+    line.close()
+
+
 @pytest.mark.parametrize(
     "begun", [b"GET", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"]
 )

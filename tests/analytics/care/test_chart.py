@@ -1259,6 +1259,10 @@ DPYD_CASES: dict[str, tuple[list[dict[str, Any]], object]] = {
         [*NONE_OF_PANEL, without_gene(None, component("81290-9", HGVS, "NC_000001.11:g.97450058C>T"))],
         Reason.NOT_UNDERSTOOD,
     ),
+    "another, by its place in GRCh37": (
+        [*NONE_OF_PANEL, without_gene(None, component("81290-9", HGVS, "NC_000001.10:g.97915614C>T"))],
+        Reason.NOT_UNDERSTOOD,
+    ),
     "one of another gene without its gene": ([*NONE_OF_PANEL, without_gene("NM_000059.4:c.5946del")], ()),
     "a phenotype in words": ([*NONE_OF_PANEL, IN_WORDS], Reason.HELD_BACK),
     "a haplotype alone": ([*NONE_OF_PANEL, HAPLOTYPE], Reason.HELD_BACK),
@@ -2193,6 +2197,8 @@ UNKNOWN_CODE = concept((SNOMED, "70901006"))
                 "HER2/neu",
                 "ERBB2",
                 "c-erbB-2",
+                "c-erb-B2",
+                "HercepTest",
                 "Human epidermal growth factor receptor 2 status",
             )
         ),
@@ -2223,6 +2229,8 @@ def test_a_result_that_has_a_name_alone_leaves_an_older_one_in_doubt(
             "Mean platelet volume",
             "Birth weight",
             "Ideal body weight",
+            "Lean body weight",
+            "Body weight pre pregnancy",
             "Weight for height",
             "Weight-bearing",
             "Estrogen",
