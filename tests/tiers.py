@@ -155,6 +155,7 @@ LONG = (
     "tests/test_operating.py::test_stopping_in_a_run_leaves_no_process_and_the_run_resumes",
     "tests/test_plain_ledger.py::test_init_deploys_on_it_and_every_part_runs",
     "tests/test_ray.py::test_each_run_is_computed_once_by_one_of_rays_workers",
+    "tests/test_ray.py::test_whatever_is_killed_no_run_is_lost_and_no_key_leaves_unrecorded",
     "tests/test_recovery.py::test_a_copied_package_counts_by_its_bytes",
     "tests/test_recovery.py::test_a_full_disk_ends_no_run",
     "tests/test_report.py",

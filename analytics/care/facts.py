@@ -184,6 +184,14 @@ FACTS: dict[str, FactKind] = {
         loinc="2160-0",
         plain="creatinine, a value of the kidneys",
     ),
+    # A creatinine clearance or filtration rate that the laboratory measured or computed, whatever
+    # its formula. No dose is read from it.
+    "reported_clearance": FactKind(
+        "clearance or filtration rate as reported",
+        Kind.NUMBER,
+        "mL/min",
+        plain="how well the kidneys work, as the laboratory says",
+    ),
     "haemoglobin": FactKind(
         "haemoglobin", Kind.NUMBER, "g/dL", loinc="718-7", plain="haemoglobin, the red of the blood"
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from analytics.care.entries import (
@@ -81,6 +82,14 @@ _WEIGHTS, _WEIGHT_DAYS = Decimal("1.2"), 100
 # Creatinine that rises by half is acute kidney injury (KDIGO 2012, 2.1.1): while it changes, no
 # clearance follows from one value.
 _CREATININES, _CREATININE_DAYS = Decimal("1.5"), 31
+# Clearances and filtration rates, also of 1.73 m2 of body surface, as laboratories write that.
+_FILTRATIONS = {
+    f"{volume}/{time}{surface}": factor
+    for volume in ("mL", "ml")
+    for time, factor in (("min", _ONE), ("s", Decimal(60)))
+    for surface in ("", "/{1.73_m2}", "/1.73.m2", "/1.73m2")
+}
+_read_filtration = number(_FILTRATIONS, _ONE, Decimal(300))
 _PREGNANT = {"LA15173-0": True, "LA26683-5": False}
 _HCG_POSITIVE = {"LA6576-8": True}
 _test = answer({**_HCG_POSITIVE, "LA6577-6": False})
@@ -108,8 +117,8 @@ _MDS_AML = re.compile(
     r"(?:980[15-9]|9840|986[15-79]|987[1-4789]|989[15-8]|991[0-2]|9920|993[01]|994[56])/3"
     r"|99(?:8[0-9]|9[1-3])/[0-9]"
 )
-# Acute kidney failure, end stage, dialysis (ICD-10, ICD-10-CM), haemodialysis (ICD-10-PCS).
-_RENAL = re.compile(r"N17|N18[56]|N19|N990|I120|I1311|I132|T824|T861|Y841|Z49|Z992")
+# Kidney disease of stage 4 and 5, acute failure, dialysis (ICD-10, ICD-10-CM), haemodialysis (ICD-10-PCS).
+_RENAL = re.compile(r"N17|N18[4-6]|N19|N990|I120|I1311|I132|T824|T861|Y841|Z49|Z992")
 _DIALYSIS = re.compile(r"5A1D.*")
 # Diseases that no treatment but a transplant ends, whatever their status says: end-stage kidney
 # disease with dialysis, cirrhosis with portal hypertension.
@@ -149,6 +158,12 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         _CREATININE_DAYS,
         "two values of a month, one more than half above the other: no clearance follows from them",
     )
+    facts["reported_clearance"] = newest(
+        records.measured("filtration"),
+        _filtration,
+        records.missing(_OBSERVATIONS),
+        lambda values: min(value for value in values if isinstance(value, Decimal)),
+    )
     facts["pregnant"] = checked_denial(records, _pregnant(records), False)
     facts["breast_feeding"] = checked_denial(records, _breast_feeding(records), False)
     facts["menopause"] = _coded(records, "menopausal-status", _OBSERVATIONS, _SEXUAL)
@@ -161,6 +176,15 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
         records.missing(_OBSERVATIONS),
     )
     return facts
+
+
+def _filtration(entry: Entry) -> Value | Reason:
+    """A clearance; of one below a bound, the bound. Above a bound it may be any."""
+    quantity = entry.resource.get("valueQuantity")
+    if isinstance(quantity, dict) and quantity.get("comparator") in ("<", "<="):
+        exact = {name: value for name, value in quantity.items() if name != "comparator"}
+        entry = replace(entry, resource={**entry.resource, "valueQuantity": exact})
+    return _read_filtration(entry)
 
 
 def measurements(
@@ -358,7 +382,9 @@ def _is_over(condition: Entry) -> bool:
 
 
 def _steady(records: Records, creatinine: Fact) -> Fact:
-    """Creatinine, unless a renal failure or dialysis may go on: no clearance follows from it then."""
+    """Creatinine, unless a renal failure, a kidney disease of stage 4 or 5, or dialysis may go on: no
+    clearance follows from it then.
+    """
     since = records.today - _ACUTE_DAYS
     entries = [
         condition
@@ -375,7 +401,10 @@ def _steady(records: Records, creatinine: Fact) -> Fact:
     ]
     if not entries or not isinstance(creatinine, Known):
         return creatinine
-    detail = "acute renal failure or dialysis is recorded: no clearance follows from it"
+    detail = (
+        "renal failure, a kidney disease of stage 4 or 5 or dialysis is recorded: no clearance "
+        "follows from it"
+    )
     source = tuple(sorted({*creatinine.source, *names(entries)}))
     return Unknown(Reason.NOT_UNDERSTOOD, detail, creatinine.day, source)
 

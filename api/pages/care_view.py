@@ -7,7 +7,7 @@ and no note, which could name one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -157,20 +157,61 @@ def describe(
         _item(option, plan, decided.get(option["rule"], {}), about_her, stopped, rules, today)
         for option in sorted(items_of(plan), key=warns, reverse=True)
     ]
-    out_of_date = is_out_of_date(plan, today)
     wanted = {item.rule for item in items if item.decision == "accept" and not item.stopped}
-    titles = {item["rule"]: item["title"] for item in items_of(plan)}
     prognosis = _prognosis(notes.get("prognosis"))
     return {
         "plan": plan,
-        "out_of_date": out_of_date,
+        "out_of_date": is_out_of_date(plan, today),
         "aged": _aged(plan, rules),
         "before": plan["rule_set"] != rules.digest,
         "changed": [f"{change.title}: {change.why}" for change in changes],
+        "stopped": any(item.stopped for item in items),
+        "days_ago": max(0, today - plan["today"]),
         "items": items,
-        "titles": titles,
+        "wanted": wanted,
+        "titles": {item["rule"]: item["title"] for item in items_of(plan)},
         "medicines": {item.rule: item.medicine for item in items},
+        "warned": any(item.no_next_dose and item.decision and not item.stopped for item in items),
         "comment": notes.get("comment", ""),
+        "scores": list(_scores(plan)),
+        **_known(plan, items),
+        **_refused(plan, rules),
+        "not_known": [
+            _not_known(refusal, about_her[refusal["rule"]], items)
+            for refusal in plan["refused"]
+            if refusal["rule"] in about_her
+        ],
+        **_dates(plan, wanted, stopped, today),
+        "prognosis": prognosis,
+        "clinicians_prognosis": prognosis
+        and prognosis | {"sentences": [about_the_patient(line) for line in prognosis["sentences"]]},
+        "decisions": DECISIONS,
+        "a_result": A_RESULT,
+        "in_words": fact_in_words,
+        "known_of": known_of,
+        "plain_label": plain_label,
+    }
+
+
+def _known(plan: Mapping[str, Any], items: Iterable[Item]) -> dict[str, Any]:
+    """What the record says of the patient, and whether anything is lacking."""
+    used = plan["facts"]["used"]
+    return {
+        "person": [
+            fact_in_words(fact) for name in _OF_HERSELF for fact in used if fact["fact"] == name
+        ],
+        "her_facts": _her_facts(plan, items),
+        "lacking": bool(plan["facts"]["missing"]),
+        "hardly_known": all(fact["fact"] in _OF_HERSELF for fact in used),
+    }
+
+
+def _refused(plan: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
+    """What is no option and why; of medicines that she takes, which were seen and which are not
+    judged.
+    """
+    refused = plan["refused"]
+    return {
         "refused": [
             refusal
             | {
@@ -178,11 +219,11 @@ def describe(
                 "verdict": _verdict(refusal),
                 "change": [line for line in refusal["change"] if not line.startswith("Nothing")],
             }
-            for refusal in plan["refused"]
+            for refusal in refused
         ],
         "seen": [
             refusal | {"reasons": _matters(refusal) if _is_not_judged(refusal) else []}
-            for refusal in plan["refused"]
+            for refusal in refused
             if refusal["medicines"]
             and (refusal["state"] == State.UNKNOWN or _is_taken(refusal, rules))
         ],
@@ -192,49 +233,26 @@ def describe(
                 "taken": _is_taken(refusal, rules),
                 "matters": len(refusal["closed"]) > 1 or _has_others(refusal, rules),
             }
-            for refusal in plan["refused"]
+            for refusal in refused
             if _is_not_judged(refusal)
         ],
-        "days_ago": max(0, today - plan["today"]),
-        "warned": any(item.no_next_dose and item.decision and not item.stopped for item in items),
-        "scores": list(_scores(plan)),
-        "person": [
-            fact_in_words(fact)
-            for name in _OF_HERSELF
-            for fact in plan["facts"]["used"]
-            if fact["fact"] == name
-        ],
-        "not_known": [
-            _not_known(refusal, about_her[refusal["rule"]], items)
-            for refusal in plan["refused"]
-            if refusal["rule"] in about_her
-        ],
-        "lacking": bool(plan["facts"]["missing"]),
-        "hardly_known": all(fact["fact"] in _OF_HERSELF for fact in plan["facts"]["used"]),
-        "schedule": [
-            entry | {"every": _every(entry)}
-            for entry in plan["schedule"]
-            if entry["rule"] not in stopped
-        ],
-        "her_schedule": [
-            entry | {"every": _every(entry)}
-            for entry in plan["schedule"]
-            if entry["rule"] in wanted
-        ],
-        "her_facts": _her_facts(plan, items),
-        "a_result": A_RESULT,
-        "stopped": any(item.stopped for item in items),
+    }
+
+
+def _dates(
+    plan: Mapping[str, Any], wanted: Collection[str], stopped: Collection[str], today: int
+) -> dict[str, Any]:
+    """Tests and visits, of hers those of the rules that her clinician follows; and her
+    measurements.
+    """
+    schedule = [entry | {"every": _every(entry)} for entry in plan["schedule"]]
+    out_of_date = is_out_of_date(plan, today)
+    return {
+        "schedule": [entry for entry in schedule if entry["rule"] not in stopped],
+        "her_schedule": [entry for entry in schedule if entry["rule"] in wanted],
         "measured": [
             _measured(measurement, out_of_date) for measurement in plan.get("monitoring", ())
         ],
-        "wanted": wanted,
-        "prognosis": prognosis,
-        "clinicians_prognosis": prognosis
-        and prognosis | {"sentences": [about_the_patient(line) for line in prognosis["sentences"]]},
-        "decisions": DECISIONS,
-        "in_words": fact_in_words,
-        "known_of": known_of,
-        "plain_label": plain_label,
     }
 
 

@@ -493,6 +493,13 @@ def ended(code: str, status: str) -> dict[str, Any]:
     return condition((CM, code), clinicalStatus=concept((CLINICAL_STATUS, status)))
 
 
+def bounded(code: str, comparator: str, value: float) -> dict[str, Any]:
+    """A filtration rate beyond a bound."""
+    result = measured(code, value, "mL/min/{1.73_m2}")
+    result["valueQuantity"]["comparator"] = comparator
+    return result
+
+
 def judged(code: str, system: str = "v3-ObservationInterpretation") -> dict[str, Any]:
     """A newer, lower creatinine with an interpretation."""
     interpreted = concept((f"http://terminology.hl7.org/CodeSystem/{system}", code))
@@ -547,7 +554,15 @@ MEASURED = [
     ([SERUM, failure("N17.9", "2024-05-10")], "creatinine", Reason.NOT_UNDERSTOOD),
     ([SERUM, failure("N17.9", "2020-05-10")], "creatinine", Decimal("1.4")),
     ([SERUM, failure("N17.9", "2024-05-01", "2024-05-09")], "creatinine", Decimal("1.4")),
-    ([SERUM, failure("Z99.2", "2019")], "creatinine", Reason.NOT_UNDERSTOOD),
+    *(([SERUM, failure(code, "2019")], "creatinine", Reason.NOT_UNDERSTOOD) for code in ("Z99.2", "N18.4")),
+    ([SERUM, failure("N18.30", "2019")], "creatinine", Decimal("1.4")),
+    *(([measured(code, 28, "mL/min/{1.73_m2}")], "reported_clearance", Decimal(28))
+      for code in ("62238-1", "98979-8", "33914-3")),
+    ([measured("2164-2", 0.5, "mL/s")], "reported_clearance", Decimal(30)),
+    ([measured("2164-2", 52, "ml/min"), measured("98979-8", 28, "mL/min/1.73m2")], "reported_clearance", Decimal(28)),
+    ([bounded("98979-8", "<", 15)], "reported_clearance", Decimal(15)),
+    ([bounded("98979-8", ">", 60)], "reported_clearance", Reason.NOT_UNDERSTOOD),
+    ([measured("98979-8", 28, "mg/dL")], "reported_clearance", Reason.UNIT),
     ([SERUM, DIALYSIS], "creatinine", Reason.NOT_UNDERSTOOD),
     *(([SERUM, ended(code, status)], "creatinine", Reason.NOT_UNDERSTOOD)
       for code in ("N18.6", "Z99.2") for status in ("remission", "resolved", "inactive")),
