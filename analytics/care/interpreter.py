@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from analytics.care.days import date_of
-from analytics.care.facts import FACTS, Fact, Facts, Kind, Known, Reason, Unknown
+from analytics.care.facts import FACTS, Fact, FactKind, Facts, Kind, Known, Reason, Unknown
 from analytics.care.formulas import DERIVATIONS, derived
 from analytics.care.logic import Truth, conjunction, disjunction, negation
 from analytics.care.rule_set import COMPLETE, Rule, RuleSet, conditions_of, facts_of, leaves
@@ -150,7 +150,7 @@ class _Usable:
     def __init__(self, rule: Rule, facts: Facts, rules: RuleSet, today: int) -> None:
         self._rules, self._rule = rules, rule
         usable = {
-            name: _fresh(facts.get(name, _NOT_RECORDED), days, today, name in rule.lasting)
+            name: _fresh(name, facts.get(name, _NOT_RECORDED), days, today, name in rule.lasting)
             for name, days in rule.needs.items()
         }
         # What is on a list of medicines that is too old may be taken still, as far as the rule
@@ -264,7 +264,7 @@ class _Usable:
         return False if code in self._rules.read_codes else None
 
 
-def _fresh(fact: Fact, days: int | None, today: int, lasting: bool) -> Fact:
+def _fresh(name: str, fact: Fact, days: int | None, today: int, lasting: bool) -> Fact:
     """The fact, or why its age forbids its use. days: the oldest that it may be, None for any.
     lasting: whether a "yes" may be of any age."""
     if isinstance(fact, Unknown):
@@ -276,9 +276,17 @@ def _fresh(fact: Fact, days: int | None, today: int, lasting: bool) -> Fact:
     if fact.day is None:
         return Unknown(Reason.NO_DATE, "", None, fact.source)
     if today - fact.day > days:
-        detail = f"{today - fact.day} days old, at most {days}"
+        detail = f"{_last(FACTS[name], fact)}{today - fact.day} days old, at most {days}"
         return Unknown(Reason.TOO_OLD, detail, fact.day, fact.source)
     return fact
+
+
+def _last(kind: FactKind, fact: Known) -> str:
+    """What a value that is too old was, for whoever renews it; nothing of a list."""
+    if isinstance(fact.value, bool):
+        return "yes, " if fact.value else "no, "
+    unit = f" {kind.unit}" if kind.unit not in ("", "1") else ""
+    return "" if isinstance(fact.value, tuple) else f"{fact.value}{unit}, "
 
 
 def _is_too_old(fact: Fact | None) -> bool:

@@ -361,7 +361,15 @@ def test_what_was_seen_is_listed_though_the_list_is_not_whole() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"weight": known(Decimal(72), 31)}, "To be known: weight (too old: 31 days old, at most 30)."),
+        ({"weight": known(Decimal(72), 31)}, "To be known: weight (too old: 72 kg, 31 days old, at most 30)."),
+        (
+            {"brca1_germline": known("pathogenic", 800)},
+            "To be known: germline BRCA1 (too old: pathogenic, 800 days old, at most 730).",
+        ),
+        (
+            {"pneumonitis": known(False, 181)},
+            "To be known: pneumonitis (too old: no, 181 days old, at most 180).",
+        ),
         ({"her2": known("equivocal")}, "To be known: HER2; equivocal does not decide."),
         ({"creatinine": unknown(Reason.UNIT)}, "To be known: creatinine in serum (a unit that cannot be converted)."),
     ],
