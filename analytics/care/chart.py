@@ -24,6 +24,12 @@ from analytics.vocabulary import Category
 # against host; ICD-10-PCS: its infusion, of whomever but herself.
 _TRANSPLANT = re.compile(r"Z948[14]|T860|T865|D8981")
 _INFUSION = re.compile(r"302[3-6][03][ACGUXY][1-4]")
+# A transplant of the liver, its complications; ICD-10-PCS. The enzymes are the donor's then.
+_LIVER = re.compile(r"Z944|T864")
+_LIVER_TRANSPLANT = re.compile(r"0FY00Z[012]")
+_ENZYMES = ("dpyd_variants", "dpyd_positions", "cyp2d6_diplotype")
+# Disorders of purine and pyrimidine metabolism, of which a lack of DPD is one.
+_LACK_OF_DPD = re.compile(r"E798")
 _NOTHING = (Reason.NOT_RECORDED, Reason.WITHHELD)
 
 
@@ -32,12 +38,20 @@ def read_chart(records: Records) -> dict[str, Fact]:
     facts = {**read_laboratory(records), **read_tumour(records)}
     facts |= read_medicines(records, facts["metastatic"])
     facts |= _with_calls(records, read_variants(records), read_calls(records.genotypes))
-    return facts | _of_a_donor(records, facts)
+    facts |= _of_a_donor(records, facts)
+    lacking, variants = conditions(records, _LACK_OF_DPD), facts["dpyd_variants"]
+    if lacking and isinstance(variants, Known) and not variants.value:
+        detail = "a disorder of pyrimidine metabolism is diagnosed, and no variant was found"
+        facts["dpyd_variants"] = Unknown(
+            Reason.CONFLICTING, detail, variants.day, (*variants.source, *names(lacking))
+        )
+    return facts
 
 
 def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
     """The facts of the genome after a transplant of blood-forming cells, in doubt: a test of her
-    blood shows the donor's."""
+    blood shows the donor's. Those of the liver's enzymes, after one of the liver: hers no longer count.
+    """
     transplants = conditions(records, _TRANSPLANT)
     transplants += [
         entry
@@ -45,10 +59,21 @@ def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
         if entry.kind == "Procedure" and has_pcs(entry, _INFUSION)
     ]
     detail = "after a transplant of blood-forming cells a test may show the donor's genes"
+    livers = conditions(records, _LIVER)
+    livers += [
+        entry
+        for entry in records.entries
+        if entry.kind == "Procedure" and has_pcs(entry, _LIVER_TRANSPLANT)
+    ]
+    of_liver = "after a transplant of the liver its enzymes are those of the donor's genes"
     return {
-        name: Unknown(Reason.INDETERMINATE, detail, facts[name].day, names(transplants))
-        for name in (*BRCA, "dpyd_variants", "dpyd_positions", "cyp2d6_diplotype")
-        if transplants and isinstance(facts[name], Known)
+        name: Unknown(Reason.INDETERMINATE, why, facts[name].day, names(donated))
+        for names_of, donated, why in (
+            ((*BRCA, *_ENZYMES), transplants, detail),
+            (_ENZYMES, livers, of_liver),
+        )
+        for name in names_of
+        if donated and isinstance(facts[name], Known)
     }
 
 

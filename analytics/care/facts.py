@@ -226,6 +226,8 @@ FACTS: dict[str, FactKind] = {
     # RxNorm ingredients ("rxnorm:1597582") of what she takes now, and of what she was ever given.
     "medicines": FactKind("medicines now", Kind.LIST),
     "medicines_ever": FactKind("medicines ever", Kind.LIST),
+    # Of AllergyIntolerance entries that name a medicine, in the same codes.
+    "allergies": FactKind("allergies and intolerances to medicines", Kind.LIST),
     # True only if no category that could hold a medicine is withheld, and no entry that is or
     # could be one was held back at ingest: else "no interacting medicine" cannot be said.
     "medicines_complete": FactKind("whether the list of medicines is complete", _YES),

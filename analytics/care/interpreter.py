@@ -22,6 +22,7 @@ from analytics.care.rule_set import COMPLETE, Rule, RuleSet, conditions_of, fact
 from analytics.errors import RuleSetError
 
 _NOT_RECORDED = Unknown(Reason.NOT_RECORDED)
+_NOTHING_NOW = (Reason.NOT_RECORDED, Reason.TOO_OLD, Reason.WITHHELD)
 _ATC_LEVEL_5 = re.compile(r"atc:[A-Z][0-9]{2}[A-Z]{2}[0-9]{2}")
 _ATC_ABOVE = re.compile(r"atc:[A-Z]([0-9]{2}[A-Z]{0,2})?")
 
@@ -50,12 +51,14 @@ class Evaluation:
     """What one rule says. `option`: the row of its table, only if open; `refusals`: why the rule
     itself does not hold, all of them; `facts`: every fact that the rule reads, as it may be used
     on this day; `missing`: those without which it cannot be evaluated; `listed`: her medicines that
-    are on a list of the rule, as (code, list); `unlisted`: those that are on none; `aged`: the day
+    are on a list of the rule, as (code, list); `row`: the row of its table that would apply, whatever
+    the gates say; `unlisted`: those that are on none; `aged`: the day
     of her list of medicines where it is too old for more than what was on it."""
 
     rule: Rule
     state: State
     option: Mapping[str, Any] | None
+    row: Mapping[str, Any] | None
     gates: tuple[Gate, ...]
     refusals: tuple[str, ...]
     warnings: tuple[Mapping[str, Any], ...]
@@ -92,7 +95,9 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
     ]
     refusals = tuple(_refusals(rule, rules.jurisdiction, today))
     state = _state([gate.value for gate in gates], [value for _, value in rows], refusals)
-    option = next((row for row, value in rows if value), None) if state is State.OPEN else None
+    certain = all(value is not None for _, value in rows)
+    row = next((row for row, value in rows if value), None) if certain else None
+    option = row if state is State.OPEN else None
     if option is not None and sum(value is True for _, value in rows) > 1:
         raise RuleSetError(f"two rows of {rule.id} apply")
     open_conditions = [gate.content["when"] for gate in gates if gate.value is None]
@@ -105,6 +110,7 @@ def _evaluated(rule: Rule, facts: Facts, rules: RuleSet, today: int) -> Evaluati
         rule=rule,
         state=state,
         option=option,
+        row=row,
         gates=gates,
         refusals=refusals,
         warnings=tuple(
@@ -226,6 +232,8 @@ class _Usable:
         op: str = leaf["op"]
         if op in ("known", "unknown"):
             return isinstance(fact, Known) == (op == "known")
+        if op == "unrecorded":
+            return isinstance(fact, Unknown) and fact.reason in _NOTHING_NOW
         if isinstance(fact, Unknown):
             return None
         if op == "any of":

@@ -93,7 +93,11 @@ _read_filtration = number(_FILTRATIONS, _ONE, Decimal(300))
 _PREGNANT = {"LA15173-0": True, "LA26683-5": False}
 _HCG_POSITIVE = {"LA6576-8": True}
 _test = answer({**_HCG_POSITIVE, "LA6577-6": False})
-_SEXES = {"LA3-6": "female", "LA2-8": "male"}  # LOINC LL3324-2, sex assigned at birth
+# LOINC LL3324-2, sex assigned at birth; of gender identity (76691-5), man and woman.
+_SEXES = {"LA3-6": "female", "LA2-8": "male", "LA22878-5": "male", "LA22879-3": "female"}
+# ICD-10 and ICD-10-CM: gender incongruence, its history.
+_OTHER_SEX = re.compile(r"F64|Z87890")
+_FEEDS = answer({"LA33-6": True, "LA32-8": False})
 # Pregnancy confirmed (Z32.01, of the WHO Z32.1), its state, supervision, screening and week; all of
 # chapter O but the puerperium. Z33.2 ends one.
 _PREGNANT_CODES = re.compile(r"Z3201|Z321|Z33(?!2)|Z3[456A]|O(?!8[5-9]|9[0-2])[0-9][0-9A]")
@@ -179,9 +183,9 @@ def read_laboratory(records: Records) -> dict[str, Fact]:
 
 
 def _filtration(entry: Entry) -> Value | Reason:
-    """A clearance; of one below a bound, the bound. Above a bound it may be any."""
+    """A clearance; of one that is beyond a bound, as laboratories say "> 60", that bound."""
     quantity = entry.resource.get("valueQuantity")
-    if isinstance(quantity, dict) and quantity.get("comparator") in ("<", "<="):
+    if isinstance(quantity, dict):
         exact = {name: value for name, value in quantity.items() if name != "comparator"}
         entry = replace(entry, resource={**entry.resource, "valueQuantity": exact})
     return _read_filtration(entry)
@@ -264,7 +268,8 @@ def _person(records: Records) -> dict[str, Fact]:
         return {"sex": missing, "age": missing}
     facts: dict[str, Fact] = {"sex": missing, "age": missing}
     stated = {answer(_SEXES)(entry) for entry in records.measured("sex_at_birth")}
-    if SEX_IN_DOUBT in marks_of(patient.resource) or stated - {patient.resource.get("gender")}:
+    other = stated - {patient.resource.get("gender")} or conditions(records, _OTHER_SEX)
+    if SEX_IN_DOUBT in marks_of(patient.resource) or other:
         detail = "administrative gender and another statement of the sex"
         facts["sex"] = Unknown(Reason.CONFLICTING, detail, None, (patient.name,))
     elif patient.resource.get("gender") in ("female", "male", "other"):
@@ -353,18 +358,23 @@ def _pregnant(records: Records) -> Fact:
 def _breast_feeding(records: Records) -> Fact:
     """As it is stated, unless a delivery or a feeding mother's diagnosis may be as new as a "no"."""
     missing = records.missing(_OBSERVATIONS, _SEXUAL)
-    fact = newest(records.observations(LOCAL, "breast-feeding"), yes_or_no, missing)
+    entries = [*records.observations(LOCAL, "breast-feeding"), *records.measured("breast_feeding")]
+    fact = newest(
+        entries,
+        lambda entry: yes_or_no(entry) if "valueBoolean" in entry.resource else _FEEDS(entry),
+        missing,
+    )
     if not isinstance(fact, Known) or fact.value is True:
         return fact
     since = fact.day or 0
-    entries = [
+    diagnoses = [
         condition
         for condition in conditions(records, _FEEDING)
         if condition.can_be_since(since) or _end(condition) >= since
     ]
-    if not entries:
+    if not diagnoses:
         return fact
-    source = tuple(sorted({*fact.source, *names(entries)}))
+    source = tuple(sorted({*fact.source, *names(diagnoses)}))
     return Unknown(Reason.CONFLICTING, "a no and a diagnosis", fact.day, source)
 
 

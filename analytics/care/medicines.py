@@ -7,7 +7,7 @@ otherwise makes the list incomplete: whether it interacts is not known.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from analytics.care.entries import (
@@ -40,6 +40,7 @@ from analytics.readers.marks import (
     FOR_ANOTHER_DISEASE,
     FOR_BREAST_CANCER,
     ON_SKIN_OR_EYE,
+    OTHER_OPERATION,
     days_lasting,
     marks_of,
 )
@@ -101,6 +102,7 @@ class _Medicine:
     codes: frozenset[str]
     classes: frozenset[str]
     understood: bool
+    tells_of_parp: bool  # whether its codes say for certain whether it is a PARP inhibitor
     now: bool
     may_be_for_others: bool  # whether it says nothing of cancer by itself
     for_another: bool  # whether every reason for it is another disease
@@ -113,13 +115,18 @@ def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
     # What is put on the skin or into the eye interacts with nothing.
     taken = [medicine for medicine in medicines if not medicine.local]
     now = [medicine for medicine in taken if medicine.now]
-    complete = _complete(records, medicines, now)
-    ever = _complete(records, medicines, taken)
+    strange = [medicine.entry for medicine in now if not medicine.understood]
+    complete = _complete(records, medicines, strange)
+    ever = _complete(records, medicines, [one.entry for one in taken if not one.understood])
+    unsure = [medicine.entry for medicine in taken if not medicine.tells_of_parp]
     facts = {
         "medicines": _list(records, medicines, now),
         "medicines_ever": _list(records, medicines, taken),
         "medicines_complete": complete,
-        "earlier_parp_inhibitor": _parp_inhibitor(records, medicines, ever),
+        "allergies": _allergies(records),
+        "earlier_parp_inhibitor": _parp_inhibitor(
+            records, medicines, _complete(records, medicines, unsure)
+        ),
     }
     facts["chemotherapy"] = _chemotherapy(records, medicines, ever, metastatic)
     facts["endocrine_therapy"] = _endocrine(records, medicines, ever)
@@ -137,6 +144,10 @@ def _read(entry: Entry, today: int) -> _Medicine:
     # A code that is not read may name another ingredient of it.
     unread = {code for code in rxnorm if (URIS["rxnorm"], code) not in _NAMES}
     unclear = any(code.startswith(_GROUPS) or _WITH_OTHERS.fullmatch(code) for code in other)
+    # A group above the last level may hold whatever it begins with; PARP inhibitors had codes of
+    # L01XX before ATC gave them a group of their own.
+    may_be_parp = any("L01XK".startswith(code) or code.startswith("L01XX") for code in other)
+    tells_of_parp = bool(known or other) and not unread and not may_be_parp
     certain = certain and not unread and not unclear
     codes |= {f"rxnorm:{code}" for code in unread}
     classes = {TABLE["ingredients"][name].get("class", "") for name in known}
@@ -158,7 +169,8 @@ def _read(entry: Entry, today: int) -> _Medicine:
     lasts = days_lasting(used)
     if _has_no_end(entry) and not cytotoxic:
         lasts = max(lasts, _UNTIL_STOPPED)
-    recent = entry.day is None or entry.day + lasts >= today - still
+    last = entry.latest if entry.day is None else entry.day
+    recent = last is None or last + lasts >= today - still
     active = entry.resource.get("status") in _NOW
     named = {code for name in known for code in TABLE["ingredients"][name]["atc"]} | other
     for_others = bool(named & _ALSO_FOR_OTHERS)
@@ -168,6 +180,7 @@ def _read(entry: Entry, today: int) -> _Medicine:
         frozenset(codes),
         frozenset(classes),
         certain,
+        tells_of_parp,
         active or recent,
         for_others,
         for_another,
@@ -196,17 +209,16 @@ def _list(records: Records, medicines: Sequence[_Medicine], chosen: Sequence[_Me
     )
 
 
-def _complete(
-    records: Records, medicines: Sequence[_Medicine], chosen: Sequence[_Medicine]
-) -> Fact:
-    """Whether nothing can be missing in a list, and everything in it is understood."""
+def _complete(records: Records, medicines: Sequence[_Medicine], strange: Sequence[Entry]) -> Fact:
+    """Whether nothing can be missing in a list, and everything in it is understood. strange: what
+    is not.
+    """
     if records.withheld.intersection(_CATEGORIES):
         return Unknown(Reason.WITHHELD, "a category that could hold a medicine")
     if ALL_MEDICINES not in records.marks:
         return Unknown(Reason.HELD_BACK, "an entry that is or could be a medicine")
     if not medicines:
         return Unknown(Reason.NOT_RECORDED, "no medicine is recorded")
-    strange = [medicine.entry for medicine in chosen if not medicine.understood]
     if strange:
         detail = "a medicine with a code that is not read, or of a group that may interact"
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(strange))
@@ -219,6 +231,16 @@ def _given(medicines: Sequence[_Medicine], kind: str, complete: Fact) -> Fact:
     if of_class:
         return Known(True, _newest(of_class), names(medicine.entry for medicine in of_class))
     return Known(False, complete.day, complete.source) if isinstance(complete, Known) else complete
+
+
+def _allergies(records: Records) -> Fact:
+    """The medicines to which an allergy or intolerance is recorded; that there is none, nobody says."""
+    entries = [entry for entry in records.entries if entry.kind == "AllergyIntolerance"]
+    codes = frozenset[str]().union(*(_read(entry, records.today).codes for entry in entries))
+    if not codes:
+        return records.missing(*_CATEGORIES)
+    days = [entry.day for entry in entries if entry.day is not None]
+    return Known(tuple(sorted(codes)), max(days, default=None), names(entries))
 
 
 def _parp_inhibitor(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:
@@ -258,9 +280,9 @@ def _chemotherapy(
         return Unknown(Reason.NOT_UNDERSTOOD, detail, None, names(others))
     sessions = _sessions(records)
     entries = [*(medicine.entry for medicine in given_so), *sessions]
+    if records.withheld & {Category.PROCEDURES, Category.CONDITIONS}:  # or a later session
+        return Unknown(Reason.WITHHELD, "", None, names(entries))
     if not entries:
-        if records.withheld & {Category.PROCEDURES, Category.CONDITIONS}:
-            return Unknown(Reason.WITHHELD)
         given = _given(medicines, "cytotoxic", complete)
         return Known("none", given.day, given.source) if isinstance(given, Known) else given
     if any(entry.day is None for entry in (*entries, *others)):
@@ -356,11 +378,7 @@ def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> st
     if isinstance(metastatic, Known) and metastatic.value is True:
         after = metastatic.day is not None and first >= metastatic.day
         return "metastatic" if after else "setting not said"
-    operations = [
-        entry.day
-        for entry in records.entries
-        if entry.kind == "Procedure" and has_pcs(entry, _SURGERY) and entry.day is not None
-    ]
+    operations = list(_operations(records))
     if any(start <= day <= end for day in operations for start, end in periods):
         return "setting not said"
     # Others, years before or after, are of another disease or of the other breast.
@@ -369,6 +387,20 @@ def _setting(records: Records, entries: Sequence[Entry], metastatic: Fact) -> st
     if before == after:
         return "setting not said"
     return "adjuvant" if before else "neoadjuvant"
+
+
+def _operations(records: Records) -> Iterator[int]:
+    """The days of her operations of the breast for its cancer: done, for no other reason, and not
+    before it was diagnosed.
+    """
+    diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
+    since = min(diagnosed) - BEFORE_DIAGNOSIS if diagnosed else None
+    for entry in records.entries:
+        if entry.kind != "Procedure" or not has_pcs(entry, _SURGERY) or entry.day is None:
+            continue
+        done = entry.resource.get("status") == "completed"
+        if done and not is_of(entry, OTHER_OPERATION) and (since is None or entry.day >= since):
+            yield entry.day
 
 
 def _endocrine(records: Records, medicines: Sequence[_Medicine], complete: Fact) -> Fact:

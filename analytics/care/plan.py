@@ -99,6 +99,7 @@ def _refusal(evaluation: Evaluation, rules: RuleSet, today: int) -> dict[str, An
         "closed": [gate.id for gate in closed],
         "missing": [_fact(name, evaluation.facts[name], today) for name in missing],
         "change": _change(evaluation, closed),
+        "row": evaluation.row["id"] if evaluation.row else "",
         "medicines": _medicines(evaluation, rules),
         "gates": [_gate(gate, evaluation, today) for gate in evaluation.gates],
     }

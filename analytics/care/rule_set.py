@@ -196,7 +196,7 @@ def _check_leaf(rule: str, leaf: Mapping[str, Any], lists: Mapping[str, Any]) ->
     elif op == "any of":
         right = kind.kind is Kind.LIST and value in lists
     else:
-        right = op in ("known", "unknown") or value in FACTS
+        right = op in ("known", "unknown", "unrecorded") or value in FACTS
     if not right:
         raise RuleSetError(f"{rule}: {leaf['fact']} cannot be compared so: {op} {value}")
 

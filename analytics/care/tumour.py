@@ -388,6 +388,11 @@ def _metastatic(records: Records) -> Fact:
         if (positive and not of_breast) or (len(of_breast) < len(staged) and not positive):
             return Unknown(Reason.CONFLICTING, WHOSE, None, names([*positive, *staged, *others]))
         positive = of_breast if positive else []
+    since = max((entry.day or 0 for entry in positive), default=0)
+    denied = [entry for entry in staged if _category(entry) == "M0" and entry.can_be_since(since)]
+    if positive and denied and not spread:
+        detail = "distant metastases, and a stage without them that is not older"
+        return Unknown(Reason.CONFLICTING, detail, None, names([*positive, *denied]))
     if positive:
         return recorded(records, positive)
     if spread:

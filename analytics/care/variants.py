@@ -25,6 +25,7 @@ from analytics.readers.genomics import (
     G_HGVS,
     GENE,
     GENOTYPE,
+    GERMLINE,
     IMPLICATION,
     SIGNIFICANCE,
     SOURCE_CLASS,
@@ -63,7 +64,7 @@ _SHARE_UNITS = {"1": Decimal(1), "%": Decimal("0.01")}
 # Answers of LOINC: LL1971-2, LL378-1, LL381-5, LL1040-6, LL4034-6.
 PRESENT, ABSENT = "LA9633-4", "LA9634-2"
 _NO_FINDING = {"LA18198-4": Reason.NO_CALL, "LA11884-6": Reason.INDETERMINATE}
-_GERMLINE, _SOMATIC = "LA6683-2", frozenset({"LA6684-0", "LA18195-0"})
+_SOMATIC = frozenset({"LA6684-0", "LA18195-0"})
 _COPIES = {"LA6706-1": 1, "LA6705-3": 2}
 _GRCH38, _GRCH38_TEXT = "LA26806-2", re.compile(r"GRCh38(?:\.p[0-9]{1,2})?|hg38")
 _WORDS = {
@@ -310,7 +311,7 @@ def _why_no_finding(entry: Entry) -> tuple[Reason, str] | None:
     sources, values = _codes(entry, SOURCE_CLASS), _value_codes(entry)
     if sources and sources <= _SOMATIC:
         return Reason.SOMATIC_ONLY, ""
-    if sources != {_GERMLINE}:
+    if sources != {GERMLINE}:
         detail = "the source class is not germline for certain" if sources else ""
         return Reason.SOURCE_CLASS_MISSING, detail
     if not is_final(entry):

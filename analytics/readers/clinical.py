@@ -267,9 +267,11 @@ def _resources(category: int, document: Mapping[str, object]) -> Iterator[Mappin
     if (
         document.get("type") != "collection"
         or not isinstance(entries, list)
-        or not 0 < len(entries) <= MAX_ENTRIES
+        or len(entries) > MAX_ENTRIES
     ):
-        raise PayloadError(f"clinical record: it is not a collection of 1 to {MAX_ENTRIES} entries")
+        raise PayloadError(
+            f"clinical record: it is not a collection of {MAX_ENTRIES} entries at most"
+        )
     if category == Category.DEMOGRAPHICS and len(entries) != 1:
         raise PayloadError("clinical record: it holds more than one patient")
     for entry in entries:

@@ -63,8 +63,12 @@ from analytics.readers.dates import (
 )
 from analytics.readers.genomics import (
     FINAL,
+    FINAL_REPORT,
+    GENOTYPE,
+    GERMLINE,
     IMPLICATION,
     RESULTS,
+    SOURCE_CLASS,
     gene_of,
     is_advice,
     is_result,
@@ -80,6 +84,7 @@ from analytics.readers.marks import (
     FOR_BREAST_CANCER,
     HISTORY,
     OF_SEVERAL_TUMOURS,
+    OTHER_OPERATION,
     RESULTS_NOT_FINAL,
     RESULTS_NOT_KEPT,
     SUSPECTED,
@@ -99,6 +104,7 @@ from analytics.readers.marks import (
     marks_of,
     observation_mark,
     session_mark,
+    texts_within,
     write_marks,
 )
 from analytics.readers.meaning import code_reasons, meant, without_optional
@@ -206,6 +212,14 @@ _FETAL = re.compile(
     r"amnio|chorion|cord blood|umbilical|pla[cz]ent|fo?etal|fo?etus|fruchtwasser|nabelschnur",
     re.IGNORECASE,
 )
+# What a tumour's specimen is called, or the way to test one: HL7 v2 table 0487, SNOMED CT (tumour
+# tissue, tissue), words. Its genes are not those that she was born with.
+_OF_TUMOUR = re.compile(
+    r"tumou?r|\bTUMOR\b|neoplas|ffpe|paraffin|cell[- ]free|c[ft]dna|liquid biopsy|"
+    r"^(?:258435002|119376003)$",
+    re.IGNORECASE,
+)
+_FROM_TUMOUR = "a result of the germline from a tumour's specimen"
 # LOINC: what a gene's product does as a laboratory says it, with the gene (HGNC); a haplotype.
 _PHENOTYPES = {"79719-1": "HGNC:3012", "79715-9": "HGNC:2625"}
 _HAPLOTYPE = "84414-2"
@@ -306,7 +320,9 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
         held_back.note_inner(resource)
         held_back.note_inner(_only_as_reason(resource, source, sets))
     for resource in not_taken:
-        prescriptions = _prescriptions_of(resource, source, taken)
+        # What it says may be for a sensitive category alone, and the prescription is of another one.
+        apart = _is_sensitive(resource, sets)
+        prescriptions = [] if apart else _prescriptions_of(resource, source, taken)
         for prescription in prescriptions:
             _note_dispense(resource, prescription, kept)
         if not prescriptions:
@@ -315,8 +331,8 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
     split = {category: list(listed.values()) for category, listed in sorted(kept.items()) if listed}
     report = _report(source, split, held_back, left)
     records = {
-        category: write_record(listed, held_back.marks(category, weeks is None))
-        for category, listed in split.items()
+        category: write_record(split.get(category, ()), held_back.marks(category, weeks is None))
+        for category in sorted({*split, *held_back.told_in(weeks is None)})
     }
     return Split(records, report, frozenset(marks.unknown))
 
@@ -366,11 +382,9 @@ class _HeldBack:
     def _days_to_tell(self, resource: Mapping[str, object]) -> list[str]:
         """Its days; an empty one for what is sensitive, of which not even the day is for the record of
         another category."""
-        codings = set(_walk(resource))
-        sensitive = codings & _RESTRICTED or any(
-            sensitive_categories(coding, self._sets) for coding in codings
-        )
-        return [""] if sensitive else list(map(_certain, dates_not_kept(resource)))
+        if _is_sensitive(resource, self._sets):
+            return [""]
+        return list(map(_certain, dates_not_kept(resource)))
 
     def _note_result(
         self, resource: Mapping[str, object], not_final: bool, *genes: str | None
@@ -413,7 +427,8 @@ class _HeldBack:
         """Note a resource that comes into no record."""
         kind = str(resource.get("resourceType"))
         other = kind not in PROFILES and kind not in _NOT_TAKEN_BY_HER
-        named = other and _names_medicine(resource)
+        never = kind == "MedicationDispense" and not could_be_medicine(resource)
+        named = other and not never and _names_medicine(resource)
         self._medicines = self._medicines or could_be_medicine(resource) or named
 
     def note_inner(self, resource: Mapping[str, object]) -> None:
@@ -429,6 +444,11 @@ class _HeldBack:
         codes of all such entries that are kept."""
         self._medicines = self._medicines or bool(named - listed)
 
+    def told_in(self, true_dates: bool) -> set[int]:
+        """The categories in whose records a plan must find a mark, also if nothing else is in them."""
+        told = {Category.GERMLINE_VARIANTS} if self._results else set()
+        return told | ({Category.PROCEDURES} if self._sessions and true_dates else set())
+
     def marks(self, category: int, true_dates: bool) -> set[str]:
         """The marks of a record of this category."""
         marks = {TRUE_DATES} if true_dates else set()
@@ -441,6 +461,14 @@ class _HeldBack:
         if category == Category.PROCEDURES and true_dates:  # it tells of chemotherapy
             marks |= set(map(session_mark, self._sessions))
         return marks | (self._results if category == Category.GERMLINE_VARIANTS else set())
+
+
+def _is_sensitive(resource: Mapping[str, object], sets: ValueSets) -> bool:
+    """Whether a code of a resource belongs to a sensitive category, or it is labelled as such."""
+    codings = set(_walk(resource))
+    return bool(codings & _RESTRICTED) or any(
+        sensitive_categories(coding, sets) for coding in codings
+    )
 
 
 def _inside(value: object) -> Iterator[Mapping[str, object]]:
@@ -598,6 +626,8 @@ def _only_as_reason(
     }
     dated = resource if kind in PROFILES else {**resource, "resourceType": "Observation"}
     day = max(map(_certain, dates_not_kept(dated)), key=_lateness)
+    if _is_sensitive(explained, sets) or _is_sensitive(resource, sets):
+        day = ""  # not even that is for the record of another category
     only = [_coded(coding.system, coding.code) for coding in codes - known]
     return {
         "contained": [
@@ -879,7 +909,7 @@ def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
     if asking and marks.is_unread(part):
         own_marks.append(_UNREAD)
     reports = part.get("resourceType") == "DiagnosticReport" or "hasMember" in part
-    if reports and str(part.get("status")) not in FINAL:
+    if reports and str(part.get("status")) not in FINAL_REPORT:
         own_marks.append(_REPORT_NOT_FINAL)
     return own_marks
 
@@ -937,8 +967,10 @@ def _route(
         about = [meant(focus, marks.sets).get("code") for focus in focuses if focus]
         reduced.update(marks.of_use(disease_marks(about)))
     elif kind in ("Encounter", "Procedure"):
-        codes = (code for concept in for_what for code in codings_of(concept))
-        reduced.update(write_marks({CHEMOTHERAPY_SESSION} if any(map(is_session, codes)) else ()))
+        codes = [code for concept in for_what for code in codings_of(concept)]
+        why = {CHEMOTHERAPY_SESSION} if any(map(is_session, codes)) else set()
+        for_another = kind == "Procedure" and codes and not any(map(is_of_breast, for_what))
+        reduced.update(write_marks(why | ({OTHER_OPERATION} if for_another else set())))
     category = _sensitive(everywhere)
     if category is None:
         category = _ordinary_category(reduced, originals, marks.sets)
@@ -1010,11 +1042,32 @@ def _check_surroundings(
     ]
     for specimen in filter(None, specimens):
         kinds += [specimen.get("type"), *values_at(specimen, "collection.bodySite")]
+    of_tumour = any(_OF_TUMOUR.search(text) for text in _made_from(resource, kinds))
+    if kind == "Observation" and of_tumour and _calls_germline(resource):
+        raise HeldBack(_FROM_TUMOUR)
     if kind == "Observation" and not is_result(resource):
         explained = meant(resource, marks.sets)
         measured = zip(_codes_within(resource), _codes_within(explained), strict=True)
         if any(is_called_otherwise(code, by_map, kinds) for code, by_map in measured):
             raise HeldBack(_CALLED_OTHERWISE)
+
+
+def _made_from(resource: Mapping[str, object], specimens: object) -> Iterator[str]:
+    """Every text and code of what a result was made from and how."""
+    return texts_within([specimens, resource.get("bodySite"), resource.get("method")])
+
+
+def _calls_germline(resource: Mapping[str, object]) -> bool:
+    """Whether a genomic result says that it is of the germline, or is a genotype."""
+    parts = [part for part in values_at(resource, "component") if isinstance(part, Mapping)]
+    sources = [
+        coding.code
+        for part in parts
+        if any(coding.code == SOURCE_CLASS for coding in codings_of(part.get("code")))
+        for coding in codings_of(part.get("valueCodeableConcept"))
+    ]
+    genotype = GENOTYPE in codings_of(resource.get("code"))
+    return is_result(resource) and (GERMLINE in sources or (genotype and not sources))
 
 
 def _codes_within(observation: Mapping[str, object]) -> list[object]:

@@ -27,6 +27,8 @@ GENOTYPE = Coding(_LOINC, "84413-4")
 IMPLICATION = Coding(GUIDE, "diagnostic-implication")
 ADVICE = Coding(GUIDE, "therapeutic-implication")
 FINAL = frozenset({"final", "amended", "corrected"})  # statuses of a result or report
+FINAL_REPORT = FINAL | {"appended"}  # R4: something was added, and nothing changed
+GERMLINE = "LA6683-2"  # LOINC, an answer of SOURCE_CLASS
 RESULTS = frozenset({VARIANT, GENOTYPE, IMPLICATION})
 GENE, C_HGVS, P_HGVS, G_HGVS = "48018-6", "48004-6", "48005-3", "81290-9"
 BUILD, SOURCE_CLASS, ZYGOSITY, SIGNIFICANCE = "62374-4", "48002-0", "53034-5", "53037-8"
@@ -43,7 +45,9 @@ _REFERENCE = r"(?:N[CGMP]_[0-9]{6,9}\.[0-9]{1,2}|LRG_[0-9]{1,5}(?:[tp][0-9]{1,2}
 _GENE_NAME = r"(?:\([A-Z][A-Z0-9-]{1,14}\))?"
 _BASES = r"[ACGT]{1,64}"
 _CHANGE = rf"(?:[ACGT]>[ACGT]|=|(?:del|dup|inv)(?:{_BASES})?|(?:delins|ins){_BASES})"
-_IN_TRANSCRIPT = r"[*-]?[0-9]{1,6}(?:[+-][0-9]{1,6})?"
+_ONE_PLACE = r"[*-]?[0-9]{1,6}(?:[+-][0-9]{1,6})?"
+# A place, or between which two, as of the end of a deleted exon; neither may be known (?).
+_IN_TRANSCRIPT = rf"(?:{_ONE_PLACE}|\((?:{_ONE_PLACE}|\?)_(?:{_ONE_PLACE}|\?)\))"
 _RESIDUE = (
     r"(?:Ala|Arg|Asn|Asp|Cys|Gln|Glu|Gly|His|Ile|Leu|Lys|Met|Phe|Pro|Sec|Ser|Thr|Trp|Tyr|Val|Ter)"
 )

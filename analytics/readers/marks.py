@@ -63,6 +63,8 @@ ON_SKIN_OR_EYE = "on-skin-or-eye"
 # given, as its repeats, its validity, its dosage and its dispenses say. Followed by a slash and the
 # number, which a shift of the dates does not change.
 LASTS = "lasts"
+# Of a procedure, in its own tag: all its reasons are other diseases than a cancer of the breast.
+OTHER_OPERATION = "for-another-reason"
 # Of an encounter or a procedure, in its own tag: chemotherapy was the reason for it. Of the record of
 # procedures, followed by its day: such a one was not kept.
 CHEMOTHERAPY_SESSION = "chemotherapy-session"
@@ -110,7 +112,9 @@ _CERTAINTY = re.compile(r"icd-10-gm-diagnosesicherheit", re.IGNORECASE)
 EXCLUDED, SUSPECTED, HISTORY = "A", "V", "Z"
 # How a result is called whose code is not known: its genes (HGNC), and what a care plan measures.
 _GENES = {"BRCA1": "1100", "BRCA2": "1101", "DPYD": "3012", "CYP2D6": "2625"}
-_GENE_NAMES = re.compile(r"BRCA[12/]*|DPYD|CYP2D6", re.IGNORECASE)
+_GENE_NAMES = re.compile(
+    r"BRCA[12/]*|DPYD|CYP2D6|(dihydropyrimidin|\bDPD\b|\bDPD-|\buracil)", re.IGNORECASE
+)
 _OF_GENOME = re.compile(r"GE|genetics?|genomics?", re.IGNORECASE)
 _OF_URINE = r"\bu[- ]|[- (]u\b|\bur\b|\bi\. ?u\."
 _FLUIDS = "fluid|ascit|aszit|pleur|punktat|drain|dialys|liquor|csf"
@@ -163,6 +167,7 @@ _OTHERS = {
 # Specimens of urine: HL7 v2 table 0487, SNOMED CT as the value set of specimens names it.
 _URINE = frozenset({"UR", "URC", "122575003", "276833005"})
 # By these statuses a medicine was surely not taken.
+_NOT_HANDED_OUT = frozenset({"cancelled", "declined", "entered-in-error"})
 _NOT_TAKEN = frozenset({"cancelled", "entered-in-error", "draft", "not-taken", "not-done"})
 
 
@@ -176,7 +181,7 @@ def could_be_medicine(resource: Mapping[str, object]) -> bool:
         return True
     if kind in _MEDICINES:
         return str(resource.get("status")) not in _NOT_TAKEN
-    return kind in _MEDICINES_UNREAD
+    return kind in _MEDICINES_UNREAD and str(resource.get("status")) not in _NOT_HANDED_OUT
 
 
 def could_be_diagnosis(condition: Mapping[str, object]) -> bool:
@@ -244,7 +249,8 @@ def genes_called(observation: Mapping[str, object]) -> frozenset[str] | None:
         return None
     parts = [observation.get(name) for name in ("code", "valueString", "valueCodeableConcept")]
     written = " ".join(texts_within([*parts, observation.get("component")]))
-    named = {name.upper() for name in _GENE_NAMES.findall(written)}
+    # The enzyme, and what it breaks down, tell of its gene.
+    named = {"DPYD" if found[1] else found[0].upper() for found in _GENE_NAMES.finditer(written)}
     if not named:
         category = [] if systems & SYSTEMS.keys() else texts_within(observation.get("category"))
         return frozenset() if any(map(_OF_GENOME.fullmatch, category)) else None

@@ -45,8 +45,13 @@ _LOCAL_WORDS = re.compile(
 )
 # Words of a dosage that contradict such a route.
 _INTO_THE_BODY = re.compile(
-    r"\boral|mouth|swallow|tablet|capsule|kapsel|intraven|\bi\.?v\b|inject|injekt|infus|subcut|"
-    r"\bp\.?o\b",
+    r"\boral|mouth|swallow|tab(?:s|let)?\b|tablet|cap(?:s|sule)?\b|capsule|kapsel|intraven|\bi\.?v\b|"
+    r"inject|injekt|infus|subcut|\bp\.?o\b|\bfood\b|\b(?:sr|er|xr|xl)\b",
+    re.IGNORECASE,
+)
+# Where chemotherapy is put for a tumour that lies there: none of the breast.
+_INTO_A_CAVITY = re.compile(
+    r"intra-?(?:vesical|peritoneal|pleural|thecal|arterial|hepatic|cavit)|\b(?:IVESINST|IPERINJ)\b",
     re.IGNORECASE,
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -83,6 +88,20 @@ def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[
         and not any(map(_INTO_THE_BODY.search, texts_within(dosage)))
         for dosage in dosages
     )
+    forms = [*values_at(medicine, "form"), *values_at(medicine, "contained.form")]
+    local = local and not any(map(_INTO_THE_BODY.search, texts_within(forms)))
+    if any(
+        map(
+            _INTO_A_CAVITY.search,
+            texts_within(
+                [
+                    *values_at(medicine, "dosage.route"),
+                    *values_at(medicine, "dosageInstruction.route"),
+                ]
+            ),
+        )
+    ):
+        marks = {FOR_ANOTHER_DISEASE}
     return marks | ({ON_SKIN_OR_EYE} if local else set())
 
 

@@ -441,6 +441,9 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
     if resource["resourceType"] != "MedicationRequest":
         return {}
     intent = resource.get("intent")
+    reported = resource.get("reportedBoolean") is True or "reportedReference" in resource
+    if intent == "plan" and reported:  # US Core: what a person says that she takes
+        return {"intent": "order"}
     if intent in _OTHER_INTENTS:
         raise HeldBack(NO_FACT)
     if intent not in _INTENTS:

@@ -122,8 +122,8 @@ def _item_lines(item: Item, opened: Mapping[str, Any]) -> Iterator[str]:
             f"Do not start by this option: {item.stopped}. Its dose is not shown; it is no reason to "
             "stop what was started. Ask for a new plan."
         )
-    elif over and item.warns:
-        yield f"{option['action']} (As of {day(opened['plan']['today'])}.)"
+    elif over and item.outlives:
+        yield f"{item.outlives} (As of {day(opened['plan']['today'])}.)"
     if item.stopped or over:
         return
     yield option["action"] if item.dose and not item.warns else item.statement

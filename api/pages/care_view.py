@@ -25,7 +25,7 @@ from analytics.care.drawn import (
     to_be_known_first,
     warns,
 )
-from analytics.care.facts import FACTS, Kind
+from analytics.care.facts import FACTS, Kind, Reason
 from analytics.care.interpreter import State
 from analytics.care.medicine_table import names_by_code
 from analytics.care.rule_set import Rule, RuleSet, facts_of, leaves
@@ -54,7 +54,12 @@ DECISIONS: Mapping[str, str] = {
     "decline": "decided not to use this suggestion",
     "defer": "decides about it later, with you",
 }
-_CALL_NOW = "agrees with this warning: do not wait for a talk, call now"
+_NO_WAITING = "agrees with this: do not wait for a talk, call {}"
+# When who takes a medicine calls, before any further dose.
+_CALLS: Mapping[object, str] = {
+    True: "now, at night too, also if a pump is running",
+    "today": "today",
+}
 # Of a warning: a suggestion is "used", a warning is followed.
 _ABOUT_A_WARNING: Mapping[str, str] = {**DECISIONS, "decline": "does not follow this warning"}
 DOES_NOT_APPLY = "does not apply to this record now"
@@ -103,12 +108,11 @@ _OF_THE_PATIENT: Mapping[str, str] = {
 # By it a rule says how long a medicine is taken and what goes on beside it.
 _SETTING = "metastatic"
 _OF_HERSELF = ("sex", "age")
-_NOT_JUDGED = "not judged: given already"  # of a gate in a rule
+_NOT_JUDGED = "not judged"  # so begins what a gate of a rule says of a medicine that was given
 _STAGE = frozenset({"nodes", "positive_nodes", "tumour_size"})
 _FULL_SCORE = 2  # of DPYD (CPIC): two copies of full function
-_FOR_A_DOSE = frozenset(
-    FACTS[name].label for name in ("creatinine_clearance", "liver") if name in FACTS
-)
+_COMPUTED_FOR_A_DOSE = frozenset(FACTS[name].label for name in ("creatinine_clearance", "liver"))
+_FOR_A_DOSE = frozenset({"creatinine", "weight", "reported_clearance"})
 _UNNAMED = re.compile(r"code (?:rxnorm:[0-9]+|atc:[A-Z0-9]+)")
 _CODE = re.compile(r"\b(?:rxnorm:[0-9]+|atc:[A-Z0-9]+)\b")
 
@@ -140,7 +144,11 @@ class Item:
     decline: str  # the choice not to follow it
     decided: str  # the decision, in words to the patient
     medicine: str  # what the rule is about, in words; "" if it is about none
-    no_next_dose: bool  # who takes the medicine takes no further dose before a call
+    no_next_dose: (
+        str  # when who takes the medicine calls before any further dose; "" if it may wait
+    )
+    outlives: str  # the statement that holds also when the plan is out of date; "" for none
+    calls: bool  # who takes the medicine calls before the next dose, whatever was decided
     meant: list[str]  # the medicines of the record that its row asks for
     signs: str  # what who takes the medicine calls for at once; "" if the rule names none
 
@@ -159,6 +167,7 @@ def describe(
     ]
     wanted = {item.rule for item in items if item.decision == "accept" and not item.stopped}
     prognosis = _prognosis(notes.get("prognosis"))
+    refused = _refused(plan, rules)
     return {
         "plan": plan,
         "out_of_date": is_out_of_date(plan, today),
@@ -171,11 +180,12 @@ def describe(
         "wanted": wanted,
         "titles": {item["rule"]: item["title"] for item in items_of(plan)},
         "medicines": {item.rule: item.medicine for item in items},
-        "warned": any(item.no_next_dose and item.decision and not item.stopped for item in items),
+        "warned": any(item.no_next_dose and item.decision and not item.stopped for item in items)
+        or any(part["taken"] and part["matters"] for part in refused["not_judged"]),
         "comment": notes.get("comment", ""),
-        "scores": list(_scores(plan)),
+        "scores": list(_scores(plan, today)),
         **_known(plan, items),
-        **_refused(plan, rules),
+        **refused,
         "not_known": [
             _not_known(refusal, about_her[refusal["rule"]], items)
             for refusal in plan["refused"]
@@ -228,13 +238,7 @@ def _refused(plan: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
             and (refusal["state"] == State.UNKNOWN or _is_taken(refusal, rules))
         ],
         "not_judged": [
-            {
-                "medicine": refusal["medicine_in_words"],
-                "taken": _is_taken(refusal, rules),
-                "matters": len(refusal["closed"]) > 1 or _has_others(refusal, rules),
-            }
-            for refusal in refused
-            if _is_not_judged(refusal)
+            _not_judged(refusal, rules) for refusal in refused if _is_not_judged(refusal)
         ],
     }
 
@@ -301,7 +305,7 @@ def fact_in_words(fact: Mapping[str, Any]) -> str:
     medicines has one.
     """
     value, unit = str(fact["value"]), fact.get("unit", "")
-    if fact["fact"] in ("medicines", "medicines_ever"):
+    if fact["fact"] in ("medicines", "medicines_ever", "allergies"):
         named = names_by_code()
         value = ", ".join(named.get(code, f"code {code}") for code in value.split(", ") if code)
     if fact["fact"] == "medicines_complete":
@@ -398,10 +402,11 @@ def _closed_as(part: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
+def _scores(plan: Mapping[str, Any], today: int) -> Iterator[str]:
     """What is known of DPYD and CYP2D6 and gives no advice now, since it counts for a next
-    prescription.
+    prescription; genes do not age with a plan.
     """
+    options = [] if is_out_of_date(plan, today) else items_of(plan)
     used = {fact["fact"]: fact for fact in plan["facts"]["used"]}
     computed = [
         gate["computed"]["dpyd_score"]
@@ -409,7 +414,7 @@ def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
         for gate in refusal["gates"]
         if "dpyd_score" in gate["computed"]
     ]
-    offered = any("dpyd_score" in item["computed"] for item in items_of(plan))
+    offered = any("dpyd_score" in item["computed"] for item in options)
     variants = str(used.get("dpyd_variants", {}).get("value", ""))
     if computed and not offered and Decimal(computed[0]) < _FULL_SCORE:
         yield (
@@ -424,31 +429,65 @@ def _scores(plan: Mapping[str, Any]) -> Iterator[str]:
             "before it is known."
         )
     diplotype = used.get("cyp2d6_diplotype", {}).get("value")
-    if diplotype and not any("cyp2d6_score" in item["computed"] for item in items_of(plan)):
+    if diplotype and not any("cyp2d6_score" in item["computed"] for item in options):
         yield f"CYP2D6 {diplotype} is reported: it counts as soon as tamoxifen is taken or planned."
 
 
 def _matters(part: Mapping[str, Any]) -> list[str]:
-    """Why a rule is closed: what matters for who takes the medicine first, that it is given last."""
-    given = [gate["id"] for gate in part["gates"] if gate.get("closed_as") == _NOT_JUDGED]
+    """Why a rule is closed: what matters for who takes the medicine first, that it is given last;
+    and what a dose would hang on, with its day.
+    """
+    given = [gate["id"] for gate in part["gates"] if _is_of_given(gate)]
     reasons = sorted(
         zip(part["closed"], part["reasons"], strict=False), key=lambda pair: pair[0] in given
     )
-    computed = [f"{what}: {value}." for what, value, _ in _computed(part) if what in _FOR_A_DOSE]
-    return [*(reason for _, reason in reasons), *computed]
+    measured = {
+        fact_with_day(fact)
+        if "value" in fact
+        else f"{fact['label']} not known ({', '.join(filter(None, (fact['reason'], fact['detail'])))})"
+        for gate in part["gates"]
+        for fact in gate["facts"]
+        if fact["fact"] in _FOR_A_DOSE and fact.get("reason") != Reason.NOT_RECORDED.value
+    }
+    computed = {
+        f"{what} {value}" for what, value, _ in _computed(part) if what in _COMPUTED_FOR_A_DOSE
+    }
+    if part["gates"] and not any(
+        "creatinine_clearance" in gate["computed"] for gate in part["gates"]
+    ):
+        computed.add(f"{FACTS['creatinine_clearance'].label} not known")
+    return [
+        *(reason for _, reason in reasons),
+        f"{'; '.join(sorted(computed) + sorted(measured))}.",
+    ]
+
+
+def _not_judged(part: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
+    """For the patient: a medicine that is not judged, and whether anything of her record matters for
+    it: another closed gate, a medicine beside it, or that another dose than the usual one is for her.
+    """
+    given, lists = part["medicines"], _given_lists(part, rules)
+    rows = [
+        option["id"]
+        for rule in rules.rules
+        if rule.id == part["rule"]
+        for option in rule.content["options"]
+    ]
+    taken = [medicine["name"] for medicine in given if medicine["is_one_of"] in lists]
+    others = [medicine["name"] for medicine in given if medicine["is_one_of"] not in lists]
+    unusual = part.get("row", "") not in ("", *rows[:1])
+    return {
+        "medicine": part["medicine_in_words"],
+        "taken": " and ".join(dict.fromkeys(taken)),
+        "others": " and ".join(dict.fromkeys(others)),
+        "matters": bool(len(part["closed"]) > 1 or others or unusual),
+    }
 
 
 def _is_taken(part: Mapping[str, Any], rules: RuleSet) -> bool:
     """Whether the medicine that a rule does not judge is among those that are taken now."""
     return _is_not_judged(part) and any(
         medicine["is_one_of"] in _given_lists(part, rules) for medicine in part["medicines"]
-    )
-
-
-def _has_others(part: Mapping[str, Any], rules: RuleSet) -> bool:
-    """Whether other medicines of the rule's lists are taken, as an inhibitor."""
-    return any(
-        medicine["is_one_of"] not in _given_lists(part, rules) for medicine in part["medicines"]
     )
 
 
@@ -459,7 +498,7 @@ def _given_lists(part: Mapping[str, Any], rules: RuleSet) -> set[str]:
         for rule in rules.rules
         if rule.id == part["rule"]
         for gate in rule.content["gates"]
-        if gate.get("closed_as") == _NOT_JUDGED
+        if _is_of_given(gate)
         for leaf in leaves(gate["when"])
         if leaf["op"] == "any of"
     }
@@ -467,7 +506,12 @@ def _given_lists(part: Mapping[str, Any], rules: RuleSet) -> set[str]:
 
 def _is_not_judged(part: Mapping[str, Any]) -> bool:
     """Whether a rule says nothing of a medicine because it is or was given already."""
-    return _closed_as(part) == _NOT_JUDGED
+    return _closed_as(part).startswith(_NOT_JUDGED)
+
+
+def _is_of_given(gate: Mapping[str, Any]) -> bool:
+    """Whether a gate is closed by a medicine that is or was given, of which nothing is judged."""
+    return str(gate.get("closed_as", "")).startswith(_NOT_JUDGED)
 
 
 def _verdict(part: Mapping[str, Any]) -> str:
@@ -505,6 +549,7 @@ def _item(
     else:
         pill = "out of date" if is_out_of_date(plan, today) else "offered"
     of_row = _computed({**option, "gates": []})
+    calls = bool(option.get("signs")) and bool(dose or option["category"] == "test" or against)
     return Item(
         rule=rule,
         option=option,
@@ -533,7 +578,9 @@ def _item(
         else "Decline: I do not follow it for this patient",
         decided=_decided(option, decision),
         medicine=option.get("medicine_in_words", ""),
-        no_next_dose=bool(option.get("no_next_dose")),
+        no_next_dose=_CALLS.get(option.get("no_next_dose"), ""),
+        outlives=option["action"] if against or (calls and not dose) else "",
+        calls=calls,
         meant=meant,
         signs=option.get("signs", ""),
     )
@@ -569,8 +616,10 @@ def _statement(option: Mapping[str, Any], dose: str) -> str:
 
 def _decided(option: Mapping[str, Any], decision: str) -> str:
     """A decision, in words to the patient."""
-    if decision == "accept" and option.get("no_next_dose"):
-        return _CALL_NOW
+    if decision == "accept" and "no_next_dose" in option:
+        return _NO_WAITING.format(_CALLS[option["no_next_dose"]].partition(",")[0])
+    if decision == "accept" and option["category"] == "test" and "signs" in option:
+        return _NO_WAITING.format("today if you take it")
     return (_ABOUT_A_WARNING if warns(option) else DECISIONS).get(decision, "")
 
 

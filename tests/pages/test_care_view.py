@@ -370,11 +370,13 @@ def test_the_inputs_of_a_dose_stand_beside_it_with_their_days() -> None:
     assert "female, 64 years" in text
 
 
-def of_care(facts: dict[str, Fact], decision: str | None = None) -> tuple[str, str]:
-    """His and her page of a plan by these facts, with this decision on everything or none."""
+def of_care(facts: dict[str, Fact], decision: str | None = None, days: int = 0) -> tuple[str, str]:
+    """His and her page of a plan by these facts, with this decision on everything or none, so many
+    days later.
+    """
     plan = draw_plan(facts, shipped(), care_people.TODAY)
     notes = decided(plan, decision) if decision else {}
-    day_of_it, rules = care_people.TODAY, shipped()
+    day_of_it, rules = care_people.TODAY + days, shipped()
     return his(plan, notes, day_of_it, rules), hers(plan, notes, day_of_it, rules)
 
 
@@ -421,13 +423,63 @@ def test_who_takes_olaparib_is_seen_at_the_top_with_what_does_not_go_with_it() -
     assert "itraconazole, of “strong inhibitors of CYP3A”" in notice
     assert "Creatinine clearance" in notice.partition("no reason to stop")[0]
     assert "no reason to stop" in notice
-    assert "creatinine clearance: 24.4 mL/min." in notice
-    assert "not judged: given already" in clinician
-    assert "You take olaparib tablets, or something of the same kind" in patient
-    assert "matters for it: call your clinic today, before the next dose." in patient
+    assert "creatinine clearance 24.4 mL/min" in notice
+    assert "creatinine in serum 1.7 mg/dL (2026-11-25)" in notice
+    assert "not judged: taken, given before, or not tolerated" in clinician
+    assert "You take olaparib." in patient
+    told = "because of itraconazole: call your clinic today, before the next dose."
+    assert told in patient.partition("What your clinician decided")[0]
+    assert "Apart from the warning above" in patient
     _, alone = of_care(but(BEA, medicines=("rxnorm:1597582",), weight=Decimal(90)))
+    assert "You take olaparib: this plan does not judge" in alone
     assert "Do not stop by yourself." in alone
     assert "call your clinic today" not in alone
+    _, lower = of_care(but(BEA, medicines=("rxnorm:1597582",)))  # 200 mg for who begins
+    assert "call your clinic today, before the next dose" in lower
+
+
+def test_who_takes_olaparib_is_shown_with_what_is_not_known_of_the_kidneys() -> None:
+    """A number has its day; a reported clearance stands beside the computed one."""
+    taken = but(CLEAR, medicines=("rxnorm:1597582",))
+    clinician, patient = of_care({**taken, "reported_clearance": known(Decimal(25))})
+    notice = clinician.partition("A condition is")[0]
+    assert "No dose before it is clear which of them holds." in notice
+    assert "as reported 25 mL/min (2026-11-25)" in notice
+    assert "call your clinic today" in patient
+    old = Known(Decimal("0.85"), care_people.TODAY - 200)
+    clinician, _ = of_care({**taken, "creatinine": old})
+    assert "creatinine clearance not known" in clinician
+    assert "creatinine in serum not known (too old, 0.85 mg/dL, 200 days old" in clinician
+
+
+def test_another_parp_inhibitor_is_called_by_its_name() -> None:
+    clinician, patient = of_care(but(CLEAR, medicines=("atc:L01XK04",)))
+    assert "You take talazoparib:" in patient
+    assert "Another PARP inhibitor has a label of its own." in clinician
+
+
+def test_a_pregnancy_beside_tamoxifen_is_called_about_today() -> None:
+    pregnant = but(CLEAR, medicines=("rxnorm:10324",), pregnant=True)
+    clinician, patient = of_care(pregnant, "accept")
+    assert "Verify the pregnancy before the next dose" in clinician
+    assert "Call your clinic today, before the next dose." in patient
+    assert "agrees with this: do not wait for a talk, call today" in patient
+    assert "a pump" not in patient
+    _, declined = of_care(pregnant, "decline")
+    assert "take no further dose before you have spoken with your clinic: call today." in declined
+
+
+def test_who_takes_a_fluoropyrimidine_calls_also_when_the_plan_is_out_of_date() -> None:
+    slow = but(FLUOROURACIL, dpyd_variants=("c.1905+1G>A",))
+    for facts in (slow, without(FLUOROURACIL, "dpyd_variants")):
+        _, patient = of_care(facts, "accept")
+        assert "call your clinic today" in patient
+        clinician, late = of_care(facts, "accept", days=30)
+        assert "call before your next dose" in late or "call your clinic today" in late
+        assert "%" not in late
+    assert "Test DPYD before the first dose" in clinician
+    clinician, _ = of_care(slow, days=30)
+    assert "DPYD activity score 1" in clinician
 
 
 def test_who_does_not_tolerate_a_medicine_is_not_told_to_go_on_with_it() -> None:
@@ -658,7 +710,7 @@ def test_the_command_line_has_a_plan_for_people() -> None:
     drawn = with_a_dose(CLEARS, ITRACONAZOLE)
     text = for_clinician(described(drawn, {}, TODAY, shipped()))
     lines = re.sub(r"\n {4,}", " ", text)
-    assert 40 < text.count("\n") < 90
+    assert 40 < text.count("\n") < 100
     assert max(map(len, text.splitlines())) <= 100
     for part in (
         "germline BRCA variant [offered]\n",

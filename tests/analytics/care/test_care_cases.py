@@ -36,7 +36,7 @@ OLAPARIB, DPYD, TEST, TAMOX = (
     "cyp2d6-tamoxifen",
 )
 CARRIER, RISK, CALL = "brca-carrier", "brca-risk-assessment", "brca-confirm-call"
-BRIVUDINE = "brivudine-fluoropyrimidine"
+BRIVUDINE, PREGNANCY = "brivudine-fluoropyrimidine", "pregnancy-medicines"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def lacking(
     return Case(f"{name}: {reason.value}", but(base, **{name: unknown(reason)}), missing=(name,))
 
 
+STOPPED = "not-in-a-pregnancy"
 USUAL, LOWER = "usual-dose 300", "moderate-renal-impairment 200"
 VARIANT = ("germline-variant",)
 RENAL = [
@@ -97,6 +98,37 @@ CASES = [
     Case("Bea, HER2 positive", but(BEA, her2=day("positive", 300)), closed=("her2-negative",)),
     lacking("brca1_germline", Reason.BUILD_MISSING, BEA),
     lacking("medicines_complete", Reason.WITHHELD, BEA),
+    # What the laboratory reports of the kidneys.
+    *(
+        Case(
+            f"clearance {clearance}, {reported} reported",
+            but(CLEAR, weight=Decimal(clearance), reported_clearance=day(Decimal(reported), 2)),
+            option=option,
+            closed=closed,
+        )
+        for clearance, reported, option, closed in (
+            ("80", "28", "", ("clearances-agree",)),
+            ("80", "50", "", ("clearances-agree",)),
+            ("80", "51", USUAL, ()),
+            ("44", "28", "", ("clearances-agree",)),
+            ("44", "31", LOWER, ()),
+            ("44", "60", LOWER, ()),
+            ("29", "28", "", ("renal-function",)),
+        )
+    ),
+    *(
+        Case(
+            f"a reported clearance, {reason.value}",
+            but(CLEAR, reported_clearance=unknown(reason)),
+            missing=("reported_clearance",),
+        )
+        for reason in (Reason.CONFLICTING, Reason.UNIT, Reason.NOT_FINAL)
+    ),
+    Case(
+        "a low reported clearance of long ago",
+        but(CLEAR, reported_clearance=day(Decimal(28), 31)),
+        option=USUAL,
+    ),
     # The variant.
     Case("likely pathogenic", but(CLEAR, brca1_germline=day("likely pathogenic", 9)), option=USUAL),
     Case(
@@ -569,6 +601,24 @@ CASES = [
         but(FLUOROURACIL, medicines=day(("atc:L01BC06",), 40), dpyd_variants=("c.1905+1G>A",)),
         DPYD,
         option="score-1 50 %",
+    ),
+    *(
+        Case(f"{code} in a pregnancy", but(taking(code), pregnant=True), PREGNANCY, option=STOPPED)
+        for code in ("rxnorm:10324", "atc:L01BC02", "atc:L01BC06", "rxnorm:1597582")
+    ),
+    Case("tamoxifen", taking("rxnorm:10324"), PREGNANCY, closed=("pregnant",)),
+    Case("a pregnancy alone", but(CLEAR, pregnant=True), PREGNANCY, closed=("medicine",)),
+    Case(
+        "tamoxifen of a man",
+        but(without(taking("rxnorm:10324"), "pregnant"), sex="male"),
+        PREGNANCY,
+        closed=("pregnant",),
+    ),
+    Case(
+        "tamoxifen, a pregnancy long ago",
+        but(taking("rxnorm:10324"), pregnant=day(True, 300)),
+        PREGNANCY,
+        missing=("menopause", "pregnant"),
     ),
     Case("brivudine alone", taking("atc:J05AB15"), BRIVUDINE, closed=("fluoropyrimidine",)),
     Case("fluorouracil alone", FLUOROURACIL, BRIVUDINE, closed=("brivudine",)),

@@ -296,23 +296,17 @@ def test_a_thrombosis_of_any_age_warns(thrombosis: Fact, warning: str | None) ->
 
 
 @pytest.mark.parametrize(
-    ("reported", "warned"),
+    ("allergies", "warned"),
     [
-        (known(Decimal(50), 2), True),  # the clearance of CLEAR is 80
-        (known(Decimal(28), 2), True),
-        (known(Decimal(51), 2), False),
-        (known(Decimal(28), 31), False),
+        (("atc:L01BC02",), True),
+        (("atc:A10BA02",), False),
         (unknown(Reason.NOT_RECORDED), False),
     ],
 )
-def test_a_reported_clearance_of_a_lower_class_warns(reported: Fact, warned: bool) -> None:
-    texts = [entry["text"] for entry in drawn(but(CLEAR, reported_clearance=reported))["warnings"]]
-    assert any("The laboratory reports a clearance" in text for text in texts) == warned
-
-
-def test_a_reported_clearance_of_the_same_class_does_not_warn() -> None:
-    plan = drawn(but(BEA, reported_clearance=known(Decimal(40), 2)))
-    assert not any("The laboratory reports" in entry["text"] for entry in plan["warnings"])
+def test_an_allergy_to_the_medicine_itself_warns(allergies: Any, warned: bool) -> None:
+    plan = drawn(but(FLUOROURACIL, allergies=allergies))
+    texts = [warning["text"] for warning in plan["warnings"]]
+    assert any(text.startswith("An allergy or intolerance") for text in texts) == warned
 
 
 FIVE = {

@@ -298,13 +298,19 @@ BRCA1: dict[str, tuple[list[dict[str, Any]], object]] = {
             expected,
         )
         for more, expected in (
-            ({"subject": {"display": "mother"}}, Reason.NOT_RECORDED),
+            ({"subject": {"display": "mother"}}, Reason.HELD_BACK),
             (
                 {"type": concept(("http://terminology.hl7.org/CodeSystem/v2-0487", "AMN"))},
-                Reason.NOT_RECORDED,
+                Reason.HELD_BACK,
             ),
-            ({"type": {"text": "Chorionic villi"}}, Reason.NOT_RECORDED),
-            ({"type": {"text": "Umbilical cord blood"}}, Reason.NOT_RECORDED),
+            ({"type": {"text": "Chorionic villi"}}, Reason.HELD_BACK),
+            ({"type": {"text": "Umbilical cord blood"}}, Reason.HELD_BACK),
+            ({"type": {"text": "Tumor tissue, FFPE"}}, Reason.HELD_BACK),
+            ({"type": {"text": "Plasma cell-free DNA"}}, Reason.HELD_BACK),
+            (
+                {"type": concept(("http://terminology.hl7.org/CodeSystem/v2-0487", "TUMOR"))},
+                Reason.HELD_BACK,
+            ),
             ({"type": {"text": "EDTA blood"}}, "pathogenic"),
         )
     },
@@ -561,7 +567,7 @@ MEASURED = [
     ([measured("2164-2", 0.5, "mL/s")], "reported_clearance", Decimal(30)),
     ([measured("2164-2", 52, "ml/min"), measured("98979-8", 28, "mL/min/1.73m2")], "reported_clearance", Decimal(28)),
     ([bounded("98979-8", "<", 15)], "reported_clearance", Decimal(15)),
-    ([bounded("98979-8", ">", 60)], "reported_clearance", Reason.NOT_UNDERSTOOD),
+    ([bounded("98979-8", ">", 60)], "reported_clearance", Decimal(60)),
     ([measured("98979-8", 28, "mg/dL")], "reported_clearance", Reason.UNIT),
     ([SERUM, DIALYSIS], "creatinine", Reason.NOT_UNDERSTOOD),
     *(([SERUM, ended(code, status)], "creatinine", Reason.NOT_UNDERSTOOD)
@@ -723,7 +729,7 @@ TUMOUR = [
     ([coded("85337-4", "LA6577-6", "2024-02-01"), condition((CM, "Z17.0"), onsetDateTime="2020-03-01")],
      "oestrogen_receptor", "negative"),
     ([staged("21907-1", "cM0")], "metastatic", False),
-    ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")], "metastatic", True),
+    ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")], "metastatic", Reason.CONFLICTING),
     ([staged("21907-1", "cM0"), condition((CM, "C79.51"))], "metastatic", True),
     *(([staged("21907-1", "cM0"), staged(code, text, "2023-02-01")], "metastatic", Reason.NOT_UNDERSTOOD)
       for code in ("21908-9", "21902-2", "21914-7") for text in ("IV", "Stage IV", "stage 4", "IVB")),
@@ -898,6 +904,17 @@ def taken(status: str, **when: Any) -> dict[str, Any]:
 
 
 GIVEN_ONCE = {"resourceType": "MedicationAdministration"}
+
+
+def given_by(route: str) -> dict[str, Any]:
+    """One infusion or instillation of chemotherapy, by this way."""
+    given = taken("completed", effectiveDateTime="2024-03-01") | GIVEN_ONCE
+    return given | {
+        "medicationCodeableConcept": concept((ATC, "L01DB01")),
+        "dosage": {"route": {"text": route}},
+    }
+
+
 ADVICE = observation(
     (GUIDE, "therapeutic-implication"),
     component=[component("51963-7", RXNORM, "1597582")],
@@ -1037,6 +1054,24 @@ MEDICINES = [
     ([medicine("L01XA02", "2024-04-20", "completed")], "medicines", ()),  # infusions
     ([medicine("L01XA02", "2024-05-10")], "chemotherapy", Reason.NOT_FINAL),
     ([medicine("L01BC52", "2024-04-20", "completed")], "chemotherapy", Reason.NOT_UNDERSTOOD),
+    # A day that is known to a year or a month only is over when that is.
+    *(([taken("completed", **when)], "medicines", ()) for when in (
+        {"effectiveDateTime": "2015"}, {"effectivePeriod": {"start": "2015-02", "end": "2015-03"}})),
+    ([medicine(CARBAMAZEPINE, "2019-04", "completed")], "medicines", ()),
+    ([medicine(CARBAMAZEPINE, "2024-05", "completed")], "medicines", INDUCER),
+    # Whatever is no PARP inhibitor by its code is none, also if it may interact.
+    *(([medicine("A10BA02"), medicine(code, "2023-01-01", "completed")], "earlier_parp_inhibitor", expected)
+      for code, expected in (("L01FF02", False), ("N05BA06", False), ("A02BD", False),
+                             *((code, Reason.NOT_UNDERSTOOD) for code in ("L01XX46", "L01XX99", "L01")))),
+    *(([medicine("A10BA02"), handed_out(ITRACONAZOLE, LONG_AGO, "2024-05-22", status=status)[1]],
+       "medicines_complete", expected)
+      for status, expected in (("cancelled", True), ("declined", True), ("completed", Reason.HELD_BACK))),
+    *(([medicine("A10BA02") | {"intent": "plan"} | said], "medicines_complete", expected)
+      for said, expected in (({"reportedBoolean": True}, True), ({}, Reason.HELD_BACK))),
+    # Chemotherapy into a cavity is none for the breast, and an operation for something else is none of it.
+    *(([given_by(route), SURGERY], "chemotherapy", Reason.NOT_UNDERSTOOD)
+      for route in ("Intravesical route", "Intra-arterial (hepatic)", "Intraperitoneal")),
+    ([given_by("Intravenous route"), SURGERY], "chemotherapy", "adjuvant"),
     ([medicine("A04AA55", "2024-05-10")], "medicines_complete", Reason.NOT_UNDERSTOOD),
     ([order((ATC, "N02BE01"), (RXNORM, "856987"))], "medicines_complete", Reason.NOT_UNDERSTOOD),
     ([medicine("J01FA09", "2014-04-20", "active")], "medicines", ("rxnorm:21212",)),
@@ -1937,6 +1972,11 @@ def test_after_a_transplant_a_test_may_show_the_donor_s_genes(code: str) -> None
     facts = chart(*bea(), diplotype("*1/*1"), *NONE_OF_PANEL, transplant)
     for name in ("brca1_germline", "dpyd_variants", "cyp2d6_diplotype"):
         assert value_of(facts[name]) == Reason.INDETERMINATE
+    for of_liver in (condition((CM, "Z94.4")), procedure((PCS, "0FY00Z0"))):
+        facts = chart(*bea(), diplotype("*1/*1"), *NONE_OF_PANEL, of_liver)
+        assert value_of(facts["brca1_germline"]) == "pathogenic"
+        for name in ("dpyd_variants", "cyp2d6_diplotype"):
+            assert value_of(facts[name]) == Reason.INDETERMINATE
     own, blood = (procedure((PCS, code)) for code in ("30243Y0", "30233N1"))
     assert value_of(chart(*bea(), own, blood)["brca1_germline"]) == "pathogenic"
 
@@ -2383,3 +2423,156 @@ def test_no_code_of_a_reason_is_kept_with_a_medicine() -> None:
     assert "C56" not in text
     assert "6064005" not in text
     assert "for-another-disease" in text
+
+
+def test_an_allergy_to_a_medicine_is_read_by_its_code() -> None:
+    assert value_of(chart(medicine("A10BA02"))["allergies"]) == Reason.NOT_RECORDED
+    allergy = allergic(code=concept((ATC, "L01BC06")))
+    assert value_of(chart(medicine("A10BA02"), allergy)["allergies"]) == ("rxnorm:194000",)
+
+
+def test_a_lack_of_dpd_that_is_diagnosed_leaves_a_normal_gene_in_doubt() -> None:
+    lacking = condition((CM, "E79.8"))
+    assert value_of(chart(*NONE_OF_PANEL, lacking)["dpyd_variants"]) == Reason.CONFLICTING
+    assert value_of(chart(*NONE_OF_PANEL)["dpyd_variants"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("beside", "sex"),
+    [
+        (coded("76691-5", "LA22880-1"), Reason.CONFLICTING),  # female-to-male
+        (coded("76691-5", "LA22878-5"), Reason.CONFLICTING),  # a man
+        (coded("76691-5", "LA22879-3"), "female"),
+        (coded("46098-0", "LA2-8"), Reason.CONFLICTING),
+        (condition((CM, "F64.0")), Reason.CONFLICTING),
+        (condition((CM, "Z87.890")), Reason.CONFLICTING),
+    ],
+)
+def test_a_sex_that_something_else_contradicts_is_in_doubt(
+    beside: dict[str, Any], sex: object
+) -> None:
+    assert value_of(chart(beside)["sex"]) == sex
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        coded("11449-6", "LA15173-0", "2024-05-28"),
+        measured("45194-8", 5000, "m[IU]/mL", "2024-05-28"),
+    ],
+)
+def test_a_newer_pregnancy_in_another_code_counts(newer: dict[str, Any]) -> None:
+    facts = chart(coded("82810-3", "LA26683-5", "2024-05-25"), newer)
+    assert value_of(facts["pregnant"]) is not False
+
+
+def test_breast_feeding_is_read_by_its_code() -> None:
+    denied = observation((LOCAL, "breast-feeding"), valueBoolean=False, **DAY)
+    assert value_of(chart(denied)["breast_feeding"]) is False
+    fed = coded("63895-7", "LA33-6", "2024-05-28")
+    assert value_of(chart(denied, fed)["breast_feeding"]) is True
+
+
+def test_what_was_not_kept_is_known_also_without_a_record_of_its_kind() -> None:
+    """A visit for chemotherapy, and a genomic result, that alone would be of their category."""
+    visit = CAME_FOR_IT | {"type": [concept((SNOMED, "1"))]}
+    given_before = medicine("L01DB01", "2024-03-01", "completed")
+    fact = chart(given_before, visit)["chemotherapy"]
+    assert not isinstance(fact, Known) or fact.day == day_number("2024-05-28")
+    alone = named("DPYD genotyping") | {"valueString": "*1/*2A"}
+    assert value_of(chart(alone)["dpyd_variants"]) == Reason.HELD_BACK
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Dihydropyrimidine dehydrogenase genotyping", "DPD-Defizienz", "Uracil in plasma"],
+)
+def test_a_result_of_the_enzyme_is_one_of_its_gene(name: str) -> None:
+    facts = chart(*NONE_OF_PANEL, named(name) | {"valueString": "found"})
+    assert value_of(facts["dpyd_variants"]) == Reason.HELD_BACK
+
+
+def test_withheld_procedures_leave_the_last_day_of_chemotherapy_unknown() -> None:
+    facts = chart(*bea(), withheld=[Category.PROCEDURES])
+    assert value_of(facts["chemotherapy"]) == Reason.WITHHELD
+
+
+@pytest.mark.parametrize(
+    "sensitive",
+    [
+        order((ATC, "J05AE03")) | {"authoredOn": "2024-05-23"},
+        {
+            **CAME_FOR_IT,
+            "type": [concept((CM, "F33.1"))],
+            "period": {"start": "2024-05-23", "end": "2024-05-23"},
+        },
+    ],
+)
+def test_a_reason_of_something_sensitive_leaves_no_day(sensitive: dict[str, Any]) -> None:
+    """Its code is of another category, so it is noted as not kept; of the day nothing may be."""
+    because = sensitive | {"reasonCode": [concept((CM, "J70.2"))]}
+    open_to_all = [
+        record.payload
+        for record in inputs_of(medicine("A10BA02"), NO_MDS, because)
+        if record.category in (Category.OBSERVATIONS, Category.MEDICATIONS, Category.CONDITIONS)
+    ]
+    assert b"2024-05-23" not in b"".join(open_to_all)
+    ordinary = medicine("A10BA03", "2024-05-23") | {"reasonCode": [concept((CM, "J70.2"))]}
+    records = inputs_of(medicine("A10BA02"), NO_MDS, ordinary)
+    assert "condition-held-back/2024-05-23" in json.dumps(load(records, Category.OBSERVATIONS))
+
+
+def test_what_was_handed_out_for_something_sensitive_leaves_no_days() -> None:
+    first, dispense = handed_out(ITRACONAZOLE, "2024-05-20", "2024-05-29", daysSupply=days(30))
+    assert "lasts/39" in json.dumps(load(inputs_of(first, dispense), Category.MEDICATIONS))
+    labelled = dispense | {"meta": {"security": [RESTRICTED]}}
+    assert "lasts/39" not in json.dumps(load(inputs_of(first, labelled), Category.MEDICATIONS))
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("NM_007294.4:c.(4185+1_4186-1)_(4357+1_4358-1)del", True),
+        ("NM_007294.4:c.(?_-232)_(80+1_81-1)del", True),
+        ("NM_007294.4:c.(4185+1)_(4357+1_4358-1)del", False),
+    ],
+)
+def test_a_deleted_exon_is_a_change(change: str, read: bool) -> None:
+    fact = chart(variant(change=change), implication())["brca1_germline"]
+    assert (value_of(fact) == "pathogenic") == read
+
+
+def test_a_report_to_which_something_was_added_is_final() -> None:
+    facts = chart(variant(), implication(), report("v", "i", status="appended"))
+    assert value_of(facts["brca1_germline"]) == "pathogenic"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"doseAndRate": [{"doseQuantity": {"unit": "tab", "value": 1}}]},
+        {"patientInstruction": "take with food daily"},
+        {"text": "240 mg SR once daily"},
+    ],
+)
+def test_topical_that_a_dosage_contradicts_is_taken(said: dict[str, Any]) -> None:
+    azole = medicine(ITRACONAZOLE) | {"dosageInstruction": [{"route": {"text": "topical"}, **said}]}
+    assert value_of(chart(azole)["medicines"]) == INHIBITOR
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        ({"reasonCode": [concept((CM, "D24.2"))]}, "setting not said"),
+        ({"reasonCode": [concept((CM, "Z40.01"))]}, "setting not said"),
+        ({"status": "in-progress"}, "setting not said"),
+        ({"performedDateTime": "2023-11-20"}, "setting not said"),  # before the diagnosis
+        ({"reasonCode": [concept((CM, "C50.912"))]}, "adjuvant"),
+        ({}, "adjuvant"),
+    ],
+)
+def test_an_operation_for_something_else_says_nothing_of_chemotherapy(
+    change: dict[str, Any], setting: str
+) -> None:
+    facts = chart(given_by("Intravenous route"), BREAST, SURGERY | change)
+    assert value_of(facts["chemotherapy"]) == setting

@@ -98,7 +98,7 @@ BAD: dict[str, dict[int, bytes]] = {
     "NaN": {2: records()[2].replace(b"31.5", b"NaN")},
     "in another category": {1: records()[3]},
     "another type of bundle": tampered(1, lambda d: d.update(type="batch")),
-    "no entries": tampered(1, lambda d: d.update(entry=[])),
+    "no list of entries": tampered(1, lambda d: d.update(entry={})),
     "entry as text": tampered(1, lambda d: d.update(entry=["Canary"])),
     "type as list": tampered(1, lambda d: first(d).update(resourceType=["Condition"])),
     "two patients": tampered(0, lambda d: d.update(entry=d["entry"] * 2)),
