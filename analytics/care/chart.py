@@ -50,7 +50,8 @@ def read_chart(records: Records) -> dict[str, Fact]:
 
 def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
     """The facts of the genome after a transplant of blood-forming cells, in doubt: a test of her
-    blood shows the donor's. Those of the liver's enzymes, after one of the liver: hers no longer count.
+    blood shows the donor's. Those of the liver's enzymes, after one of the liver: hers no longer
+    count.
     """
     transplants = conditions(records, _TRANSPLANT)
     transplants += [

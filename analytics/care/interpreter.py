@@ -51,8 +51,8 @@ class Evaluation:
     """What one rule says. `option`: the row of its table, only if open; `refusals`: why the rule
     itself does not hold, all of them; `facts`: every fact that the rule reads, as it may be used
     on this day; `missing`: those without which it cannot be evaluated; `listed`: her medicines that
-    are on a list of the rule, as (code, list); `row`: the row of its table that would apply, whatever
-    the gates say; `unlisted`: those that are on none; `aged`: the day
+    are on a list of the rule, as (code, list); `row`: the row of its table that would apply,
+    whatever the gates say; `unlisted`: those that are on none; `aged`: the day
     of her list of medicines where it is too old for more than what was on it."""
 
     rule: Rule

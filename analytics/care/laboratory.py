@@ -121,7 +121,8 @@ _MDS_AML = re.compile(
     r"(?:980[15-9]|9840|986[15-79]|987[1-4789]|989[15-8]|991[0-2]|9920|993[01]|994[56])/3"
     r"|99(?:8[0-9]|9[1-3])/[0-9]"
 )
-# Kidney disease of stage 4 and 5, acute failure, dialysis (ICD-10, ICD-10-CM), haemodialysis (ICD-10-PCS).
+# Kidney disease of stage 4 and 5, acute failure, dialysis (ICD-10, ICD-10-CM), haemodialysis
+# (ICD-10-PCS).
 _RENAL = re.compile(r"N17|N18[4-6]|N19|N990|I120|I1311|I132|T824|T861|Y841|Z49|Z992")
 _DIALYSIS = re.compile(r"5A1D.*")
 # Diseases that no treatment but a transplant ends, whatever their status says: end-stage kidney
@@ -392,8 +393,8 @@ def _is_over(condition: Entry) -> bool:
 
 
 def _steady(records: Records, creatinine: Fact) -> Fact:
-    """Creatinine, unless a renal failure, a kidney disease of stage 4 or 5, or dialysis may go on: no
-    clearance follows from it then.
+    """Creatinine, unless a renal failure, a kidney disease of stage 4 or 5, or dialysis may go on:
+    no clearance follows from it then.
     """
     since = records.today - _ACUTE_DAYS
     entries = [

@@ -117,7 +117,7 @@ def read_medicines(records: Records, metastatic: Fact) -> dict[str, Fact]:
     now = [medicine for medicine in taken if medicine.now]
     strange = [medicine.entry for medicine in now if not medicine.understood]
     complete = _complete(records, medicines, strange)
-    ever = _complete(records, medicines, [one.entry for one in taken if not one.understood])
+    ever = _complete(records, medicines, [it.entry for it in taken if not it.understood])
     unsure = [medicine.entry for medicine in taken if not medicine.tells_of_parp]
     facts = {
         "medicines": _list(records, medicines, now),
@@ -234,7 +234,9 @@ def _given(medicines: Sequence[_Medicine], kind: str, complete: Fact) -> Fact:
 
 
 def _allergies(records: Records) -> Fact:
-    """The medicines to which an allergy or intolerance is recorded; that there is none, nobody says."""
+    """The medicines to which an allergy or intolerance is recorded; no entry says that there is
+    none.
+    """
     entries = [entry for entry in records.entries if entry.kind == "AllergyIntolerance"]
     codes = frozenset[str]().union(*(_read(entry, records.today).codes for entry in entries))
     if not codes:

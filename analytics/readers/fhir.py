@@ -320,7 +320,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
         held_back.note_inner(resource)
         held_back.note_inner(_only_as_reason(resource, source, sets))
     for resource in not_taken:
-        # What it says may be for a sensitive category alone, and the prescription is of another one.
+        # It may be for a sensitive category alone, and the prescription is of another one.
         apart = _is_sensitive(resource, sets)
         prescriptions = [] if apart else _prescriptions_of(resource, source, taken)
         for prescription in prescriptions:
@@ -332,7 +332,7 @@ def _split(source: Source, subject: str, sets: ValueSets, weeks: int | None, mos
     report = _report(source, split, held_back, left)
     records = {
         category: write_record(split.get(category, ()), held_back.marks(category, weeks is None))
-        for category in sorted({*split, *held_back.told_in(weeks is None)})
+        for category in sorted({*split, *held_back.marked_categories(weeks is None)})
     }
     return Split(records, report, frozenset(marks.unknown))
 
@@ -444,8 +444,8 @@ class _HeldBack:
         codes of all such entries that are kept."""
         self._medicines = self._medicines or bool(named - listed)
 
-    def told_in(self, true_dates: bool) -> set[int]:
-        """The categories in whose records a plan must find a mark, also if nothing else is in them."""
+    def marked_categories(self, true_dates: bool) -> set[int]:
+        """The categories in whose records a plan must find a mark, if nothing else is in them too."""
         told = {Category.GERMLINE_VARIANTS} if self._results else set()
         return told | ({Category.PROCEDURES} if self._sessions and true_dates else set())
 

@@ -45,7 +45,7 @@ _LOCAL_WORDS = re.compile(
 )
 # Words of a dosage that contradict such a route.
 _INTO_THE_BODY = re.compile(
-    r"\boral|mouth|swallow|tab(?:s|let)?\b|tablet|cap(?:s|sule)?\b|capsule|kapsel|intraven|\bi\.?v\b|"
+    r"\boral|mouth|swallow|\btabs?\b|tablet|\bcaps?\b|capsule|kapsel|intraven|\bi\.?v\b|"
     r"inject|injekt|infus|subcut|\bp\.?o\b|\bfood\b|\b(?:sr|er|xr|xl)\b",
     re.IGNORECASE,
 )

@@ -442,9 +442,7 @@ def _matters(part: Mapping[str, Any]) -> list[str]:
         zip(part["closed"], part["reasons"], strict=False), key=lambda pair: pair[0] in given
     )
     measured = {
-        fact_with_day(fact)
-        if "value" in fact
-        else f"{fact['label']} not known ({', '.join(filter(None, (fact['reason'], fact['detail'])))})"
+        fact_with_day(fact) if "value" in fact else f"{fact['label']} not known ({_why(fact)})"
         for gate in part["gates"]
         for fact in gate["facts"]
         if fact["fact"] in _FOR_A_DOSE and fact.get("reason") != Reason.NOT_RECORDED.value
@@ -462,9 +460,14 @@ def _matters(part: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _why(fact: Mapping[str, Any]) -> str:
+    """Why a fact is not known."""
+    return ", ".join(filter(None, (fact["reason"], fact["detail"])))
+
+
 def _not_judged(part: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
-    """For the patient: a medicine that is not judged, and whether anything of her record matters for
-    it: another closed gate, a medicine beside it, or that another dose than the usual one is for her.
+    """For the patient: a medicine that is not judged, and whether anything of her record matters
+    for it: another closed gate, a medicine beside it, or that another dose than the usual is hers.
     """
     given, lists = part["medicines"], _given_lists(part, rules)
     rows = [

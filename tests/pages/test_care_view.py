@@ -427,8 +427,8 @@ def test_who_takes_olaparib_is_seen_at_the_top_with_what_does_not_go_with_it() -
     assert "creatinine in serum 1.7 mg/dL (2026-11-25)" in notice
     assert "not judged: taken, given before, or not tolerated" in clinician
     assert "You take olaparib." in patient
-    told = "because of itraconazole: call your clinic today, before the next dose."
-    assert told in patient.partition("What your clinician decided")[0]
+    call = "because of itraconazole: call your clinic today, before the next dose."
+    assert call in patient.partition("What your clinician decided")[0]
     assert "Apart from the warning above" in patient
     _, alone = of_care(but(BEA, medicines=("rxnorm:1597582",), weight=Decimal(90)))
     assert "You take olaparib: this plan does not judge" in alone

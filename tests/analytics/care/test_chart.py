@@ -560,12 +560,14 @@ MEASURED = [
     ([SERUM, failure("N17.9", "2024-05-10")], "creatinine", Reason.NOT_UNDERSTOOD),
     ([SERUM, failure("N17.9", "2020-05-10")], "creatinine", Decimal("1.4")),
     ([SERUM, failure("N17.9", "2024-05-01", "2024-05-09")], "creatinine", Decimal("1.4")),
-    *(([SERUM, failure(code, "2019")], "creatinine", Reason.NOT_UNDERSTOOD) for code in ("Z99.2", "N18.4")),
+    *(([SERUM, failure(code, "2019")], "creatinine", Reason.NOT_UNDERSTOOD)
+      for code in ("Z99.2", "N18.4")),
     ([SERUM, failure("N18.30", "2019")], "creatinine", Decimal("1.4")),
     *(([measured(code, 28, "mL/min/{1.73_m2}")], "reported_clearance", Decimal(28))
       for code in ("62238-1", "98979-8", "33914-3")),
     ([measured("2164-2", 0.5, "mL/s")], "reported_clearance", Decimal(30)),
-    ([measured("2164-2", 52, "ml/min"), measured("98979-8", 28, "mL/min/1.73m2")], "reported_clearance", Decimal(28)),
+    ([measured("2164-2", 52, "ml/min"), measured("98979-8", 28, "mL/min/1.73m2")],
+     "reported_clearance", Decimal(28)),
     ([bounded("98979-8", "<", 15)], "reported_clearance", Decimal(15)),
     ([bounded("98979-8", ">", 60)], "reported_clearance", Decimal(60)),
     ([measured("98979-8", 28, "mg/dL")], "reported_clearance", Reason.UNIT),
@@ -729,7 +731,8 @@ TUMOUR = [
     ([coded("85337-4", "LA6577-6", "2024-02-01"), condition((CM, "Z17.0"), onsetDateTime="2020-03-01")],
      "oestrogen_receptor", "negative"),
     ([staged("21907-1", "cM0")], "metastatic", False),
-    ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")], "metastatic", Reason.CONFLICTING),
+    ([staged("21907-1", "cM1"), staged("21907-1", "cM0", "2024-05-01")],
+     "metastatic", Reason.CONFLICTING),
     ([staged("21907-1", "cM0"), condition((CM, "C79.51"))], "metastatic", True),
     *(([staged("21907-1", "cM0"), staged(code, text, "2023-02-01")], "metastatic", Reason.NOT_UNDERSTOOD)
       for code in ("21908-9", "21902-2", "21914-7") for text in ("IV", "Stage IV", "stage 4", "IVB")),
@@ -1066,9 +1069,9 @@ MEDICINES = [
     *(([medicine("A10BA02"), handed_out(ITRACONAZOLE, LONG_AGO, "2024-05-22", status=status)[1]],
        "medicines_complete", expected)
       for status, expected in (("cancelled", True), ("declined", True), ("completed", Reason.HELD_BACK))),
-    *(([medicine("A10BA02") | {"intent": "plan"} | said], "medicines_complete", expected)
-      for said, expected in (({"reportedBoolean": True}, True), ({}, Reason.HELD_BACK))),
-    # Chemotherapy into a cavity is none for the breast, and an operation for something else is none of it.
+    *(([medicine("A10BA02") | {"intent": "plan"} | reported], "medicines_complete", expected)
+      for reported, expected in (({"reportedBoolean": True}, True), ({}, Reason.HELD_BACK))),
+    # Chemotherapy into a cavity is none for the breast.
     *(([given_by(route), SURGERY], "chemotherapy", Reason.NOT_UNDERSTOOD)
       for route in ("Intravesical route", "Intra-arterial (hepatic)", "Intraperitoneal")),
     ([given_by("Intravenous route"), SURGERY], "chemotherapy", "adjuvant"),
@@ -2548,15 +2551,17 @@ def test_a_report_to_which_something_was_added_is_final() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "stated",
     [
         {"doseAndRate": [{"doseQuantity": {"unit": "tab", "value": 1}}]},
         {"patientInstruction": "take with food daily"},
         {"text": "240 mg SR once daily"},
     ],
 )
-def test_topical_that_a_dosage_contradicts_is_taken(said: dict[str, Any]) -> None:
-    azole = medicine(ITRACONAZOLE) | {"dosageInstruction": [{"route": {"text": "topical"}, **said}]}
+def test_topical_that_a_dosage_contradicts_is_taken(stated: dict[str, Any]) -> None:
+    azole = medicine(ITRACONAZOLE) | {
+        "dosageInstruction": [{"route": {"text": "topical"}, **stated}]
+    }
     assert value_of(chart(azole)["medicines"]) == INHIBITOR
 
 
