@@ -446,8 +446,8 @@ class _HeldBack:
 
     def marked_categories(self, true_dates: bool) -> set[int]:
         """The categories in whose records a plan must find a mark, if nothing else is in them too."""
-        told = {Category.GERMLINE_VARIANTS} if self._results else set()
-        return told | ({Category.PROCEDURES} if self._sessions and true_dates else set())
+        marked = {Category.GERMLINE_VARIANTS} if self._results else set()
+        return marked | ({Category.PROCEDURES} if self._sessions and true_dates else set())
 
     def marks(self, category: int, true_dates: bool) -> set[str]:
         """The marks of a record of this category."""
