@@ -45,9 +45,9 @@ _REFERENCE = r"(?:N[CGMP]_[0-9]{6,9}\.[0-9]{1,2}|LRG_[0-9]{1,5}(?:[tp][0-9]{1,2}
 _GENE_NAME = r"(?:\([A-Z][A-Z0-9-]{1,14}\))?"
 _BASES = r"[ACGT]{1,64}"
 _CHANGE = rf"(?:[ACGT]>[ACGT]|=|(?:del|dup|inv)(?:{_BASES})?|(?:delins|ins){_BASES})"
-_ONE_PLACE = r"[*-]?[0-9]{1,6}(?:[+-][0-9]{1,6})?"
+_POSITION = r"[*-]?[0-9]{1,6}(?:[+-][0-9]{1,6})?"
 # A place, or between which two, as of the end of a deleted exon; neither may be known (?).
-_IN_TRANSCRIPT = rf"(?:{_ONE_PLACE}|\((?:{_ONE_PLACE}|\?)_(?:{_ONE_PLACE}|\?)\))"
+_IN_TRANSCRIPT = rf"(?:{_POSITION}|\((?:{_POSITION}|\?)_(?:{_POSITION}|\?)\))"
 _RESIDUE = (
     r"(?:Ala|Arg|Asn|Asp|Cys|Gln|Glu|Gly|His|Ile|Leu|Lys|Met|Phe|Pro|Sec|Ser|Thr|Trp|Tyr|Val|Ter)"
 )

@@ -250,7 +250,7 @@ def genes_called(observation: Mapping[str, object]) -> frozenset[str] | None:
     parts = [observation.get(name) for name in ("code", "valueString", "valueCodeableConcept")]
     written = " ".join(texts_within([*parts, observation.get("component")]))
     # The enzyme, and what it breaks down, tell of its gene.
-    named = {"DPYD" if found[1] else found[0].upper() for found in _GENE_NAMES.finditer(written)}
+    named = {"DPYD" if match[1] else match[0].upper() for match in _GENE_NAMES.finditer(written)}
     if not named:
         category = [] if systems & SYSTEMS.keys() else texts_within(observation.get("category"))
         return frozenset() if any(map(_OF_GENOME.fullmatch, category)) else None
