@@ -215,8 +215,7 @@ _FETAL = re.compile(
 # What a tumour's specimen is called, or the way to test one: HL7 v2 table 0487, SNOMED CT (tumour
 # tissue, tissue), words. Its genes are not those that she was born with.
 _OF_TUMOUR = re.compile(
-    r"tumou?r|\bTUMOR\b|neoplas|ffpe|paraffin|cell[- ]free|c[ft]dna|liquid biopsy|"
-    r"^(?:258435002|119376003)$",
+    r"tumou?r|neoplas|ffpe|paraffin|cell[- ]free|c[ft]dna|liquid biopsy|^(?:258435002|119376003)$",
     re.IGNORECASE,
 )
 _FROM_TUMOUR = "a result of the germline from a tumour's specimen"
@@ -445,7 +444,7 @@ class _HeldBack:
         self._medicines = self._medicines or bool(named - listed)
 
     def marked_categories(self, true_dates: bool) -> set[int]:
-        """The categories in whose records a plan must find a mark, if nothing else is in them too."""
+        """The categories whose records a plan must find, if they hold nothing but marks too."""
         marked = {Category.GERMLINE_VARIANTS} if self._results else set()
         return marked | ({Category.PROCEDURES} if self._sessions and true_dates else set())
 

@@ -90,17 +90,8 @@ def use_marks(medicine: Mapping[str, object], reasons: Sequence[object]) -> set[
     )
     forms = [*values_at(medicine, "form"), *values_at(medicine, "contained.form")]
     local = local and not any(map(_INTO_THE_BODY.search, texts_within(forms)))
-    if any(
-        map(
-            _INTO_A_CAVITY.search,
-            texts_within(
-                [
-                    *values_at(medicine, "dosage.route"),
-                    *values_at(medicine, "dosageInstruction.route"),
-                ]
-            ),
-        )
-    ):
+    routes = [*values_at(medicine, "dosage.route"), *values_at(medicine, "dosageInstruction.route")]
+    if any(map(_INTO_A_CAVITY.search, texts_within(routes))):
         marks = {FOR_ANOTHER_DISEASE}
     return marks | ({ON_SKIN_OR_EYE} if local else set())
 

@@ -144,9 +144,7 @@ class Item:
     decline: str  # the choice not to follow it
     decided: str  # the decision, in words to the patient
     medicine: str  # what the rule is about, in words; "" if it is about none
-    no_next_dose: (
-        str  # when who takes the medicine calls before any further dose; "" if it may wait
-    )
+    no_next_dose: str  # when to call, before any further dose; "" if that may wait
     outlives: str  # the statement that holds also when the plan is out of date; "" for none
     calls: bool  # who takes the medicine calls before the next dose, whatever was decided
     meant: list[str]  # the medicines of the record that its row asks for

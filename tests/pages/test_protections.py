@@ -81,6 +81,20 @@ def test_each_address_shows_a_page_to_people_and_json_to_programs(deployment) ->
         assert httpx.get(deployment.url + path).headers["content-type"] == "application/json"
 
 
+def test_what_a_page_asks_again_and_again_is_answered_as_a_page() -> None:
+    """htmx accepts anything, so an address outside /pages would be the API's, or none."""
+    folder = Path(__file__).parents[2] / "api" / "pages" / "templates"
+    asked = [
+        element
+        for template in folder.glob("*.html")
+        for element in re.findall(r"<[^<>]*hx-get=[^<>]*>", template.read_text())
+    ]
+    assert len(asked) >= 3
+    for element in asked:
+        accepts = 'hx-headers=\'{"Accept": "text/html"}\'' in element
+        assert 'hx-get="/pages/' in element or accepts, element
+
+
 def test_every_page_has_the_strict_policy(deployment) -> None:
     for path in ("/", "/runs", "/nowhere", "/me"):
         headers = httpx.get(deployment.url + path, headers=HTML).headers
