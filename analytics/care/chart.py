@@ -16,7 +16,7 @@ from analytics.care.entries import Records, names
 from analytics.care.facts import Fact, Known, Reason, Unknown
 from analytics.care.laboratory import read_laboratory
 from analytics.care.medicines import read_medicines
-from analytics.care.tumour import conditions, has_pcs, read_tumour
+from analytics.care.tumour import conditions, procedures, read_tumour
 from analytics.care.variants import BRCA, listed, read_variants
 from analytics.vocabulary import Category
 
@@ -39,13 +39,17 @@ def read_chart(records: Records) -> dict[str, Fact]:
     facts |= read_medicines(records, facts["metastatic"])
     facts |= _with_calls(records, read_variants(records), read_calls(records.genotypes))
     facts |= _of_a_donor(records, facts)
+    return facts | _without_dpd(records, facts)
+
+
+def _without_dpd(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
+    """DPYD in doubt, where it is normal and a disorder of what it breaks down is diagnosed."""
     lacking, variants = conditions(records, _LACK_OF_DPD), facts["dpyd_variants"]
-    if lacking and isinstance(variants, Known) and not variants.value:
-        detail = "a disorder of pyrimidine metabolism is diagnosed, and no variant was found"
-        facts["dpyd_variants"] = Unknown(
-            Reason.CONFLICTING, detail, variants.day, (*variants.source, *names(lacking))
-        )
-    return facts
+    if not lacking or not isinstance(variants, Known) or variants.value:
+        return {}
+    detail = "a disorder of pyrimidine metabolism is diagnosed, and no variant was found"
+    source = (*variants.source, *names(lacking))
+    return {"dpyd_variants": Unknown(Reason.CONFLICTING, detail, variants.day, source)}
 
 
 def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
@@ -53,28 +57,18 @@ def _of_a_donor(records: Records, facts: dict[str, Fact]) -> dict[str, Fact]:
     blood shows the donor's. Those of the liver's enzymes, after one of the liver: hers no longer
     count.
     """
-    transplants = conditions(records, _TRANSPLANT)
-    transplants += [
-        entry
-        for entry in records.entries
-        if entry.kind == "Procedure" and has_pcs(entry, _INFUSION)
-    ]
-    detail = "after a transplant of blood-forming cells a test may show the donor's genes"
-    livers = conditions(records, _LIVER)
-    livers += [
-        entry
-        for entry in records.entries
-        if entry.kind == "Procedure" and has_pcs(entry, _LIVER_TRANSPLANT)
-    ]
-    of_liver = "after a transplant of the liver its enzymes are those of the donor's genes"
+    of_cells = [*conditions(records, _TRANSPLANT), *procedures(records, _INFUSION)]
+    of_liver = [*conditions(records, _LIVER), *procedures(records, _LIVER_TRANSPLANT)]
+    blood = "after a transplant of blood-forming cells a test may show the donor's genes"
+    liver = "after a transplant of the liver its enzymes are those of the donor's genes"
     return {
-        name: Unknown(Reason.INDETERMINATE, why, facts[name].day, names(donated))
-        for names_of, donated, why in (
-            ((*BRCA, *_ENZYMES), transplants, detail),
-            (_ENZYMES, livers, of_liver),
+        name: Unknown(Reason.INDETERMINATE, why, facts[name].day, names(transplants))
+        for doubted, transplants, why in (
+            ((*BRCA, *_ENZYMES), of_cells, blood),
+            (_ENZYMES, of_liver, liver),
         )
-        for name in names_of
-        if donated and isinstance(facts[name], Known)
+        for name in doubted
+        if transplants and isinstance(facts[name], Known)
     }
 
 

@@ -24,7 +24,7 @@ from analytics.care.entries import (
     yes_or_no,
 )
 from analytics.care.facts import Fact, Known, Reason, Unknown, Value
-from analytics.care.tumour import conditions, has_icd, has_pcs, recorded, states_of
+from analytics.care.tumour import conditions, has_icd, procedures, recorded, states_of
 from analytics.readers.clinical import OLDEST, day_number, year_of
 from analytics.readers.codes import CARE, LOCAL, URIS, codings_of
 from analytics.readers.marks import SEX_IN_DOUBT, marks_of
@@ -404,11 +404,7 @@ def _steady(records: Records, creatinine: Fact) -> Fact:
         and (_lasts(condition) or condition.can_be_since(since) or not has_icd(condition, _ACUTE))
     ]
     entries += [
-        procedure
-        for procedure in records.entries
-        if procedure.kind == "Procedure"
-        and has_pcs(procedure, _DIALYSIS)
-        and procedure.can_be_since(since)
+        procedure for procedure in procedures(records, _DIALYSIS) if procedure.can_be_since(since)
     ]
     if not entries or not isinstance(creatinine, Known):
         return creatinine

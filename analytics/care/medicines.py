@@ -30,6 +30,7 @@ from analytics.care.tumour import (
     has_icd,
     has_pcs,
     is_of,
+    procedures,
     several_tumours,
 )
 from analytics.readers.codes import CARE, LOCAL, SENSITIVE, URIS
@@ -397,11 +398,9 @@ def _operations(records: Records) -> Iterator[int]:
     """
     diagnosed = [cancer.day for cancer in breast_cancers(records) if cancer.day is not None]
     since = min(diagnosed) - BEFORE_DIAGNOSIS if diagnosed else None
-    for entry in records.entries:
-        if entry.kind != "Procedure" or not has_pcs(entry, _SURGERY) or entry.day is None:
-            continue
-        done = entry.resource.get("status") == "completed"
-        if done and not is_of(entry, OTHER_OPERATION) and (since is None or entry.day >= since):
+    for entry in procedures(records, _SURGERY):
+        done = entry.resource.get("status") == "completed" and not is_of(entry, OTHER_OPERATION)
+        if done and entry.day is not None and (since is None or entry.day >= since):
             yield entry.day
 
 

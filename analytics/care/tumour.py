@@ -169,6 +169,13 @@ def conditions(records: Records, pattern: re.Pattern[str]) -> list[Entry]:
     ]
 
 
+def procedures(records: Records, pattern: re.Pattern[str]) -> list[Entry]:
+    """What was done to the person, with a code of ICD-10-PCS that fits."""
+    return [
+        entry for entry in records.entries if entry.kind == "Procedure" and has_pcs(entry, pattern)
+    ]
+
+
 def recorded(records: Records, entries: Sequence[Entry]) -> Fact:
     """Yes if there is an entry; otherwise unknown, since what is not recorded is no "no"."""
     if not entries:

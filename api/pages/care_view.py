@@ -233,7 +233,10 @@ def _refused(plan: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
             refusal | {"reasons": _matters(refusal) if _is_not_judged(refusal) else []}
             for refusal in refused
             if refusal["medicines"]
-            and (refusal["state"] == State.UNKNOWN or _is_taken(refusal, rules))
+            and (
+                refusal["state"] == State.UNKNOWN
+                or (_is_not_judged(refusal) and _taken(refusal, rules))
+            )
         ],
         "not_judged": [
             _not_judged(refusal, rules) for refusal in refused if _is_not_judged(refusal)
@@ -448,9 +451,7 @@ def _matters(part: Mapping[str, Any]) -> list[str]:
     computed = {
         f"{what} {value}" for what, value, _ in _computed(part) if what in _COMPUTED_FOR_A_DOSE
     }
-    if part["gates"] and not any(
-        "creatinine_clearance" in gate["computed"] for gate in part["gates"]
-    ):
+    if not any("creatinine_clearance" in gate["computed"] for gate in part["gates"]):
         computed.add(f"{FACTS['creatinine_clearance'].label} not known")
     return [
         *(reason for _, reason in reasons),
@@ -467,15 +468,14 @@ def _not_judged(part: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
     """For the patient: a medicine that is not judged, and whether anything of her record matters
     for it: another closed gate, a medicine beside it, or that another dose than the usual is hers.
     """
-    given, lists = part["medicines"], _given_lists(part, rules)
+    lists, taken = _given_lists(part, rules), _taken(part, rules)
     rows = [
         option["id"]
         for rule in rules.rules
         if rule.id == part["rule"]
         for option in rule.content["options"]
     ]
-    taken = [medicine["name"] for medicine in given if medicine["is_one_of"] in lists]
-    others = [medicine["name"] for medicine in given if medicine["is_one_of"] not in lists]
+    others = [seen["name"] for seen in part["medicines"] if seen["is_one_of"] not in lists]
     unusual = part.get("row", "") not in ("", *rows[:1])
     return {
         "medicine": part["medicine_in_words"],
@@ -485,11 +485,10 @@ def _not_judged(part: Mapping[str, Any], rules: RuleSet) -> dict[str, Any]:
     }
 
 
-def _is_taken(part: Mapping[str, Any], rules: RuleSet) -> bool:
-    """Whether the medicine that a rule does not judge is among those that are taken now."""
-    return _is_not_judged(part) and any(
-        medicine["is_one_of"] in _given_lists(part, rules) for medicine in part["medicines"]
-    )
+def _taken(part: Mapping[str, Any], rules: RuleSet) -> list[str]:
+    """The names of the medicines that a rule does not judge, of those that are taken now."""
+    lists = _given_lists(part, rules)
+    return [seen["name"] for seen in part["medicines"] if seen["is_one_of"] in lists]
 
 
 def _given_lists(part: Mapping[str, Any], rules: RuleSet) -> set[str]:
@@ -550,7 +549,7 @@ def _item(
     else:
         pill = "out of date" if is_out_of_date(plan, today) else "offered"
     of_row = _computed({**option, "gates": []})
-    calls = bool(option.get("signs")) and bool(dose or option["category"] == "test" or against)
+    calls = "signs" in option and (bool(dose) or option["category"] == "test")
     return Item(
         rule=rule,
         option=option,
