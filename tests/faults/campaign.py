@@ -339,8 +339,12 @@ class Stage:
             if hangs:
                 self.parts[target].kill()
         if not self.reached.exists():
+            if target != "actor":
+                self.launch(target)  # an armed one would strike at a later operation
             return None
         where = self.reached.read_text()
+        if mode == "kill" and target != "actor" and not self.parts[target].ended(TIMEOUT):
+            raise Violated("a part that killed itself lives on")  # it takes a moment to die
         seconds = self.mend()
         self.later += 100
         if not operation.is_done(self):
