@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from analytics.errors import PredictionError
 from analytics.folds import assign_folds, fit_copy
+from analytics.metrics import METRICS, Confusion
 from analytics.models.pipeline import predict
 
 Floats = NDArray[np.float64]
@@ -439,21 +440,14 @@ def count_cells(y: Labels, positive: NDArray[np.bool_]) -> Cells:
     )
 
 
-def metrics_of(cells: Cells) -> tuple[float, float, float, float, float, float]:
-    """(accuracy, precision, recall, F1, balanced accuracy, net benefit); both outcomes must occur.
+def metrics_of(cells: Cells) -> dict[str, float]:
+    """Each metric, by name; both outcomes must occur.
 
     For a matrix summed over repeats, accuracy, recall and balanced accuracy are the means over the
     repeats; precision and F1 are computed from the summed counts, because their mean over passes is
     undefined when a pass predicts nobody positive, and biased otherwise (Forman & Scholz 2010).
-    Precision without any positive prediction is 0. Net benefit (Vickers & Elkin 2006) weighs a
-    false alarm by the odds of the threshold, which is the share with the outcome (of the training
-    people, taken as that of all): true positives a person beyond treating nobody, or everybody,
-    which are worth 0 there.
+    Precision without any positive prediction is 0. The threshold that a net benefit assumes is the
+    share with the outcome (of the training people, taken as that of all).
     """
-    tp, fp, fn, tn = cells.tp, cells.fp, cells.fn, cells.tn
-    recall, specificity = tp / (tp + fn), tn / (tn + fp)
-    precision = tp / (tp + fp) if tp + fp else 0.0
-    f1 = 2 * tp / (2 * tp + fp + fn)
-    people = tp + fp + fn + tn
-    benefit = (tp + fn) / people * (recall + specificity - 1)
-    return (tp + tn) / people, precision, recall, f1, (recall + specificity) / 2, benefit
+    confusion = Confusion(cells.tp, cells.fp, cells.tp + cells.fn, cells.fp + cells.tn)
+    return {metric.name: metric.compute(confusion) for metric in METRICS}

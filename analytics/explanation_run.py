@@ -140,7 +140,7 @@ def _perturb(
     scale, errors = explained.explanation.scale, explained.errors
 
     def perturb(what: str, values: Floats) -> Floats:
-        cells = [f"{name}: {what}{part}" for part in explained.features]
+        cells = [f"{what} of {part}: {name}" for part in explained.features]
         return np.array(
             [
                 perturb_importance(noise, cohort.affected, sizes, cell, value, scale)
@@ -150,8 +150,8 @@ def _perturb(
 
     return replace(
         explained,
-        importance=perturb("", explained.importance),
-        direction=perturb("direction of ", explained.direction),
+        importance=perturb("size", explained.importance),
+        direction=perturb("direction", explained.direction),
         errors=None
         if errors is None
         else np.array(

@@ -35,6 +35,7 @@ ALPHA = 0.05  # probability that any pair of a cohort gets a degree that is too 
 LEAST_FREQUENCY_PERCENT = 5
 MOST_VARIANTS = 10_000  # more tell hardly more, since neighbours are correlated
 LEAST_HETEROZYGOUS = 50  # calls of each of two people; with fewer they are not compared
+LEAST_COMPARED = 0.9  # of all pairs: else it is not claimed that copies or relatives would be found
 # Stretches of the genome, wider than correlations between variants reach.
 STRETCH, LEAST_BLOCKS, MOST_BLOCKS = 10_000_000, 10, 50
 _CELLS = 1 << 20  # pairs that are compared at once
@@ -47,7 +48,7 @@ class Kinship:
     """The related pairs of `people`: (one, other, degree), one < other, by position.
 
     furthest: the furthest degree that such variants can tell among so many people, 0 to 3; None if
-    they are too few to compare anybody.
+    they are too few to compare most of them.
     """
 
     people: int
@@ -152,7 +153,7 @@ def relate(
         if at < len(CUTS)
     )
     furthest = sum(typical < expected for expected in EXPECTED[1:-1])
-    return Kinship(people, pairs, furthest)
+    return Kinship(people, pairs, furthest if compared >= LEAST_COMPARED * among else None)
 
 
 def _classify(

@@ -80,7 +80,7 @@ def run(
     (`readers.gene_sets.check_gene_sets`). Raises NoiseKeyMissing, ParamsError, InputsError,
     PayloadError, CohortTooSmall, TooFewDiffer.
     """
-    noise = Noise(noise_key)
+    noise = Noise(noise_key).of_question(_question(params, inputs))
     parsed = parse_params(params)
     if (gene_sets is None) != (parsed.gene_sets == ""):
         raise InputsError(
@@ -114,6 +114,15 @@ def run(
     return Result(
         dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people
     )
+
+
+def _question(params: bytes, inputs: Sequence[Input]) -> str:
+    """A digest of what is asked about whose records, in any order of them."""
+    records = sorted(
+        f"{item.subject} {item.category} {hashlib.sha256(item.payload).hexdigest()}"
+        for item in inputs
+    )
+    return hashlib.sha256(b"\n".join([params, *map(str.encode, records)])).hexdigest()
 
 
 def _select(

@@ -134,7 +134,7 @@ def fusion_report(people: int, cohorts: int, variants: int = 400) -> dict[str, f
     single = np.maximum(aucs["genes"], aucs["clinical"])
     accuracy, optimum, majority = np.mean(
         [
-            (metrics_of(of[FUSED].scores.cells)[0], c.optimum[FUSED], _majority(c.event))
+            (metrics_of(of[FUSED].scores.cells)["accuracy"], c.optimum[FUSED], _majority(c.event))
             for of, c in zip(rows, simulated, strict=True)
         ],
         axis=0,
@@ -228,7 +228,7 @@ def gse7390_report(
         {
             "feature_set": row.feature_set,
             "model": row.model,
-            "accuracy": metrics_of(row.scores.cells)[0],
+            "accuracy": metrics_of(row.scores.cells)["accuracy"],
             "auc": row.scores.auc,
             "interval": list(row.scores.auc_interval),
             "baseline": _majority(cohort.event),
@@ -400,7 +400,7 @@ def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> li
 
 def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, object]:
     """One model on one feature set, means over the cohorts."""
-    accuracy = float(np.mean([metrics_of(row.scores.cells)[0] for row in rows]))
+    accuracy = float(np.mean([metrics_of(row.scores.cells)["accuracy"] for row in rows]))
     best, reached = (
         float(np.mean([by_feature_set[rows[0].feature_set] for by_feature_set in accuracies]))
         for accuracies in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts])

@@ -11,7 +11,7 @@ import secrets
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from analytics.disclosure.counts import METRICS, Calls, build_table, perturb_rank, perturb_sizes
+from analytics.disclosure.counts import Calls, build_table, perturb_rank, perturb_sizes
 from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.disclosure.survival import Lives, show_curve
@@ -63,7 +63,7 @@ def _of_a_row(
     shown = build_table(noise, {"a": Calls(cells, called)}, affected, sizes)["a"].metrics
     errors = {
         name: abs(shown.get(name, np.nan) - 100 * exact)
-        for name, exact in zip(METRICS, metrics_of(cells), strict=True)
+        for name, exact in metrics_of(cells).items()
     }
     auc = float(np.mean([placement_values(row, event)[event == 1].mean() for row in probability]))
     errors["AUC"] = 100 * abs(perturb_rank(noise, affected, sizes, "a", auc) - auc)

@@ -78,6 +78,7 @@ SYSTEM_FILES = {
 # PostgreSQL, every output of every analysis, whole deployments from the compose file, what
 # `make check` says of a fault. All that is marked `alone` too.
 LONG = (
+    "tests/analytics/test_assays.py::test_every_kind_of_data_in_one_run",
     "tests/analytics/test_assays.py::test_fused_assays_tell_no_less_than_the_best_of_them",
     "tests/analytics/test_clusters.py::test_groups_that_are_there_are_recovered",
     "tests/analytics/test_clusters.py::test_without_groups_clusters_are_chance",
@@ -107,6 +108,7 @@ LONG = (
     "tests/api/cli/test_ingest_files.py::test_every_sample_is_a_person_and_every_person_a_sample",
     "tests/api/cli/test_ingest_files.py::test_many_genomes",
     "tests/api/cli/test_rehearse.py::test_a_network_over_series_is_rehearsed",
+    "tests/api/test_endpoints.py::test_an_ingest_takes_fourteen_records_of_a_thousand_people",
     "tests/api/test_floods.py",
     "tests/api/test_hostile_inputs.py",
     "tests/api/test_schema.py::test_every_answer_is_declared_and_none_is_a_failure",
@@ -124,6 +126,7 @@ LONG = (
     "tests/governance/test_forged_trails.py::test_whatever_was_signed_is_in_the_head",
     "tests/governance/test_verify_rules.py::test_every_rule_taken_out_lets_a_lie_through",
     "tests/governance/test_verify_steps.py::test_the_rules_read_every_item_that_the_contract_reads",
+    "tests/pages/test_output_checks.py::test_a_secret_anywhere_in_an_output_is_named",
     "tests/pages/test_output_checks.py::test_what_an_analysis_writes_passes",
     "tests/pages/test_plots.py::test_a_result_from_before_its_keys_were_renamed_is_shown_alike",
     "tests/pages/test_plots.py::test_a_result_s_page_names_nothing_as_the_program_does",
@@ -148,6 +151,7 @@ LONG = (
     "tests/test_confinement.py::test_models_and_parsers_work_within_each_wall",
     "tests/test_confinement.py::test_without_confinement_every_way_is_open",
     "tests/test_containers.py::test_its_commands_make_a_healthy_deployment",
+    "tests/test_databases.py::test_a_whole_run_leaves_the_rows_that_sqlite_has",
     "tests/test_differencing.py",
     "tests/test_kills.py",
     "tests/test_licences.py::test_a_licence_that_may_not_come_in_is_named",
@@ -167,11 +171,14 @@ LONG = (
     "tests/test_scenes.py::test_a_failing_scene_reports_it",
     "tests/test_scenes.py::test_each_holds_and_says_so",
     "tests/test_several_workers.py::test_a_worker_that_is_killed_costs_attempts_and_no_run",
+    "tests/test_several_workers.py::test_each_run_is_computed_once_and_both_take_some",
     "tests/test_several_workers.py::test_every_page_is_there_also_on_postgresql",
     "tests/test_story.py",
     "tests/test_wheel.py",
     "tests/test_withdrawal.py::test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_other",
+    "tests/test_withdrawal.py::test_a_supervisor_that_does_not_follow_the_ledger_is_seen",
     "tests/test_withdrawal.py::test_a_withdrawal_at_any_moment",
+    "tests/test_withdrawal.py::test_allowing_less_stops_a_run_and_allowing_more_does_not",
     "tests/test_worker.py::test_a_run_on_assays_and_gene_sets_is_sealed_once_the_dataset_has_them",
     "tests/test_worker.py::test_libraries_that_take_seconds_are_loaded_for_the_first_child_that_needs_them",
 )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from analytics.disclosure.noise import BOUND, ERROR, EVENT, PERSON, RANK, RATE, SPREAD, Noise
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT, round_count
+from analytics.metrics import METRICS, Confusion
 
 if TYPE_CHECKING:  # callers that only count people (the ingest dictionary) load no model library
     from analytics.evaluate import Cells
@@ -32,10 +33,6 @@ LEAST_IN_STEP = 2  # people of the rarer outcome
 # few cells.
 PROFILES_NEEDED = 10
 Z_95 = 1.959963984540054
-NET_BENEFIT = "net_benefit"
-METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", NET_BENEFIT)
-# Of those called positive: precision and F1 of fewer are mostly noise.
-OF_THE_CALLED = ("precision", "f1")
 Flow = Sequence[tuple[str, Collection[str]]]
 
 
@@ -97,7 +94,8 @@ def perturb_sizes(
     everybody in the cohort, and those with the event."""
     left, steps = granted, []
     for name, remaining in flow:
-        left = min(left, noise.count(PERSON, remaining))
+        # Each step draws anew: else two steps were equal only where the second left nobody out.
+        left = min(left, noise.count(PERSON, remaining, "" if name == flow[-1][0] else name))
         steps.append((name, left))
     everybody = min(left, noise.count(PERSON, people))
     return Sizes(granted, tuple(steps), everybody, min(everybody, noise.count(EVENT, events)))
@@ -150,31 +148,28 @@ def build_table(
 def _show_row(noise: Noise, name: str, of: Calls, events: set[str], sizes: Sizes) -> Shown:
     cells, called = of.cells, set(of.called)
     recall, alarm = (
-        float(np.clip(rate + RATE * noise.shift(EVENT, people, name, rate) / max(1, total), 0, 1))
-        for rate, people, total in (
-            (cells.tp / (cells.tp + cells.fn), called & events, sizes.events),
-            (cells.fp / (cells.fp + cells.tn), called - events, sizes.people - sizes.events),
+        float(np.clip(rate + RATE * noise.shift(EVENT, people, cell, rate) / max(1, total), 0, 1))
+        for cell, rate, people, total in (
+            (f"recall of {name}", cells.tp / (cells.tp + cells.fn), called & events, sizes.events),
+            (
+                f"alarms of {name}",
+                cells.fp / (cells.fp + cells.tn),
+                called - events,
+                sizes.people - sizes.events,
+            ),
         )
     )
-    positives = recall * sizes.events
-    alarms = alarm * (sizes.people - sizes.events)
-    correct = positives + sizes.people - sizes.events - alarms
-    metrics = {
-        "accuracy": correct / max(1, sizes.people),
-        "precision": positives / max(1.0, positives + alarms),
-        "recall": recall,
-        "f1": 2 * positives / max(1.0, positives + alarms + sizes.events),
-        "balanced_accuracy": (recall + 1 - alarm) / 2,
-        NET_BENEFIT: sizes.events / max(1, sizes.people) * (recall - alarm),
-    }
-    step, few = step_for(sizes), positives + alarms < SMALLEST_COUNT
+    affected, others = max(1, sizes.events), max(1, sizes.people - sizes.events)
+    perturbed = Confusion(recall * affected, alarm * others, affected, others)
+    step, few = step_for(sizes), perturbed.tp + perturbed.fp < SMALLEST_COUNT
     return Shown(
         step,
         {
-            # A net benefit of 0 is no extreme: nobody can tell a number of people by it.
-            metric: percent(value, step) if metric == NET_BENEFIT else inner_percent(value, step)
-            for metric, value in metrics.items()
-            if not (few and metric in OF_THE_CALLED)
+            metric.name: (percent if metric.signed else inner_percent)(
+                metric.compute(perturbed), step
+            )
+            for metric in METRICS
+            if not (few and metric.of_the_called)
         },
     )
 

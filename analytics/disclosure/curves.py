@@ -52,7 +52,7 @@ def roc_grid(
     curves = [np.interp(grid / 100, *roc_curve(event, scores)[:2]) for scores in probabilities]
     affected = [person for person, happened in zip(people, event, strict=True) if happened]
     perturbed = [
-        rate + RATE * noise.shift(EVENT, affected, f"{name} at {at}", rate) / sizes.events
+        rate + RATE * noise.shift(EVENT, affected, f"ROC at {at} of {name}", rate) / sizes.events
         for at, rate in zip(grid.tolist(), np.mean(curves, axis=0).tolist(), strict=True)
     ]
     rising = np.clip(np.maximum.accumulate(perturbed), 0, 1)

@@ -59,14 +59,16 @@ def perturb_group(
     events, others = max(1, sizes.events), max(1, sizes.people - sizes.events)
     auc, *rates = exact
     recall, alarm = (
-        float(np.clip(rate + RATE * noise.shift(EVENT, of, f"{cell}: {name}", rate) / total, 0, 1))
+        float(
+            np.clip(rate + RATE * noise.shift(EVENT, of, f"{name} of {cell}", rate) / total, 0, 1)
+        )
         for name, rate, of, total in zip(
             ("tpr", "fpr"), rates, (with_event, without), (events, others), strict=True
         )
     )
     return Perturbed(
         sizes,
-        (perturb_rank(noise, with_event, sizes, f"{cell}: auc", auc), recall, alarm),
+        (perturb_rank(noise, with_event, sizes, f"AUC of {cell}", auc), recall, alarm),
         (RANK * SPREAD / sizes.rarer, RATE * SPREAD / events, RATE * SPREAD / others),
         (events, others),
     )

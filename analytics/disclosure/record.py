@@ -13,7 +13,6 @@ from analytics.catalogue import RELEASABLE, estimates_probability
 from analytics.disclosure.clusters import LEAST_STABILITY
 from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
-    METRICS,
     PROFILES_NEEDED,
     STEPS,
     Counts,
@@ -24,6 +23,7 @@ from analytics.disclosure.noise import BOUND
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.disclosure.survival import Shown as Curve
 from analytics.kinship import SAME_GENOME, THIRD
+from analytics.metrics import NAMES
 
 _PEOPLE = {
     "what": "people",
@@ -36,7 +36,7 @@ _COUNTS = (
 _NOISE = {
     "rule": "noise before rounding",
     "at_most": BOUND,
-    "source": "keyed by the set of people",
+    "source": "keyed by the question and the set of people",
 }
 _NO_CURVE = "it has fewer than 50 people, or fewer than 10 with the event or without"
 _ONE_GENOME = {
@@ -64,7 +64,7 @@ def describe_metrics(
     coarsened: list[object] = []
     for name in rows:
         shown = table.get(name)
-        missing = [metric for metric in METRICS if shown is None or metric not in shown.metrics]
+        missing = [name for name in NAMES if shown is None or name not in shown.metrics]
         if missing:
             why = small if counts.events is None else "fewer than 10 people are called positive"
             withheld.append({"what": f"{', '.join(missing)}: {name}", "why": why})

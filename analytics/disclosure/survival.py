@@ -1,10 +1,13 @@
 """Disclosure control for survival curves, strata and calibration at the horizon.
 
 A curve is a life table (Cutler & Ederer 1958) of perturbed cells (noise.py): how many people have
-the event in each part of the horizon, how many are still at risk at its end, and how many have the
-event at all. The parts are tenths of the horizon, or fifths with fewer than MANY people, the same
-for every stratum. So a curve tells no more than its cells do, and neither do risk and median, which
-are read off it. The interval counts the noise.
+the event in each part of the horizon, how many are censored in it, how many are followed to its
+end, how many have the event at all, and all. One person is in at most three of them, wherever her
+time ends: perturbed numbers at risk would each be another look at whether she is still followed.
+The numbers that are printed are those not below zero that fit the cells best (least squares). The
+parts are tenths of the horizon, or fifths with fewer than MANY people, the same for every stratum.
+So a curve tells no more than its cells do, and neither do risk and median, which are read off it.
+The interval counts the noise.
 
 A time is left out until at least 10 people had the event or were censored since the one before, and
 none is printed with fewer than 10 at risk, or where nobody or everybody would be without the event.
@@ -18,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
 from analytics.disclosure.counts import Integers, inner_percent, percent
 from analytics.disclosure.curves import MOST_GROUPS, curve_step, mean_predicted
@@ -84,17 +88,28 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Perturbed cells. people, events: of all; at_risk, by_part: (parts,) still at risk at the end
-    of each part, and with the event in it, whose sum is adjusted to `events`. enough: (parts,)
-    whether 10 people are at risk then; large: whether 10 have the event, and 10 have not.
+    """Numbers that follow from perturbed cells. people, events: of all, as perturbed; by_part,
+    censored: (parts,) with the event in each part, and censored in it; reached: followed to the
+    end. These fit each other.
     """
 
     people: int
     events: int
-    at_risk: Floats
     by_part: Floats
-    enough: Flags
-    large: bool
+    censored: Floats
+    reached: float
+
+    @property
+    def at_risk(self) -> Floats:
+        """(parts,) still at risk at the end of each part."""
+        leaving = self.by_part + self.censored
+        after: Floats = self.reached + leaving.sum() - np.cumsum(leaving)
+        return after
+
+    @property
+    def large(self) -> bool:
+        """Whether 10 have the event, and 10 have not."""
+        return min(self.events, self.people - self.events) >= SMALLEST_COUNT
 
 
 def list_days(horizon: int, people: int = MANY) -> Integers:
@@ -138,7 +153,9 @@ def calibration_groups(
         groups, each = np.array_split(order, number), total // number
         tables = [_tabulate(noise, lives[group], np.array([horizon]), each) for group in groups]
         step = curve_step(each)
-        if step is not None and all(table.large and table.enough[-1] for table in tables):
+        if step is not None and all(
+            table.large and table.reached >= SMALLEST_COUNT for table in tables
+        ):
             predicted = [mean_predicted(noise, risk[group], lives[group].ids) for group in groups]
             seen = [inner_percent(1 - float(_survival(table)[0][-1]), step) for table in tables]
             return step, list(zip(predicted, seen, strict=True))
@@ -150,36 +167,49 @@ def _tabulate(noise: Noise, lives: Lives, days: Integers, people: int) -> _Table
     of it.
     """
     part = np.searchsorted(days, lives.time, "left")
+    ends = np.where(lives.event, EVENT, np.where(lives.time < days[-1], "censored", "followed"))
     events = min(people, noise.count(EVENT, lives.who(lives.event)))
-    by_part = np.array(
-        [noise.count(EVENT, lives.who(lives.event & (part == at))) for at in range(len(days))],
-        float,
+    # Named, since empty parts would share one noise.
+    happening, censored = (
+        [
+            noise.count(kind, lives.who((ends == end) & (part == at)), f"{end} in part {at}")
+            for at in range(len(days))
+        ]
+        for kind, end in ((EVENT, EVENT), (PERSON, "censored"))
     )
-    # Least squares: the sum of the parts has the noise of all, the number with the event only its
-    # own.
-    by_part += (events - by_part.sum()) / (len(days) + 1)
-    at_risk = [noise.count(PERSON, lives.who(lives.time >= day)) for day in days]
-    falling = np.minimum.accumulate([people, *at_risk])[1:].astype(float)
-    return _Table(
-        people,
-        events,
-        falling,
-        np.maximum(by_part, 0.0),
-        falling >= SMALLEST_COUNT,
-        min(events, people - events) >= SMALLEST_COUNT,
-    )
+    followed = noise.count(PERSON, lives.who(ends == "followed"), "followed")
+    fitting, _ = nnls(_sums(len(days)), np.array([*happening, *censored, followed, events, people]))
+    by_part, censored_by_part = np.split(fitting[:-1], 2)
+    return _Table(people, events, by_part, censored_by_part, float(fitting[-1]))
+
+
+def _sums(parts: int) -> Floats:
+    """Which numbers (columns: with the event by part, censored by part, followed) each cell (rows:
+    the same ones, those with the event, all) is the sum of.
+    """
+    numbers = 2 * parts + 1
+    return np.vstack([np.eye(numbers), np.arange(numbers) < parts, np.ones(numbers)])
 
 
 def _survival(table: _Table) -> tuple[Floats, Floats]:
-    """(survival, variance of its logarithm), each (parts,): Greenwood's formula and the noise's."""
-    before = np.append(table.people, table.at_risk[:-1])
-    exposed = np.maximum((before + table.at_risk + table.by_part) / 2, 1.0)
+    """(survival, variance of its logarithm), each (parts,): Greenwood's formula and the noise's, by
+    the delta method.
+    """
+    parts = len(table.by_part)
+    numbers = np.concatenate([table.by_part, table.censored, [table.reached]])
+    # Exposed in a part is who enters it, less half of those who are censored in it.
+    later, half = np.triu(np.ones((parts, parts))), np.eye(parts) / 2
+    exposes = np.hstack([later, later - half, np.ones((parts, 1))])
+    exposed = np.maximum(exposes @ numbers, 1.0)
     hazard = np.minimum(table.by_part / exposed, 1.0)
     survival: Floats = np.cumprod(1 - hazard)
-    parts = np.arange(1, len(hazard) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         greenwood: Floats = np.cumsum(hazard / (exposed * (1 - hazard)))
-    noise = SPREAD**2 * (parts - parts**2 / (len(parts) + 1)) / exposed**2
+        slope = np.eye(parts, len(numbers)) - hazard[:, None] * exposes
+        slope = np.cumsum(slope / (exposed * (1 - hazard))[:, None], axis=0)
+    sums = _sums(parts)
+    spread = SPREAD**2 * np.linalg.inv(sums.T @ sums)
+    noise: Floats = np.einsum("ij,jk,ik->i", slope, spread, slope)
     return survival, greenwood + noise
 
 
@@ -193,15 +223,14 @@ def _print(table: _Table, days: Integers, step: int) -> Shown | None:
     chosen = _choose_times(table, survival)
     if not chosen:
         return None
-    left = table.people - table.at_risk - np.cumsum(table.by_part)
-    censored = [round_count(round(number)) for number in np.maximum.accumulate(left).tolist()]
+    censored = [round_count(round(number)) for number in np.cumsum(table.censored).tolist()]
     points = tuple(
         Point(
             int(days[k]),
             survival[k],
             low[k],
             high[k],
-            round_count(int(table.at_risk[k])),
+            round_count(round(float(table.at_risk[k]))),
             censored[k],
         )
         for k in chosen
@@ -214,7 +243,7 @@ def _choose_times(table: _Table, survival: Sequence[int]) -> list[int]:
     chosen: list[int] = []
     before: float = table.people
     for k, left in enumerate(table.at_risk.tolist()):
-        if not table.enough[k] or survival[k] in ALL_ALIKE:
+        if left < SMALLEST_COUNT or survival[k] in ALL_ALIKE:
             continue
         if before - left >= SMALLEST_COUNT:
             chosen.append(k)

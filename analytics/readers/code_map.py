@@ -28,6 +28,7 @@ from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.codes import (
     LOCAL_CODES,
     MAPPED,
+    SNOMED,
     SYSTEMS,
     URIS,
     WORDS,
@@ -43,7 +44,6 @@ from analytics.vocabulary import Category
 MAX_BYTES = 256 * 1024 * 1024  # of a map: the international RF2 map has about 60 MiB
 MAX_CODES = 1_000_000
 MAX_TARGETS = 8  # of one code
-SNOMED = "http://snomed.info/sct"
 TARGETS = ("atc", "icd-10", "icd-10-cm", "icd-10-pcs", "icd-o-3", "local", "loinc", "rxnorm", "tnm")
 _CATEGORIES = {
     category.name.lower().replace("_", "-"): int(category)

@@ -57,8 +57,20 @@ SYSTEMS = {
     MAPPED: "mapped",
 }
 URIS = {short: uri for uri, short in SYSTEMS.items()}
-# ATC as the German institute publishes it, with the same codes for the same substances.
-_OTHER_URIS = {"http://fhir.de/CodeSystem/bfarm/atc": URIS["atc"]}
+SNOMED = "http://snomed.info/sct"
+# ATC as the German institute publishes it, with the same codes for the same substances; and the
+# object identifiers of HL7's registry, as files that were CDA documents before have them.
+_OTHER_URIS = {
+    "http://fhir.de/CodeSystem/bfarm/atc": URIS["atc"],
+    "urn:oid:2.16.840.1.113883.6.1": URIS["loinc"],
+    "urn:oid:2.16.840.1.113883.6.3": URIS["icd-10"],
+    "urn:oid:2.16.840.1.113883.6.4": URIS["icd-10-pcs"],
+    "urn:oid:2.16.840.1.113883.6.43.1": URIS["icd-o-3"],
+    "urn:oid:2.16.840.1.113883.6.73": URIS["atc"],
+    "urn:oid:2.16.840.1.113883.6.88": URIS["rxnorm"],
+    "urn:oid:2.16.840.1.113883.6.90": URIS["icd-10-cm"],
+    "urn:oid:2.16.840.1.113883.6.96": SNOMED,
+}
 HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "icd-o-3", "atc"})
 # A code that does not match its system's pattern may be free text or a disguised listed code, so it
 # is held back.

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from analytics.errors import PayloadError
 from analytics.readers.clinical import day_number
-from analytics.readers.codes import URIS, Coding, codings_of, normal_code
+from analytics.readers.codes import SNOMED, URIS, Coding, codings_of, normal_code
 from analytics.readers.links import values_at
 from analytics.readers.marks import (
     FOR_ANOTHER_DISEASE,
@@ -30,12 +30,12 @@ _ICD = {URIS[system]: system for system in ("icd-10", "icd-10-cm")}
 _ANOTHER = re.compile(r"C(?!50|7[6-9]|80|97)|[ABE-M]|N(?!6[0-4])|D[5-8]")
 _BREAST = re.compile(r"C50")
 _BREAST_SYSTEMS = frozenset({*_ICD, URIS["icd-o-3"]})
-_SNOMED, _V3 = "http://snomed.info/sct", "http://terminology.hl7.org/CodeSystem/v3-"
+_V3 = "http://terminology.hl7.org/CodeSystem/v3-"
 # SNOMED CT as FHIR's own value set route-codes names it (topical, cutaneous, ophthalmic), and HL7 v3
 # RouteOfAdministration.
 _LOCAL = frozenset(
     {
-        *(Coding(_SNOMED, code) for code in ("6064005", "448598008", "54485002")),
+        *(Coding(SNOMED, code) for code in ("6064005", "448598008", "54485002")),
         *(Coding(_V3 + "RouteOfAdministration", code) for code in ("SKIN", "OPTHALTA")),
     }
 )

@@ -102,7 +102,7 @@ def _evaluate(model: str, x: Floats, y: Labels, *, seed: int, repeats: int) -> t
             calibrated=CALIBRATED[model],
             tick=lambda _part: None,
         )
-    return metrics_of(scores.cells)[0], scores.auc
+    return metrics_of(scores.cells)["accuracy"], scores.auc
 
 
 def _mean_metrics(metrics: list[tuple[float, float]]) -> dict[str, float]:

@@ -8,12 +8,13 @@ a life table's cells are perturbed one by one (analytics/disclosure/survival.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
 from math import erfc, sqrt
 from typing import Any, TypeGuard
 
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
+from analytics.metrics import METRICS, Confusion
 from analytics.strata import ALL
 from api.pages.output_vocabulary import Findings, objects
 
@@ -214,53 +215,42 @@ def _impossible_metrics(result: Mapping[str, Any]) -> Findings:
         if not _is_number(step) or "balanced_accuracy" not in row:
             continue
         rates = _rates_of(row, step)
-        possible = [_ranges(rate, *rates) for rate in _outcome_rates(result)]
+        possible = [_ranges(prevalence, *rates) for prevalence in _outcome_rates(result)]
         possible = [
             ranges | {"f1": _meet(ranges["f1"], _harmonic(row, step))} for ranges in possible
         ]
-        for name in ("accuracy", "precision", "f1", "net_benefit"):
-            if not _is_number(value := row.get(name)):
+        for metric in METRICS:
+            if not _is_number(value := row.get(metric.name)):
                 continue
-            shown = _unrounded(value, step, inner=name != "net_benefit")
-            if not any(_overlap(shown, ranges[name]) for ranges in possible):
-                wrong.append((f"rows.{at}.{name}", value))
+            shown = _unrounded(value, step, inner=not metric.signed)
+            if not any(_overlap(shown, ranges[metric.name]) for ranges in possible):
+                wrong.append((f"rows.{at}.{metric.name}", value))
     return wrong
 
 
-def _rates_of(row: Mapping[str, Any], step: float) -> tuple[_Range, _Range, _Range]:
-    """Recall, specificity and balanced accuracy, of which the last is the mean of the others."""
+def _rates_of(row: Mapping[str, Any], step: float) -> tuple[_Range, _Range]:
+    """Recall and specificity, whose mean is the balanced accuracy."""
     recall, balanced = (
         _unrounded(row[name], step) if _is_number(row.get(name)) else _ANY
         for name in ("recall", "balanced_accuracy")
     )
     least, most = 2 * balanced[0] - recall[1], 2 * balanced[1] - recall[0]
-    return recall, (max(0.0, least), min(1.0, most)), balanced
+    return recall, (max(0.0, least), min(1.0, most))
 
 
-def _ranges(
-    outcome: _Range, recall: _Range, specificity: _Range, balanced: _Range
-) -> dict[str, _Range]:
+def _ranges(prevalence: _Range, recall: _Range, specificity: _Range) -> dict[str, _Range]:
     """What each metric can be. Each falls or rises with every one of its rates alone, so its ends
     are at theirs.
     """
-
-    def ends(metric: Callable[[float, float, float], float]) -> _Range:
-        values = [metric(*corner) for corner in product(outcome, recall, specificity)]
-        return min(values), max(values)
-
-    benefits = [rate * (2 * mean - 1) for rate, mean in product(outcome, balanced)]
-    return {
-        "accuracy": ends(lambda rate, caught, spared: rate * caught + (1 - rate) * spared),
-        "precision": ends(
-            lambda rate, caught, spared: _part(rate * caught, (1 - rate) * (1 - spared))
-        ),
-        "f1": ends(
-            lambda rate, caught, spared: _part(
-                2 * rate * caught, (1 - rate) * (1 - spared) + rate * (1 - caught)
-            )
-        ),
-        "net_benefit": (min(benefits), max(benefits)),
-    }
+    corners = [
+        Confusion(share * caught, (1 - share) * (1 - spared), share, 1 - share)
+        for share, caught, spared in product(prevalence, recall, specificity)
+    ]
+    ranges = {}
+    for metric in METRICS:
+        values = [metric.compute(corner) for corner in corners]
+        ranges[metric.name] = min(values), max(values)
+    return ranges
 
 
 def _part(part: float, others: float) -> float:

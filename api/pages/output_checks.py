@@ -17,6 +17,7 @@ from typing import Any
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT
 from analytics.errors import ParamsError
 from analytics.explanations.registry import GENES
+from analytics.metrics import METRICS, NAMES
 from analytics.params import Params, parse_params
 from api.pages.output_arithmetic import contradictions, few_people, few_to_read
 from api.pages.output_numbers import complements, complements_of_strata, misplaced, unexpected
@@ -34,17 +35,9 @@ _PARTS = frozenset(
         *("type", "analysis", "params", "outcome", "kind", "horizon_days", "granted", "people"),
         *("events", "baseline", "folds", "repeats", "components", "covariates", "flow", "step"),
         *("rows", "gains", "curves", "variants", "quantiles", "inflation", "model", "feature_set"),
-        *(
-            "p",
-            "permutations",
-            "auc",
-            "auc_interval",
-            "accuracy",
-            "balanced_accuracy",
-            "net_benefit",
-        ),
+        *("p", "permutations", "auc", "auc_interval", *NAMES),
         *("scaled_brier", "interval_method", "threshold", "settings"),
-        *("precision", "recall", "f1", "over", "interval", "roc", "calibration", "slope"),
+        *("over", "interval", "roc", "calibration", "slope"),
         *("intercept", "groups", "variant", "z", "frequency", "carriers", "used", "left_out"),
         *("rule", "kinship", "build", "components_omitted", "inflation_interval"),
         *("strata", "stratum", "days", "survival", "at_risk", "censored", "risk", "risk_interval"),
@@ -67,7 +60,7 @@ _DISCLOSED = frozenset(
 )
 # Of people, rounded.
 _COUNTS = frozenset({"people", "events", "carriers", "at_risk", "censored"})
-_METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "survival", "share")
+_METRICS = (*(metric.name for metric in METRICS if not metric.signed), "survival", "share")
 _SHARES = (*_METRICS, "frequency")
 _ORDERS = ("auc", "c_index")  # measures of order, not of people
 RATE_STEP = 5  # percent: the finest step of a curve's rates (CURVE_STEPS in analytics/disclosure)

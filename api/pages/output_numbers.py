@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analytics.disclosure.rounding import COUNT_GRID, SMALLEST_COUNT, print_p
+from analytics.metrics import NAMES
 from analytics.params import Params
 from analytics.strata import ALL
 from api.pages.output_vocabulary import Findings, leaves, objects
@@ -20,10 +21,7 @@ _OF_ALL = (
     *("outcome.horizon_days", "granted", "people", "events", "censored", "flow.people"),
     *("variants.used", "variants.left_out.variants"),
 )
-_OF_ROWS = (
-    *("accuracy", "precision", "recall", "f1", "balanced_accuracy", "net_benefit", "step", "auc"),
-    *("auc_interval", "scaled_brier", "permutations"),
-)
+_OF_ROWS = (*(*NAMES, "step", "auc", "auc_interval", "scaled_brier", "permutations"),)
 _OF_STRATA = (
     *("people", "events", "censored", "median", "median_interval", "risk", "risk_interval", "step"),
 )

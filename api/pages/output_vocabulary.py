@@ -25,6 +25,7 @@ from analytics.explanations.registry import (
     UNITED,
     step_parts,
 )
+from analytics.metrics import NAMES
 from analytics.params import Params
 from analytics.strata import ALL, NOT_KNOWN, parse_split
 from analytics.vocabulary import OutputClass
@@ -59,9 +60,10 @@ _RULES_OF_VARIANTS = (
     *("few-minor-alleles", "few-expected-in-rarer-outcome", "few-carriers"),
 )
 _KINSHIPS = ("none", "same-genome", "first-degree", "second-degree", "third-degree")
-_METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "net_benefit")
 _MEASURES = ("auc", "tpr", "fpr")
 _VERDICTS = ("too few to tell", "no difference shown", "higher", "lower")
+# What the noise follows from; the second is of results from before it followed from the question.
+_KEYED_BY = ("keyed by the question and the set of people", "keyed by the set of people")
 _NO_COMPONENTS = "too few variants on other chromosomes after LD pruning (a panel)"
 _OF_A_ROW = (
     *("threshold metrics", "AUC", "roc", "calibration"),
@@ -360,7 +362,7 @@ def _of_record(asked: Params, rows: Collection[str], variants: Collection[str]) 
     strata = {ALL, NOT_KNOWN, *groups_of(asked.strata)}
     measured = {f"{m} of {g}" for m in _MEASURES for r in asked.fairness for g in groups_of([r])}
     explained = {*asked.explain, *(f"other columns of genes, {name}" for name in asked.explain)}
-    some_metrics, some_numbers = _list_of(_METRICS), _list_of(("frequency", "carriers"))
+    some_metrics, some_numbers = _list_of(NAMES), _list_of(("frequency", "carriers"))
 
     def what(text: str) -> bool:
         if text in _OF_ALL or re.fullmatch("[0-9]{1,4} variants", text, re.ASCII):
@@ -382,7 +384,7 @@ def _of_record(asked: Params, rows: Collection[str], variants: Collection[str]) 
         "type": _one_of("volens/disclosure/1"),
         "statistic_class": _one_of(classes[asked.output_class]),
         "rules.rule": _one_of(*_RULES_OF_RECORD),
-        "rules.source": _one_of("ACRO", "keyed by the set of people", "KING-robust"),
+        "rules.source": _one_of("ACRO", *_KEYED_BY, "KING-robust"),
         "rules.what": _one_of(*_NEVER_LEAVES),
         "rules.at_least": _one_of("0.354", "0.0442"),  # kinship of one genome, of relatives
         "rules.inference_auc_at_most": _one_of("0.60"),

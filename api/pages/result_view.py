@@ -13,6 +13,7 @@ from typing import Any
 from analytics.clusterings import REGISTERED as CLUSTERINGS
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.explanations.registry import STEPS
+from analytics.metrics import METRICS
 from analytics.readers.gene_sets import LEAST_GENES
 from analytics.strata import ALL
 from api.client.renamed_keys import with_current_keys
@@ -55,12 +56,7 @@ _COLUMNS = {
     "interval_method": "interval by",
     "p": "p",
     "z": "z",
-    "balanced_accuracy": "balanced accuracy",
-    "net_benefit": "net benefit, per 100 people",
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
+    **{metric.name: metric.title for metric in METRICS},
     "scaled_brier": "scaled Brier score",
     "frequency": "frequency",
     "carriers": "carriers",
@@ -110,14 +106,7 @@ _MEANINGS = {
     "than chance",
     "z": "the effect, divided by its standard error: beyond about 2 or -2 chance is an unlikely reason for "
     "a single variant, and beyond about 5.5 for any of a genome",
-    "balanced_accuracy": "the mean of the shares that are called right of those with the outcome and of "
-    "those without it: 50 is chance",
-    "net_benefit": "of 100 people, those with the outcome who are called, less false alarms weighed by the "
-    "threshold: above 0 the model is of more use than to call nobody",
-    "accuracy": "the share that is called right; compare it with always giving the more frequent answer",
-    "precision": "of those who are called, the share that has the outcome",
-    "recall": "of those with the outcome, the share that is called",
-    "f1": "the harmonic mean of precision and recall",
+    **{metric.name: metric.meaning for metric in METRICS},
     "scaled_brier": "how much smaller the squared error of the predicted probabilities is than if everybody "
     "were given the share with the outcome: 100 is perfect, 0 is no better, below 0 worse",
     "frequency": "the share of all alleles that is the alternative one, in percent",

@@ -12,6 +12,7 @@ from typing import Any
 from analytics.errors import ParamsError
 from analytics.explanations import REGISTERED as EXPLANATIONS
 from analytics.explanations.registry import OVER_TIME
+from analytics.metrics import METRICS
 from analytics.params import Params, parse_params
 from analytics.readers.codes import VARIABLES
 from analytics.strata import ALL, parse_split
@@ -28,9 +29,7 @@ MEASURES = {
 # Numbers of a result, as its disclosure record calls them.
 _NUMBERS = {
     "roc": "ROC curve",
-    "f1": "F1",
-    "balanced_accuracy": "balanced accuracy",
-    "net_benefit": "net benefit",
+    **{metric.name: metric.word for metric in METRICS},
     "auc": "AUC",
     "events": "number with the outcome",
     "people": "number of people",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from quiet import NOISE_KEY
+from quiet import NOISE_KEY, OPEN_KEY
 from scipy.special import expit
 
 from analytics.cohort import (
@@ -228,7 +228,7 @@ def people() -> list[Input]:
 def checked(document: dict[str, Any], inputs: list[Input], **more: Any) -> dict[str, Any]:
     """A run's result, after what a machine checks of an output found nothing."""
     params = complete(document)
-    made = run(params, inputs, 10, noise_key=NOISE_KEY, **more)
+    made = run(params, inputs, 10, noise_key=OPEN_KEY, **more)
     result, disclosure = json.loads(made.result), json.loads(made.disclosure)
     checks = check_result(result, disclosure, params.decode(), 0b1110, 10, result["granted"])
     assert [

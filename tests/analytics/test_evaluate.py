@@ -31,7 +31,6 @@ from analytics.evaluate import (
     decision_threshold,
     evaluate_model,
     gain_interval_of,
-    metrics_of,
     permutation_p,
     placement_values,
     predict_once,
@@ -55,34 +54,6 @@ def evaluate(model: Pipeline, x: np.ndarray, y: np.ndarray, repeats: int = 10) -
     return evaluate_model(
         model, x, y, folds=5, repeats=repeats, seed=1, calibrated=True, tick=silent
     )
-
-
-def test_metrics_agree_with_sklearn() -> None:
-    generator = np.random.default_rng(2)
-    y, predicted = generator.integers(0, 2, 90), generator.integers(0, 2, 90)
-    ours = metrics_of(count_cells(y, predicted[None, :] == 1))
-    scorers = (
-        "accuracy_score",
-        "precision_score",
-        "recall_score",
-        "f1_score",
-        "balanced_accuracy_score",
-    )
-    *ours, benefit = ours
-    assert ours == pytest.approx([getattr(metrics, scorer)(y, predicted) for scorer in scorers])
-    (_, fp), (_, tp) = metrics.confusion_matrix(y, predicted)
-    odds = y.mean() / (1 - y.mean())
-    assert benefit == pytest.approx(tp / len(y) - fp / len(y) * odds)
-
-
-def test_whoever_treats_everybody_or_nobody_has_no_net_benefit() -> None:
-    assert metrics_of(Cells(10, 30, 0, 0))[-1] == 0
-    assert metrics_of(Cells(0, 0, 10, 30))[-1] == 0
-    assert metrics_of(Cells(10, 0, 0, 30))[-1] == 0.25  # as many as have the outcome
-
-
-def test_predicting_nobody_has_precision_zero() -> None:
-    assert metrics_of(Cells(0, 0, 10, 30)) == (0.75, 0.0, 0.0, 0.0, 0.5, 0.0)
 
 
 def test_placements_are_the_auc() -> None:

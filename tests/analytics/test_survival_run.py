@@ -10,6 +10,7 @@ import pytest
 from quiet import NOISE_KEY
 
 from analytics.canonical import dump_canonical
+from analytics.disclosure.noise import BOUND
 from analytics.errors import CohortTooSmall, ParamsError
 from analytics.params import complete, parse_params
 from analytics.people import Input
@@ -73,7 +74,7 @@ def test_everybody_with_a_follow_up_stays(printed: tuple[dict[str, Any], dict[st
     assert result["censored"] >= 185
     assert "people" not in result  # nobody is left out
     everybody = next(row for row in result["strata"] if row["stratum"] == "all")
-    assert abs(everybody["risk"] - 23.8) <= 5
+    assert abs(everybody["risk"] - 23.8) <= 8
     assert everybody["risk_interval"][0] < everybody["risk"] < everybody["risk_interval"][1]
     assert everybody["median"] == "not reached"
     assert everybody["events"] + everybody["censored"] <= 500
@@ -199,7 +200,7 @@ def test_evaluate_says_how_many_it_left_out_as_censored(
     )
     # The difference of the flow chart's numbers, which are all that it tells.
     assert result["censored"] == 5 * round((300 - result["flow"][-1]["people"]) / 5)
-    assert abs(result["censored"] - censored) <= 5
+    assert abs(result["censored"] - censored) <= BOUND
     few = [person for person in people if person.findings.follow_up_days >= HORIZON_DAYS - 100]
     few += [person for person in people if person.findings.metastasis]
     unique = list({person.ordinal: person for person in few}.values())

@@ -539,7 +539,7 @@ NOT_FEEDING = observation((LOCAL, "breast-feeding"), valueBoolean=False, **DAY)
 CLASS_C = coded("child-pugh-class", "child-pugh-c", system=LOCAL)
 METASTASIS = condition((CM, "C78.7"), onsetDateTime="2024-03-01")
 UNSUITABLE = observation((LOCAL, "endocrine-therapy-unsuitable"), valueBoolean=True, **DAY)
-BFARM_ATC = "http://fhir.de/CodeSystem/bfarm/atc"
+BFARM_ATC, ATC_OID = "http://fhir.de/CodeSystem/bfarm/atc", "urn:oid:2.16.840.1.113883.6.73"
 BOTH_CODES = order((RXNORM, "860975"), (ATC, "A10BA02")) | {"authoredOn": "2024-05-20"}
 STRANGE_ONCE = order((RXNORM, "860975")) | {"status": "stopped", "authoredOn": "2020-01-01"}
 IN_WORDS = order(medicationCodeableConcept={"text": "Paxlovid"})
@@ -1034,6 +1034,7 @@ MEDICINES = [
     ([order((RXNORM, "1597582"))], "medicines", ("rxnorm:1597582",)),
     ([order((BFARM_ATC, "J01FA09"))], "medicines", ("rxnorm:21212",)),
     ([order((BFARM_ATC, "J05AR22"))], "medicines", ("rxnorm:1306284",)),  # of the record for HIV
+    ([order((ATC_OID, "J01FA09"))], "medicines", ("rxnorm:21212",)),
     ([order((RXNORM, "197517"))], "medicines", ("rxnorm:21212",)),
     ([medicine("J05AR22")], "medicines", ("rxnorm:1306284",)),  # cobicistat, of the record for HIV
     *(([medicine("A10BA02"), *elsewhere], "medicines_complete", Reason.HELD_BACK) for elsewhere in IN_OTHER_PLACES),
@@ -1605,7 +1606,10 @@ def test_no_chemotherapy_is_not_said_where_it_could_be_withheld(category: int) -
 
 
 def test_a_medicine_of_a_withheld_category_is_not_told() -> None:
-    for written in (medicine("J05AR22"), order((BFARM_ATC, "J05AR22"))):
+    for written in (
+        medicine("J05AR22"),
+        *(order((uri, "J05AR22")) for uri in (BFARM_ATC, ATC_OID)),
+    ):
         facts = chart(*bea(), written, withheld={Category.HIV})
         assert "rxnorm:1306284" not in str(facts)
         assert value_of(facts["medicines_complete"]) == Reason.WITHHELD
@@ -1864,7 +1868,7 @@ NOT_KEPT: dict[str, tuple[dict[str, Any], Reason]] = {
     **{
         f"LOINC as {system}": (coded_so(system), Reason.HELD_BACK)
         for system in (
-            "urn:oid:2.16.840.1.113883.6.1",
+            "urn:oid:2.16.840.1.113883.6.999",
             "https://loinc.org",
             "LOINC",
             None,
