@@ -1,6 +1,6 @@
 # volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long test-fast check fix docs notebook serve bench science soak clean
+.PHONY: help install demo test test-long test-fast check fix docs notebook serve bench science judges soak clean
 
 BIN := .venv/bin
 PRETTIER := PATH="$(CURDIR)/.venv/bin:$$PATH" node_modules/.bin/prettier
@@ -58,6 +58,14 @@ bench: install ## what governance costs, as ratios of one run (5 minutes); repor
 
 science: install ## what the models find on real data, in noise and where the truth is known; report in .volens/science
 	@$(BIN)/python -m bench.science
+
+JUDGES := .volens/judges/env
+judges: install ## other people's disclosure checkers on what is printed, installed apart; minutes
+	@test -e $(JUDGES)/.done || "$(PYTHON)" -m venv $(JUDGES)
+	@test -e $(JUDGES)/.done || $(JUDGES)/bin/python -m pip install $(QUIET) \
+		'torch>=2.13,<2.14' 'acro==1.0.2' 'sacroml==2.0.1' </dev/null
+	@touch $(JUDGES)/.done
+	@$(BIN)/python -m bench.judges $(JUDGES)/bin/python
 
 soak: install ## kill, fail and hang every part at every boundary, try every door (an hour); report in .volens/fault
 	@PYTHONPATH=tests:. $(BIN)/python -m faults.soak
