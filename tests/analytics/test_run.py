@@ -3,13 +3,15 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from quiet import NOISE_KEY
+from quiet import NOISE, NOISE_KEY
 
 import analytics.run
-from analytics.disclosure.noise import KEY_BYTES
+from analytics.disclosure.noise import KEY_BYTES, Noise
 from analytics.errors import CohortTooSmall, InputsError, NoiseKeyMissing, ParamsError, PayloadError
 from analytics.params import Params, complete
 from analytics.readers.person import Person
@@ -31,6 +33,34 @@ def test_the_result_does_not_depend_on_the_order_of_records(
         run(make_params(), shuffled, 10, noise_key=NOISE_KEY),
     )
     assert there == back
+
+
+def test_another_question_draws_noise_of_its_own(
+    twenty: list[Input], make_params: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the numbers of two cohorts were equal where the person in one of them is not counted."""
+    questions: list[str] = []
+    asked = Noise.of_question
+
+    def noted(noise: Noise, question: str) -> Noise:
+        questions.append(question)
+        return asked(noise, question)
+
+    monkeypatch.setattr(Noise, "of_question", noted)
+    changed = [*twenty[:-1], replace(twenty[-1], payload=twenty[-1].payload + b" ")]
+    for params, inputs in (
+        (make_params(), twenty),
+        (make_params(), twenty[::-1]),
+        (make_params(seed=8), twenty),
+        (make_params(), changed),
+    ):
+        with suppress(PayloadError):  # of the changed record, which is read afterwards
+            run(params, inputs, 10, noise_key=NOISE_KEY)
+    first, again, *others = questions
+    assert first == again
+    assert len({first, *others}) == 3
+    shifts = {asked(NOISE, question).shift("event", ["a", "b"]) for question in questions}
+    assert len(shifts) == 3
 
 
 def test_another_seed_gives_other_bytes(
